@@ -1,0 +1,214 @@
+"""The contract: one description of the robot that recorder, simulator, trainer and policy node all load.
+
+A copy is embedded in every episode and every checkpoint; :meth:`Contract.differences` says which fields differ
+between two copies, so that a policy can refuse a robot it was not trained for, by name of the field.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+CONTRACT_VERSION = 1
+
+#: Fields that may differ between training and driving: they say where data comes from, not what it means.
+WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic"})
+
+
+class ContractError(ValueError):
+    """A contract file is missing, malformed, or does not fit another contract. The message is one line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class CameraContract(_Strict):
+    """One camera: where its images come from and what they become."""
+
+    topic: str = Field(min_length=1)
+    required: bool
+    height: int = Field(gt=0)
+    """Rows of the recorded image [px]."""
+    width: int = Field(gt=0)
+    """Columns of the recorded image [px]."""
+    resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    max_age_s: float = Field(gt=0)
+    """An image captured longer ago than this at a control tick is stale [s]."""
+
+
+class StateContract(_Strict):
+    """Sources of the state ``[x, y, gripper]``: metres in the odometry frame, gripper 0 open .. 1 closed."""
+
+    odometry_topic: str = Field(min_length=1)
+    odometry_frame: str = Field(min_length=1)
+    odometry_max_age_s: float = Field(gt=0)
+    gripper_topic: str = Field(min_length=1)
+    gripper_max_age_s: float = Field(gt=0)
+
+
+class ActionContract(_Strict):
+    """The action ``[delta_x, delta_y, gripper]``: metres in ``frame`` during one control period, gripper 0 or 1."""
+
+    frame: str = Field(min_length=1)
+
+
+class Limits(_Strict):
+    """What the gate clamps to and the validator checks against."""
+
+    linear_m_s: float = Field(gt=0)
+    """Largest speed in the plane, sqrt(vx^2 + vy^2) [m/s]."""
+    angular_rad_s: float = Field(gt=0)
+    linear_acceleration_m_s2: float = Field(gt=0)
+    angular_acceleration_rad_s2: float = Field(gt=0)
+
+
+class GripperThresholds(_Strict):
+    """Hysteresis on a gripper position or probability in 0 .. 1."""
+
+    close_above: float = Field(gt=0, lt=1)
+    open_below: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> GripperThresholds:
+        if self.open_below > self.close_above:
+            raise ValueError(f"open_below {self.open_below} is above close_above {self.close_above}")
+        return self
+
+    def decide(self, value: float, closed: bool) -> bool:
+        """Return whether the gripper is to be closed, given a position or probability and what it was before."""
+        if value > self.close_above:
+            return True
+        if value < self.open_below:
+            return False
+        return closed
+
+
+class Contract(_Strict):
+    """What this robot is. Load it with :meth:`load`; it is immutable and compares by value."""
+
+    contract_version: Literal[1]
+    robot: str = Field(min_length=1)
+    base: Literal["holonomic", "differential"]
+    control_rate_hz: float = Field(gt=0, le=1000)
+    cameras: dict[str, CameraContract]
+    state: StateContract
+    action: ActionContract
+    limits: Limits
+    gripper: GripperThresholds
+
+    @field_validator("cameras")
+    @classmethod
+    def _has_static_first(cls, cameras: dict[str, CameraContract]) -> dict[str, CameraContract]:
+        if next(iter(cameras), None) != "static":
+            raise ValueError("the first camera must be called 'static'")
+        unknown = sorted(set(cameras) - {"static", "gripper"})
+        if unknown:
+            raise ValueError(f"unknown camera '{unknown[0]}': schema 1.0 stores 'static' and 'gripper'")
+        if not cameras["static"].required:
+            raise ValueError("camera 'static' must be required")
+        return cameras
+
+    @property
+    def period_s(self) -> float:
+        """Control period [s]."""
+        return 1.0 / self.control_rate_hz
+
+    @property
+    def period_ns(self) -> int:
+        """Control period [ns]."""
+        return round(1e9 / self.control_rate_hz)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Contract:
+        """Read a YAML contract.
+
+        Raises:
+            ContractError: the file is missing, is not YAML, or a field is wrong; one line naming file and field.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ContractError(f"{path}: no such contract file; config/robot.yaml is an example") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ContractError(f"{path}: cannot read the contract: {error}") from None
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f", line {mark.line + 1}" if mark else ""
+            raise ContractError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', error)}") from None
+        return cls.from_dict(data, origin=str(path))
+
+    @classmethod
+    def from_dict(cls, data: Any, origin: str = "contract") -> Contract:
+        """Validate a parsed contract; ``origin`` names its source in errors.
+
+        Raises:
+            ContractError: a field is missing, unknown, of the wrong type or out of range.
+        """
+        if not isinstance(data, dict):
+            raise ContractError(f"{origin}: a contract is a mapping of fields, got {type(data).__name__}")
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ContractError(f"{origin}: {_one_line(error)}") from None
+
+    @classmethod
+    def from_json(cls, text: str, origin: str = "contract") -> Contract:
+        """Read the JSON copy that episodes and checkpoints carry. Raises :class:`ContractError`."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ContractError(f"{origin}: not valid JSON: {error}") from None
+        return cls.from_dict(data, origin)
+
+    def to_json(self) -> str:
+        """Serialise to one line of JSON that :meth:`from_json` reads back to an equal contract."""
+        return self.model_dump_json()
+
+    def to_yaml(self) -> str:
+        """Serialise to YAML that :meth:`load` reads back to an equal contract."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def differences(self, other: Contract) -> list[str]:
+        """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely."""
+        mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+        return [
+            f"{field}: {mine.get(field, 'absent')} != {theirs.get(field, 'absent')}"
+            for field in sorted(mine.keys() | theirs.keys())
+            if mine.get(field) != theirs.get(field) and field.rsplit(".", 1)[-1] not in WIRING_FIELDS
+        ]
+
+    def require_same(self, other: Contract, mine: str, theirs: str) -> None:
+        """Raise :class:`ContractError` naming the differing fields; ``mine`` and ``theirs`` name the two sources."""
+        differences = self.differences(other)
+        if differences:
+            raise ContractError(
+                f"the contract of {mine} differs from the one of {theirs}: {'; '.join(differences)}. "
+                "Use the contract it was made under, or make it again under this one"
+            )
+
+
+def _one_line(error: ValidationError) -> str:
+    problems = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"]) or "contract"
+        shown = "" if item["type"] == "missing" else f" (got {item['input']!r:.60})"
+        problems.append(f"{field}: {item['msg'].removeprefix('Value error, ')}{shown}")
+    return "; ".join(problems)
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,211 @@
+"""The latest messages become one observation: the same object in the recorder and in the policy node.
+
+Feed every message to :class:`ObservationBuilder` as it arrives, and take a :meth:`~ObservationBuilder.snapshot` at each
+control tick. All times are nanoseconds on one clock, the clock of the messages' header stamps.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.image import Image, ImageError, fit, unpack
+
+#: Names of the streams that are not cameras; a camera's stream is called like the camera.
+ODOMETRY = "odom"
+GRIPPER_STATE = "gripper_state"
+
+_RATE_WINDOW_NS = 2_000_000_000
+
+
+@dataclass
+class StreamCounters:
+    """What happened to one input stream since :meth:`ObservationBuilder.reset_counters`."""
+
+    received: int = 0
+    late: int = 0
+    """Ticks at which the newest message was older than the contract allows."""
+    missing: int = 0
+    """Ticks at which nothing had ever arrived."""
+    repeated: int = 0
+    """Ticks that found the same message as the tick before."""
+    refused: int = 0
+    last_refusal: str = ""
+
+
+@dataclass
+class Stream:
+    """One input: its place in the contract, its newest value, and its counters."""
+
+    name: str
+    topic: str
+    required: bool
+    max_age_s: float
+    value: Any = None
+    stamp_ns: int = 0
+    """Capture time of the newest value; 0 before the first."""
+    used_ns: int = 0
+    """Capture time of the value that the last snapshot used."""
+    counters: StreamCounters = field(default_factory=StreamCounters)
+    arrivals_ns: list[int] = field(default_factory=list)
+
+    def age_s(self, now_ns: int) -> float | None:
+        """Age of the newest value [s], or None before the first."""
+        return (now_ns - self.stamp_ns) * 1e-9 if self.stamp_ns else None
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Arrivals per second over the last two seconds [Hz]."""
+        recent = sum(1 for arrival in self.arrivals_ns if now_ns - arrival <= _RATE_WINDOW_NS)
+        return recent / (_RATE_WINDOW_NS * 1e-9)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the robot knew at one control tick."""
+
+    stamp_ns: int
+    """The control tick."""
+    images: dict[str, Image]
+    """Camera name -> RGB uint8 ``[height, width, 3]``, only cameras that have delivered; in the contract's order."""
+    state: npt.NDArray[np.float32]
+    """float32 ``[3]``: x [m], y [m], gripper 0 open .. 1 closed."""
+    stamps_ns: dict[str, int]
+    """Stream name -> capture time of the value used."""
+    stale: tuple[str, ...]
+    """Optional streams whose value is older than the contract allows."""
+
+
+class ObservationBuilder:
+    """Holds each stream's newest message and assembles observations. Thread-safe."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        state = contract.state
+        self._cameras = {
+            name: Stream(name, camera.topic, camera.required, camera.max_age_s)
+            for name, camera in contract.cameras.items()
+        }
+        self._odometry = Stream(ODOMETRY, state.odometry_topic, True, state.odometry_max_age_s)
+        self._gripper = Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s)
+        self._lock = threading.Lock()
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Every stream, cameras first."""
+        return [*self._cameras.values(), self._odometry, self._gripper]
+
+    def reset_counters(self) -> None:
+        """Start counting afresh, keeping the newest values."""
+        with self._lock:
+            for stream in self.streams:
+                stream.counters = StreamCounters()
+
+    def clear(self) -> None:
+        """Forget every value, so that nothing captured before this call is used again."""
+        with self._lock:
+            for stream in self.streams:
+                stream.value, stream.stamp_ns, stream.used_ns = None, 0, 0
+
+    def put_image(
+        self, camera: str, stamp_ns: int, now_ns: int, data: Any, encoding: str, height: int, width: int, step: int
+    ) -> bool:
+        """Take the raw bytes of an image captured at ``stamp_ns`` and received at ``now_ns``.
+
+        Returns whether it was accepted; a refusal is counted, and its reason kept in the stream's counters.
+        """
+        stream = self._cameras[camera]
+        try:
+            image = unpack(data, encoding, height, width, step)
+        except ImageError as error:
+            return self._refuse(stream, str(error))
+        return self._accept(stream, stamp_ns, now_ns, image)
+
+    def put_odometry(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> bool:
+        """Take a position in metres in ``frame``. Returns whether it was accepted, as :meth:`put_image`."""
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return self._refuse(self._odometry, f"position ({x}, {y}) is not finite")
+        expected = self.contract.state.odometry_frame
+        # A namespaced robot prefixes its frames ("robot1/odom"); the last part is what the contract names.
+        if frame.rsplit("/", 1)[-1] != expected.rsplit("/", 1)[-1]:
+            return self._refuse(self._odometry, f"frame_id is '{frame}', the contract says '{expected}'")
+        return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
+
+    def put_gripper(self, stamp_ns: int, now_ns: int, position: float) -> bool:
+        """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`."""
+        if not (math.isfinite(position) and -0.01 <= position <= 1.01):
+            return self._refuse(self._gripper, f"position {position} is outside 0 (open) .. 1 (closed)")
+        return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
+
+    def problems(self, now_ns: int) -> list[str]:
+        """Why no complete observation can be made now: one line for each required stream; empty if it can."""
+        return [why for stream in self.streams if stream.required and (why := self._why_not(stream, now_ns))]
+
+    def snapshot(self, tick_ns: int) -> Observation | None:
+        """Assemble the observation of the control tick ``tick_ns``, counting late, missing and repeated inputs.
+
+        Returns None when a required stream has nothing fresh: that tick is a dropped tick.
+        """
+        with self._lock:
+            stale = tuple(stream.name for stream in self.streams if not self._count(stream, tick_ns))
+            if any(stream.required and stream.name in stale for stream in self.streams):
+                return None
+            present = [stream for stream in self.streams if stream.stamp_ns]
+            images = {name: stream.value for name, stream in self._cameras.items() if stream.stamp_ns}
+            x, y = self._odometry.value
+            state = np.array([x, y, self._gripper.value], dtype=np.float32)
+            stamps_ns = {stream.name: stream.stamp_ns for stream in present}
+        fitted = {name: fit(image, self.contract.cameras[name]) for name, image in images.items()}
+        return Observation(tick_ns, fitted, state, stamps_ns, tuple(name for name in stale if name in stamps_ns))
+
+    def _why_not(self, stream: Stream, now_ns: int) -> str:
+        age_s = stream.age_s(now_ns)
+        refusal = f" (last message refused: {stream.counters.last_refusal})" if stream.counters.last_refusal else ""
+        if age_s is None:
+            return f"nothing has arrived on '{stream.topic}'{refusal}"
+        if age_s > stream.max_age_s:
+            return f"'{stream.topic}' is silent: newest message {age_s:.1f} s old, limit {stream.max_age_s} s{refusal}"
+        return ""
+
+    def _count(self, stream: Stream, tick_ns: int) -> bool:
+        """Count what this tick found; returns whether the stream is fresh."""
+        age_s = stream.age_s(tick_ns)
+        if age_s is None:
+            stream.counters.missing += 1
+            return False
+        if stream.stamp_ns == stream.used_ns:
+            stream.counters.repeated += 1
+        stream.used_ns = stream.stamp_ns
+        if age_s > stream.max_age_s:
+            stream.counters.late += 1
+            return False
+        return True
+
+    def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any) -> bool:
+        if stamp_ns <= 0:
+            return self._refuse(stream, "header.stamp is zero; the publisher must stamp with the capture time")
+        ahead_s = (stamp_ns - now_ns) * 1e-9
+        if ahead_s > stream.max_age_s:
+            return self._refuse(stream, f"stamp is {ahead_s:.2f} s in the future; synchronise the clocks (chrony)")
+        with self._lock:
+            # An earlier stamp is refused, unless the newest one lies in the future: then the clock was set back.
+            if stamp_ns < stream.stamp_ns <= now_ns:
+                behind_s = (stream.stamp_ns - stamp_ns) * 1e-9
+                return self._refuse(stream, f"stamp went backwards by {behind_s:.3f} s")
+            stream.value, stream.stamp_ns = value, stamp_ns
+            stream.counters.received += 1
+            stream.arrivals_ns.append(now_ns)
+            if len(stream.arrivals_ns) > 32 and now_ns - stream.arrivals_ns[0] > _RATE_WINDOW_NS:
+                stream.arrivals_ns = [at for at in stream.arrivals_ns if now_ns - at <= _RATE_WINDOW_NS]
+            return True
+
+    @staticmethod
+    def _refuse(stream: Stream, why: str) -> bool:
+        stream.counters.refused += 1
+        stream.counters.last_refusal = why
+        return False

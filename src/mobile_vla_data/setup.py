@@ -1,0 +1,22 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_data"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    package_data={package_name: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools", "numpy", "h5py>=3.8", "pydantic>=2.5", "PyYAML", "typer", "rich", "simplejpeg"],
+    extras_require={"test": ["pytest"], "opencv": ["opencv-python-headless"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="ROS-free core of Mobile VLA",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["mobile-vla-data = mobile_vla_data.cli:main"]},
+)

@@ -1,0 +1,64 @@
+"""Subscribes to every stream of the contract and feeds one ObservationBuilder."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_msgs.msg import GripperState
+from nav_msgs.msg import Odometry
+from rclpy.callback_groups import CallbackGroup
+from sensor_msgs.msg import Image
+
+from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.qos import SENSOR
+
+
+class ObservationInputs:
+    """The subscriptions of the contract's streams; recorder and policy node own one each."""
+
+    def __init__(self, node: Any, contract: Contract, callback_group: CallbackGroup | None = None) -> None:
+        self.builder = ObservationBuilder(contract)
+        self._node = node
+        group = {"callback_group": callback_group} if callback_group else {}
+        self._subscriptions = [
+            node.create_subscription(Image, camera.topic, partial(self._on_image, name), SENSOR, **group)
+            for name, camera in contract.cameras.items()
+        ]
+        state = contract.state
+        self._subscriptions += [
+            node.create_subscription(Odometry, state.odometry_topic, self._on_odometry, SENSOR, **group),
+            node.create_subscription(GripperState, state.gripper_topic, self._on_gripper, SENSOR, **group),
+        ]
+
+    def destroy(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def _on_image(self, camera: str, message: Image) -> None:
+        self.builder.put_image(
+            camera,
+            to_ns(message.header.stamp),
+            self._now_ns(),
+            message.data,
+            message.encoding,
+            message.height,
+            message.width,
+            message.step,
+        )
+
+    def _on_odometry(self, message: Odometry) -> None:
+        position = message.pose.pose.position
+        self.builder.put_odometry(
+            to_ns(message.header.stamp), self._now_ns(), position.x, position.y, message.header.frame_id
+        )
+
+    def _on_gripper(self, message: GripperState) -> None:
+        self.builder.put_gripper(to_ns(message.header.stamp), self._now_ns(), float(message.position))

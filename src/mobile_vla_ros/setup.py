@@ -1,0 +1,20 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_ros"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="What every Mobile VLA node shares at the ROS rim",
+    license="Apache-2.0",
+)

@@ -1,0 +1,1 @@
+"""`make demo`: the whole way from nothing to a robot that follows instructions, in simulation."""

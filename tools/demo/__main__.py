@@ -1,0 +1,145 @@
+"""Run the demo: demonstrate, record, train, drive; then write ``summary.json`` and ``report.html``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from demo.report import write_report
+from demo.stages import Demo, DemoError, Stages, command, launch, read_json
+from demo.summary import shortfalls, summarise, table
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+
+
+def main() -> int:
+    """Entry point; returns the exit status: 0 done, 1 a stage failed or the policy did not learn."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything it makes")
+    parser.add_argument("--fresh", action="store_true", help="forget an earlier run instead of going on with it")
+    arguments = parser.parse_args()
+    demo = Demo(arguments.output.resolve())
+    if arguments.fresh:
+        shutil.rmtree(demo.root, ignore_errors=True)
+    try:
+        return run(demo)
+    except DemoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped; 'make demo' goes on where it was", file=sys.stderr)
+        return 130
+
+
+def run(demo: Demo) -> int:
+    """Run every stage that is not done yet, then write the results."""
+    stages = Stages(demo)
+    stages.run("collect_live", f"Demonstrate {demo.live_episodes} episodes to the recorder", lambda: collect_live(demo))
+    stages.run("collect_headless", f"Top up to {demo.episodes} episodes, headless", lambda: collect_headless(demo))
+    stages.run("validate", "Validate and split the dataset", lambda: validate(demo))
+    stages.run("train", "Train the tiny policy", lambda: train(demo))
+    stages.run("trials_untrained", "Drive with an untrained policy, for comparison", lambda: drive_untrained(demo))
+    stages.run("trials", "Drive with the trained policy", lambda: drive_trained(demo))
+
+    summary = summarise(demo, stages.wall_time_s)
+    write_report(demo, summary)
+    table(summary)
+    print(f"\nreport:  {demo.root / 'report.html'}\nsummary: {demo.root / 'summary.json'}")
+    missed = shortfalls(summary)
+    for line in missed:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def collect_live(demo: Demo) -> None:
+    """Record episodes through the launch file that a real robot uses; the expert stands in for the human."""
+    before = _count(demo)
+    launch(
+        [
+            "collect.launch.py",
+            "sim:=true",
+            "teleop:=expert",
+            f"dataset:={demo.dataset}",
+            f"episodes:={demo.live_episodes - before}",
+            f"seed:={1 + before}",
+            "dashboard:=false",
+        ],
+        demo.logs / "collect_live.log",
+        count=lambda: _count(demo),
+        total=demo.live_episodes,
+        unit="episodes",
+        timeout_s=60 + 25 * demo.live_episodes,
+    )
+    if _count(demo) < demo.live_episodes:
+        raise DemoError(
+            f"only {_count(demo)} of {demo.live_episodes} episodes were recorded; read {demo.logs / 'collect_live.log'}"
+        )
+
+
+def collect_headless(demo: Demo) -> None:
+    """Fill the dataset up with the same schema through the same writer, faster than real time."""
+    missing = demo.episodes - _count(demo)
+    if missing > 0:
+        command(["mobile-vla-sim", "collect", "--episodes", str(missing), "--output", demo.dataset, "--seed", "1000"])
+
+
+def validate(demo: Demo) -> None:
+    """Check every episode, split by episode, and keep the findings."""
+    findings = command(["mobile-vla-data", "validate", demo.dataset, "--json"])
+    (demo.root / "validation.json").write_text(findings)
+    command(["mobile-vla-data", "split", demo.dataset, "--seed", "0"])
+
+
+def train(demo: Demo) -> None:
+    """Train on the training split; the untrained twin is kept as the control of the trials."""
+    config = CONFIG / "train_tiny.yaml"
+    command(
+        ["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained]
+    )
+    command(
+        ["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint]
+    )
+
+
+def drive_untrained(demo: Demo) -> None:
+    """Drive with random weights under the same launch: what chance achieves."""
+    _drive(demo, demo.untrained, "trials_untrained", demo.untrained_trials)
+
+
+def drive_trained(demo: Demo) -> None:
+    """Drive with the trained policy."""
+    _drive(demo, demo.checkpoint, "trials", demo.trials)
+
+
+def _drive(demo: Demo, checkpoint: Path, name: str, trials: int) -> None:
+    output = demo.root / f"{name}.json"
+    progress = output.with_suffix(".json.progress")
+    launch(
+        [
+            "inference.launch.py",
+            "sim:=true",
+            f"checkpoint:={checkpoint}",
+            f"trials:={trials}",
+            f"trial_output:={output}",
+            f"trial_record:={demo.root / f'{name}.gif'}",
+            f"seed:={demo.trial_seed}",
+            "dashboard:=false",
+        ],
+        demo.logs / f"{name}.log",
+        count=lambda: len(read_json(progress)) if progress.exists() else 0,
+        total=trials,
+        unit="trials",
+        timeout_s=120 + 40 * trials,
+    )
+    if not output.exists():
+        raise DemoError(f"the trials left no result; read {demo.logs / f'{name}.log'}")
+
+
+def _count(demo: Demo) -> int:
+    return len(list(demo.dataset.glob("episode_*.h5")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""``report.html``: the demo on one page that opens anywhere, with every picture inside it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from mobile_vla_data.reader import Dataset, Episode
+from PIL import Image
+
+from demo.stages import Demo, read_json
+from demo.summary import rows
+
+PAGE = Path(__file__).with_name("report.html.template")
+
+
+def write_report(demo: Demo, summary: dict[str, Any]) -> None:
+    """Write the page beside ``summary.json``."""
+    paths = Dataset.open(demo.dataset).episode_paths
+    trials = read_json(demo.root / "trials.json")["trials"]
+    page = Template(PAGE.read_text()).substitute(
+        headline=_headline(summary),
+        table="".join(f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in rows(summary)),
+        sheet=_figure(_png(contact_sheet(paths[0])), _instruction(paths[0])),
+        losses=_figure(_file(demo.checkpoint / "loss.png"), "Loss on training and validation windows"),
+        rollout=_rollout(demo.root / "trials.gif", trials),
+        trials="".join(_trial(trial) for trial in trials),
+    )
+    (demo.root / "report.html").write_text(page)
+
+
+def contact_sheet(path: Path, columns: int = 8) -> Image.Image:
+    """Frames of one episode, evenly spaced from first to last: a row for each camera."""
+    with Episode.open(path) as episode:
+        picks = [round(i * (episode.num_steps - 1) / (columns - 1)) for i in range(columns)]
+        frames = [[episode.image(camera, step) for step in picks] for camera in episode.cameras]
+    height, width = frames[0][0].shape[:2]
+    sheet = Image.new("RGB", (columns * width, len(frames) * height))
+    for row, line in enumerate(frames):
+        for column, frame in enumerate(line):
+            sheet.paste(Image.fromarray(frame), (column * width, row * height))
+    return sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4))
+
+
+def _headline(summary: dict[str, Any]) -> str:
+    trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
+    return (
+        f"{summary['episodes']} demonstrations, {summary['wall_time_s']['train'] / 60:.1f} minutes of training: the "
+        f"robot went to the room it was told in {trained['successes']} of {trained['trials']} trials "
+        f"(untrained: {untrained['successes']} of {untrained['trials']})."
+    )
+
+
+def _instruction(path: Path) -> str:
+    with Episode.open(path) as episode:
+        return f"{path.name}: “{episode.metadata.language}”, {episode.num_steps} steps"
+
+
+def _rollout(path: Path, trials: Iterable[dict[str, Any]]) -> str:
+    shown = next(iter(trials))
+    return _figure(_file(path), f"The trained policy, live: “{shown['instruction']}”")
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    mark = "reached" if trial["success"] else "missed"
+    return (
+        f'<tr class="{mark}"><td>{trial["seed"]}</td><td>{_text(trial["instruction"])}</td><td>{mark}</td>'
+        f"<td>{trial['duration_s']:.1f} s</td><td>{trial['final_distance_m']:.2f} m</td></tr>"
+    )
+
+
+def _figure(source: str, caption: str) -> str:
+    return f'<figure><img src="{source}" alt="{_text(caption)}"><figcaption>{_text(caption)}</figcaption></figure>'
+
+
+def _png(image: Image.Image) -> str:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _file(path: Path) -> str:
+    kind = path.suffix.lstrip(".")
+    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

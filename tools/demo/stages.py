@@ -1,0 +1,153 @@
+"""What the demo runs: each stage is one command that a user could type, and leaves its result in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class DemoError(RuntimeError):
+    """A stage failed; one line that names the log to read."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The folders and sizes of one demo run."""
+
+    root: Path
+    """Everything the demo writes goes below this folder."""
+    live_episodes: int = 16
+    """Episodes recorded through the launched graph, in real time."""
+    episodes: int = 250
+    """Episodes in all; the rest is collected headless, faster than real time."""
+    trials: int = 12
+    """Drives of the trained policy under the launched graph, from starts that are in no episode."""
+    untrained_trials: int = 10
+    trial_seed: int = 90_000
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint"
+
+    @property
+    def untrained(self) -> Path:
+        return self.root / "checkpoint_untrained"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def stages_file(self) -> Path:
+        return self.root / "stages.json"
+
+
+class Stages:
+    """Runs stages once: a stage that finished is not run again when the demo is started a second time."""
+
+    def __init__(self, demo: Demo) -> None:
+        self._demo = demo
+        demo.logs.mkdir(parents=True, exist_ok=True)
+        self.wall_time_s: dict[str, float] = {}
+        if demo.stages_file.exists():
+            self.wall_time_s = json.loads(demo.stages_file.read_text())
+
+    def run(self, name: str, title: str, work: Callable[[], None]) -> None:
+        """Run ``work`` unless it was done before, and remember how long it took [s]."""
+        if name in self.wall_time_s:
+            print(f"  done before  {title} ({self.wall_time_s[name]:.0f} s)", flush=True)
+            return
+        print(f"\n== {title}", flush=True)
+        started = time.monotonic()
+        work()
+        self.wall_time_s[name] = round(time.monotonic() - started, 1)
+        self._demo.stages_file.write_text(json.dumps(self.wall_time_s, indent=2))
+
+
+def command(arguments: Sequence[str | Path], log: Path | None = None) -> str:
+    """Run a command to its end; its stdout is returned (or goes to ``log`` with stderr).
+
+    Raises:
+        DemoError: it exited with a status other than 0.
+    """
+    line = [str(argument) for argument in arguments]
+    print("$ " + " ".join(line), flush=True)
+    if log is None:
+        done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            raise DemoError(f"'{' '.join(line[:2])}' exited with status {done.returncode}: {done.stdout.strip()[-400:]}")
+        return done.stdout
+    with log.open("w") as stream:
+        done = subprocess.run(line, stdout=stream, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise DemoError(f"'{' '.join(line[:2])}' exited with status {done.returncode}; read {log}")
+    return ""
+
+
+def launch(
+    arguments: Sequence[str], log: Path, count: Callable[[], int], total: int, unit: str, timeout_s: float
+) -> None:
+    """Run ``ros2 launch mobile_vla_bringup …`` to its end under a progress bar fed by ``count``.
+
+    Raises:
+        DemoError: the launch failed or did not end within ``timeout_s``; the message names the log.
+    """
+    line = ["ros2", "launch", "mobile_vla_bringup", *arguments]
+    print("$ " + " ".join(line), flush=True)
+    with log.open("w") as stream, _bar() as bar:
+        task = bar.add_task(unit, total=total)
+        # A session of its own: Ctrl-C reaches the demo first, which then ends the whole graph in order.
+        graph = subprocess.Popen(line, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while graph.poll() is None:
+                if time.monotonic() > deadline:
+                    raise DemoError(f"the launch did not end within {timeout_s:.0f} s; read {log}")
+                bar.update(task, completed=count())
+                time.sleep(0.5)
+            bar.update(task, completed=count())
+        finally:
+            _end(graph)
+    if graph.returncode != 0:
+        raise DemoError(f"the launch exited with status {graph.returncode}; read {log}")
+
+
+def read_json(path: Path) -> Any:
+    """Parse a result file of a stage."""
+    return json.loads(path.read_text())
+
+
+def _end(graph: subprocess.Popen[bytes]) -> None:
+    if graph.poll() is not None:
+        return
+    graph.send_signal(signal.SIGINT)
+    try:
+        graph.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        os.killpg(graph.pid, signal.SIGKILL)
+        graph.wait()
+
+
+def _bar() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=40),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        disable=not sys.stdout.isatty(),
+    )

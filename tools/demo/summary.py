@@ -1,0 +1,104 @@
+"""The figures of a demo run, collected from the files its stages left."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import subprocess
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.stages import Demo, read_json
+
+
+def summarise(demo: Demo, wall_time_s: dict[str, float]) -> dict[str, Any]:
+    """Write ``summary.json`` and return what is in it."""
+    info = read_json(demo.root / "info.json")
+    findings = read_json(demo.root / "validation.json")
+    trained, untrained = read_json(demo.root / "trials.json"), read_json(demo.root / "trials_untrained.json")
+    summary = {
+        "machine": _machine(),
+        "commit": _commit(),
+        "episodes": info["episodes"],
+        "steps": info["steps"],
+        "validation": {"errors": findings["errors"], "warnings": findings["warnings"]},
+        "losses": _losses(demo),
+        "trials": {"trained": _score(trained), "untrained": _score(untrained)},
+        "cmd_vel_rate_hz": trained["cmd_vel"]["rate_hz"],
+        "policy_latency_s": trained["policy_latency_s"],
+        "wall_time_s": {**wall_time_s, "total": round(sum(wall_time_s.values()), 1)},
+    }
+    (demo.root / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def shortfalls(summary: dict[str, Any]) -> list[str]:
+    """What the run did not show: one line each, empty when the policy learned and chance did not do it."""
+    trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
+    lines = []
+    if 2 * trained["successes"] < trained["trials"]:
+        lines.append(f"the trained policy reached the room in only {trained['successes']} of {trained['trials']} trials")
+    if untrained["successes"] > 1:
+        lines.append(f"an untrained policy reached the room in {untrained['successes']} trials: they prove little")
+    return lines
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The summary as label and value, for the screen and the report."""
+    losses, latency, trials = summary["losses"], summary["policy_latency_s"], summary["trials"]
+    return [
+        ("Episodes, steps", f"{summary['episodes']}, {summary['steps']:,}"),
+        ("Validation", f"{summary['validation']['errors']} errors, {summary['validation']['warnings']} warnings"),
+        ("Training loss, first → last", f"{losses['first']:.3f} → {losses['last']:.3f}"),
+        ("Reached the named room, trained", _of(trials["trained"])),
+        ("Reached the named room, untrained", _of(trials["untrained"])),
+        ("cmd_vel on the topic", f"{summary['cmd_vel_rate_hz']:.1f} Hz"),
+        ("Policy latency, p50 / p99", f"{latency['p50'] * 1e3:.0f} / {latency['p99'] * 1e3:.0f} ms"),
+        *((f"Time: {name.replace('_', ' ')}", f"{seconds:.0f} s") for name, seconds in summary["wall_time_s"].items()),
+        ("Machine", f"{summary['machine']['cpu']}, {summary['machine']['cores']} cores"),
+    ]
+
+
+def table(summary: dict[str, Any]) -> None:
+    """Print the summary."""
+    screen = Table(title="Mobile VLA demo", show_header=False)
+    for label, value in rows(summary):
+        screen.add_row(label, value)
+    Console().print(screen)
+
+
+def _score(trials: dict[str, Any]) -> dict[str, int]:
+    return {"successes": trials["successes"], "trials": len(trials["trials"])}
+
+
+def _of(score: dict[str, int]) -> str:
+    return f"{score['successes']} of {score['trials']} trials"
+
+
+def _losses(demo: Demo) -> dict[str, float]:
+    with (demo.checkpoint / "metrics.csv").open() as stream:
+        steps = list(csv.DictReader(stream))
+    train = [float(step["train_loss"]) for step in steps if step.get("train_loss")]
+    validation = [float(step["validation_loss"]) for step in steps if step.get("validation_loss")]
+    return {
+        "first": train[0],
+        "last": train[-1],
+        "validation_first": validation[0],
+        "validation_last": validation[-1],
+    }
+
+
+def _machine() -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo") as stream:
+        cpu = next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), cpu)
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,196 @@
+"""For tests of nodes: real processes on a DDS domain of their own, and waiting on conditions instead of on time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import rclpy
+import yaml
+from ament_index_python.packages import get_package_prefix
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+
+from mobile_vla_ros.qos import COMMAND
+
+#: Domain ids for tests. Up to 101 the DDS ports stay below Linux' ephemeral ports; people mostly use low ids.
+_DOMAINS = range(60, 102)
+
+
+@contextmanager
+def unique_domain() -> Iterator[int]:
+    """Hold a domain id that no other test process on this machine holds, and put it into the environment."""
+    folder = Path(tempfile.gettempdir(), "mobile_vla_test_domains")
+    folder.mkdir(mode=0o777, exist_ok=True)
+    for domain_id in _DOMAINS:
+        file = (folder / f"{domain_id}.lock").open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            continue
+        before = {name: os.environ.get(name) for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
+        os.environ.update(ROS_DOMAIN_ID=str(domain_id), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+        try:
+            yield domain_id
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            file.close()
+        return
+    raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; remove {folder} if no test runs")
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
+    """Poll until ``condition()`` is true and return it; raises TimeoutError naming ``what`` otherwise."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout_s} s for {what or condition}")
+        time.sleep(0.005)
+    return result
+
+
+class NodeProcess:
+    """One node in a process of its own, as a launch file would start it."""
+
+    def __init__(
+        self,
+        package: str,
+        executable: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        remap: Mapping[str, str] | None = None,
+        namespace: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: int | IO[Any] = subprocess.DEVNULL,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
+        file = Path(self._folder.name, "parameters.yaml")
+        file.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(parameters or {})}}))
+        command = [str(Path(get_package_prefix(package), "lib", package, executable)), "--ros-args"]
+        if parameters:
+            command += ["--params-file", str(file)]
+        for source, target in (remap or {}).items():
+            command += ["-r", f"{source}:={target}"]
+        if namespace:
+            command += ["-r", f"__ns:={namespace}"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_LOGGING_USE_STDOUT": "0", **(env or {})},
+        )
+        self._lines: list[str] = []
+        # Reading all the time, or a talkative node would block on a full pipe.
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.append(line)
+
+    @property
+    def output(self) -> str:
+        """Everything written to stdout and stderr so far."""
+        return "".join(self._lines)
+
+    def stop(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+        """Send a signal if it still runs, wait for the end, and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait(timeout_s)
+
+    def wait(self, timeout_s: float = 10.0) -> int:
+        """Wait for the process to end by itself and return the exit status; kills it and raises on timeout."""
+        try:
+            status = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise TimeoutError(f"process did not end within {timeout_s} s; it said:\n{self.output}") from None
+        self._reader.join(2.0)
+        self._folder.cleanup()
+        return status
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class Probe:
+    """A node inside the test: publishes, collects what arrives, calls services. Spins on a thread of its own."""
+
+    def __init__(self, name: str = "probe") -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._running = True
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while self._running:
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def now_ns(self) -> int:
+        """Time of the node's clock [ns]."""
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 100) -> list[Any]:
+        """Subscribe, and return the list into which every message goes as it arrives."""
+        messages: list[Any] = []
+        self.node.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def publisher(self, message_type: type, topic: str, qos: QoSProfile | int = COMMAND, subscribers: int = 1) -> Any:
+        """Create a publisher and wait until ``subscribers`` have matched, so that nothing sent is lost."""
+        publisher = self.node.create_publisher(message_type, topic, qos)
+        wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f"a subscriber of {topic}")
+        return publisher
+
+    def call(self, service_type: type, name: str, request: Any = None, timeout_s: float = 10.0) -> Any:
+        """Call a service and return its response."""
+        client = self.node.create_client(service_type, name)
+        try:
+            wait_for(client.service_is_ready, timeout_s, f"service {name}")
+            future = client.call_async(request if request is not None else service_type.Request())
+            wait_for(future.done, timeout_s, f"an answer of service {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def close(self) -> None:
+        """Stop spinning and leave the graph."""
+        self._running = False
+        self._thread.join(2.0)
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

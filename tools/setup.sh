@@ -14,3 +14,4 @@ if [ "$(cat $stamp 2>/dev/null)" != "$want" ]; then
 fi
 export VIRTUAL_ENV=$PWD/.venv PATH=$PWD/.venv/bin:$PATH AMENT_PREFIX_PATH=$PWD/.venv CMAKE_PREFIX_PATH=$PWD/.venv
 colcon build --symlink-install --event-handlers console_direct- --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$PWD/.venv/bin/python"
+echo wheels > .venv/.ros

@@ -90,17 +90,14 @@ def validate(demo: Demo) -> None:
     findings = command(["mobile-vla-data", "validate", demo.dataset, "--json"])
     (demo.root / "validation.json").write_text(findings)
     command(["mobile-vla-data", "split", demo.dataset, "--seed", "0"])
+    (demo.root / "info.json").write_text(command(["mobile-vla-data", "info", demo.dataset, "--json"]))
 
 
 def train(demo: Demo) -> None:
     """Train on the training split; the untrained twin is kept as the control of the trials."""
     config = CONFIG / "train_tiny.yaml"
-    command(
-        ["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained]
-    )
-    command(
-        ["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint]
-    )
+    command(["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained])
+    command(["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint])
 
 
 def drive_untrained(demo: Demo) -> None:

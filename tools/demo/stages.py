@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 
 class DemoError(RuntimeError):
@@ -89,7 +89,9 @@ def command(arguments: Sequence[str | Path], log: Path | None = None) -> str:
     if log is None:
         done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
         if done.returncode != 0:
-            raise DemoError(f"'{' '.join(line[:2])}' exited with status {done.returncode}: {done.stdout.strip()[-400:]}")
+            raise DemoError(
+                f"'{' '.join(line[:2])}' exited with status {done.returncode}: {done.stdout.strip()[-400:]}"
+            )
         return done.stdout
     with log.open("w") as stream:
         done = subprocess.run(line, stdout=stream, stderr=subprocess.STDOUT, text=True)
@@ -108,8 +110,7 @@ def launch(
     """
     line = ["ros2", "launch", "mobile_vla_bringup", *arguments]
     print("$ " + " ".join(line), flush=True)
-    with log.open("w") as stream, _bar() as bar:
-        task = bar.add_task(unit, total=total)
+    with log.open("w") as stream, _Progress(unit, total) as progress:
         # A session of its own: Ctrl-C reaches the demo first, which then ends the whole graph in order.
         graph = subprocess.Popen(line, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
         deadline = time.monotonic() + timeout_s
@@ -117,9 +118,9 @@ def launch(
             while graph.poll() is None:
                 if time.monotonic() > deadline:
                     raise DemoError(f"the launch did not end within {timeout_s:.0f} s; read {log}")
-                bar.update(task, completed=count())
+                progress.update(count())
                 time.sleep(0.5)
-            bar.update(task, completed=count())
+            progress.update(count())
         finally:
             _end(graph)
     if graph.returncode != 0:
@@ -142,12 +143,25 @@ def _end(graph: subprocess.Popen[bytes]) -> None:
         graph.wait()
 
 
-def _bar() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=40),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TimeElapsedColumn(),
-        disable=not sys.stdout.isatty(),
-    )
+class _Progress:
+    """A bar on a terminal; in a log file a line whenever the count has changed."""
+
+    def __init__(self, unit: str, total: int) -> None:
+        self._unit, self._total, self._shown = unit, total, -1
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        self._bar = Progress(*columns, TimeElapsedColumn(), disable=not sys.stdout.isatty())
+        self._task = self._bar.add_task(unit, total=total)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int) -> None:
+        """Show that ``done`` of the total are done."""
+        self._bar.update(self._task, completed=done)
+        if self._bar.disable and done != self._shown:
+            print(f"  {done}/{self._total} {self._unit}", flush=True)
+        self._shown = done

@@ -41,7 +41,9 @@ def shortfalls(summary: dict[str, Any]) -> list[str]:
     trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
     lines = []
     if 2 * trained["successes"] < trained["trials"]:
-        lines.append(f"the trained policy reached the room in only {trained['successes']} of {trained['trials']} trials")
+        lines.append(
+            f"the trained policy reached the room in only {trained['successes']} of {trained['trials']} trials"
+        )
     if untrained["successes"] > 1:
         lines.append(f"an untrained policy reached the room in {untrained['successes']} trials: they prove little")
     return lines

@@ -48,6 +48,8 @@ _mvla_forget_other_wheels() {
 }
 
 _mvla_activate() {
+  # Word splitting and unmatched patterns as in every other shell, until this function returns.
+  [ -z "${ZSH_VERSION:-}" ] || emulate -L sh
   VIRTUAL_ENV=$_mvla_root/.venv
   export VIRTUAL_ENV
   unset PYTHONHOME
@@ -62,18 +64,16 @@ _mvla_activate() {
     export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
   fi
   # colcon's script sources the distribution's as well when the workspace was built against one. It reads unset
-  # variables, and in zsh it needs the word splitting of sh.
+  # variables.
   COLCON_CURRENT_PREFIX=$_mvla_root/install
   case $- in
     *u*) _mvla_nounset=1; set +u ;;
     *) _mvla_nounset= ;;
   esac
-  if [ -n "${ZSH_VERSION:-}" ]; then
-    emulate sh -c '. "$COLCON_CURRENT_PREFIX/setup.sh"'
-  else
-    . "$COLCON_CURRENT_PREFIX/setup.sh"
-  fi
+  . "$COLCON_CURRENT_PREFIX/setup.sh"
   [ -z "$_mvla_nounset" ] || set -u
+  # colcon leaves a trailing colon, which would mean the current directory.
+  [ -z "${LD_LIBRARY_PATH:-}" ] || export LD_LIBRARY_PATH="${LD_LIBRARY_PATH%:}"
   # The virtual environment's commands first, whatever a distribution put before them.
   _mvla_prepend PATH "$VIRTUAL_ENV/bin"
   # The stand-in for ros2 comes last on the path: a real ros2 wins wherever it is.

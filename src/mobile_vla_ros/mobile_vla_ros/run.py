@@ -9,12 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 
 class StartError(RuntimeError):
     """A node cannot start; the message is one line that says what to do."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+        """Exit status of the process: 1 cannot, 2 wrongly called."""
 
 
 class Runnable(Protocol):
@@ -30,13 +36,20 @@ class Runnable(Protocol):
 class _StopFlag:
     """Set by a signal. A flag, not an exception: an exception could cut a callback, and a file write, in two."""
 
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def __init__(self) -> None:
         self.stopped = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self.SIGNALS:
             signal.signal(number, self._stop)
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self.stopped = True
+
+    def ignore(self) -> None:
+        """From here on a second signal must not interrupt the last command."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def run(
@@ -44,14 +57,20 @@ def run(
     args: Sequence[str] | None = None,
     make_executor: Callable[[], Executor] = SingleThreadedExecutor,
 ) -> int:
-    """Run a node until SIGINT, SIGTERM, or its own ``exit_code`` becomes an integer; returns the exit status.
+    """Run a node until a signal, or until its own ``exit_code`` becomes an integer; returns the exit status.
 
     rclpy's own signal handlers would end the context first, and a node could not publish its last zeros: so they are
-    off, and ours only ends the spinning. ``close()`` runs on every way out, exceptions included.
+    off, and ours only ends the spinning. ``close()`` runs on every way out, exceptions included. SIGHUP counts as a
+    stop, too: it is what a lost SSH connection sends.
     """
-    rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     flag = _StopFlag()
+    try:
+        rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rcl's own exceptions differ between distributions
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     node: Any = None
+    executor: Executor | None = None
     status = 0
     try:
         node = make_node()
@@ -64,16 +83,32 @@ def run(
         pass
     except StartError as error:
         print(f"error: {error}", file=sys.stderr)
-        status = 1
+        status = error.status
+    except ParameterException as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        status = 2
     except Exception:
         traceback.print_exc()
         status = 1
     finally:
-        # From here on a second signal must not interrupt the last command.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        if node is not None:
-            node.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
+        flag.ignore()
+        status = _end(node, executor) or status
+    return status
+
+
+def _end(node: Any, executor: Executor | None) -> int:
+    """Close, destroy, shut down; a failure of one must not keep the others from running. Returns 0, or 1 on failure."""
+    status = 0
+    steps: list[Callable[[], Any]] = [node.close] if node is not None else []
+    if executor is not None:
+        # After close(): a node may still be waiting for its own callbacks on other threads of the executor.
+        steps.append(lambda: executor.shutdown(timeout_sec=2.0))
+    if node is not None:
+        steps.append(node.destroy_node)
+    for step in [*steps, rclpy.try_shutdown]:
+        try:
+            step()
+        except Exception:
+            traceback.print_exc()
+            status = 1
     return status

@@ -1,0 +1,195 @@
+"""The gate as a node: commands of teleop and policy in, one command out, at a fixed rate, zeros included."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_msgs.msg import GateStatus, GripperCommand
+from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocity_type
+from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from mobile_vla_ros.parameters import flag, load_contract, number
+from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.run import run
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
+
+_STATUS_PERIOD_S = 0.5
+#: A gripper driver that starts late still learns where the gripper is to be.
+_GRIPPER_REPEAT_S = 1.0
+
+
+class CommandGateNode(Node):
+    """Subscribes ``cmd_vel_<source>`` and ``gripper/command_<source>``; publishes ``cmd_vel`` and ``gripper/command``.
+
+    Velocity goes out at ``rate_hz``, always; the gripper goes out when its command changes, and once a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("command_gate_node")
+        self._contract = load_contract(self)
+        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel [Hz]", at_least=1, at_most=200)
+        self._gate = CommandGate(
+            self._contract,
+            GateSettings(
+                number(self, "teleop_timeout_s", 0.5, "a teleop silent for this long no longer drives [s]", above=0),
+                number(self, "policy_timeout_s", 0.3, "a policy silent for this long no longer drives [s]", above=0),
+                number(self, "release_s", 1.0, "stand still this long before the policy goes on [s]", at_least=0),
+                number(self, "max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]", above=0),
+                1.0 / rate_hz,
+            ),
+        )
+        self._output = GateOutput(ZERO, None, Driver.NONE, "no command yet")
+        self._gripper_sent: float | None = None
+        self._gripper_sent_at = -math.inf
+        self._status_at = -math.inf
+        self._rivals: list[str] = []
+
+        velocity = velocity_type(self._stamped)
+        self._velocity_publisher = self.create_publisher(velocity, "cmd_vel", COMMAND)
+        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command", COMMAND)
+        self._status_publisher = self.create_publisher(GateStatus, "gate/status", LATCHED)
+        for source in Source:
+            name = source.value
+            self.create_subscription(velocity, f"cmd_vel_{name}", partial(self._on_velocity, source), COMMAND)
+            self.create_subscription(
+                GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
+            )
+        self.create_service(Trigger, "gate/stop", self._on_stop)
+        self.create_service(Trigger, "gate/resume", self._on_resume)
+        # Steady: a simulated or a set clock must not be able to hold the zeros back.
+        self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._diagnostics = Diagnostics(self, self._health)
+
+    def close(self) -> None:
+        """Send zeros and wait until they have left. The gripper keeps what it holds."""
+        self._timer.cancel()
+        self._gate.stop("the gate is shutting down")
+        self._output = self._gate.tick(time.monotonic())
+        self._publish_velocity(ZERO)
+        self._publish_status()
+        self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    def _on_velocity(self, source: Source, message: Any) -> None:
+        age_s = (self._now_ns() - to_ns(message.header.stamp)) * 1e-9 if self._stamped else 0.0
+        self._report(source, self._gate.offer_velocity(source, velocity_of(message), time.monotonic(), age_s))
+
+    def _on_gripper(self, source: Source, message: GripperCommand) -> None:
+        self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic()))
+
+    def _report(self, source: Source, refusal: str) -> None:
+        if refusal:
+            self.get_logger().warning(f"refused a {source.value} command: {refusal}", throttle_duration_sec=5.0)
+
+    def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.stop("gate/stop was called; gate/resume lifts it")
+        self._tick()
+        self.get_logger().warning("stopped; call gate/resume to go on")
+        response.success, response.message = True, "stopped; call gate/resume to go on"
+        return response
+
+    def _on_resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        was = self._gate.stopped
+        self._gate.resume()
+        response.success, response.message = True, "resumed" if was else "was not stopped"
+        return response
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        before, self._output = self._output, self._gate.tick(now_s)
+        self._publish_velocity(self._output.velocity)
+        gripper = self._output.gripper
+        if gripper is not None:
+            changed = gripper != self._gripper_sent
+            if changed or now_s - self._gripper_sent_at >= _GRIPPER_REPEAT_S:
+                self._publish_gripper(gripper, now_s)
+        changed = (before.driver, before.reason) != (self._output.driver, self._output.reason)
+        if changed or now_s - self._status_at >= _STATUS_PERIOD_S:
+            self._status_at = now_s
+            self._publish_status()
+
+    def _publish_velocity(self, velocity: Velocity) -> None:
+        frame = self._contract.action.frame
+        self._velocity_publisher.publish(
+            velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=frame)
+        )
+
+    def _publish_gripper(self, position: float, now_s: float) -> None:
+        message = GripperCommand(position=position)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._gripper_publisher.publish(message)
+        self._gripper_sent, self._gripper_sent_at = position, now_s
+
+    def _publish_status(self) -> None:
+        now_s, counters = time.monotonic(), self._gate.counters
+        status = GateStatus(
+            driver=int(self._output.driver),
+            stopped=self._gate.stopped,
+            reason=self._output.reason,
+            gripper=math.nan if self._output.gripper is None else self._output.gripper,
+            teleop_age_s=self._gate.age_s(Source.TELEOP, now_s),
+            policy_age_s=self._gate.age_s(Source.POLICY, now_s),
+            clamped=counters.clamped,
+            refused=counters.refused,
+            timeouts=counters.timeouts,
+        )
+        status.header.stamp = self.get_clock().now().to_msg()
+        status.header.frame_id = self._contract.action.frame
+        velocity = self._output.velocity
+        status.output.linear.x, status.output.linear.y = velocity.x, velocity.y
+        status.output.angular.z = velocity.yaw_rate
+        self._status_publisher.publish(status)
+
+    def _health(self) -> Health:
+        counters = self._gate.counters
+        values = {
+            "driver": self._output.driver.name.lower(),
+            "clamped": counters.clamped,
+            "refused": counters.refused,
+            "last refusal": self._gate.last_refusal,
+            "timeouts": counters.timeouts,
+        }
+        rivals = self._other_publishers()
+        if rivals != self._rivals:
+            self._rivals = rivals
+            if rivals:
+                self.get_logger().error(f"'cmd_vel' is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}")
+        if rivals:
+            return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
+        if self._gate.stopped:
+            return Health(WARN, self._output.reason, values)
+        return Health(OK, self._output.reason, values)
+
+    def _other_publishers(self) -> list[str]:
+        """Other nodes that publish this gate's output: they pass by every limit here."""
+        topic = self._velocity_publisher.topic_name
+        infos = self.get_publishers_info_by_topic(topic)
+        mine = (self.get_name(), self.get_namespace())
+        names = [(info.node_name, info.node_namespace) for info in infos]
+        if mine in names:
+            names.remove(mine)
+        return sorted(f"{namespace.rstrip('/')}/{name}" for name, namespace in names)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+_RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive the robot"
+
+
+def main() -> None:
+    """Run the gate until it is told to stop."""
+    sys.exit(run(CommandGateNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""What may move the robot, decided without ROS: a state machine that takes every time as an argument.
+
+Rules, each of which has a test:
+
+- Teleop comes before the policy. When it falls silent the robot stands still for ``release_s`` before the policy may go
+  on, so that a short pause of the human's hand does not hand the robot back.
+- A source that is silent for its timeout no longer drives; when nobody drives, zeros go out.
+- A refused command (not finite, badly stamped, gripper out of range) makes its source stand still until it sends a good
+  command of the same kind. The source keeps its priority meanwhile: a human with a broken joystick still stops the policy.
+- Speed in the plane, yaw rate and their changes stay within the contract. Stop, timeout and refusal go to zero at once.
+- The gripper keeps its last position, whatever happens: letting go would drop what it carries.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+
+ZERO = Velocity()
+
+
+class Source(enum.Enum):
+    """Who commands; in the order of priority."""
+
+    TELEOP = "teleop"
+    POLICY = "policy"
+
+
+class Driver(enum.IntEnum):
+    """Who drives; the values of mobile_vla_msgs/GateStatus."""
+
+    NONE = 0
+    TELEOP = 1
+    POLICY = 2
+    STOPPED = 3
+
+
+_DRIVER = {Source.TELEOP: Driver.TELEOP, Source.POLICY: Driver.POLICY}
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """Times of the gate [s]."""
+
+    teleop_timeout_s: float
+    """A teleop silent for this long no longer drives."""
+    policy_timeout_s: float
+    """The same for the policy."""
+    release_s: float
+    """How long the robot stands still between teleop's last command timing out and the policy going on."""
+    max_stamp_age_s: float
+    """A stamped command older than this, or as far in the future, is refused."""
+    period_s: float
+    """Between two calls of :meth:`CommandGate.tick`; after a longer pause velocity changes by two periods at most."""
+
+
+@dataclass(frozen=True)
+class GateOutput:
+    """What is to be sent now."""
+
+    velocity: Velocity
+    gripper: float | None
+    """Last commanded position, 0 open .. 1 closed; None before the first."""
+    driver: Driver
+    reason: str
+
+
+@dataclass
+class GateCounters:
+    """What has happened since the start."""
+
+    clamped: int = 0
+    refused: int = 0
+    timeouts: int = 0
+
+
+@dataclass
+class _Input:
+    """What one source last said. Times are None until it has spoken."""
+
+    timeout_s: float
+    velocity: Velocity = ZERO
+    velocity_at: float | None = None
+    heard_at: float | None = None
+    """Last message of any kind, refused ones included: someone is there."""
+    faults: dict[str, str] = field(default_factory=dict)
+    """'velocity' or 'gripper' -> why the last command of that kind was refused."""
+
+    def present(self, now_s: float) -> bool:
+        return self.heard_at is not None and now_s - self.heard_at <= self.timeout_s
+
+    def accept(self, kind: str, now_s: float) -> None:
+        """Note a good command; one that comes back after silence starts with a clean slate."""
+        if not self.present(now_s):
+            self.faults.clear()
+        self.faults.pop(kind, None)
+        self.heard_at = now_s
+
+    def wanted(self, now_s: float) -> Velocity | None:
+        """The velocity it asks for; None when it has to stand still."""
+        fresh = self.velocity_at is not None and now_s - self.velocity_at <= self.timeout_s
+        return self.velocity if fresh and not self.faults else None
+
+
+class CommandGate:
+    """The state machine. Not thread-safe: the node calls it from one executor thread."""
+
+    def __init__(self, contract: Contract, settings: GateSettings) -> None:
+        self._limits = contract.limits
+        self._can_strafe = contract.base == "holonomic"
+        self._settings = settings
+        self._inputs = {
+            Source.TELEOP: _Input(settings.teleop_timeout_s),
+            Source.POLICY: _Input(settings.policy_timeout_s),
+        }
+        self.counters = GateCounters()
+        self.last_refusal = ""
+        self._stop_reason = ""
+        self._stopped = False
+        self._gripper: float | None = None
+        self._sent = ZERO
+        self._sent_at: float | None = None
+        self._driver = Driver.NONE
+
+    @property
+    def stopped(self) -> bool:
+        """Whether :meth:`stop` is in force."""
+        return self._stopped
+
+    def age_s(self, source: Source, now_s: float) -> float:
+        """Age of the newest accepted velocity command [s]; -1 when there was none."""
+        at = self._inputs[source].velocity_at
+        return -1.0 if at is None else now_s - at
+
+    def offer_velocity(self, source: Source, velocity: Velocity, now_s: float, stamp_age_s: float = 0.0) -> str:
+        """Take a velocity command received at ``now_s``; returns why it is refused, or an empty string.
+
+        ``stamp_age_s`` is how old its stamp says it is; leave it 0 for a command without a stamp.
+        """
+        if not velocity.finite:
+            why = f"velocity ({velocity.x}, {velocity.y}, {velocity.yaw_rate}) is not finite"
+            return self._refuse(source, "velocity", why, now_s)
+        limit_s = self._settings.max_stamp_age_s
+        if not abs(stamp_age_s) <= limit_s:
+            when = f"{stamp_age_s:.2f} s old" if stamp_age_s > 0 else f"{-stamp_age_s:.2f} s in the future"
+            return self._refuse(source, "velocity", f"stamp is {when}, limit {limit_s} s", now_s)
+        source_input = self._inputs[source]
+        source_input.accept("velocity", now_s)
+        source_input.velocity, source_input.velocity_at = velocity, now_s
+        return ""
+
+    def offer_gripper(self, source: Source, position: float, now_s: float) -> str:
+        """Take a gripper command; returns why it is refused, or an empty string.
+
+        It takes effect only if its source is the one to drive; otherwise it is forgotten, so that a hand-back does not
+        open the gripper on an order from before the takeover.
+        """
+        if not (math.isfinite(position) and 0.0 <= position <= 1.0):
+            return self._refuse(source, "gripper", f"gripper position {position} is outside 0 .. 1", now_s)
+        self._inputs[source].accept("gripper", now_s)
+        if not self._stopped and self._choose(now_s)[0] is source:
+            self._gripper = position
+        return ""
+
+    def stop(self, reason: str) -> None:
+        """Zeros from now on, until :meth:`resume`."""
+        self._stopped, self._stop_reason = True, reason
+
+    def resume(self) -> None:
+        """Lift :meth:`stop`. What the sources said before is forgotten: the robot moves only on a new command."""
+        self._stopped = False
+        for source_input in self._inputs.values():
+            source_input.velocity, source_input.velocity_at, source_input.heard_at = ZERO, None, None
+
+    def tick(self, now_s: float) -> GateOutput:
+        """What to send at ``now_s``. Call it at a fixed rate: the change of velocity per call is limited."""
+        source, why_none = self._choose(now_s)
+        velocity, driver, reason = ZERO, Driver.NONE, why_none
+        if self._stopped:
+            driver, reason = Driver.STOPPED, self._stop_reason
+        elif source is not None:
+            driver = _DRIVER[source]
+            faults = self._inputs[source].faults
+            reason = f"{source.value} stands still: {'; '.join(faults.values())}" if faults else f"{source.value} drives"
+            wanted = self._inputs[source].wanted(now_s)
+            # Standing still by a fault or by silence is immediate; only what a driver asks for is smoothed.
+            velocity = ZERO if wanted is None else self._limit(wanted, now_s)
+        self._note_timeout(driver)
+        self._driver, self._sent, self._sent_at = driver, velocity, now_s
+        return GateOutput(velocity, self._gripper, driver, reason)
+
+    def _choose(self, now_s: float) -> tuple[Source | None, str]:
+        teleop, policy = self._inputs[Source.TELEOP], self._inputs[Source.POLICY]
+        if teleop.present(now_s):
+            return Source.TELEOP, ""
+        if not policy.present(now_s):
+            return None, "no fresh command"
+        if teleop.heard_at is not None:
+            left_s = teleop.heard_at + teleop.timeout_s + self._settings.release_s - now_s
+            if left_s > 0:
+                return None, "teleop was released; the policy goes on after the release time"
+        return Source.POLICY, ""
+
+    def _note_timeout(self, driver: Driver) -> None:
+        """Count a driver that fell silent while the robot moved; one that ended on zeros left in good order."""
+        was_driving = self._driver in (Driver.TELEOP, Driver.POLICY) and self._sent != ZERO
+        if was_driving and driver is Driver.NONE:
+            self.counters.timeouts += 1
+
+    def _refuse(self, source: Source, kind: str, why: str, now_s: float) -> str:
+        self.counters.refused += 1
+        self.last_refusal = f"{source.value}: {why}"
+        self._inputs[source].faults[kind] = why
+        self._inputs[source].heard_at = now_s
+        return why
+
+    def _limit(self, wanted: Velocity, now_s: float) -> Velocity:
+        limits = self._limits
+        y = wanted.y if self._can_strafe else 0.0
+        speed = math.hypot(wanted.x, y)
+        # A command at the limit must not count as clamped because its norm was rounded up.
+        scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
+        yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
+        target = Velocity(wanted.x * scale, y * scale, yaw_rate)
+        if target != wanted:
+            self.counters.clamped += 1
+        if self._sent_at is None:
+            return ZERO
+        elapsed_s = min(max(0.0, now_s - self._sent_at), 2 * self._settings.period_s)
+        change_x, change_y = target.x - self._sent.x, target.y - self._sent.y
+        step = min(1.0, limits.linear_acceleration_m_s2 * elapsed_s / max(math.hypot(change_x, change_y), 1e-12))
+        largest = limits.angular_acceleration_rad_s2 * elapsed_s
+        turn = min(max(target.yaw_rate - self._sent.yaw_rate, -largest), largest)
+        if step == 1.0 and turn == target.yaw_rate - self._sent.yaw_rate:
+            return target
+        return Velocity(self._sent.x + change_x * step, self._sent.y + change_y * step, self._sent.yaw_rate + turn)

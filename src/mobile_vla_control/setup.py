@@ -1,0 +1,21 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_control"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="The one way to the wheels and the gripper",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["command_gate_node = mobile_vla_control.command_gate_node:main"]},
+)

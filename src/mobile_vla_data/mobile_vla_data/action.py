@@ -41,7 +41,8 @@ class ActionCodec:
         """Velocity that travels ``(delta_x, delta_y)`` metres in one control period.
 
         On a differential base the arc through the end point is driven: with chord d and heading a = atan2(dy, dx),
-        the turn is 2a and the arc length d * a / sin(a) (Lynch and Park, Modern Robotics, 13.3.1, solved for the chord).
+        the turn is 2a and the arc length d * a / sin(a) (Lynch and Park, Modern Robotics, 13.3.1, solved for the
+        chord).
         End points behind the robot are driven backwards, so the turn never exceeds half a circle.
         """
         if self._holonomic:

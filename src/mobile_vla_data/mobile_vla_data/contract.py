@@ -174,7 +174,7 @@ class Contract(_Strict):
 
     def to_yaml(self) -> str:
         """Serialise to YAML that :meth:`load` reads back to an equal contract."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     def differences(self, other: Contract) -> list[str]:
         """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely."""

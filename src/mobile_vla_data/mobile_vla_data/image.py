@@ -24,7 +24,9 @@ class ImageError(ValueError):
     """An image cannot be used; one line saying why."""
 
 
-def unpack(data: bytes | memoryview | npt.NDArray[np.uint8], encoding: str, height: int, width: int, step: int) -> Image:
+def unpack(
+    data: bytes | memoryview | npt.NDArray[np.uint8], encoding: str, height: int, width: int, step: int
+) -> Image:
     """Return raw image bytes as RGB, uint8 ``[height, width, 3]``.
 
     ``step`` is the length of a row in bytes, padding included (sensor_msgs/Image). The result is a view for

@@ -1,0 +1,41 @@
+"""JPEG through libjpeg-turbo (simplejpeg) where it is installed, else through OpenCV: RGB in, RGB out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from mobile_vla_data.image import Image, ImageError
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+
+def encode(image: Image, quality: int) -> bytes:
+    """Encode RGB uint8 ``[h, w, 3]`` with 4:2:0 chroma; ``quality`` 1 .. 100."""
+    image = np.ascontiguousarray(image)
+    if simplejpeg is not None:
+        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="420"))
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ImageError(f"OpenCV could not encode an image of shape {image.shape}")
+    return data.tobytes()
+
+
+def decode(data: bytes) -> Image:
+    """Decode to RGB uint8 ``[h, w, 3]``.
+
+    Raises:
+        ImageError: the bytes are not a JPEG.
+    """
+    if simplejpeg is not None:
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), dtype=np.uint8)
+        except ValueError as error:
+            raise ImageError(f"not a JPEG ({len(data)} bytes): {error}") from None
+    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    if bgr is None:
+        raise ImageError(f"not a JPEG ({len(data)} bytes)")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)

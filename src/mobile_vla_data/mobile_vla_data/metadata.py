@@ -1,0 +1,71 @@
+"""What is said about an episode: instruction, task, category, source, environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CATEGORIES = ("navigation", "manipulation", "combined")
+OUTCOMES = ("success", "failure", "unlabelled")
+SOURCES = ("teleop", "expert", "policy")
+
+
+class MetadataError(ValueError):
+    """A field of an episode's metadata is missing or wrong; one line naming the field and its value."""
+
+
+@dataclass(frozen=True)
+class EpisodeMetadata:
+    """What is known of an episode when it starts. Validates itself.
+
+    Raises:
+        MetadataError: an empty instruction or task, an unknown category or source, or an environment that is not a
+            JSON object.
+    """
+
+    language: str
+    """The instruction, as it is said to the robot."""
+    task: str
+    """Name of the task in the collection plan, for example ``go_to_kitchen``."""
+    category: str
+    """One of :data:`CATEGORIES`."""
+    source: str = "teleop"
+    """Who drove: one of :data:`SOURCES`."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    """Room, object, furniture, lighting ...: anything that JSON can hold."""
+
+    def __post_init__(self) -> None:
+        if not self.language.strip():
+            raise MetadataError("language is empty; give the instruction that the robot is to follow")
+        if not self.task.strip():
+            raise MetadataError("task is empty; give the task's name, for example go_to_kitchen")
+        require_one_of("category", self.category, CATEGORIES)
+        require_one_of("source", self.source, SOURCES)
+        try:
+            json.dumps(dict(self.environment), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise MetadataError(f"environment is not a JSON object: {error}") from None
+
+    @property
+    def environment_json(self) -> str:
+        """The environment as one line of JSON, keys sorted."""
+        return json.dumps(dict(self.environment), sort_keys=True, ensure_ascii=False)
+
+
+def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise :class:`MetadataError` unless ``value`` is allowed."""
+    if value not in allowed:
+        raise MetadataError(f"{name} is '{value}'; use one of {', '.join(allowed)}")
+
+
+def parse_environment(text: str) -> dict[str, Any]:
+    """Read an environment from JSON; empty text means an empty one. Raises :class:`MetadataError`."""
+    try:
+        value = json.loads(text) if text.strip() else {}
+    except json.JSONDecodeError as error:
+        raise MetadataError(f"environment is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise MetadataError(f"environment is a JSON {type(value).__name__}; use an object such as {{}}")
+    return value

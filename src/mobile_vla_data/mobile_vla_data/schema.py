@@ -1,0 +1,107 @@
+"""Episode schema 1.0: every name, type and file name of a dataset folder, in one place.
+
+``docs/dataset.md`` shows the same as a table. T is the number of steps.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+SCHEMA = "mobile_vla_episode"
+SCHEMA_VERSION = "1.0"
+
+STATE = "/observations/state"
+ACTIONS = "/actions"
+TIMESTAMPS = "/timestamps"
+TAKEOVER = "/takeover"
+IMAGES_GROUP = "/observations/images"
+STAMPS_GROUP = "/observations/stamps"
+
+#: dtype and width (None: one value a step) of the datasets that every episode has.
+STEP_DATASETS: dict[str, tuple[str, int | None]] = {
+    STATE: ("float32", 3),
+    ACTIONS: ("float32", 3),
+    TIMESTAMPS: ("int64", None),
+    TAKEOVER: ("bool", None),
+}
+STAMP_DTYPE = "int64"
+
+RAW, JPEG = "raw", "jpeg"
+ENCODINGS = (JPEG, RAW)
+
+#: Root attributes that every episode has.
+TEXT_ATTRIBUTES = (
+    "schema",
+    "schema_version",
+    "episode_id",
+    "language",
+    "task",
+    "category",
+    "outcome",
+    "source",
+    "environment",
+    "contract",
+    "created_at",
+    "software_version",
+)
+COUNT_ATTRIBUTES = ("num_steps", "dropped_ticks")
+#: Optional root attributes: true when rebuilt after a crash; JSON counters of late, missing, repeated, refused inputs.
+RECOVERED, INPUT_COUNTERS = "recovered", "input_counters"
+
+SPLITS_FILE = "splits.json"
+PLAN_FILE = "plan.yaml"
+LOCK_FILE = ".recording.lock"
+TRASH_FOLDER = ".trash"
+
+_EPISODE = re.compile(r"episode_(\d{6,})")
+_EPISODE_FILE = re.compile(r"(episode_\d{6,})\.h5")
+# The trash keeps several generations of one id apart by what follows the name.
+_ANY_TRACE = re.compile(r"\.?episode_(\d{6,})[.~_].*")
+
+
+def image_path(camera: str) -> str:
+    """HDF5 path of a camera's images."""
+    return f"{IMAGES_GROUP}/{camera}"
+
+
+def stamp_path(stream: str) -> str:
+    """HDF5 path of a stream's capture times."""
+    return f"{STAMPS_GROUP}/{stream}"
+
+
+def format_id(number: int) -> str:
+    """``7`` -> ``episode_000007``."""
+    return f"episode_{number:06d}"
+
+
+def is_episode_id(text: str) -> bool:
+    """Whether ``text`` has the form ``episode_NNNNNN``."""
+    return _EPISODE.fullmatch(text) is not None
+
+
+def id_of_file(path: Path) -> str | None:
+    """Episode id that a committed file's name says, or None for any other file."""
+    match = _EPISODE_FILE.fullmatch(path.name)
+    return match.group(1) if match else None
+
+
+def number_in_name(name: str) -> int | None:
+    """Episode number in the name of any trace of an episode: committed, unfinished, journal or trash."""
+    match = _ANY_TRACE.fullmatch(name)
+    return int(match.group(1)) if match else None
+
+
+def final_path(dataset: Path, episode_id: str) -> Path:
+    """Where a committed episode lies."""
+    return dataset / f"{episode_id}.h5"
+
+
+def part_path(dataset: Path, episode_id: str) -> Path:
+    """Where an episode lies while it is written."""
+    return dataset / f".{episode_id}.h5.part"
+
+
+def journal_path(dataset: Path, episode_id: str) -> Path:
+    """Where the steps of an open episode are logged, so that a crash loses none of them."""
+    return dataset / f".{episode_id}.journal"

@@ -41,7 +41,9 @@ class _StopFlag:
     def __init__(self) -> None:
         self.stopped = False
         for number in self.SIGNALS:
-            signal.signal(number, self._stop)
+            # nohup ignores SIGHUP for us; that stays so.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._stop)
 
     def _stop(self, _signal: int, _frame: object) -> None:
         self.stopped = True

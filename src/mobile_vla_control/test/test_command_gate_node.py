@@ -1,0 +1,167 @@
+"""The gate in a process of its own, over DDS."""
+
+import math
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist, TwistStamped
+from mobile_vla_msgs.msg import GateStatus, GripperCommand
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from std_srvs.srv import Trigger
+
+CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def domain():
+    with unique_domain():
+        yield
+
+
+@pytest.fixture
+def probe():
+    with Probe() as probe:
+        yield probe
+
+
+def start_gate(**parameters):
+    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT, **parameters})
+
+
+def twist(x=0.0, y=0.0):
+    message = Twist()
+    message.linear.x, message.linear.y = x, y
+    return message
+
+
+class Sender:
+    """Publishes a message at 40 Hz until told otherwise."""
+
+    def __init__(self, probe, message_type, topic, make):
+        self.publisher = probe.publisher(message_type, topic)
+        self.timer = probe.node.create_timer(0.025, lambda: self.publisher.publish(make()))
+
+    def stop(self):
+        self.timer.cancel()
+
+
+def test_a_driver_that_falls_silent_is_followed_by_explicit_zeros_at_rate(probe):
+    with start_gate():
+        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+        sender = Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
+        wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+        sender.stop()
+        stopped_at = time.monotonic()
+        wait_for(lambda: velocities[-1].linear.x == 0.0, what="zeros")
+        assert time.monotonic() - stopped_at < 0.3 + 0.2
+        seen, since = len(velocities), time.monotonic()
+        wait_for(lambda: len(velocities) >= seen + 20, what="20 more zeros")
+        assert time.monotonic() - since == pytest.approx(1.0, abs=0.2)
+        assert all(velocity.linear.x == 0.0 for velocity in velocities[seen:])
+        wait_for(lambda: statuses[-1].timeouts == 1 and statuses[-1].driver == GateStatus.DRIVER_NONE, what="status")
+
+
+def test_teleop_comes_before_the_policy_and_the_status_says_so(probe):
+    with start_gate(release_s=0.2):
+        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+        Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
+        wait_for(lambda: statuses and statuses[-1].driver == GateStatus.DRIVER_POLICY, what="policy driving")
+        human = Sender(probe, Twist, "cmd_vel_teleop", lambda: twist(-0.2))
+        wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_TELEOP, what="teleop driving")
+        wait_for(lambda: velocities[-1].linear.x == pytest.approx(-0.2), what="teleop's speed")
+        human.stop()
+        wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_NONE, what="release")
+        wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_POLICY, what="hand-back")
+
+
+def test_nan_never_reaches_the_wheels(probe):
+    with start_gate():
+        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+        values = [0.5, 0.5, math.nan, 0.5, math.inf]
+        sent = iter(range(10**6))
+        Sender(probe, Twist, "cmd_vel_policy", lambda: twist(values[next(sent) % 5]))
+        wait_for(lambda: statuses and statuses[-1].refused >= 20, what="20 refusals")
+        assert all(math.isfinite(velocity.linear.x) for velocity in velocities)
+
+
+def test_stop_wins_over_everyone_until_resume(probe):
+    with start_gate():
+        velocities = probe.collect(Twist, "cmd_vel")
+        Sender(probe, Twist, "cmd_vel_teleop", lambda: twist(0.5))
+        wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+        assert probe.call(Trigger, "gate/stop").success
+        wait_for(lambda: velocities[-1].linear.x == 0.0, what="zeros")
+        seen = len(velocities)
+        wait_for(lambda: len(velocities) >= seen + 10, what="more zeros")
+        assert all(velocity.linear.x == 0.0 for velocity in velocities[seen:])
+        assert probe.call(Trigger, "gate/resume").success
+        wait_for(lambda: velocities[-1].linear.x == 0.5, what="full speed again")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_last_message_before_the_end_is_zero(probe, number):
+    gate = start_gate()
+    velocities = probe.collect(Twist, "cmd_vel")
+    Sender(probe, Twist, "cmd_vel_teleop", lambda: twist(0.5))
+    wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+    assert gate.stop(number) == 0
+    wait_for(lambda: velocities[-1].linear.x == 0.0, what="a last zero")
+
+
+def test_the_gripper_goes_out_on_change_and_is_repeated_but_never_let_go(probe):
+    with start_gate():
+        commands = probe.collect(GripperCommand, "gripper/command")
+        publisher = probe.publisher(GripperCommand, "gripper/command_policy")
+        publisher.publish(GripperCommand(position=1.0))
+        wait_for(lambda: len(commands) >= 3, what="two repetitions")
+        publisher.publish(GripperCommand(position=math.nan))
+        publisher.publish(GripperCommand(position=-1.0))
+        seen = len(commands)
+        wait_for(lambda: len(commands) >= seen + 2, what="two repetitions")
+        assert all(command.position == 1.0 for command in commands)
+
+
+def test_stamped_commands_that_are_stale_are_refused(probe):
+    with start_gate(stamped=True):
+        velocities = probe.collect(TwistStamped, "cmd_vel")
+        statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+        publisher = probe.publisher(TwistStamped, "cmd_vel_teleop")
+
+        def send(age_s):
+            message = TwistStamped(twist=twist(0.5))
+            stamp_ns = probe.now_ns() - int(age_s * 1e9)
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            publisher.publish(message)
+
+        for age_s in (2.0, -2.0):
+            send(age_s)
+            wait_for(lambda: statuses and statuses[-1].refused > 0, what="a refusal")
+            assert "limit 0.5 s" in statuses[-1].reason
+        assert all(velocity.twist.linear.x == 0.0 for velocity in velocities)
+        send(0.0)
+        wait_for(lambda: velocities[-1].twist.linear.x > 0.0, what="a fresh command")
+        assert velocities[-1].header.frame_id == "base_link"
+
+
+def test_a_second_publisher_of_cmd_vel_is_reported_by_name(probe):
+    with start_gate() as gate:
+        probe.publisher(Twist, "cmd_vel", subscribers=0)
+        wait_for(lambda: "'cmd_vel' is also published by /probe" in gate.output.replace("/cmd_vel", "cmd_vel"))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"contract": "/nowhere/robot.yaml"}, "/nowhere/robot.yaml: no such contract file"),
+        ({"contract": CONTRACT, "rate_hz": 0}, "parameter 'rate_hz' is 0; it must be a number at least 1"),
+        ({"contract": CONTRACT, "release_s": "long"}, "parameter 'release_s' is 'long'; it must be a number"),
+    ],
+)
+def test_a_bad_parameter_is_one_line_and_status_1(parameters, complaint):
+    gate = NodeProcess("mobile_vla_control", "command_gate_node", parameters)
+    assert gate.wait() == 1
+    assert complaint in gate.output
+    assert len(gate.output.splitlines()) == 1

@@ -1,17 +1,36 @@
 #!/usr/bin/env bash
-# Build everything this repository needs: virtual environment, ROS 2 (from wheels where no distribution is
-# sourced), the workspace. Idempotent: each step runs again only when its inputs changed.
+# Builds everything this repository needs: system packages, virtual environment, ROS 2 (from wheels where no
+# distribution is sourced), the workspace. Idempotent: each step runs again only when its inputs changed, and a run
+# that was interrupted is repaired by the next one.
+#   PYTHON=python3.11 tools/setup.sh    use that interpreter (3.10 to 3.12)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${PYTHON:-python3}
-[ -d .venv ] || "$python" -m venv .venv
-stamp=.venv/.requirements.sha256
-want=$(cat requirements/*.txt tools/patch_cmake_paths.py | sha256sum)
-if [ "$(cat $stamp 2>/dev/null)" != "$want" ]; then
-  .venv/bin/pip install --quiet -r requirements/ros.txt -r requirements/app.txt -r requirements/dev.txt -c requirements/constraints.txt
-  .venv/bin/python tools/patch_cmake_paths.py
-  echo "$want" > $stamp
+root=$PWD
+venv=$root/.venv
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Two set-ups in one folder would undo each other's work. Git keeps this file's inode while nobody edits it.
+exec 9< "$root/tools/setup.sh"
+if command -v flock > /dev/null && ! flock -n 9; then
+  say "another set-up runs in this folder; waiting for it"
+  flock 9
 fi
-export VIRTUAL_ENV=$PWD/.venv PATH=$PWD/.venv/bin:$PATH AMENT_PREFIX_PATH=$PWD/.venv CMAKE_PREFIX_PATH=$PWD/.venv
-colcon build --symlink-install --event-handlers console_direct- --cmake-args -DBUILD_TESTING=OFF -DPython3_EXECUTABLE="$PWD/.venv/bin/python"
-echo wheels > .venv/.ros
+
+. tools/setup/system.sh
+. tools/setup/environment.sh
+. tools/setup/workspace.sh
+
+find_python
+find_ros
+install_system_packages
+prepare_venv
+install_python_packages
+build_workspace
+if [ -n "$changed" ]; then
+  say "ready: type '. ./env.sh' to use it in this shell"
+fi

@@ -1,0 +1,74 @@
+# What the machine must bring: an interpreter, perhaps a ROS 2 distribution, a compiler, EGL. Sourced by setup.sh.
+
+# Sets `python` to an interpreter of a supported version: $PYTHON, or the first that fits.
+find_python() {
+  local candidate version seen=""
+  for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+    # A Python of ROS wheels starts itself once more; the mark of another environment would make it fail.
+    version=$(env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE "$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || continue
+    case $version in
+      3.10 | 3.11 | 3.12)
+        python=$(command -v "$candidate")
+        python_version=$version
+        # Inside an activated .venv, python3 is its own: go back to the one it was made from.
+        if [ "$python" -ef "$venv/bin/python3" ] || [ "$(dirname "$python")" = "$venv/bin" ]; then
+          python=$("$python" -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))')
+        fi
+        return
+        ;;
+      *) seen="$seen $candidate is $version;" ;;
+    esac
+  done
+  fail "Python 3.10, 3.11 or 3.12 is needed;${seen:- ${PYTHON:-python3} does not run;} install python3.11 or name one: make setup PYTHON=/path/to/python3.11"
+}
+
+# Sets `ros` to `wheels`, or to the prefix of the distribution that is sourced in the calling shell.
+find_ros() {
+  local real prefix
+  ros=wheels
+  real=$(command -v ros2 || true)
+  if [ -z "${ROS_DISTRO:-}" ] || [ -z "$real" ] || [ "${real#"$root"/}" != "$real" ]; then
+    return
+  fi
+  IFS=: read -ra prefixes <<< "${AMENT_PREFIX_PATH:-}"
+  for prefix in "${prefixes[@]}"; do
+    if [ -f "$prefix/share/rclpy/package.xml" ]; then
+      ros=$prefix
+    fi
+  done
+  [ "$ros" != wheels ] || fail "ROS_DISTRO is $ROS_DISTRO but no folder of AMENT_PREFIX_PATH holds rclpy; source /opt/ros/$ROS_DISTRO/setup.bash, or unset ROS_DISTRO to use ROS 2 from wheels"
+  "$python" -c 'import rclpy' 2> /dev/null || fail "$python cannot import rclpy of $ros; name the distribution's Python: make setup PYTHON=/usr/bin/python3"
+}
+
+have_library() { PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2> /dev/null | grep -q "$1"; }
+
+# The Debian packages that are missing, one a line.
+missing_system_packages() {
+  command -v g++ > /dev/null || echo g++
+  command -v make > /dev/null || echo make
+  command -v cmake > /dev/null || echo cmake
+  "$python" -c 'import ensurepip, venv' 2> /dev/null || echo "python$python_version-venv"
+  "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' \
+    || echo "python$python_version-dev"
+  have_library 'libEGL\.so\.1' || echo libegl1
+  have_library 'libGL\.so\.1' || echo libgl1
+  compgen -G '/usr/lib/*/dri/*_dri.so' > /dev/null || compgen -G '/usr/lib*/dri/*_dri.so' > /dev/null || echo libgl1-mesa-dri
+}
+
+install_system_packages() {
+  local packages sudo=""
+  # The check takes a quarter of a second: not on every run.
+  [ ! -f "$venv/.system" ] || return 0
+  packages=$(missing_system_packages | tr '\n' ' ')
+  packages=${packages% }
+  [ -n "$packages" ] || return 0
+  if [ "$(id -u)" != 0 ]; then
+    sudo="sudo -n"
+    sudo -n true 2> /dev/null || fail "system packages are missing; install them first: sudo apt-get install $packages"
+  fi
+  command -v apt-get > /dev/null || fail "system packages are missing (their Debian names: $packages); install them first"
+  say "System packages: $packages"
+  $sudo apt-get update -qq || true
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $packages > /dev/null \
+    || fail "apt-get could not install: $packages"
+}

@@ -78,3 +78,15 @@ def _holder(file: IO[str]) -> str:
         return f"pid {holder['pid']} on {holder['host']}"
     except (ValueError, KeyError, TypeError):
         return "another process"
+
+
+def is_locked(dataset: str | Path) -> bool:
+    """Whether a process holds the lock of this dataset folder now."""
+    try:
+        with open(Path(dataset) / LOCK_FILE, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -8,6 +8,12 @@ import time
 from functools import partial
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocity_type
@@ -15,12 +21,6 @@ from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
 from mobile_vla_ros.qos import COMMAND, LATCHED
 from mobile_vla_ros.run import run
-from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
-from rclpy.node import Node
-from std_srvs.srv import Trigger
-
-from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 
 _STATUS_PERIOD_S = 0.5
 #: A gripper driver that starts late still learns where the gripper is to be.
@@ -44,7 +44,9 @@ class CommandGateNode(Node):
                 number(self, "teleop_timeout_s", 0.5, "a teleop silent for this long no longer drives [s]", above=0),
                 number(self, "policy_timeout_s", 0.3, "a policy silent for this long no longer drives [s]", above=0),
                 number(self, "release_s", 1.0, "stand still this long before the policy goes on [s]", at_least=0),
-                number(self, "max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]", above=0),
+                number(
+                    self, "max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]", above=0
+                ),
                 1.0 / rate_hz,
             ),
         )

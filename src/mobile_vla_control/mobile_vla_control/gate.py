@@ -185,7 +185,9 @@ class CommandGate:
         elif source is not None:
             driver = _DRIVER[source]
             faults = self._inputs[source].faults
-            reason = f"{source.value} stands still: {'; '.join(faults.values())}" if faults else f"{source.value} drives"
+            reason = (
+                f"{source.value} stands still: {'; '.join(faults.values())}" if faults else f"{source.value} drives"
+            )
             wanted = self._inputs[source].wanted(now_s)
             # Standing still by a fault or by silence is immediate; only what a driver asks for is smoothed.
             velocity = ZERO if wanted is None else self._limit(wanted, now_s)

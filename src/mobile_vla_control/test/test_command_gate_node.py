@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist, TwistStamped
+from std_srvs.srv import Trigger
+
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
-from std_srvs.srv import Trigger
 
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract

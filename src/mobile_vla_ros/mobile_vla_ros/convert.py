@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Twist, TwistStamped
+from sensor_msgs.msg import Image
+
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image as ImageArray
 from mobile_vla_data.observation import Stream
 from mobile_vla_msgs.msg import StreamStatus
-from sensor_msgs.msg import Image
 
 
 def to_ns(stamp: Time) -> int:

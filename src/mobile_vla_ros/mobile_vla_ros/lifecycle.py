@@ -57,9 +57,10 @@ class AutostartNode(LifecycleNode):
     def _autostart(self) -> None:
         assert self._autostart_timer is not None
         self._autostart_timer.cancel()
-        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            self.exit_code = 1
-        elif self.trigger_activate() != TransitionCallbackReturn.SUCCESS:
+        if (
+            self.trigger_configure() != TransitionCallbackReturn.SUCCESS
+            or self.trigger_activate() != TransitionCallbackReturn.SUCCESS
+        ):
             self.exit_code = 1
 
     def close(self) -> None:

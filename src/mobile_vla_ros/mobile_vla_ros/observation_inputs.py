@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from mobile_vla_data.contract import Contract
-from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_msgs.msg import GripperState
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import Image
 
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_msgs.msg import GripperState
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
 

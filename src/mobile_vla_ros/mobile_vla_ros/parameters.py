@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from mobile_vla_data.contract import Contract, ContractError
 from rcl_interfaces.msg import ParameterDescriptor
 
+from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_ros.run import StartError
 
 

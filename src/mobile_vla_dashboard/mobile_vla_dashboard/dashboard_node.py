@@ -1,0 +1,245 @@
+"""The dashboard as a node: topics and services on the ROS thread, the web page on another."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from action_msgs.srv import CancelGoal
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
+
+from mobile_vla_dashboard.access import choose_token, is_loopback
+from mobile_vla_dashboard.hub import Hub
+from mobile_vla_dashboard.robot import Reply
+from mobile_vla_dashboard.server import make_app
+from mobile_vla_dashboard.teleop import DeadMan
+from mobile_vla_dashboard.web import AddressError, WebServer, bind
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.image import ImageError, fit, unpack
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
+from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
+from mobile_vla_ros.convert import to_ns, velocity_message, velocity_type
+from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
+from mobile_vla_ros.parameters import flag, integer, load_contract, text
+from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
+from mobile_vla_ros.run import StartError, run
+
+_TELEOP_PERIOD_S = 0.05
+_HOUSEKEEPING_PERIOD_S = 0.1
+#: Cameras stay subscribed this long after the last browser left, so that reloading the page does not blink.
+_LINGER_S = 5.0
+_PROGRESS_PERIOD_S = 5.0
+
+_SERVICES: dict[str, tuple[type, str, str]] = {
+    # name on the page: type, service, who offers it
+    "gate/stop": (Trigger, "gate/stop", "command gate"),
+    "gate/resume": (Trigger, "gate/resume", "command gate"),
+    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "policy"),
+    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "policy"),
+    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "recorder"),
+    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "recorder"),
+    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "recorder"),
+    "recorder/get_progress": (GetProgress, "recorder/get_progress", "recorder"),
+}
+
+
+class DashboardNode(Node):
+    """Serves the page; implements :class:`mobile_vla_dashboard.robot.Robot`.
+
+    Everything that touches ROS runs on the executor's thread: other threads leave work in a queue and trigger a guard
+    condition. Cameras are subscribed only while a browser looks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("dashboard_node")
+        self.contract = load_contract(self)
+        self.drivable = flag(self, "teleop", False, "whether the page may drive the robot (launch with teleop:=web)")
+        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        default_address = os.environ.get("MOBILE_VLA_DASHBOARD_ADDRESS", "127.0.0.1")
+        address = text(self, "address", default_address, "where to listen; 0.0.0.0 for every network of this machine")
+        port = integer(self, "port", 8080, "TCP port of the page", at_least=0, at_most=65535)
+        setting = text(self, "token", "auto", "auto, empty for none, or the token that opens the page")
+        hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
+        self._token = choose_token(setting, address)
+
+        self.hub = Hub({name: camera.topic for name, camera in self.contract.cameras.items()})
+        self._dead_man = DeadMan()
+        self._work: deque[Callable[[], None]] = deque()
+        self._wake = self.create_guard_condition(self._do_work)
+        self._image_subscriptions: list[Any] = []
+        self._watched_s = 0.0
+        self._progress_due_s = 0.0
+
+        self._velocity_publisher = None
+        if self.drivable:
+            self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
+            self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+        for name, message in (("gate", GateStatus), ("policy", PolicyStatus), ("recorder", RecorderStatus)):
+            self.create_subscription(message, f"{name}/status", partial(self.hub.put, name), LATCHED)
+        self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
+
+        # Steady: a simulated or a set clock must not stretch the dead-man time.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=clock)
+        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._keep_house, clock=clock)
+        self._diagnostics = Diagnostics(self, self._health)
+
+        try:
+            listener = bind(address, port)
+        except AddressError as error:
+            raise StartError(str(error)) from None
+        self.port = listener.getsockname()[1]
+        names = tuple(name.strip() for name in hosts.split(",") if name.strip())
+        self._web = WebServer(make_app(self, token=self._token, allowed_hosts=names), listener, self.hub.attach)
+        self._web.start()
+        self._announce(address)
+
+    def close(self) -> None:
+        """Stop serving; a zero if someone was driving from the page."""
+        self._web.close()
+        self._dead_man.release()
+        self._drive_on()
+        if self._velocity_publisher is not None:
+            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    # Robot, for the web server: called from its thread.
+
+    def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
+        """Call a service with string fields; the reply says in words what came of it."""
+        reply: Future[Reply] = Future()
+        self._post(partial(self._call, service, dict(fields), reply))
+        return reply
+
+    def drive(self, velocity: Velocity) -> None:
+        """Publish ``velocity`` for as long as it is fresh."""
+        self._dead_man.command(velocity, time.monotonic())
+
+    def let_go(self) -> None:
+        """Publish one zero if someone was driving from here, then nothing."""
+        self._dead_man.release()
+        self._post(self._drive_on)
+
+    def move_gripper(self, position: float) -> None:
+        """Send the gripper to ``position``, 0 open .. 1 closed."""
+        self._post(partial(self._publish_gripper, position))
+
+    def _post(self, work: Callable[[], None]) -> None:
+        self._work.append(work)
+        self._wake.trigger()
+
+    # The ROS thread.
+
+    def _do_work(self) -> None:
+        while self._work:
+            self._work.popleft()()
+
+    def _call(self, service: str, fields: dict[str, str], reply: Future[Reply]) -> None:
+        if reply.cancelled():
+            return
+        kind, path, who = _SERVICES[service]
+        client = self._clients_by_name[service]
+        if not client.service_is_ready():
+            _settle(reply, Reply(False, f"no {who} is running (nobody offers the service {path})"))
+            return
+        future = client.call_async(kind.Request(**fields))
+        # An answer that nobody waits for any more must not be kept for ever.
+        reply.add_done_callback(
+            lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
+        )
+        future.add_done_callback(lambda done: _settle(reply, _reply_of(done.result())))
+
+    def _drive_on(self) -> None:
+        velocity = self._dead_man.due(time.monotonic())
+        if velocity is None or self._velocity_publisher is None:
+            return
+        stamp_ns, frame = int(self.get_clock().now().nanoseconds), self.contract.action.frame
+        self._velocity_publisher.publish(
+            velocity_message(velocity, stamped=self._stamped, stamp_ns=stamp_ns, frame_id=frame)
+        )
+
+    def _publish_gripper(self, position: float) -> None:
+        message = GripperCommand(position=position)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._gripper_publisher.publish(message)
+
+    def _keep_house(self) -> None:
+        now_s = time.monotonic()
+        if self.hub.watched:
+            self._watched_s = now_s
+        looking = self.hub.watched or (self._watched_s > 0 and now_s - self._watched_s < _LINGER_S)
+        if looking and not self._image_subscriptions:
+            self._image_subscriptions = [
+                self.create_subscription(Image, topic, partial(self._on_image, index), SENSOR)
+                for index, topic in enumerate(self.hub.cameras.values())
+            ]
+        elif not looking and self._image_subscriptions:
+            for subscription in self._image_subscriptions:
+                self.destroy_subscription(subscription)
+            self._image_subscriptions = []
+        if self.hub.watched and now_s >= self._progress_due_s:
+            self._progress_due_s = now_s + _PROGRESS_PERIOD_S
+            client = self._clients_by_name["recorder/get_progress"]
+            if client.service_is_ready():
+                client.call_async(GetProgress.Request()).add_done_callback(
+                    lambda done: self.hub.put("progress", done.result())
+                )
+
+    def _on_image(self, camera: int, message: Image) -> None:
+        try:
+            image = unpack(message.data, message.encoding, message.height, message.width, message.step)
+        except ImageError as error:
+            self.hub.refuse_frame(camera, str(error))
+            return
+        # What the policy would see of it, not what the camera sent: a wrong crop shows at once.
+        shape = list(self.contract.cameras.values())[camera]
+        self.hub.put_frame(camera, to_ns(message.header.stamp), fit(image, shape))
+
+    def _health(self) -> Health:
+        values = {"port": self.port, "looking": self.hub.watched, "teleop": self.drivable}
+        if not self._web.alive:
+            return Health(ERROR, "the web server has ended; restart the dashboard", values)
+        return Health(OK, f"serving on port {self.port}", values)
+
+    def _announce(self, address: str) -> None:
+        shown = "localhost" if is_loopback(address) else address.replace("0.0.0.0", "<this machine>")
+        query = f"/?token={self._token}" if self._token else "/"
+        self.get_logger().info(f"dashboard at http://{shown}:{self.port}{query}")
+        if not is_loopback(address) and not self._token:
+            self.get_logger().warning(
+                f"anyone who can reach {address}:{self.port} can stop, resume and instruct this robot"
+                f"{' and drive it' if self.drivable else ''}; set the parameter token, or address to 127.0.0.1"
+            )
+
+
+def _settle(reply: Future[Reply], value: Reply) -> None:
+    # The web server gave up waiting, and says so to the browser: there is nobody left to tell.
+    if reply.set_running_or_notify_cancel():
+        reply.set_result(value)
+
+
+def _reply_of(response: Any) -> Reply:
+    if isinstance(response, CancelGoal.Response):
+        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, "goals cancelled")
+    details = [response.message] if response.message else []
+    if getattr(response, "path", ""):
+        details.append(f"{response.steps} steps in {response.path}")
+    return Reply(bool(response.success), "; ".join(details))
+
+
+def main() -> None:
+    """Serve the page until told to stop."""
+    sys.exit(run(DashboardNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_dashboard"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    package_data={package_name: ["py.typed", "static/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools", "fastapi>=0.100", "uvicorn>=0.23", "websockets>=11"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="The web page of a Mobile VLA robot: cameras, recorder, policy, gate, stop button, teleop",
+    license="Apache-2.0",
+    entry_points={"console_scripts": ["dashboard_node = mobile_vla_dashboard.dashboard_node:main"]},
+)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from mobile_vla_dashboard.teleop import DeadMan, DriveError, Driver, Seat, velocity_of_fractions
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+
+CONTRACT = Contract.load(Path(__file__).parents[3] / "config" / "robot.yaml")
+DIFFERENTIAL = CONTRACT.model_copy(update={"base": "differential"})
+FORWARD = Velocity(0.4)
+
+
+def test_fresh_commands_are_published_and_a_lost_driver_gives_one_zero_and_then_silence():
+    dead_man = DeadMan(fresh_s=0.25)
+    assert dead_man.due(0.0) is None
+    dead_man.command(FORWARD, 10.0)
+    assert dead_man.due(10.0) == FORWARD
+    assert dead_man.due(10.25) == FORWARD
+    assert dead_man.due(10.26) == Velocity()
+    assert dead_man.due(10.3) is None
+
+
+def test_letting_go_is_one_zero_at_once():
+    dead_man = DeadMan()
+    dead_man.command(FORWARD, 10.0)
+    dead_man.release()
+    assert dead_man.due(10.01) == Velocity()
+    assert dead_man.due(10.02) is None
+
+
+def test_letting_go_of_a_stick_nobody_held_publishes_nothing():
+    dead_man = DeadMan()
+    dead_man.release()
+    assert dead_man.due(1.0) is None
+
+
+def test_a_full_stick_is_the_contracts_limit_and_a_diagonal_is_no_faster():
+    limit = CONTRACT.limits.linear_m_s
+    assert velocity_of_fractions(1, 0, CONTRACT) == Velocity(limit, 0.0)
+    diagonal = velocity_of_fractions(1.0, -1.0, CONTRACT)
+    assert math.hypot(diagonal.x, diagonal.y) == pytest.approx(limit)
+    assert velocity_of_fractions(50, 0, CONTRACT) == Velocity(limit, 0.0)
+
+
+def test_sideways_turns_a_base_that_cannot_strafe():
+    assert velocity_of_fractions(0.0, 0.5, DIFFERENTIAL) == Velocity(0.0, 0.0, 0.5 * CONTRACT.limits.angular_rad_s)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None, True, [1]])
+def test_a_stick_that_is_no_number_is_refused(value):
+    with pytest.raises(DriveError, match="x must be a number from -1 to 1"):
+        velocity_of_fractions(value, 0.0, CONTRACT)
+
+
+def test_the_seat_holds_one_driver_until_they_leave_or_fall_silent():
+    seat, first, second = Seat(timeout_s=3.0), Driver(1, "10.0.0.1"), Driver(2, "10.0.0.1")
+    assert seat.take(first, 0.0)
+    assert not seat.take(second, 1.0)
+    assert seat.take(first, 2.0)
+    assert seat.driver(5.0) == first
+    assert seat.take(second, 5.1)
+    assert not seat.leave(first)
+    assert seat.leave(second)
+    assert seat.driver(5.2) is None

@@ -26,9 +26,10 @@ class Diagnostics:
     def __init__(self, node: Any, health: Callable[[], Health], hardware_id: str = "") -> None:
         self._node, self._health, self._hardware_id = node, health, hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(1.0, self._publish)
+        self._timer = node.create_timer(1.0, self.publish)
 
-    def _publish(self) -> None:
+    def publish(self) -> None:
+        """Publish now; for a node that is about to be busy in a callback."""
         health = self._health()
         status = DiagnosticStatus(
             level=health.level,

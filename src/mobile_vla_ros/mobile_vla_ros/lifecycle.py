@@ -50,11 +50,15 @@ class AutostartNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self.last_error = ""
         self.exit_code: int | None = None
+        #: Whether a signal has asked the process to end; :func:`mobile_vla_ros.run.run` puts the real one here. For
+        #: transitions that wait: a signal must not wait with them.
+        self.stopping: Callable[[], bool] = bool
         self._autostart_timer = None
         if self.declare_parameter("autostart", False).value:
             self._autostart_timer = self.create_timer(0.0, self._autostart)
 
     def _autostart(self) -> None:
+        """Configure and activate. A node that takes long to configure extends it, to stay alive meanwhile."""
         assert self._autostart_timer is not None
         self._autostart_timer.cancel()
         if (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,11 +18,21 @@ from mobile_vla_ros.qos import SENSOR
 
 
 class ObservationInputs:
-    """The subscriptions of the contract's streams; recorder and policy node own one each."""
+    """The subscriptions of the contract's streams; recorder and policy node own one each.
 
-    def __init__(self, node: Any, contract: Contract, callback_group: CallbackGroup | None = None) -> None:
+    ``on_image`` is called with the camera's name after each of its images was accepted.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        contract: Contract,
+        callback_group: CallbackGroup | None = None,
+        on_image: Callable[[str], None] | None = None,
+    ) -> None:
         self.builder = ObservationBuilder(contract)
         self._node = node
+        self._image_listener = on_image
         group = {"callback_group": callback_group} if callback_group else {}
         self._subscriptions = [
             node.create_subscription(Image, camera.topic, partial(self._on_image, name), SENSOR, **group)
@@ -43,7 +54,7 @@ class ObservationInputs:
         return int(self._node.get_clock().now().nanoseconds)
 
     def _on_image(self, camera: str, message: Image) -> None:
-        self.builder.put_image(
+        accepted = self.builder.put_image(
             camera,
             to_ns(message.header.stamp),
             self._now_ns(),
@@ -53,6 +64,8 @@ class ObservationInputs:
             message.width,
             message.step,
         )
+        if accepted and self._image_listener is not None:
+            self._image_listener(camera)
 
     def _on_odometry(self, message: Odometry) -> None:
         position = message.pose.pose.position

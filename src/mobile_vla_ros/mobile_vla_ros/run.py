@@ -1,4 +1,4 @@
-"""Running a node: one main for all, in which SIGTERM equals SIGINT and a last command leaves before the context dies."""
+"""Running a node: one main for all, in which SIGTERM equals SIGINT and a last command leaves before the end."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ def run(
     status = 0
     try:
         node = make_node()
+        node.stopping = lambda: flag.stopped
         executor = make_executor()
         executor.add_node(node)
         while not flag.stopped and rclpy.ok() and getattr(node, "exit_code", None) is None:

@@ -1,0 +1,107 @@
+"""Shortest paths over the known floor plan: a visibility graph on the corners of the grown obstacles.
+
+Exact for axis-aligned obstacles, and small (some sixty corners), so that the expert can plan afresh at every tick from
+wherever it was pushed to. Lozano-Perez and Wesley, 1979.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_sim.flat import HALF_SIZE_M, OBSTACLES, ROBOT_RADIUS_M, Rect
+
+CLEARANCE_M = ROBOT_RADIUS_M + 0.1
+"""How far the robot's centre keeps from obstacles: its radius and a margin for the noise of driving."""
+
+_EPSILON_M = 1e-6
+Points = npt.NDArray[np.float64]
+
+
+class Planner:
+    """Shortest paths to one goal, from anywhere."""
+
+    def __init__(self, goal: tuple[float, float], obstacles: Sequence[Rect] = OBSTACLES) -> None:
+        self.goal = np.array(goal)
+        grown = [rect.grown(CLEARANCE_M) for rect in obstacles]
+        self._low = np.array([[rect.x0, rect.y0] for rect in grown]) + _EPSILON_M
+        self._high = np.array([[rect.x1, rect.y1] for rect in grown]) - _EPSILON_M
+        corners = [(x, y) for rect in grown for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)]
+        free = [corner for corner in corners if self._is_free(np.array(corner))]
+        self._nodes = np.array([goal, *sorted(set(free))])
+        self._distance, self._next = self._shortest_paths()
+
+    def path(self, x: float, y: float) -> Points:
+        """Points from (x, y) to the goal, float64 ``[n, 2]`` [m]; both ends included.
+
+        From inside an obstacle's margin (after a push) the path first leaves it on the shortest way.
+        """
+        start = np.array([x, y])
+        exit_point = self._leave_margins(start)
+        reachable = self._visible(exit_point, self._nodes)
+        cost = np.linalg.norm(self._nodes - exit_point, axis=1) + self._distance
+        cost[~reachable] = np.inf
+        points = [start] if np.allclose(start, exit_point) else [start, exit_point]
+        node = int(np.argmin(cost))
+        while node >= 0:
+            points.append(self._nodes[node])
+            node = int(self._next[node])
+        return np.array(points)
+
+    def length(self, x: float, y: float) -> float:
+        """Length of the path from (x, y) [m]."""
+        return float(np.linalg.norm(np.diff(self.path(x, y), axis=0), axis=1).sum())
+
+    def _is_free(self, point: Points) -> bool:
+        inside = ((point > self._low) & (point < self._high)).all(axis=1).any()
+        return not inside and bool((np.abs(point) < HALF_SIZE_M).all())
+
+    def _leave_margins(self, point: Points) -> Points:
+        """The nearest point outside every margin, found by leaving one margin after the other."""
+        for _ in range(8):
+            inside = np.flatnonzero(((point > self._low) & (point < self._high)).all(axis=1))
+            if inside.size == 0:
+                return point
+            low, high = self._low[inside[0]], self._high[inside[0]]
+            exits = [(abs(point[axis] - edge), axis, edge) for axis in (0, 1) for edge in (low[axis], high[axis])]
+            options = []
+            for distance, axis, edge in exits:
+                moved = point.copy()
+                moved[axis] = edge
+                if (np.abs(moved) < HALF_SIZE_M).all():
+                    options.append((not self._is_free(moved), distance, tuple(moved)))
+            point = np.array(min(options)[2])
+        return point
+
+    def _visible(self, start: Points, ends: Points) -> npt.NDArray[np.bool_]:
+        """Which segments from ``start`` to each of ``ends`` cross no obstacle: the slab test, all at once."""
+        direction = (ends - start)[:, None, :]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            first, second = (self._low - start) / direction, (self._high - start) / direction
+        # Parallel to a slab: within it always, or never.
+        parallel = np.abs(direction) < 1e-12
+        within = (start > self._low) & (start < self._high)
+        near = np.where(parallel, np.where(within, -np.inf, np.inf), np.minimum(first, second)).max(axis=2)
+        far = np.where(parallel, np.where(within, np.inf, -np.inf), np.maximum(first, second)).min(axis=2)
+        hit = (near < far) & (far > 0.0) & (near < 1.0)
+        return ~hit.any(axis=1)
+
+    def _shortest_paths(self) -> tuple[Points, npt.NDArray[np.int64]]:
+        """Dijkstra from the goal: distance of every node, and its next node on the way (-1 at the goal)."""
+        count = len(self._nodes)
+        distance, following = np.full(count, np.inf), np.full(count, -1, dtype=np.int64)
+        distance[0] = 0.0
+        queue = [(0.0, 0)]
+        while queue:
+            reached, node = heapq.heappop(queue)
+            if reached > distance[node]:
+                continue
+            lengths = reached + np.linalg.norm(self._nodes - self._nodes[node], axis=1)
+            better = self._visible(self._nodes[node], self._nodes) & (lengths < distance - 1e-9)
+            for other in np.flatnonzero(better).tolist():
+                distance[other], following[other] = lengths[other], node
+                heapq.heappush(queue, (float(lengths[other]), other))
+        return distance, following

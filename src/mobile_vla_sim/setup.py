@@ -1,0 +1,29 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_sim"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    package_data={package_name: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=["setuptools", "numpy", "mujoco>=3.2", "typer", "rich", "simplejpeg", "Pillow"],
+    extras_require={"test": ["pytest"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="Simulated flat and robot of Mobile VLA: tasks, expert, headless collection, closed-loop evaluation",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "mobile-vla-sim = mobile_vla_sim.cli:main",
+            "sim_node = mobile_vla_sim.sim_node:main",
+            "expert_node = mobile_vla_sim.expert_node:main",
+            "trial_node = mobile_vla_sim.trial_node:main",
+        ]
+    },
+)

@@ -1,0 +1,182 @@
+"""A checkpoint is a folder: config.json, model.safetensors, stats.json, contract.yaml and the tokenizer's files.
+
+No pickle: nothing in a checkpoint can run code. Loading is strict: a missing or an extra tensor is refused by name.
+When the base weights can be had again by name, ``model.safetensors`` holds only what was trained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mobile_vla_data.contract import Contract
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from mobile_vla_policy import __version__
+from mobile_vla_policy.config import ConfigError, PolicySettings, validate
+from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.normalisation import Normalisation
+
+FORMAT_VERSION = 1
+CONFIG, WEIGHTS, STATS, CONTRACT = "config.json", "model.safetensors", "stats.json", "contract.yaml"
+BEST, LAST = "best", "last"
+_UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, incomplete or of another version. The message is one line naming folder and cause."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What a checkpoint says of itself, without its weights."""
+
+    folder: Path
+    settings: PolicySettings
+    normalisation: Normalisation
+    contract: Contract
+    training: dict[str, Any]
+    """How it came about: steps, losses, dataset; for humans."""
+
+
+def resolve(path: str | Path) -> Path:
+    """The checkpoint folder meant by ``path``: itself, or the best one of a training run's output folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    for folder in (path, path / BEST, path / LAST):
+        if (folder / CONFIG).is_file():
+            return folder
+    unsafe = next((name.name for name in path.glob("*") if name.suffix in _UNSAFE), None) if path.is_dir() else None
+    if unsafe:
+        raise CheckpointError(f"{path}: '{unsafe}' is a pickle, which can run code; only {WEIGHTS} is loaded")
+    raise CheckpointError(f"{path}: no checkpoint here ({CONFIG} is missing); make one with mobile-vla-policy train")
+
+
+def save_checkpoint(
+    folder: Path,
+    network: PolicyNetwork,
+    settings: PolicySettings,
+    normalisation: Normalisation,
+    contract: Contract,
+    training: dict[str, Any],
+) -> None:
+    """Write a checkpoint, or replace one; a crash leaves the old one or the new one, never half of each."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        state = network.state_dict()
+        tensors = {name: state[name].detach().cpu().contiguous() for name in saved_names(network, settings)}
+        save_file(tensors, part / WEIGHTS)
+        config = {
+            "format_version": FORMAT_VERSION,
+            "software_version": __version__,
+            "policy": settings.model_dump(mode="json"),
+            "training": training,
+        }
+        (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
+        (part / CONTRACT).write_text(contract.to_yaml(), encoding="utf-8")
+        network.backbone.save_tokenizer(part)
+        for path in part.iterdir():
+            _sync(path)
+        part.chmod(0o755)
+        replace_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def read_info(folder: Path) -> CheckpointInfo:
+    """Read everything but the weights. Raises :class:`CheckpointError` or ContractError."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; this is no checkpoint") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: format_version is {version}, this version reads {FORMAT_VERSION}")
+    try:
+        settings = validate(PolicySettings, config.get("policy"), str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    return CheckpointInfo(
+        folder,
+        settings,
+        Normalisation.load(folder / STATS),
+        Contract.load(folder / CONTRACT),
+        dict(config.get("training") or {}),
+    )
+
+
+def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32) -> PolicyNetwork:
+    """Build the network and fill in the weights.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged, or their names or shapes are not the network's.
+        BackboneError: the base weights cannot be loaded.
+    """
+    path = info.folder / WEIGHTS
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None
+    network = build_network(info.settings, tokenizer_folder=info.folder, dtype=dtype)
+    expected = saved_names(network, info.settings)
+    missing, extra = sorted(expected - tensors.keys()), sorted(tensors.keys() - expected)
+    if missing or extra:
+        raise CheckpointError(f"{path}: {_listing('missing', missing)}{_listing('unknown', extra)}of this network")
+    state = network.state_dict()
+    wrong = [name for name in sorted(expected) if tensors[name].shape != state[name].shape]
+    if wrong:
+        have, want = list(tensors[wrong[0]].shape), list(state[wrong[0]].shape)
+        raise CheckpointError(f"{path}: tensor {wrong[0]} has shape {have}, the settings say {want}")
+    network.load_state_dict(tensors, strict=False)
+    return network.eval()
+
+
+def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
+    """Names of the tensors that a checkpoint holds: all, or what learns if the rest can be had by name."""
+    if settings.backbone.has_base_weights:
+        return {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    return set(network.state_dict())
+
+
+def replace_folder(part: Path, folder: Path) -> None:
+    """Put the finished folder ``part`` in the place of ``folder``, and make it durable."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(part, folder)
+    _sync(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _listing(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{len(names)} {what} tensors ({shown}) "
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

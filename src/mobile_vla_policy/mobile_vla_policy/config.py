@@ -1,0 +1,215 @@
+"""Settings of the model and of its training: frozen, strict, one comment a field, loaded from one YAML file.
+
+:class:`PolicySettings` is what a checkpoint needs to be built again and travels inside it; :class:`TrainSettings` is
+what only training needs. A value can be overridden on the command line as ``head.window=4`` (dots name the path).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class ConfigError(ValueError):
+    """A settings file or an override is wrong. The message is one line naming the file, the field and the value."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class BackboneSettings(_Frozen):
+    """The vision-language model that looks at one frame."""
+
+    kind: Literal["kosmos2-tiny", "kosmos2", "auto"] = "kosmos2"
+    """kosmos2-tiny: same architecture, small, random weights; auto: any Hugging Face image-text-to-text model."""
+    name: str | None = "microsoft/kosmos-2-patch14-224"
+    """Hub name or local folder of configuration, weights and tokenizer; unused by kosmos2-tiny."""
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """random builds the published configuration without weights, for measuring time and memory."""
+    cameras: tuple[Literal["static", "gripper"], ...] = ("static", "gripper")
+    """Cameras shown to the model, in this order."""
+    freeze: bool = True
+    """Train only LoRA and the head. Random weights must not be frozen: they have nothing to keep."""
+    train_vision: bool = False
+    """When not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
+    load_in: Literal["full", "8bit", "4bit"] = "full"
+    """Storage of the frozen base weights; 8bit and 4bit need bitsandbytes and CUDA."""
+    width: int = Field(128, ge=32, multiple_of=32)
+    """kosmos2-tiny only: hidden size of both towers."""
+    layers: int = Field(3, ge=1)
+    """kosmos2-tiny only: layers of each tower."""
+    image_size: int = Field(112, ge=16, multiple_of=16)
+    """kosmos2-tiny only: side of the square input image [px]; patches are 16 px."""
+    latents: int = Field(16, ge=1)
+    """kosmos2-tiny only: image latents per camera (Kosmos-2 has 64)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BackboneSettings:
+        if len(set(self.cameras)) != len(self.cameras) or not self.cameras:
+            raise ValueError(f"cameras {list(self.cameras)} must name each camera once")
+        if self.kind != "kosmos2-tiny" and not self.name:
+            raise ValueError(f"kind {self.kind} needs a name: a hub name or a local folder")
+        if self.load_in != "full" and not self.freeze:
+            raise ValueError(f"load_in {self.load_in} stores frozen weights; set freeze: true")
+        return self
+
+    @property
+    def has_base_weights(self) -> bool:
+        """Whether the base weights can be had again by name, so that a checkpoint need not hold them."""
+        return self.kind != "kosmos2-tiny" and self.weights == "pretrained"
+
+
+class LoraSettings(_Frozen):
+    """Low-rank adapters (Hu et al. 2021) on the backbone, through peft."""
+
+    enabled: bool = True
+    rank: int = Field(32, ge=1)
+    alpha: float = Field(16, gt=0)
+    """The adapter's output is scaled by alpha / rank."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: str | None = None
+    """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
+
+
+class HeadSettings(_Frozen):
+    """The LSTM that turns a window of frames into chunks of actions."""
+
+    input_size: int = Field(1024, ge=1)
+    """The backbone's ACT state is projected to this."""
+    hidden_size: int = Field(512, ge=1)
+    layers: int = Field(2, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Between the LSTM layers."""
+    window: int = Field(8, ge=1)
+    """Frames the LSTM sees."""
+    frame_stride: int = Field(1, ge=1)
+    """Control periods between two frames of a window, in training and when driving."""
+    horizon: int = Field(5, ge=1)
+    """Future actions predicted at every window position."""
+    use_state: bool = False
+    """Feed x, y and the gripper's state to the LSTM too."""
+
+
+class PolicySettings(_Frozen):
+    """All that is needed to build the network again."""
+
+    backbone: BackboneSettings = BackboneSettings()
+    lora: LoraSettings = LoraSettings()
+    head: HeadSettings = HeadSettings()
+
+    @model_validator(mode="after")
+    def _something_learns_to_see(self) -> PolicySettings:
+        if self.backbone.kind == "kosmos2-tiny" and self.backbone.freeze and not self.lora.enabled:
+            raise ValueError("a frozen kosmos2-tiny has random weights and sees nothing; set backbone.freeze: false")
+        return self
+
+
+class AugmentSettings(_Frozen):
+    """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
+
+    shift: float = Field(0.04, ge=0, lt=0.5)
+    """Largest shift, as a share of the image's side."""
+    brightness: float = Field(0.1, ge=0, lt=1)
+    contrast: float = Field(0.1, ge=0, lt=1)
+    saturation: float = Field(0.1, ge=0, lt=1)
+
+
+class TrainSettings(_Frozen):
+    """How the network is trained."""
+
+    policy: PolicySettings = PolicySettings()
+    augment: AugmentSettings = AugmentSettings()
+    learning_rate: float = Field(1e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.01, ge=0)
+    """Of AdamW, on matrices only."""
+    batch_size: int = Field(2, ge=1)
+    """Windows per process and optimisation step (before accumulation)."""
+    accumulation: int = Field(1, ge=1)
+    """Batches per optimisation step."""
+    epochs: int = Field(10, ge=1)
+    """In one epoch every recorded step is seen once."""
+    max_minutes: float | None = Field(None, gt=0)
+    """Time budget: training ends then, and the learning rate falls to zero by then. Overrides epochs."""
+    max_steps: int | None = Field(None, ge=1)
+    """Ends training after this many optimisation steps. Overrides epochs."""
+    warmup_steps: int = Field(100, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    gripper_weight: float = Field(0.1, ge=0)
+    """Weight of the gripper's cross-entropy beside the squared error of the motion."""
+    precision: Literal["fp32", "fp16", "bf16"] = "bf16"
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Keep an exponential moving average of the weights and save that."""
+    seed: int = 0
+    workers: int = Field(2, ge=0)
+    """Processes that decode images, when they do not fit in memory."""
+    cache_gb: float = Field(4.0, ge=0)
+    """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
+    cache_features: bool = False
+    """With a frozen backbone and no LoRA: compute the backbone's features once, then train the head on them alone."""
+    evaluate_every: int = Field(500, ge=1)
+    """Optimisation steps between two validations."""
+    patience: int | None = Field(None, ge=1)
+    """Stop after this many validations without a better loss."""
+    log_every: int = Field(10, ge=1)
+    """Optimisation steps between two lines of the log."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainSettings:
+        if self.cache_features and (self.policy.lora.enabled or not self.policy.backbone.freeze):
+            raise ValueError("cache_features needs lora.enabled: false and backbone.freeze: true")
+        return self
+
+
+def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> TrainSettings:
+    """Read a YAML file and apply ``path.to.field=value`` overrides; values are read as YAML.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a field is unknown, of the wrong type or out of range.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such settings file; config/train.yaml is an example") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
+    for override in overrides:
+        _override(data, override)
+    return validate(TrainSettings, data, str(path))
+
+
+def validate(model: type[Any], data: Any, origin: str) -> Any:
+    """Build settings from parsed data; :class:`ConfigError` names ``origin``, the field and the value."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        reason = first["msg"].removeprefix("Value error, ")
+        value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
+        raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"'{override}': an override is written field=value, for example learning_rate=3e-4")
+    *parents, field = path.split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise ConfigError(f"'{override}': {parent} is not a group of fields")
+    try:
+        data[field] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"'{override}': '{text}' is not a value") from None

@@ -1,0 +1,1 @@
+"""The network: a vision-language backbone, an LSTM action head and their loss."""

@@ -1,0 +1,98 @@
+"""What a vision-language backbone is to the rest: instructions in, images in, one ACT state per frame out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+
+
+class BackboneError(RuntimeError):
+    """A backbone cannot be built from what was given. The message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Instructions as token ids, padded on the right."""
+
+    ids: torch.Tensor
+    """int64 ``[N, L]``."""
+    lengths: torch.Tensor
+    """int64 ``[N]``: tokens before the padding."""
+
+    def select(self, index: torch.Tensor) -> Tokens:
+        """The instructions at ``index`` (int64 ``[M]``), so that all frames of a window share one."""
+        return Tokens(self.ids[index], self.lengths[index])
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """The same tokens on another device."""
+        return Tokens(self.ids.to(device), self.lengths.to(device))
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A ``torch.nn.Module`` with these members."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the ACT state."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images it takes [px]."""
+        ...
+
+    @property
+    def lora_targets(self) -> str:
+        """Regular expression on the full paths of the modules that LoRA adapts, within the backbone."""
+        ...
+
+    @property
+    def vision_prefix(self) -> tuple[str, ...]:
+        """Beginnings of the parameter names that belong to the vision tower, within the backbone."""
+        ...
+
+    def tokenise(self, instructions: Sequence[str]) -> Tokens:
+        """Token ids of instructions; each distinct one is tokenised once and remembered."""
+        ...
+
+    def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """ACT states float ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
+        ...
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass."""
+        ...
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer's files into a checkpoint folder."""
+        ...
+
+
+class InstructionCache:
+    """Tokenises each distinct instruction once."""
+
+    def __init__(self, tokenizer: object) -> None:
+        self._tokenizer = tokenizer
+        self._ids: dict[str, list[int]] = {}
+
+    def __call__(self, instructions: Sequence[str]) -> Tokens:
+        """Pad the ids of ``instructions`` to the longest. Raises ValueError on an empty instruction."""
+        rows = [self._encode(text) for text in instructions]
+        lengths = torch.tensor([len(row) for row in rows])
+        ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
+        for row, values in zip(ids, rows, strict=True):
+            row[: len(values)] = torch.tensor(values)
+        return Tokens(ids, lengths)
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._ids:
+            ids = self._tokenizer.encode(text.strip(), add_special_tokens=False)  # type: ignore[attr-defined]
+            if not ids:
+                raise ValueError(f"the instruction {text!r} is empty; say what to do, for example 'go to the kitchen'")
+            self._ids[text] = list(ids)
+        return self._ids[text]

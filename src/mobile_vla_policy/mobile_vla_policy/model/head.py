@@ -1,0 +1,53 @@
+"""The action head: one frame's ACT state at a time through an LSTM to a chunk of future actions.
+
+    ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between layers) -> linear 5 x 3
+
+It answers at every window position. The LSTM's state is an argument and a result, never hidden in the module, so that
+streaming one frame at a time gives what the whole window gives.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mobile_vla_policy.config import HeadSettings
+
+LstmState = tuple[torch.Tensor, torch.Tensor]
+"""Hidden and cell state, each float ``[layers, B, hidden_size]``."""
+
+ACTION_DIM = 3
+STATE_DIM = 3
+
+
+class ActionHead(nn.Module):
+    """Projection, LSTM and output layer."""
+
+    def __init__(self, feature_size: int, settings: HeadSettings) -> None:
+        super().__init__()
+        self.horizon = settings.horizon
+        self.project = nn.Linear(feature_size, settings.input_size)
+        self.project_state = nn.Linear(STATE_DIM, settings.input_size) if settings.use_state else None
+        self.lstm = nn.LSTM(
+            settings.input_size,
+            settings.hidden_size,
+            settings.layers,
+            dropout=settings.dropout if settings.layers > 1 else 0.0,
+            batch_first=True,
+        )
+        self.output = nn.Linear(settings.hidden_size, settings.horizon * ACTION_DIM)
+
+    def embed(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and normalised states ``[..., 3]``."""
+        inputs = self.project(features.to(self.project.weight.dtype))
+        if self.project_state is not None:
+            inputs = inputs + self.project_state(state.to(inputs.dtype))
+        return inputs
+
+    def forward(self, inputs: torch.Tensor, memory: LstmState | None = None) -> tuple[torch.Tensor, LstmState]:
+        """Chunks ``[B, W, horizon, 3]`` of LSTM inputs ``[B, W, input_size]``, and the LSTM's state after them.
+
+        Of an action, dx and dy are normalised and the gripper is a logit.
+        """
+        hidden, memory = self.lstm(inputs, memory)
+        return self.output(hidden).unflatten(-1, (self.horizon, ACTION_DIM)), memory

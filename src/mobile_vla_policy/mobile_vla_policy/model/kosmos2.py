@@ -1,0 +1,168 @@
+"""Kosmos-2 (Peng et al. 2023) as its own authors trained it, read out at one learned ACT token.
+
+The sequence of one frame, with both cameras (one camera: without the second bracket)::
+
+    position   0     1      2 .. 65     66       67      68 .. 131   132       133            134 ..     134 + n
+    token     <s> <image> [static: 64] </image> <image> [gripper: 64] </image> <grounding> instruction (n)  ACT  <pad> ...
+                           latents                       latents                                             |
+                                                                                    final hidden state [2048] -> head
+
+The text model is causal and the padding comes after ACT, so that neither padding nor a neighbour in the batch can
+change the ACT state, and no padding mask is needed. Position ids are given explicitly (Kosmos-2 counts from
+``pad_token_id + 1``). The two cameras go through the vision tower as one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+from mobile_vla_policy.model.backbone import BackboneError, InstructionCache, Tokens
+
+#: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
+TEXT_TARGETS = r"model\.text_model\.model\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|ffn\.fc[12])"
+VISION_TARGETS = r"model\.vision_model\.model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+
+BEGIN, IMAGE, END_OF_IMAGE, GROUNDING = "<s>", "<image>", "</image>", "<grounding>"
+
+
+class Kosmos2Backbone(nn.Module):
+    """Kosmos-2 without its language-model head, plus the ACT embedding."""
+
+    def __init__(
+        self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int, adapt_vision: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.cameras = cameras
+        self._adapt_vision = adapt_vision
+        self._tokenizer = tokenizer
+        self._instructions = InstructionCache(tokenizer)
+        width = model.config.text_config.embed_dim
+        # Token embeddings of this family have a standard deviation of width^-0.5; ACT starts as one of them.
+        self.act = nn.Parameter(torch.randn(width) * width**-0.5)
+        begin, image, end, grounding = (self._id(token) for token in (BEGIN, IMAGE, END_OF_IMAGE, GROUNDING))
+        self._frame_ids = [[begin, image]] + [[end, image]] * (cameras - 1) + [[end, grounding]]
+        self.register_buffer("pixel_mean", torch.tensor(OPENAI_CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(OPENAI_CLIP_STD).view(3, 1, 1), persistent=False)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the ACT state: 2048 for Kosmos-2."""
+        return int(self.model.config.text_config.embed_dim)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images it takes [px]: 224 for Kosmos-2."""
+        return int(self.model.config.vision_config.image_size)
+
+    @property
+    def lora_targets(self) -> str:
+        """Full paths of the text model's layers, and of the vision tower's when it is to be adapted too."""
+        return f"({TEXT_TARGETS}|{VISION_TARGETS})" if self._adapt_vision else TEXT_TARGETS
+
+    @property
+    def vision_prefix(self) -> tuple[str, ...]:
+        """The vision tower, without the projection into the text model."""
+        return ("model.vision_model.",)
+
+    def tokenise(self, instructions: Sequence[str]) -> Tokens:
+        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
+        return self._instructions(instructions)
+
+    def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """ACT states ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
+        embeddings = torch.cat([self._embed_frame(images), self._embed_instruction(tokens)], dim=1)
+        count, length, _ = embeddings.shape
+        first = self.model.config.text_config.pad_token_id + 1
+        positions = torch.arange(first, first + length, device=embeddings.device).expand(count, length).contiguous()
+        states = self.model.text_model(
+            inputs_embeds=embeddings, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        act = length - tokens.ids.shape[1] - 1 + tokens.lengths
+        return states[torch.arange(count, device=states.device), act]
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
+        count, cameras = images.shape[:2]
+        weight = self.model.vision_model.model.embeddings.patch_embedding.weight
+        pixels = ((images.flatten(0, 1) - self.pixel_mean) / self.pixel_std).to(weight.dtype)
+        # A frozen tower needs no graph: that is most of the activation memory of a training step.
+        trains = torch.is_grad_enabled() and any(p.requires_grad for p in self.model.vision_model.parameters())
+        with torch.set_grad_enabled(trains):
+            states = self.model.vision_model.model(pixel_values=pixels).last_hidden_state
+            states = self.model.vision_model.model.post_layernorm(states)
+        latents, _ = self.model.image_to_text_projection(nn.functional.normalize(states, dim=-1))
+        return latents.unflatten(0, (count, cameras))
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Non-reentrant: the reentrant kind silently leaves LoRA without gradients on this model."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Write the tokenizer's files."""
+        self._tokenizer.save_pretrained(str(folder))
+
+    def _embed_frame(self, images: torch.Tensor) -> torch.Tensor:
+        latents = self.embed_images(images)
+        count = len(latents)
+        ids = torch.tensor(self._frame_ids, device=images.device)
+        marks = self.model.text_model.model.embed_tokens(ids).expand(count, -1, -1, -1)
+        parts = [marks[:, 0]]
+        for camera in range(self.cameras):
+            parts += [latents[:, camera], marks[:, camera + 1]]
+        return torch.cat(parts, dim=1)
+
+    def _embed_instruction(self, tokens: Tokens) -> torch.Tensor:
+        """The instruction, then ACT, then padding: ``[N, L + 1, hidden_size]``."""
+        words = self.model.text_model.model.embed_tokens(nn.functional.pad(tokens.ids, (0, 1)))
+        here = torch.arange(words.shape[1], device=words.device) == tokens.lengths[:, None]
+        return torch.where(here[..., None], self.act.to(words.dtype), words)
+
+    def _id(self, token: str) -> int:
+        index = self._tokenizer.convert_tokens_to_ids(token)
+        if not isinstance(index, int) or index == self._tokenizer.unk_token_id:
+            raise BackboneError(f"the tokenizer has no token '{token}'; it is not Kosmos-2's")
+        return index
+
+
+def load_kosmos2(name: str, dtype: torch.dtype, load_in: str = "full") -> Kosmos2Model:
+    """Kosmos-2's published weights from a hub name or a local folder.
+
+    Raises:
+        BackboneError: nothing can be loaded from there.
+    """
+    try:
+        if load_in == "full":
+            return Kosmos2Model.from_pretrained(name, dtype=dtype)
+        from transformers import BitsAndBytesConfig
+
+        small = BitsAndBytesConfig(
+            load_in_8bit=load_in == "8bit", load_in_4bit=load_in == "4bit", bnb_4bit_compute_dtype=dtype
+        )
+        return Kosmos2Model.from_pretrained(name, dtype=dtype, quantization_config=small)
+    except (OSError, ImportError, ValueError, RuntimeError) as error:
+        raise BackboneError(f"cannot load Kosmos-2 from '{name}': {' '.join(str(error).split())}") from None
+
+
+def random_kosmos2(dtype: torch.dtype) -> Kosmos2Model:
+    """The published architecture (1.66 B parameters) with random weights, for measuring."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        return Kosmos2Model(Kosmos2Config())
+    finally:
+        torch.set_default_dtype(before)
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """A tokenizer from a hub name or folder. Raises :class:`BackboneError` when there is none."""
+    try:
+        return AutoTokenizer.from_pretrained(str(name))
+    except (OSError, ValueError) as error:
+        raise BackboneError(f"cannot load a tokenizer from '{name}': {' '.join(str(error).split())}") from None

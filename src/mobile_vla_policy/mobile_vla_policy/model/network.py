@@ -1,0 +1,112 @@
+"""The whole network: a backbone and an action head, and which of their parameters learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mobile_vla_policy.config import BackboneSettings, PolicySettings
+from mobile_vla_policy.model.backbone import Backbone, BackboneError, Tokens
+from mobile_vla_policy.model.head import ActionHead
+from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone, load_kosmos2, load_tokenizer, random_kosmos2
+from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
+from mobile_vla_policy.model.lora import add_lora
+
+
+class PolicyNetwork(nn.Module):
+    """Frames and an instruction to chunks of normalised actions."""
+
+    def __init__(self, backbone: Backbone, head: ActionHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(
+        self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor
+    ) -> torch.Tensor:
+        """Chunks ``[B, W, horizon, 3]`` at every window position; dx, dy normalised, gripper a logit.
+
+        Args:
+            images: the valid frames only, float ``[N, cameras, 3, S, S]`` in 0 .. 1, window after window.
+            state: normalised robot states, float ``[B, W, 3]``.
+            tokens: one instruction per window.
+            valid: bool ``[B, W]``, N of them true: positions that hold a frame. Empty ones come last in a window, so
+                that the causal LSTM never carries them into a valid one; what is returned there means nothing.
+        """
+        window_of_frame = valid.nonzero()[:, 0]
+        features = self.backbone.encode(images, tokens.select(window_of_frame))
+        return self.act(scatter_frames(features, valid), state)
+
+    def act(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
+        chunks, _ = self.head(self.head.embed(features, state))
+        return chunks
+
+
+def scatter_frames(features: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Lay features ``[N, F]`` of the valid frames out as ``[B, W, F]``, zeros elsewhere."""
+    windows = features.new_zeros(*valid.shape, features.shape[-1])
+    return windows.masked_scatter(valid[..., None], features)
+
+
+def build_network(
+    settings: PolicySettings,
+    *,
+    instructions: Sequence[str] = (),
+    tokenizer_folder: Path | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> PolicyNetwork:
+    """Build the network and mark what learns.
+
+    Args:
+        settings: the architecture.
+        instructions: words that the tokenizer of kosmos2-tiny is built from.
+        tokenizer_folder: take the tokenizer from this checkpoint instead.
+        dtype: storage of frozen weights; what learns is always float32.
+
+    Raises:
+        BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
+    """
+    backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype)
+    _mark_trainable(backbone, settings.backbone)
+    if settings.lora.enabled:
+        add_lora(backbone, settings.lora, settings.lora.targets or backbone.lora_targets)
+    network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return network
+
+
+def _build_backbone(
+    settings: PolicySettings, instructions: Sequence[str], tokenizer_folder: Path | None, dtype: torch.dtype
+) -> Kosmos2Backbone:
+    backbone = settings.backbone
+    adapt_vision = backbone.train_vision and settings.lora.enabled
+    if backbone.kind == "kosmos2-tiny":
+        tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
+        model = tiny_kosmos2(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
+    elif backbone.kind == "kosmos2":
+        if backbone.weights == "random":
+            tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
+            model = random_kosmos2(dtype)
+        else:
+            assert backbone.name is not None
+            tokenizer = load_tokenizer(tokenizer_folder or backbone.name)
+            model = load_kosmos2(backbone.name, dtype, backbone.load_in)
+    else:
+        raise BackboneError(f"backbone.kind '{backbone.kind}' is not available")
+    return Kosmos2Backbone(model, tokenizer, len(backbone.cameras), adapt_vision)
+
+
+def _mark_trainable(backbone: Backbone, settings: BackboneSettings) -> None:
+    """Freeze what is to stay; the ACT embedding is new, so it always learns."""
+    assert isinstance(backbone, nn.Module)
+    for name, parameter in backbone.named_parameters():
+        vision = name.startswith(backbone.vision_prefix)
+        learns = name == "act" or (not settings.freeze and (settings.train_vision or not vision))
+        if parameter.is_floating_point():
+            parameter.requires_grad_(learns)

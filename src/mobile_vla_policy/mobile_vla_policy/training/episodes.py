@@ -1,0 +1,119 @@
+"""The episodes of one split: their numbers in memory, their images where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_data.split import SplitError, split_dataset
+from mobile_vla_data.stats import Statistics, compute_statistics
+
+from mobile_vla_policy.normalisation import Normalisation, Range
+
+LEAST_TRAIN_EPISODES = 2
+
+
+class TrainingDataError(ValueError):
+    """A dataset cannot be trained on. The message is one line naming dataset or episode and what to do."""
+
+
+@dataclass(frozen=True)
+class EpisodeData:
+    """One episode without its images."""
+
+    path: Path
+    instruction: str
+    task: str
+    category: str
+    states: npt.NDArray[np.float32]
+    """float32 ``[T, 3]``."""
+    actions: npt.NDArray[np.float32]
+    """float32 ``[T, 3]``."""
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A dataset, split, checked and with its normalisation."""
+
+    contract: Contract
+    normalisation: Normalisation
+    splits: dict[str, list[EpisodeData]]
+    note: str
+    """What was done on the way, for the user; empty if nothing."""
+
+
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int) -> TrainingData:
+    """Open a dataset for training; split it if that has not been done.
+
+    Raises:
+        TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
+        DatasetError, SplitError, EpisodeError: as their modules say.
+    """
+    dataset = Dataset.open(folder)
+    if not dataset.episode_paths:
+        raise TrainingDataError(f"{folder}: no episodes; record some, or make some with mobile-vla-sim collect")
+    splits, note = dataset.splits(), ""
+    if splits is None:
+        try:
+            splits = split_dataset(folder, seed=seed)["splits"]
+        except SplitError as error:
+            raise TrainingDataError(f"{folder}: not split yet, and cannot be: {error}") from None
+        note = f"{folder} had not been split: 80 % train, 10 % validation, 10 % test by episode (splits.json)"
+    data = {name: [_read(dataset.episode_path(i), cameras) for i in ids] for name, ids in splits.items()}
+    train = data.get("train", [])
+    if len(train) < LEAST_TRAIN_EPISODES:
+        raise TrainingDataError(f"{folder}: the train split has {len(train)} episodes; record more, then split again")
+    contract = _one_contract([episode.path for name in sorted(data) for episode in data[name]])
+    statistics = compute_statistics(episode.path for episode in train)
+    return TrainingData(contract, normalisation_of(statistics), data, note)
+
+
+def normalisation_of(statistics: Statistics) -> Normalisation:
+    """The ranges that actions and states are normalised by."""
+
+    def of(low: Sequence[float], high: Sequence[float]) -> Range:
+        return Range((low[0], low[1]), (high[0], high[1]))
+
+    actions, states = statistics.actions, statistics.states
+    return Normalisation(action=of(actions.q01, actions.q99), state=of(states.q01, states.q99))
+
+
+def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
+    with Episode.open(path) as episode:
+        missing = [name for name in cameras if name not in episode.cameras]
+        if missing:
+            raise TrainingDataError(
+                f"{path}: no camera '{missing[0]}'; set policy.backbone.cameras=[{', '.join(episode.cameras)}]"
+            )
+        metadata = episode.metadata
+        states, actions = episode.states, episode.actions
+    if not len(actions):
+        raise TrainingDataError(f"{path}: no steps; remove it from the dataset, then split again")
+    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions)
+
+
+def _one_contract(paths: Sequence[Path]) -> Contract:
+    """The contract that all episodes share. Equal JSON is compared first: parsing a thousand copies takes seconds."""
+    first_text, first = "", None
+    for path in paths:
+        with Episode.open(path) as episode:
+            text = episode.text("contract")
+            if first is None:
+                first_text, first = text, episode.contract
+            elif text != first_text and (differences := first.differences(episode.contract)):
+                raise TrainingDataError(
+                    f"{path}: recorded under another contract than {paths[0].name}: {'; '.join(differences)}; "
+                    "keep them in separate datasets"
+                )
+    assert first is not None
+    return first

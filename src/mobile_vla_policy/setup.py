@@ -1,0 +1,44 @@
+from setuptools import find_packages, setup
+
+package_name = "mobile_vla_policy"
+
+setup(
+    name=package_name,
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    package_data={package_name: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
+        (f"share/{package_name}", ["package.xml"]),
+    ],
+    install_requires=[
+        "setuptools",
+        "mobile_vla_data",
+        "numpy",
+        "torch>=2.4",
+        "transformers>=5.0",
+        "tokenizers",
+        "peft>=0.17",
+        "accelerate>=1.0",
+        "safetensors>=0.4",
+        "kornia>=0.7",
+        "pydantic>=2.5",
+        "PyYAML",
+        "typer",
+        "rich",
+        "matplotlib",
+        "tensorboard",
+    ],
+    extras_require={"test": ["pytest"], "quantisation": ["bitsandbytes"], "opencv": ["opencv-python-headless"]},
+    zip_safe=False,
+    maintainer="Mobile VLA maintainers",
+    maintainer_email="maintainers@mobile-vla.org",
+    description="The policy of Mobile VLA: model, training, policy node",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "mobile-vla-policy = mobile_vla_policy.cli:main",
+            "policy_node = mobile_vla_policy.policy_node:main",
+        ]
+    },
+)

@@ -16,7 +16,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -91,7 +91,7 @@ class Access:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        cookie = f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         if scope["type"] == "http" and scope["path"] == "/":
             # Answered with a redirect, so that the token does not stay in the address bar and in the history.
             headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
@@ -106,7 +106,7 @@ def _cookie(headers: dict[str, str]) -> str:
         morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
         return ""
-    return morsel.value if morsel else ""
+    return unquote(morsel.value) if morsel else ""
 
 
 async def _refuse(scope: Scope, send: Send, why: str) -> None:

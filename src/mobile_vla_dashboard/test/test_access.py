@@ -63,7 +63,9 @@ def test_a_token_opens_the_page_once_and_is_a_cookie_from_then_on():
     assert _get(access, path="/healthz")[0]["status"] == 200
 
 
-@pytest.mark.parametrize(("address", "loopback"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)])
+@pytest.mark.parametrize(
+    ("address", "loopback"), [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False)]
+)
 def test_a_token_is_made_up_only_where_others_can_reach_the_page(address, loopback):
     assert is_loopback(address) is loopback
     assert (choose_token("auto", address) == "") is loopback

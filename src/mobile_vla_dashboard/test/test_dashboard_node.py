@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ class Robot:
 
     def __init__(self, probe: Probe) -> None:
         self.probe, self.port = probe, _free_port()
+        self._open = ExitStack()
         self.gate = NodeProcess("mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT_FILE)})
         self.node = NodeProcess(
             "mobile_vla_dashboard",
@@ -76,7 +78,8 @@ class Robot:
             return dict(json.load(error))
 
     def open(self, name: str) -> ClientConnection:
-        return connect(f"ws://127.0.0.1:{self.port}/ws/{name}", origin=f"http://127.0.0.1:{self.port}")
+        url, origin = f"ws://127.0.0.1:{self.port}/ws/{name}", f"http://127.0.0.1:{self.port}"
+        return self._open.enter_context(connect(url, origin=origin, close_timeout=1))
 
     def wait_state(self, condition, what: str, timeout_s: float = 10.0) -> dict:
         deadline_s = time.monotonic() + timeout_s
@@ -87,7 +90,7 @@ class Robot:
         raise TimeoutError(f"waited {timeout_s} s for {what}")
 
     def close(self) -> None:
-        self.view.close()
+        self._open.close()
         self.node.stop()
         self.gate.stop()
 
@@ -125,6 +128,17 @@ def _moving(commands: list[Twist]) -> bool:
     return bool(commands) and commands[-1].linear.x == pytest.approx(0.5 * CONTRACT.limits.linear_m_s)
 
 
+def _picture(view: ClientConnection, received: list[bytes], timeout_s: float) -> bool:
+    """Read one message, if there is one, and keep it if it is a picture."""
+    try:
+        message = view.recv(timeout=timeout_s)
+    except TimeoutError:
+        return False
+    if isinstance(message, bytes):
+        received.append(message)
+    return isinstance(message, bytes)
+
+
 def test_the_page_and_its_parts_are_served_from_this_machine_only(robot: Robot) -> None:
     page = robot.get("/").decode()
     assert "STOP" in page
@@ -143,15 +157,11 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
         publisher.publish(image_message(image, stamps[-1], "camera"))
 
     received: list[bytes] = []
-    deadline_s = time.monotonic() + 10.0
-    # Nothing is acknowledged: two pictures come, and then no more, however many the camera sends.
-    while len(stamps) < 30:
-        assert time.monotonic() < deadline_s
+    wait_for(lambda: send() or _picture(robot.view, received, 0.02), what="the first picture")
+    # Nothing is acknowledged: one more picture comes, and no third, however many the camera sends.
+    for _ in range(30):
         send()
-        message = robot.view.recv(timeout=5)
-        if isinstance(message, bytes):
-            received.append(message)
-        time.sleep(0.01)
+        _picture(robot.view, received, 0.01)
     assert len(received) == 2
     camera, sequence, stamp_ns = FRAME_HEADER.unpack_from(received[0])
     assert camera == 0
@@ -159,9 +169,8 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
     assert received[0][FRAME_HEADER.size :][:2] == b"\xff\xd8"
     # An acknowledgement brings the newest one, not the next.
     robot.view.send(json.dumps({"camera": 0, "ack": sequence}))
-    while not isinstance(message := robot.view.recv(timeout=5), bytes):
-        pass
-    assert FRAME_HEADER.unpack_from(message)[2] == stamps[-1]
+    assert wait_for(lambda: _picture(robot.view, received, 0.1), what="the newest picture")
+    assert FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
 
 
 def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
@@ -202,11 +211,16 @@ def test_a_recorder_that_is_not_there_is_a_plain_refusal(robot: Robot) -> None:
 
 
 def test_another_web_site_cannot_press_a_button_or_open_a_socket(robot: Robot) -> None:
-    request = urllib.request.Request(f"http://127.0.0.1:{robot.port}/api/stop", b"{}", {"Origin": "http://evil.example"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{robot.port}/api/stop", b"{}", {"Origin": "http://evil.example"}
+    )
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=5)
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(f"ws://127.0.0.1:{robot.port}/ws/drive", origin="http://evil.example")
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(f"ws://127.0.0.1:{robot.port}/ws/drive", origin="http://evil.example"),
+    ):
+        pass
 
 
 def test_a_held_stick_drives_and_letting_go_is_one_zero_and_then_silence(robot: Robot, driving) -> None:
@@ -251,8 +265,9 @@ def test_a_second_driver_is_turned_away_and_gets_the_wheel_when_the_first_lets_g
         second.recv(timeout=5)
     wheel.close()
     robot.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
-    with robot.open("drive") as third:
-        assert json.loads(third.recv(timeout=5)) == {"seated": True}
+    third = robot.open("drive")
+    assert json.loads(third.recv(timeout=5)) == {"seated": True}
+    third.close()
 
 
 def test_nonsense_from_a_driver_ends_the_ride(robot: Robot, driving) -> None:
@@ -312,10 +327,10 @@ def test_a_signal_ends_it_with_browsers_still_looking(number: int) -> None:
             {"contract": str(CONTRACT_FILE), "port": port, "address": "0.0.0.0", "token": "let me in"},
         )
         wait_for(lambda: "dashboard at" in node.output or node.process.poll() is not None, 20.0, "the page")
-        cookie = {"Cookie": "mobile_vla_token=let me in"}
-        with pytest.raises(InvalidStatus, match="403"):
-            connect(f"ws://127.0.0.1:{port}/ws/view")
-        with connect(f"ws://127.0.0.1:{port}/ws/view", additional_headers=cookie) as view:
+        cookie = {"Cookie": "mobile_vla_token=let%20me%20in"}
+        with pytest.raises(InvalidStatus, match="403"), connect(f"ws://127.0.0.1:{port}/ws/view"):
+            pass
+        with connect(f"ws://127.0.0.1:{port}/ws/view", additional_headers=cookie, close_timeout=1) as view:
             view.recv(timeout=5)
             begin_s = time.monotonic()
             assert node.stop(number) == 0, node.output

@@ -6,13 +6,13 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
-from mobile_vla_data.contract import Contract
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_sim.scene import LIGHTINGS, make_scene
 from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS
 
@@ -24,6 +24,7 @@ SeedOption = Annotated[int, typer.Option(min=0, max=(1 << 28) - 1, help="Same se
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
 
+_DEFAULT_TASKS = ",".join(DEFAULT_TASKS)
 DEFAULT_CONTRACT = Path("config/robot.yaml")
 
 
@@ -46,7 +47,7 @@ def collect(
     output: Annotated[Path, typer.Option(help="Dataset folder; what is there already is kept and not made again.")],
     seed: SeedOption = 0,
     workers: Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")] = "auto",
-    tasks: TasksOption = ",".join(DEFAULT_TASKS),
+    tasks: TasksOption = _DEFAULT_TASKS,
     top_up: Annotated[bool, typer.Option(help="Count every episode in the folder towards --episodes.")] = False,
     noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Noise on the driving [m/s], not recorded.")] = 0.22,
     contract: ContractOption = DEFAULT_CONTRACT,
@@ -81,6 +82,52 @@ def collect(
         print(json.dumps(summary))
     else:
         _console.print(f"{made} episodes made, {steps} steps, in {elapsed_s:.1f} s: {output}")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a training.")],
+    trials: Annotated[int, typer.Option(min=1, help="Scenes to drive; none of them was ever collected from.")] = 24,
+    seed: SeedOption = 0,
+    tasks: TasksOption = _DEFAULT_TASKS,
+    replan: Annotated[int, typer.Option(min=1, help="Actions of a chunk to execute before predicting again.")] = 1,
+    swap_instruction: Annotated[
+        bool, typer.Option(help="Ask for another room than the scene's, and count which of the two is reached.")
+    ] = False,
+    time_limit: Annotated[float, typer.Option(min=1.0, help="Simulated time a trial may take [s].")] = 15.0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    contract: ContractOption = DEFAULT_CONTRACT,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a policy drive in closed loop, without ROS, and count how often it does what it is told."""
+    # Here, not above: collecting and rendering must work where torch is not installed.
+    from mobile_vla_policy.policy import Policy
+    from mobile_vla_sim.evaluate import EvaluateConfig, Evaluator
+    from mobile_vla_sim.world import World
+
+    loaded = Contract.load(contract)
+    policy = Policy.load(checkpoint, device=device, contract=loaded)
+    config = EvaluateConfig(seed, _tasks(tasks), replan, swap_instruction, time_limit)
+    world = World(loaded)
+    done = []
+    try:
+        evaluator = Evaluator(world, policy, config)
+        with _progress(as_json) as progress:
+            bar = progress.add_task("driving", total=trials, rate="")
+            for trial in evaluator.run(trials):
+                done.append(trial)
+                progress.update(bar, advance=1, rate=f"{sum(item.success for item in done)} reached")
+    finally:
+        world.close()
+    result = evaluator.report(done).as_dict(config)
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, entry in cast("dict[str, dict[str, int]]", result["by_task"]).items():
+        _console.print(f"{name}: {entry['successes']} of {entry['trials']}")
+    _console.print(f"reached the named room in {result['successes']} of {trials} trials")
+    if swap_instruction:
+        _console.print(f"reached the scene's own room instead in {result['old_room_successes']} of {trials}")
 
 
 @app.command()

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+
 from mobile_vla_data.action import ActionCodec
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset import Dataset, next_number
@@ -23,7 +25,6 @@ from mobile_vla_data.lock import DatasetLock
 from mobile_vla_data.metadata import EpisodeMetadata
 from mobile_vla_data.reader import Episode
 from mobile_vla_data.writer import EpisodeWriter
-
 from mobile_vla_sim.expert import DrivingNoise, Expert
 from mobile_vla_sim.headless import HeadlessRobot, Snapshot
 from mobile_vla_sim.scene import Scene, Stream, make_scene, scene_seed
@@ -61,7 +62,7 @@ class Step:
     """One step of an episode as it is written."""
 
     snapshot: Snapshot
-    action: np.ndarray
+    action: npt.NDArray[np.float32]
     """float32 ``[3]``."""
 
 

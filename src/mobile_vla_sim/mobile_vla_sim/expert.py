@@ -1,4 +1,4 @@
-"""The scripted expert: drives the shortest way, slows down and stops at the goal. And the noise that teaches recovery."""
+"""The scripted expert drives the shortest way, slows down and stops at the goal. Its noise teaches recovery."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
+
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
-
 from mobile_vla_sim.scene import planner_for
 from mobile_vla_sim.tasks import Task
+
+Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Expert:
         self._planner = planner_for(task)
         self._contract, self._config = contract, config or ExpertConfig()
         self._speed_m_s = min(self._config.speed_m_s, contract.limits.linear_m_s)
-        self._velocity = np.zeros(2)
+        self._velocity: Points = np.zeros(2)
 
     def command(self, x: float, y: float, yaw: float, period_s: float) -> Velocity:
         """The velocity to hold for the next ``period_s`` seconds, in the robot frame.
@@ -57,7 +60,7 @@ class Expert:
         vx, vy = float(self._velocity[0]), float(self._velocity[1])
         return Velocity(cos * vx + sin * vy, cos * vy - sin * vx)
 
-    def _wanted(self, x: float, y: float) -> np.ndarray:
+    def _wanted(self, x: float, y: float) -> Points:
         """World velocity [m/s] towards a point on the path, slower near the goal."""
         path = self._planner.path(x, y)
         lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
@@ -69,7 +72,7 @@ class Expert:
         speed = min(self._speed_m_s, self._config.slow_down_per_s * left_m)
         return aim * (speed / distance) if distance > 1e-9 else np.zeros(2)
 
-    def _steer(self, wanted: np.ndarray, yaw: float) -> Velocity:
+    def _steer(self, wanted: Points, yaw: float) -> Velocity:
         """A differential base turns towards the wanted direction and drives as far as it faces it."""
         speed = float(np.linalg.norm(wanted))
         if speed < 1e-6:
@@ -81,9 +84,9 @@ class Expert:
         return Velocity(forward, 0.0, max(-limit, min(limit, self._config.turn_per_s * error)))
 
 
-def _along(path: np.ndarray, lengths: np.ndarray, distance_m: float) -> np.ndarray:
+def _along(path: Points, lengths: Points, distance_m: float) -> Points:
     """The point ``distance_m`` along a polyline."""
-    for start, end, length in zip(path[:-1], path[1:], lengths):
+    for start, end, length in zip(path[:-1], path[1:], lengths, strict=True):
         if distance_m <= length and length > 0.0:
             return np.asarray(start + (end - start) * (distance_m / length))
         distance_m -= length
@@ -99,8 +102,9 @@ class DrivingNoise:
 
     def __init__(self, random: np.random.Generator, contract: Contract, sigma_m_s: float = 0.22) -> None:
         self._random, self._contract, self._sigma = random, contract, sigma_m_s
-        self._noise = np.zeros(2)
-        self._push, self._push_ticks = np.zeros(2), 0
+        self._noise: Points = np.zeros(2)
+        self._push: Points = np.zeros(2)
+        self._push_ticks = 0
 
     def disturb(self, command: Velocity) -> Velocity:
         """The velocity to execute in this control period instead of ``command``; within the contract's limit."""

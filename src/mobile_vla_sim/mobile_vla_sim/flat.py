@@ -78,15 +78,22 @@ class Room:
     """``tiles`` or ``planks``."""
 
 
+def _quadrant(right: bool, top: bool) -> tuple[Rect, Rect]:
+    """Area and goal region of the room in one quadrant; the region leaves out the metre next to the foyer's middle."""
+    x0, x1 = (0.0, HALF_SIZE_M) if right else (-HALF_SIZE_M, 0.0)
+    y0, y1 = (0.0, HALF_SIZE_M) if top else (-HALF_SIZE_M, 0.0)
+    return Rect(x0, y0, x1, y1), Rect(max(x0, 1.0) if right else x0, y0, x1 if right else min(x1, -1.0), y1)
+
+
 ROOMS: dict[str, Room] = {
     room.name: room
     for room in (
-        Room("kitchen", Rect(-3.0, 0.0, 0.0, 3.0), Rect(-3.0, 0.0, -1.0, 3.0), (-1.7, 1.35), (0.95, 0.83, 0.48), "tiles"),
-        Room("living_room", Rect(0.0, 0.0, 3.0, 3.0), Rect(1.0, 0.0, 3.0, 3.0), (1.7, 1.3), (0.56, 0.70, 0.42), "planks"),
-        Room("bedroom", Rect(0.0, -3.0, 3.0, 0.0), Rect(1.0, -3.0, 3.0, 0.0), (1.7, -1.1), (0.50, 0.53, 0.80), "planks"),
-        Room("bathroom", Rect(-3.0, -3.0, 0.0, 0.0), Rect(-3.0, -3.0, -1.0, 0.0), (-1.6, -1.2), (0.55, 0.83, 0.86), "tiles"),
+        Room("kitchen", *_quadrant(False, True), (-1.7, 1.35), (0.95, 0.83, 0.48), "tiles"),
+        Room("living_room", *_quadrant(True, True), (1.7, 1.3), (0.56, 0.70, 0.42), "planks"),
+        Room("bedroom", *_quadrant(True, False), (1.7, -1.1), (0.50, 0.53, 0.80), "planks"),
+        Room("bathroom", *_quadrant(False, False), (-1.6, -1.2), (0.55, 0.83, 0.86), "tiles"),
     )
-}  # fmt: skip
+}
 
 FOYER = Rect(-FOYER_HALF_X_M, -FOYER_HALF_Y_M, FOYER_HALF_X_M, FOYER_HALF_Y_M)
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
-
 from mobile_vla_sim.model import TIMESTEP_S
 from mobile_vla_sim.scene import Scene
 from mobile_vla_sim.tasks import SuccessTest
@@ -62,7 +62,7 @@ class HeadlessRobot:
 
     def observe(self) -> Snapshot:
         """The observation of the current tick."""
-        stamps = {name: self._epoch_ns + self._image_step * _STEP_NS for name in self._images}
+        stamps = dict.fromkeys(self._images, self._epoch_ns + self._image_step * _STEP_NS)
         measured_ns = self._epoch_ns + self._state_step * _STEP_NS
         stamps |= {ODOMETRY: measured_ns, GRIPPER_STATE: measured_ns}
         stamp_ns = self._epoch_ns + self._tick * self._steps_per_tick * _STEP_NS

@@ -87,7 +87,7 @@ class Planner:
         near = np.where(parallel, np.where(within, -np.inf, np.inf), np.minimum(first, second)).max(axis=2)
         far = np.where(parallel, np.where(within, np.inf, -np.inf), np.maximum(first, second)).min(axis=2)
         hit = (near < far) & (far > 0.0) & (near < 1.0)
-        return ~hit.any(axis=1)
+        return np.asarray(~hit.any(axis=1))
 
     def _shortest_paths(self) -> tuple[Points, npt.NDArray[np.int64]]:
         """Dijkstra from the goal: distance of every node, and its next node on the way (-1 at the goal)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class Scene:
         }
 
 
-@lru_cache(maxsize=None)
+@cache
 def planner_for(task: Task) -> Planner:
     """The planner to a task's goal, made once."""
     return Planner(task.room.goal)

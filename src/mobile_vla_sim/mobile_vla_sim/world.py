@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
-
 from mobile_vla_sim.flat import OBJECT_SPOTS, OBJECTS
 from mobile_vla_sim.model import (
     FINGER_CLOSED_M,
     FINGER_OPEN_M,
     GRIPPER_FOVY_DEG,
     STATIC_FOVY_DEG,
-    TIMESTEP_S,
     RenderQuality,
     build_model,
 )
@@ -75,7 +74,7 @@ class World:
             self.data.qpos[self._qpos["base_yaw"]] = yaw
         for side in ("left", "right"):
             self.data.qpos[self._qpos[f"{side}_finger"]] = FINGER_OPEN_M - FINGER_CLOSED_M
-        for name, spot in zip(OBJECTS, scene.object_spots):
+        for name, spot in zip(OBJECTS, scene.object_spots, strict=True):
             self.model.body(name).pos = OBJECT_SPOTS[spot]
         ambient, fill, lamp = (np.array(colour) * scene.tint for colour in _LIGHTS[scene.lighting])
         self.model.vis.headlight.ambient, self.model.vis.headlight.diffuse = ambient, fill

@@ -1,4 +1,4 @@
-"""Encoding and writing on a thread of its own, behind a bounded queue: neither driving nor sampling waits for a disk."""
+"""Encoding and writing on a thread of its own, behind a bounded queue: nothing else waits for the disk."""
 
 from __future__ import annotations
 

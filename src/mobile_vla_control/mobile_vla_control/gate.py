@@ -6,7 +6,7 @@ Rules, each of which has a test:
   on, so that a short pause of the human's hand does not hand the robot back.
 - A source that is silent for its timeout no longer drives; when nobody drives, zeros go out.
 - A refused command (not finite, badly stamped, gripper out of range) makes its source stand still until it sends a good
-  command of the same kind. The source keeps its priority meanwhile: a human with a broken joystick still stops the policy.
+  command of the same kind. It keeps its priority meanwhile: a human with a broken joystick still stops the policy.
 - Speed in the plane, yaw rate and their changes stay within the contract. Stop, timeout and refusal go to zero at once.
 - The gripper keeps its last position, whatever happens: letting go would drop what it carries.
 """

@@ -1,0 +1,46 @@
+"""Fixtures of the collect tests: a DDS domain, a probe, and a recorder on a folder of its own."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def domain():
+    with unique_domain() as domain_id:
+        yield domain_id
+
+
+@pytest.fixture
+def probe():
+    with Probe() as probe:
+        yield probe
+
+
+@pytest.fixture
+def start_recorder(tmp_path):
+    """Starts recorders; those still running are stopped at the end."""
+    from robot import CONTRACT_PATH
+
+    started = []
+
+    def start(dataset=tmp_path, env=None, **parameters):
+        given = {
+            "contract": str(CONTRACT_PATH),
+            "dataset": str(dataset),
+            "autostart": True,
+            "min_free_mb": 1.0,
+            "min_steps": 1,
+        }
+        recorder = NodeProcess("mobile_vla_collect", "recorder_node", {**given, **parameters}, env=env)
+        started.append(recorder)
+        return recorder
+
+    yield start
+    for recorder in started:
+        recorder.stop()

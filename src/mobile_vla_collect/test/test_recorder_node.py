@@ -1,0 +1,268 @@
+"""The recorder in a process of its own: what was published over DDS is what lies in the file."""
+
+import signal
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Twist
+from robot import CONTRACT, FakeRobot, image_number, start_request
+
+from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_data.reader import Episode
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
+from mobile_vla_ros.convert import image_message
+from mobile_vla_ros.observation_inputs import ObservationInputs
+from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.testing import wait_for
+
+
+class Recording:
+    """Talks to the recorder as a human would."""
+
+    def __init__(self, probe):
+        self.probe = probe
+        self.statuses = probe.collect(RecorderStatus, "recorder/status", LATCHED)
+
+    @property
+    def status(self):
+        return self.statuses[-1] if self.statuses else RecorderStatus()
+
+    def start(self, **fields):
+        """Start as soon as every input is there."""
+        wait_for(lambda: self.status.state == RecorderStatus.STATE_IDLE and not self.status.message, what="ready")
+        response = self.probe.call(StartEpisode, "recorder/start_episode", start_request(**fields))
+        assert response.success, response.message
+        return response.episode_id
+
+    def until_steps(self, steps):
+        wait_for(lambda: self.status.steps >= steps, 20, f"{steps} steps")
+
+    def stop(self, outcome="success"):
+        return self.probe.call(StopEpisode, "recorder/stop_episode", StopEpisode.Request(outcome=outcome))
+
+
+@pytest.fixture
+def recording(probe, start_recorder):
+    return Recording(probe)
+
+
+def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording):
+    start_recorder(image_encoding="raw")
+    robot = FakeRobot(probe)
+    recording.start(environment='{"room": "kitchen"}')
+    recording.until_steps(15)
+    response = recording.stop()
+    assert response.success, response.message
+    with Episode.open(response.path) as episode:
+        assert (episode.num_steps, episode.outcome, episode.metadata.environment) == (
+            response.steps,
+            "success",
+            {"room": "kitchen"},
+        )
+        for camera in ("static", "gripper"):
+            numbers = []
+            for index in range(episode.num_steps):
+                image = episode.image(camera, index)
+                sent = robot.sent[camera][int(episode.stamps_ns[camera][index])]
+                assert image.tobytes() == sent.tobytes()
+                numbers.append(image_number(image))
+            assert numbers == sorted(set(numbers)), "frames out of order or repeated"
+        for index in range(episode.num_steps):
+            x, y = robot.sent["odom"][int(episode.stamps_ns["odom"][index])]
+            assert episode.states[index].tolist() == np.float32([x, y, 0.0]).tolist()
+        ages_s = (episode.timestamps_ns - episode.stamps_ns["static"]) * 1e-9
+        assert (ages_s >= 0).all() and (ages_s < CONTRACT.cameras["static"].max_age_s).all()
+        ticks_s = np.diff(episode.timestamps_ns) * 1e-9
+        assert np.abs(ticks_s - CONTRACT.period_s).max() < 0.05
+        assert episode.actions == pytest.approx(np.tile([0.03, -0.01, 0.0], (episode.num_steps, 1)), abs=1e-6)
+        assert not episode.takeover.any()
+
+
+def test_replaying_an_episode_through_the_policys_inputs_gives_the_recorded_bytes(probe, start_recorder, recording):
+    """Collect and serve are one code path: what the policy will see is what was recorded, to the byte."""
+    start_recorder(image_encoding="raw")
+    robot = FakeRobot(probe)
+    # Of another size, so that the resize is part of what is compared.
+    robot.image = lambda camera: np.ascontiguousarray(np.kron(numbered(robot, camera), np.ones((1, 2, 1), np.uint8)))
+    recording.start()
+    recording.until_steps(5)
+    path = recording.stop().path
+    robot.timer.cancel()
+    inputs = ObservationInputs(probe.node, CONTRACT)
+    wait_for(lambda: all(p.get_subscription_count() >= 2 for p in robot.publishers.values()), what="matching")
+    with Episode.open(path) as episode:
+        for index in range(episode.num_steps):
+            stamp_ns = probe.now_ns()
+            for camera in ("static", "gripper"):
+                sent = robot.sent[camera][int(episode.stamps_ns[camera][index])]
+                robot.publishers[camera].publish(image_message(sent, stamp_ns, camera))
+            odometry = robot.odometry(stamp_ns)
+            odometry.pose.pose.position.x, odometry.pose.pose.position.y = (
+                float(value) for value in robot.sent["odom"][int(episode.stamps_ns["odom"][index])]
+            )
+            robot.publishers["odom"].publish(odometry)
+            robot.silent = {"static", "gripper", "odom", "command"}
+            robot.publish()
+            builder: ObservationBuilder = inputs.builder
+            wait_for(lambda: all(s.stamp_ns >= stamp_ns for s in builder.streams), what="arrival")  # noqa: B023
+            observation = builder.snapshot(probe.now_ns())
+            assert observation is not None
+            for camera, image in observation.images.items():
+                assert image.tobytes() == episode.image(camera, index).tobytes()
+            assert observation.state.tobytes() == episode.states[index].tobytes()
+
+
+def numbered(robot, camera):
+    from robot import numbered_image
+
+    return numbered_image(robot.number, camera)
+
+
+def test_the_gripper_action_holds_the_last_command(probe, start_recorder, recording):
+    start_recorder()
+    robot = FakeRobot(probe)
+    publisher = probe.publisher(GripperCommand, "gripper/command")
+    recording.start()
+    recording.until_steps(4)
+    publisher.publish(GripperCommand(position=1.0))
+    robot.gripper = 1.0
+    recording.until_steps(12)
+    with Episode.open(recording.stop().path) as episode:
+        gripper = episode.actions[:, 2].tolist()
+        assert gripper == sorted(gripper) and set(gripper) == {0.0, 1.0}
+        assert episode.states[-1, 2] == 1.0
+
+
+def test_a_human_in_command_of_a_policy_episode_is_marked_as_takeover(probe, start_recorder, recording):
+    start_recorder()
+    FakeRobot(probe)
+    gate = probe.publisher(GateStatus, "gate/status", LATCHED)
+    recording.start(source="policy")
+    recording.until_steps(3)
+    gate.publish(GateStatus(driver=GateStatus.DRIVER_TELEOP))
+    recording.until_steps(7)
+    gate.publish(GateStatus(driver=GateStatus.DRIVER_POLICY))
+    recording.until_steps(12)
+    with Episode.open(recording.stop().path) as episode:
+        marks = episode.takeover.astype(int).tolist()
+        assert marks[0] == marks[-1] == 0
+        assert 2 <= sum(marks) <= 8
+        assert np.count_nonzero(np.diff(marks)) == 2
+
+
+def test_start_is_refused_and_names_the_silent_topic(probe, start_recorder, recording):
+    start_recorder()
+    robot = FakeRobot(probe, cameras=("gripper",), gate=False)
+    wait_for(lambda: "'odom'" not in recording.status.message and recording.statuses, what="odometry")
+    response = probe.call(StartEpisode, "recorder/start_episode", start_request())
+    assert response.error_code == StartEpisode.Response.INPUT_MISSING
+    assert "static_camera/image_raw" in response.message and "/cmd_vel" in response.message
+    assert "odom" not in response.message
+    assert robot.number > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"language": " "}, "language is empty"),
+        ({"category": "cooking"}, "category is 'cooking'"),
+        ({"environment": "[1]"}, "environment is a JSON list"),
+    ],
+)
+def test_start_is_refused_for_bad_metadata(probe, start_recorder, recording, fields, complaint):
+    start_recorder()
+    wait_for(lambda: recording.status.state == RecorderStatus.STATE_IDLE, what="ready")
+    response = probe.call(StartEpisode, "recorder/start_episode", start_request(**fields))
+    assert response.error_code == StartEpisode.Response.INVALID_REQUEST
+    assert complaint in response.message
+
+
+def test_short_episodes_and_discarded_ones_leave_nothing_behind(probe, start_recorder, recording, tmp_path):
+    start_recorder(min_steps=1000)
+    FakeRobot(probe)
+    recording.start()
+    recording.until_steps(2)
+    response = recording.stop()
+    assert response.error_code == StopEpisode.Response.TOO_SHORT
+    assert recording.stop().error_code == StopEpisode.Response.NOT_RECORDING
+    recording.start()
+    assert probe.call(DiscardEpisode, "recorder/discard_episode").success
+    wait_for(lambda: not list(tmp_path.glob("*episode*")), what="an empty folder")
+
+
+def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording):
+    start_recorder(min_steps=1)
+    FakeRobot(probe)
+    for outcome in ("success", "failure"):
+        recording.start()
+        recording.until_steps(2)
+        assert recording.stop(outcome).success
+    progress = probe.call(GetProgress, "recorder/get_progress")
+    (task,) = progress.tasks
+    assert (progress.episodes, task.task, task.done, task.failed) == (2, "go_to_kitchen", 1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_open_episode_as_unlabelled(probe, start_recorder, recording, tmp_path, number):
+    recorder = start_recorder(min_steps=3)
+    FakeRobot(probe)
+    episode_id = recording.start()
+    recording.until_steps(5)
+    assert recorder.stop(number) == 0
+    with Episode.open(tmp_path / f"{episode_id}.h5") as episode:
+        assert episode.outcome == "unlabelled" and episode.num_steps >= 5
+    assert not list(tmp_path.glob(".episode*"))
+
+
+def test_a_second_recorder_on_the_folder_refuses_in_one_line(start_recorder, recording, tmp_path):
+    first = start_recorder()
+    wait_for(lambda: recording.status.state == RecorderStatus.STATE_IDLE, what="the first recorder")
+    second = start_recorder()
+    assert second.wait() == 1
+    (line,) = second.output.splitlines()
+    assert f"dataset {tmp_path} is being recorded by pid {first.process.pid}" in line
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"image_encoding": "png"}, "parameter 'image_encoding' is 'png'; it must be one of jpeg, raw"),
+        ({"jpeg_quality": 0}, "parameter 'jpeg_quality' is 0; it must be a whole number from 1 to 100"),
+        ({"max_dropped_share": 2.0}, "parameter 'max_dropped_share' is 2.0"),
+        ({"dataset": ""}, "parameter 'dataset' is ''"),
+        ({"contract": "/nowhere.yaml"}, "/nowhere.yaml: no such contract file"),
+    ],
+)
+def test_a_bad_parameter_is_one_line_and_status_1(start_recorder, parameters, complaint):
+    recorder = start_recorder(**parameters)
+    assert recorder.wait() == 1
+    (line,) = recorder.output.splitlines()
+    assert complaint in line
+
+
+def test_a_command_that_falls_silent_drops_the_ticks(probe, start_recorder, recording):
+    start_recorder(min_steps=1)
+    robot = FakeRobot(probe)
+    recording.start()
+    recording.until_steps(5)
+    robot.silent = {"command"}
+    wait_for(lambda: recording.status.dropped_ticks >= 3, what="dropped ticks")
+    assert "cmd_vel" in recording.status.message
+    assert recording.stop().error_code == StopEpisode.Response.CHECK_FAILED
+
+
+def test_a_twist_that_is_not_finite_is_not_recorded(probe, start_recorder, recording):
+    start_recorder(min_steps=1)
+    robot = FakeRobot(probe)
+    recording.start()
+    recording.until_steps(2)
+    bad = Twist()
+    bad.linear.x = float("nan")
+    publisher = probe.publisher(Twist, "cmd_vel", COMMAND)
+    for _ in range(5):
+        publisher.publish(bad)
+    recording.until_steps(8)
+    with Episode.open(recording.stop().path) as episode:
+        assert np.isfinite(episode.actions).all()
+    assert robot.number

@@ -1,0 +1,38 @@
+# Everything a developer runs. Each target brings the set-up up to date first, which takes a second when nothing changed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+# `make -n` and `make --print-directory` must not leak into colcon's builds.
+MAKEFLAGS += --no-print-directory
+unexport MAKEFLAGS
+
+IN_ENV := . ./env.sh &&
+BENCHES := collect model realtime dashboard sim interop
+QUICK ?=
+
+.PHONY: help setup demo test lint typecheck pytest docs clean $(addprefix bench-,$(BENCHES))
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@printf '  make %-16s %s\n' bench-NAME 'measure one of: $(BENCHES) (QUICK=1: shorter, for development); writes out/bench/NAME.json'
+
+setup: ## virtual environment, ROS 2 (from wheels where no distribution is sourced), workspace
+	@PYTHON='$(PYTHON)' tools/setup.sh
+
+demo: setup ## collect, train and drive in simulation; results in out/demo/
+	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m demo
+
+test: setup ## lint, types, and every test
+	@$(IN_ENV) tools/test.sh
+
+lint: setup ## ruff and mypy
+	@$(IN_ENV) tools/test.sh lint
+
+docs: setup ## regenerate the pages under docs/ that are made from code
+	@$(IN_ENV) tools/run_script.sh tools/docs.py
+
+$(addprefix bench-,$(BENCHES)): bench-%: setup
+	@$(IN_ENV) tools/run_script.sh benchmarks/bench_$*.py $(if $(QUICK),--quick)
+
+clean: ## remove what was built (keeps the virtual environment and out/)
+	@rm -rf build install log

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Runs a Python script of the repository, or says in one line that there is none: run_script.sh SCRIPT [ARGUMENT …]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! [ -f "$1" ]; then
+  echo "error: $1 does not exist in this version of the repository" >&2
+  exit 1
+fi
+exec python "$@"

@@ -9,8 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from mobile_vla_data import __version__
-from mobile_vla_data.cli_output import ERR, print_json, print_line, print_table, progress_bar
+from mobile_vla_data import __version__, cli_edit
+from mobile_vla_data.cli_output import (
+    ERR,
+    DatasetArgument,
+    JsonOption,
+    PathArgument,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+)
 from mobile_vla_data.dataset import Dataset
 from mobile_vla_data.findings import Finding
 from mobile_vla_data.info import dataset_info, episode_info
@@ -29,9 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)]
-PathArgument = Annotated[Path, typer.Argument(help="Dataset folder or one episode file.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
+app.command()(cli_edit.recover)
 
 
 @app.command()

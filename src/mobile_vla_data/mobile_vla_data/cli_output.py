@@ -6,12 +6,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder.", show_default=False)]
+PathArgument = Annotated[Path, typer.Argument(help="Dataset folder or one episode file.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)

@@ -14,7 +14,10 @@ except ImportError:
 
 
 def encode(image: Image, quality: int) -> bytes:
-    """Encode RGB uint8 ``[h, w, 3]``; ``quality`` 1 .. 100. Chroma is kept whole: a cup seen from the ceiling is 5 px."""
+    """Encode RGB uint8 ``[h, w, 3]``; ``quality`` 1 .. 100.
+
+    Chroma is not subsampled: a cup seen by the ceiling camera is five pixels wide.
+    """
     image = np.ascontiguousarray(image)
     if simplejpeg is not None:
         return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="444"))

@@ -104,7 +104,10 @@ def _examine(path: Path) -> _Examined:
             return findings, _summarise(episode)
     except EpisodeError as error:
         message = str(error).removeprefix(f"{path}: ")
-        return [Finding("unreadable", "error", str(path), message, "restore it from a copy, or delete it")], None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        # Damaged bytes make HDF5 raise any of these from any call.
+        message = f"damaged: {' '.join(str(error).split()):.160}"
+    return [Finding("unreadable", "error", str(path), message, "restore it from a copy, or delete it")], None
 
 
 def _summarise(episode: Episode) -> EpisodeSummary:

@@ -1,0 +1,117 @@
+"""Records real episodes through the real writer: a robot that drives a curve, and closes its gripper half-way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.metadata import EpisodeMetadata
+from mobile_vla_data.writer import EpisodeWriter
+
+ROBOT_YAML = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
+STREAMS = ("static", "gripper", "odom", "gripper_state")
+START_NS = 1_790_000_000_000_000_000
+
+
+class Drive:
+    """The steps of one synthetic demonstration, as keyword arguments of ``EpisodeWriter.add_step``."""
+
+    def __init__(self, steps: int = 40, seed: int = 0, size: int = 224) -> None:
+        rng = np.random.default_rng(seed)
+        self.stamps = START_NS + seed * 10**12 + np.arange(steps) * 10**8 + rng.integers(0, 2 * 10**6, steps)
+        heading = rng.uniform(-np.pi, np.pi) + 0.3 * np.sin(np.arange(steps) / 9)
+        closed = np.arange(steps) >= steps // 2
+        self.actions = np.stack([0.04 * np.cos(heading), 0.04 * np.sin(heading), closed], 1).astype(np.float32)
+        travelled = np.concatenate([np.zeros((1, 2)), np.cumsum(self.actions[:-1, :2], 0)])
+        self.states = np.concatenate([travelled, closed[:, None]], 1).astype(np.float32)
+        self._lags = rng.integers(5 * 10**6, 40 * 10**6, (steps, len(STREAMS)))
+        self._floor = cv2.resize(rng.integers(60, 200, (8, 8, 3), dtype=np.uint8), (size, size))
+        self._size = size
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def image(self, camera: str, index: int) -> Any:
+        picture = self._floor.copy()
+        x, y = self.states[index, :2]
+        zoom = 20 if camera == "static" else 60
+        centre = (int(self._size / 2 + x * zoom) % self._size, int(self._size / 2 + y * zoom) % self._size)
+        cv2.circle(picture, centre, self._size // 16, (230, 40, 40), -1)
+        return picture
+
+    def step(self, index: int, cameras: tuple[str, ...] = ("static", "gripper")) -> dict[str, Any]:
+        stamp = int(self.stamps[index])
+        streams = [name for name in STREAMS if name in cameras or name not in ("static", "gripper")]
+        return {
+            "stamp_ns": stamp,
+            "images": {camera: self.image(camera, index) for camera in cameras},
+            "state": self.states[index],
+            "action": self.actions[index],
+            "stamps_ns": {name: stamp - int(self._lags[index, STREAMS.index(name)]) for name in streams},
+        }
+
+
+Record = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def contract() -> Contract:
+    return Contract.load(ROBOT_YAML)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    yield folder
+
+
+@pytest.fixture
+def make_drive() -> type[Drive]:
+    return Drive
+
+
+@pytest.fixture
+def record(dataset: Path, contract: Contract) -> Record:
+    """A function that records one episode and returns its path."""
+
+    def _record(
+        *,
+        steps: int = 20,
+        seed: int = 0,
+        language: str = "go to the kitchen",
+        task: str = "go_to_kitchen",
+        category: str = "navigation",
+        outcome: str = "success",
+        source: str = "teleop",
+        environment: dict[str, Any] | None = None,
+        cameras: tuple[str, ...] = ("static", "gripper"),
+        folder: Path = dataset,
+        with_contract: Contract = contract,
+        edit: Callable[[Drive], None] | None = None,
+        change_step: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
+        dropped_ticks: int = 0,
+        **options: Any,
+    ) -> Path:
+        drive = Drive(steps, seed)
+        if edit is not None:
+            edit(drive)
+        metadata = EpisodeMetadata(language, task, category, source, environment or {})
+        writer = EpisodeWriter(folder, with_contract, metadata, cameras=cameras, **options)
+        for index in range(steps):
+            step = drive.step(index, cameras)
+            writer.add_step(**(change_step(index, step) if change_step else step))
+        return writer.commit(outcome, dropped_ticks)
+
+    return _record
+
+
+@pytest.fixture(scope="session")
+def robot_yaml() -> Path:
+    return ROBOT_YAML

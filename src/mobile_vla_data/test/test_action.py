@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mobile_vla_data.action import ActionCodec, CommandIntegrator, Velocity
+from mobile_vla_data.contract import Contract
+
+PERIOD_NS = 100_000_000
+METRES = st.floats(-0.08, 0.08)
+
+
+@pytest.fixture(scope="session")
+def differential(contract):
+    return Contract.from_json(contract.to_json().replace('"holonomic"', '"differential"'))
+
+
+@given(x=METRES, y=METRES)
+def test_a_delta_survives_the_way_to_a_velocity_and_back(contract, differential, x, y):
+    for robot in (contract, differential):
+        if robot.base == "differential":
+            assume(abs(x) > 1e-4)
+        codec = ActionCodec(robot)
+        assert codec.to_delta(codec.to_velocity(x, y)) == pytest.approx((x, y), abs=1e-7)
+
+
+@given(x=METRES, y=METRES)
+def test_a_differential_base_never_strafes_and_ends_where_the_arc_ends(differential, x, y):
+    velocity = ActionCodec(differential).to_velocity(x, y)
+    assert velocity.y == 0.0 and abs(velocity.yaw_rate) * 0.1 <= math.pi + 1e-9
+    position, heading, parts = np.zeros(2), 0.0, 2000
+    for _ in range(parts):  # drive it in small steps, as odometry does
+        heading += velocity.yaw_rate * 0.1 / parts / 2
+        position += velocity.x * 0.1 / parts * np.array([math.cos(heading), math.sin(heading)])
+        heading += velocity.yaw_rate * 0.1 / parts / 2
+    np.testing.assert_allclose(position, (x, y), atol=1e-5)
+
+
+def test_velocity_is_delta_over_period(contract):
+    assert ActionCodec(contract).to_velocity(0.03, -0.01) == Velocity(pytest.approx(0.3), pytest.approx(-0.1))
+
+
+def test_velocities_that_are_not_numbers_are_recognised():
+    assert Velocity(1, 2, 3).finite and not Velocity(math.nan).finite and not Velocity(0, 0, math.inf).finite
+
+
+def test_the_action_is_the_integral_of_the_commands_in_its_period(contract):
+    integrator = CommandIntegrator(contract)
+    integrator.reset(0, gripper_closed=False)
+    integrator.command_velocity(0, Velocity(0.4, 0.0))
+    integrator.command_velocity(PERIOD_NS // 4, Velocity(0.0, 0.2))
+    np.testing.assert_allclose(integrator.close(PERIOD_NS), [0.01, 0.015, 0.0], atol=1e-8)
+    # The last command holds into the next period.
+    np.testing.assert_allclose(integrator.close(2 * PERIOD_NS), [0.0, 0.02, 0.0], atol=1e-8)
+
+
+def test_a_late_tick_does_not_record_a_longer_stride(contract):
+    integrator = CommandIntegrator(contract)
+    integrator.reset(0, gripper_closed=False, velocity=Velocity(0.5, 0.0))
+    np.testing.assert_allclose(integrator.close(3 * PERIOD_NS), [0.05, 0.0, 0.0], atol=1e-8)
+
+
+def test_a_clock_that_jumps_back_does_not_produce_negative_time(contract):
+    integrator = CommandIntegrator(contract)
+    integrator.reset(10 * PERIOD_NS, gripper_closed=False, velocity=Velocity(0.5, 0.0))
+    integrator.command_velocity(9 * PERIOD_NS, Velocity(0.1, 0.0))
+    assert integrator.close(11 * PERIOD_NS)[0] == pytest.approx(0.01)
+    assert np.isfinite(integrator.close(11 * PERIOD_NS)).all()
+
+
+def test_the_gripper_holds_its_last_command(contract):
+    integrator = CommandIntegrator(contract)
+    integrator.reset(0, gripper_closed=True)
+    assert integrator.close(PERIOD_NS)[2] == 1.0
+    integrator.command_gripper(0.5)
+    assert integrator.close(2 * PERIOD_NS)[2] == 1.0
+    integrator.command_gripper(0.1)
+    assert integrator.close(3 * PERIOD_NS)[2] == 0.0
+
+
+@given(speeds=st.lists(st.tuples(st.floats(-0.8, 0.8), st.integers(1, 50)), min_size=1, max_size=20))
+def test_the_actions_of_a_drive_sum_to_its_path(contract, speeds):
+    integrator = CommandIntegrator(contract)
+    integrator.reset(0, gripper_closed=False)
+    now, path, total, next_tick = 0, 0.0, 0.0, PERIOD_NS
+    for speed, hold_ms in speeds:
+        integrator.command_velocity(now, Velocity(speed, 0.0))
+        end = now + hold_ms * 1_000_000
+        path += speed * (end - now) * 1e-9
+        while next_tick <= end:
+            total += float(integrator.close(next_tick)[0])
+            next_tick += PERIOD_NS
+        now = end
+    integrator.command_velocity(now, Velocity())
+    total += float(integrator.close(next_tick)[0])
+    assert total == pytest.approx(path, abs=1e-5)

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import pytest
+
+from mobile_vla_data.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Call the command's main in this process: starting an interpreter takes longer than the command."""
+
+    def _run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mobile-vla-data", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_status:
+            main()
+        written = capfd.readouterr()
+        return Done(int(exit_status.value.code or 0), written.out, written.err)
+
+    return _run
+
+
+@pytest.fixture
+def recorded(dataset, record):
+    for seed in range(10):
+        record(seed=seed, steps=8, language=f"go to the kitchen, wording {seed}")
+    return dataset
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return "truncated"
+
+
+def flip_shape(path):
+    with h5py.File(path, "r+") as file:
+        actions = file["/actions"][()].T
+        del file["/actions"]
+        file["/actions"] = actions
+    return "/actions has shape [3, 8], expected [T, 3]"
+
+
+def put_nan(path):
+    with h5py.File(path, "r+") as file:
+        file["/actions"][4, 0] = np.nan
+    return "/actions[4, 0] is nan"
+
+
+def test_validate_accepts_a_good_dataset(run, recorded):
+    done = run("validate", recorded)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "",
+    ) and "10 episodes, 80 steps, 0 errors, 0 warnings: ok" in done.stdout
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_shape, put_nan])
+def test_validate_names_the_damaged_file_and_the_reason(run, recorded, damage):
+    path = recorded / "episode_000004.h5"
+    reason = damage(path)
+    done = run("validate", recorded)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("error"))
+    assert done.returncode == 1 and str(path) in line and reason in line
+    report = json.loads(run("validate", recorded, "--json").stdout)
+    assert not report["ok"] and [finding["file"] for finding in report["findings"]] == [str(path)]
+    assert run("validate", path).returncode == 1
+
+
+def test_json_is_the_only_thing_on_stdout(run, recorded):
+    for command in ("validate", "info", "split", "stats"):
+        done = run(command, recorded, "--json")
+        assert done.returncode == 0, done.stderr
+        assert isinstance(json.loads(done.stdout), dict) and done.stderr == ""
+    assert json.loads(run("info", recorded, "--json").stdout)["splits"] == {"train": 8, "validation": 1, "test": 1}
+    assert json.loads(run("info", recorded / "episode_000003.h5", "--json").stdout)["steps"] == 8
+
+
+def test_tables_are_for_humans(run, recorded):
+    assert "navigation: 10" in run("info", recorded).stdout
+    assert "delta_x" in run("stats", recorded).stdout
+    assert "train" in run("split", recorded).stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [["validate"], ["split", "x", "--seed", "many"], ["unknown"], ["validate", ".", "--jobs", "0"]]
+)
+def test_wrong_usage_exits_2(run, arguments):
+    assert run(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize("command", ["validate", "info", "split", "stats"])
+def test_a_missing_folder_is_one_line_on_stderr(run, tmp_path, command):
+    done = run(command, tmp_path / "nowhere")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"mobile-vla-data: {tmp_path}/nowhere: no such dataset folder\n"
+
+
+def test_statistics_of_one_split_use_its_episodes(run, recorded):
+    run("split", recorded)
+    assert json.loads(run("stats", recorded, "--split", "test", "--json").stdout)["num_episodes"] == 1
+    assert run("stats", recorded, "--split", "exam").returncode == 2
+
+
+def test_a_reader_that_closes_the_pipe_is_no_traceback(recorded):
+    done = subprocess.run(
+        f"{sys.executable} -c 'from mobile_vla_data.cli import main; main()' info {recorded} --json | head -c 1",
+        shell=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+
+
+def test_recover_says_what_became_of_each_unfinished_episode(run, recorded):
+    assert "nothing to recover" in run("recover", recorded).stdout
+    (recorded / "episode_000009.h5").rename(recorded / ".episode_000009.h5.part")
+    done = run("recover", recorded)
+    assert done.returncode == 0 and "episode_000009: completed, 8 steps" in done.stdout
+    (recorded / ".episode_000010.h5.part").write_bytes(b"?")
+    done = run("recover", recorded, "--json")
+    assert done.returncode == 1 and json.loads(done.stdout)["recoveries"][0]["result"] == "lost"
+    assert run("validate", recorded).returncode == 0

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mobile_vla_data.observation import ObservationBuilder
+
+NOW = 1_790_000_000_000_000_000
+MS = 1_000_000
+
+
+@pytest.fixture
+def builder(contract):
+    return ObservationBuilder(contract)
+
+
+def put_all(builder, now, lag_ms=10, shade=50):
+    pixels = np.full((224, 224, 3), shade, np.uint8).tobytes()
+    stamp = now - lag_ms * MS
+    assert builder.put_image("static", stamp, now, pixels, "rgb8", 224, 224, 672)
+    assert builder.put_odometry(stamp, now, 1.5, -2.0, "odom")
+    assert builder.put_gripper(stamp, now, 1.0)
+
+
+def counters(builder, name):
+    return next(stream.counters for stream in builder.streams if stream.name == name)
+
+
+def test_an_observation_holds_the_newest_of_each_stream_with_its_capture_time(builder):
+    put_all(builder, NOW, shade=1)
+    put_all(builder, NOW + 30 * MS, shade=2)
+    seen = builder.snapshot(NOW + 40 * MS)
+    assert seen is not None and seen.images["static"][0, 0, 0] == 2 and list(seen.images) == ["static"]
+    assert seen.state.tolist() == [1.5, -2.0, 1.0] and seen.state.dtype == np.float32
+    assert seen.stamps_ns == dict.fromkeys(("static", "odom", "gripper_state"), NOW + 20 * MS)
+
+
+def test_an_optional_camera_may_be_silent(builder):
+    put_all(builder, NOW)
+    assert "gripper" not in builder.snapshot(NOW).images and builder.problems(NOW) == []
+    assert counters(builder, "gripper").missing == 1
+
+
+def test_an_optional_camera_that_fell_silent_is_kept_and_called_stale(builder):
+    builder.put_image("gripper", NOW, NOW, bytes(224 * 672), "rgb8", 224, 224, 672)
+    put_all(builder, NOW + 1000 * MS)
+    seen = builder.snapshot(NOW + 1000 * MS)
+    assert seen.stale == ("gripper",) and "gripper" in seen.images
+
+
+def test_without_a_required_stream_there_is_no_observation_and_the_reason_names_the_topic(builder):
+    assert builder.snapshot(NOW) is None
+    assert builder.problems(NOW)[0] == "nothing has arrived on 'static_camera/image_raw'"
+    put_all(builder, NOW)
+    assert builder.snapshot(NOW + 250 * MS) is None
+    assert (
+        "'static_camera/image_raw' is silent: newest message 0.3 s old, limit 0.2 s"
+        in builder.problems(NOW + 250 * MS)[0]
+    )
+    assert counters(builder, "static").late == 1
+
+
+def test_a_message_used_twice_counts_as_repeated(builder):
+    put_all(builder, NOW)
+    builder.snapshot(NOW)
+    builder.snapshot(NOW + 50 * MS)
+    assert counters(builder, "static").repeated == 1
+
+
+@pytest.mark.parametrize(
+    ("refuse", "stream", "words"),
+    [
+        (lambda b: b.put_image("static", NOW, NOW, b"", "yuv", 2, 2, 2), "static", "encoding 'yuv' is not supported"),
+        (lambda b: b.put_image("static", 0, NOW, bytes(12), "rgb8", 2, 2, 6), "static", "header.stamp is zero"),
+        (lambda b: b.put_odometry(NOW, NOW, float("nan"), 0.0, "odom"), "odom", "position (nan, 0.0) is not finite"),
+        (lambda b: b.put_odometry(NOW, NOW, 0.0, 0.0, "map"), "odom", "frame_id is 'map', the contract says 'odom'"),
+        (lambda b: b.put_gripper(NOW, NOW, 7.0), "gripper_state", "position 7.0 is outside 0 (open) .. 1 (closed)"),
+        (lambda b: b.put_gripper(NOW + 2000 * MS, NOW, 0.0), "gripper_state", "2.00 s in the future"),
+    ],
+)
+def test_a_message_that_cannot_be_used_is_counted_with_its_reason(builder, refuse, stream, words):
+    assert refuse(builder) is False
+    assert counters(builder, stream).refused == 1 and words in counters(builder, stream).last_refusal
+
+
+def test_a_stamp_that_goes_backwards_is_refused(builder):
+    assert builder.put_gripper(NOW, NOW, 0.0)
+    assert not builder.put_gripper(NOW - 100 * MS, NOW + 10 * MS, 1.0)
+    assert "went backwards by 0.100 s" in counters(builder, "gripper_state").last_refusal
+
+
+def test_after_the_clock_was_set_back_messages_are_accepted_again(builder):
+    assert builder.put_gripper(NOW, NOW, 0.0)
+    assert builder.put_gripper(NOW - 3600 * 1000 * MS, NOW - 3600 * 1000 * MS, 1.0)
+
+
+def test_a_namespaced_frame_is_the_contracts_frame(builder):
+    assert builder.put_odometry(NOW, NOW, 0.0, 0.0, "robot1/odom")
+
+
+def test_images_of_another_size_are_fitted(builder):
+    put_all(builder, NOW)
+    builder.put_image("static", NOW + MS, NOW + MS, bytes(480 * 640 * 3), "bgr8", 480, 640, 1920)
+    assert builder.snapshot(NOW + MS).images["static"].shape == (224, 224, 3)
+
+
+def test_forgetting_makes_every_stream_new(builder):
+    put_all(builder, NOW)
+    builder.clear()
+    assert builder.snapshot(NOW) is None
+    builder.reset_counters()
+    assert counters(builder, "static").missing == 0
+
+
+def test_rates_are_measured_over_two_seconds(builder):
+    for index in range(60):
+        builder.put_gripper(NOW + index * 100 * MS, NOW + index * 100 * MS, 0.0)
+    stream = next(stream for stream in builder.streams if stream.name == "gripper_state")
+    assert stream.rate_hz(NOW + 5900 * MS) == pytest.approx(10.0, abs=0.6)

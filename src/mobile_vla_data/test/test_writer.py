@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from mobile_vla_data import jpeg
+from mobile_vla_data.metadata import EpisodeMetadata, MetadataError
+from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_data.recover import recover_dataset
+from mobile_vla_data.writer import EpisodeWriter, WriterError
+
+KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")
+
+
+def test_what_is_read_is_what_was_written(dataset, contract, make_drive):
+    drive = make_drive(40)
+    writer = EpisodeWriter(
+        dataset, contract, EpisodeMetadata("거실로 가", "go", "navigation", "expert", {"room": "거실"}),
+        cameras=("static", "gripper"), encoding="raw",
+    )  # fmt: skip
+    for index in range(40):
+        writer.add_step(**drive.step(index), takeover=index % 3 == 0)
+    path = writer.commit("failure", dropped_ticks=2, input_counters={"static": {"late": 1}})
+    with Episode.open(path) as episode:
+        assert episode.metadata == EpisodeMetadata("거실로 가", "go", "navigation", "expert", {"room": "거실"})
+        assert (episode.outcome, episode.dropped_ticks, episode.num_steps) == ("failure", 2, 40)
+        assert episode.contract == contract and episode.cameras == ("static", "gripper")
+        assert episode.input_counters == {"static": {"late": 1}} and not episode.recovered
+        np.testing.assert_array_equal(episode.actions, drive.actions)
+        np.testing.assert_array_equal(episode.states, drive.states)
+        np.testing.assert_array_equal(episode.timestamps_ns, drive.stamps)
+        np.testing.assert_array_equal(episode.takeover, np.arange(40) % 3 == 0)
+        for camera in ("static", "gripper"):
+            np.testing.assert_array_equal(episode.images(camera)[17], drive.image(camera, 17))
+            assert episode.jpeg(camera, 0) is None
+        assert episode.stamps_ns["odom"][5] == drive.step(5)["stamps_ns"]["odom"]
+        assert episode.real_rate_hz == pytest.approx(10.0, rel=0.01)
+
+
+def test_jpeg_images_are_stored_as_the_bytes_that_the_encoder_made(record, make_drive):
+    path = record(steps=40, jpeg_quality=90)
+    drive = make_drive(40)
+    with Episode.open(path) as episode:
+        assert episode.encoding("static") == "jpeg" and episode.jpeg_quality("static") == 90
+        for index in (0, 31, 32, 39):
+            assert episode.jpeg("gripper", index) == jpeg.encode(drive.image("gripper", index), 90)
+        error = np.abs(episode.image("static", 33).astype(int) - drive.image("static", 33)).mean()
+    assert error < 2.0
+
+
+def test_a_committed_file_reads_with_plain_h5py(record):
+    with h5py.File(record(steps=3), "r") as file:
+        assert file.attrs["language"] == "go to the kitchen" and file.attrs["num_steps"] == 3
+        assert file["/observations/images/static"][2][:2].tobytes() == b"\xff\xd8"
+        assert file["/actions"].shape == (3, 3) and file["/takeover"].dtype == bool
+
+
+def test_raw_images_are_chunked_by_the_frame(record):
+    with h5py.File(record(steps=3, encoding="raw"), "r") as file:
+        assert file["/observations/images/static"].chunks == (1, 224, 224, 3)
+        assert file["/observations/images/static"].attrs["encoding"] == "raw"
+
+
+def test_while_an_episode_is_open_nothing_has_its_final_name(dataset, contract, make_drive):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    writer.add_step(**make_drive(5).step(0, ("static",)))
+    assert Dataset.open(dataset).episode_paths == []
+    assert (dataset / ".episode_000000.h5.part").exists()
+    writer.commit("success")
+    assert sorted(os.listdir(dataset)) == ["episode_000000.h5"]
+
+
+def test_a_discarded_episode_leaves_nothing(dataset, contract, make_drive):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.discard()
+    writer.discard()
+    assert os.listdir(dataset) == []
+    with pytest.raises(WriterError, match="closed"):
+        writer.commit("success")
+
+
+def test_discarding_after_commit_keeps_the_episode(dataset, contract, make_drive):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    writer.add_step(**make_drive(5).step(0, ("static",)))
+    path = writer.commit("success")
+    writer.discard()
+    assert path.exists()
+
+
+def test_the_next_id_is_above_every_id_ever_used(dataset, contract, record):
+    record()
+    assert record().name == "episode_000001.h5"
+    (dataset / ".trash").mkdir()
+    (dataset / ".trash" / "episode_000007.h5").touch()
+    assert record().name == "episode_000008.h5"
+    (dataset / ".episode_000011.h5.part").touch()
+    assert record().name == "episode_000012.h5"
+    (dataset / ".episode_000020.journal").touch()
+    assert EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",)).episode_id == "episode_000021"
+
+
+def test_two_writers_never_share_an_id(dataset, contract):
+    ids = {EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",)).episode_id for _ in range(5)}
+    assert len(ids) == 5
+
+
+def test_a_taken_id_is_refused(dataset, contract, record):
+    path = record(episode_id="episode_000004")
+    with pytest.raises(WriterError, match="exists already"):
+        record(episode_id="episode_000004")
+    assert Episode.open(path).num_steps == 20
+    EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",), episode_id="episode_000009")
+    with pytest.raises(WriterError, match="recover"):
+        EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",), episode_id="episode_000009")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"state": np.zeros(2, np.float32)}, "state has shape [2]; expected [3]"),
+        ({"action": np.array([0, np.nan, 0], np.float32)}, "action is [0.0, nan, 0.0]; every value must be finite"),
+        ({"images": {}}, "camera 'static' is missing"),
+        ({"images": {"static": np.zeros((8, 8, 3), np.uint8)}}, "brought uint8 [8, 8, 3]; the contract says uint8"),
+        ({"images": {"static": np.zeros((224, 224, 3), np.float32)}}, "brought float32"),
+        ({"stamp_ns": 5}, "stamp_ns 5 is not later than the step before"),
+        ({"stamps_ns": {"static": 1}}, "stamps_ns has streams ['static']; the first step had"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_refused_and_the_episode_goes_on(dataset, contract, make_drive, change, words):
+    drive = make_drive(5)
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    writer.add_step(**drive.step(0, ("static",)))
+    with pytest.raises(WriterError) as error:
+        writer.add_step(**{**drive.step(1, ("static",)), **change})
+    assert words in str(error.value) and "\n" not in str(error.value)
+    writer.add_step(**drive.step(2, ("static",)))
+    with Episode.open(writer.commit("success")) as episode:
+        assert episode.num_steps == 2 == len(episode.states)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cameras": ("gripper",)}, "requires ['static']"),
+        ({"cameras": ("static", "rear")}, "the contract has ['static', 'gripper']"),
+        ({"encoding": "png"}, "encoding is 'png'; use one of jpeg, raw"),
+        ({"jpeg_quality": 0}, "jpeg_quality is 0"),
+        ({"episode_id": "7"}, "episode_id is '7'"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_file_exists(dataset, contract, options, words):
+    with pytest.raises(WriterError) as error:
+        EpisodeWriter(dataset, contract, KITCHEN, **{"cameras": ("static",), **options})
+    assert words in str(error.value) and os.listdir(dataset) == []
+
+
+def test_an_episode_without_steps_cannot_be_committed(dataset, contract):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    with pytest.raises(WriterError, match="has no steps; discard it"):
+        writer.commit("success")
+
+
+def test_an_unknown_outcome_is_refused(dataset, contract, make_drive):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    writer.add_step(**make_drive(5).step(0, ("static",)))
+    with pytest.raises(MetadataError, match="outcome is 'good'; use one of success, failure, unlabelled"):
+        writer.commit("good")
+    assert writer.commit("success").exists()
+
+
+def test_the_callers_image_buffer_may_be_reused(dataset, contract, make_drive):
+    drive = make_drive(5)
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",), encoding="raw")
+    buffer = drive.image("static", 0)
+    for index in range(3):
+        buffer[:] = index
+        writer.add_step(**{**drive.step(index, ("static",)), "images": {"static": buffer}})
+    with Episode.open(writer.commit("success")) as episode:
+        assert episode.images("static")[:, 0, 0, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (("  ", "t", "navigation"), "language is empty"),
+        (("go", "", "navigation"), "task is empty"),
+        (("go", "t", "flying"), "category is 'flying'; use one of navigation, manipulation, combined"),
+        (("go", "t", "navigation", "robot"), "source is 'robot'"),
+        (("go", "t", "navigation", "teleop", {"x": object()}), "environment is not a JSON object"),
+    ],
+)
+def test_metadata_refuses_what_cannot_be(fields, words):
+    with pytest.raises(MetadataError) as error:
+        EpisodeMetadata(*fields)
+    assert words in str(error.value)
+
+
+_FILL_DISK = """
+import json, sys
+import numpy as np
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.metadata import EpisodeMetadata
+from mobile_vla_data.writer import DiskFullError, EpisodeWriter
+contract = Contract.load(sys.argv[2])
+writer = EpisodeWriter(sys.argv[1], contract, EpisodeMetadata("go", "go", "navigation"),
+                       cameras=("static",), encoding="raw")
+rng, steps = np.random.default_rng(0), 0
+try:
+    for steps in range(1000):
+        stamp = 10**18 + steps * 10**8
+        image = rng.integers(0, 255, (224, 224, 3), dtype=np.uint8)
+        writer.add_step(stamp_ns=stamp, images={"static": image}, state=np.zeros(3),
+                        action=np.zeros(3), stamps_ns={"static": stamp})
+except DiskFullError as error:
+    print(json.dumps({"steps": steps, "message": str(error)}))
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """An 8 MB file system; needs the right to mount."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_what_was_written_is_recoverable(small_disk, tmp_path, robot_yaml):
+    done = subprocess.run(
+        [sys.executable, "-c", _FILL_DISK, small_disk, robot_yaml], capture_output=True, text=True, timeout=60
+    )
+    result = json.loads(done.stdout)
+    assert "disk full" in result["message"] and "free some space" in result["message"] and result["steps"] > 5
+    for path in small_disk.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (recovered,) = recover_dataset(tmp_path)
+    # The step whose block did not fit was in the journal already.
+    assert recovered.steps - result["steps"] in (0, 1)

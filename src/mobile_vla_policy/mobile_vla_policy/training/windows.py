@@ -87,9 +87,15 @@ class WindowDataset(Dataset[Batch]):
     """Item n is the n-th batch of :attr:`plan`; the caller puts a new plan in for every epoch."""
 
     def __init__(
-        self, episodes: Sequence[EpisodeData], frames: Frames, normalisation: Normalisation, head: HeadSettings
+        self,
+        episodes: Sequence[EpisodeData],
+        frames: Frames,
+        normalisation: Normalisation,
+        head: HeadSettings,
+        workers: int = 0,
     ) -> None:
         self.episodes = episodes
+        self.workers = workers
         self.instructions = sorted({episode.instruction for episode in episodes})
         self.plan: list[list[Window]] = []
         self._frames = frames

@@ -1,0 +1,105 @@
+"""What training says while it runs and leaves behind: a live line, metrics.csv, TensorBoard events, loss.png."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from torch.utils.tensorboard import SummaryWriter
+
+METRICS, PLOT = "metrics.csv", "loss.png"
+COLUMNS = (
+    "step",
+    "elapsed_s",
+    "learning_rate",
+    "train_loss",
+    "train_motion",
+    "train_gripper",
+    "validation_loss",
+    "validation_motion",
+    "validation_gripper",
+)
+_SCALE = 1000
+
+
+class TrainingLog:
+    """Writes into the training's output folder. A context manager. ``step`` counts optimisation steps."""
+
+    def __init__(self, folder: Path, console: Console, resume_at: int = 0) -> None:
+        self._path = folder / METRICS
+        # A resumed training writes the steps after its last saved state again.
+        rows = [row for row in read_metrics(self._path) if int(row["step"]) <= resume_at] if resume_at else []
+        self._file = self._path.open("w", newline="", encoding="utf-8")
+        self._csv = csv.DictWriter(self._file, COLUMNS)
+        self._csv.writeheader()
+        self._csv.writerows(rows)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at + 1)
+        self._folder = folder
+        self._progress = Progress(
+            TextColumn("train"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._task = self._progress.add_task("", total=_SCALE)
+
+    def __enter__(self) -> TrainingLog:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        self._file.close()
+        self._board.close()
+        plot_losses(self._path, self._folder / PLOT)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values under names out of :data:`COLUMNS`."""
+        self._csv.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name.replace("_", "/", 1), value, step)
+
+    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+        """Update the live line."""
+        validation = f", best validation {best:.4f}" if best < float("inf") else ""
+        text = f"step {step}, loss {loss:.4f}{validation}, {frames_per_s:.0f} frames/s"
+        self._progress.update(self._task, completed=progress * _SCALE, description=text)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._progress.console.print(text)
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv; empty if there is none."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def plot_losses(metrics: Path, output: Path) -> None:
+    """Draw training and validation loss over the steps."""
+    # Here: matplotlib takes a second to import, and a machine without a display needs the Agg canvas.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(metrics)
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, style in (("train_loss", "-"), ("validation_loss", "o-")):
+        points = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        if points:
+            axes.plot(*zip(*points, strict=True), style, label=name.replace("_", " "), markersize=4, linewidth=1.2)
+    axes.set(xlabel="optimisation step", ylabel="loss", yscale="log")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend()
+    figure.savefig(output, dpi=120)

@@ -1,0 +1,112 @@
+"""Puts a training together: dataset, network, device; and makes the untrained checkpoint that it begins from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from rich.console import Console
+from rich.progress import Progress
+
+from mobile_vla_policy.checkpoint import save_checkpoint
+from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.training.episodes import EpisodeData, TrainingData, open_dataset
+from mobile_vla_policy.training.frames import FramesInMemory, open_frames
+from mobile_vla_policy.training.log import TrainingLog
+from mobile_vla_policy.training.trainer import Trainer, TrainingError
+from mobile_vla_policy.training.windows import WindowDataset
+
+_STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def train(settings: TrainSettings, dataset: Path, output: Path, console: Console, resume: bool = False) -> float:
+    """Train on ``dataset``, leaving ``best/``, ``last/``, metrics.csv and loss.png in ``output``.
+
+    Returns the best validation loss; minus the number of steps when there is no validation split.
+
+    Raises:
+        TrainingError, TrainingDataError, ResumeError, BackboneError: with one line that says what to do.
+    """
+    if settings.precision == "fp16" and not torch.cuda.is_available():
+        raise TrainingError("precision fp16 needs CUDA; set precision=bf16 or precision=fp32")
+    set_seed(settings.seed)
+    accelerator = Accelerator(
+        mixed_precision="no" if settings.precision == "fp32" else settings.precision,
+        gradient_accumulation_steps=settings.accumulation,
+    )
+    if not accelerator.is_main_process:
+        console = Console(quiet=True)
+    data = _open(dataset, settings, console, accelerator)
+    output.mkdir(parents=True, exist_ok=True)
+    network = build_initial(settings, data)
+    describe(network, data, console)
+    sets = {
+        name: _window_dataset(data.splits[name], data, settings, network, console)
+        for name in ("train", "validation")
+        if data.splits.get(name)
+    }
+    trainer = Trainer(settings, network, data, sets["train"], sets.get("validation"), output, accelerator)
+    return trainer.run(lambda step: TrainingLog(output, console, step), resume)
+
+
+def init(settings: TrainSettings, dataset: Path, output: Path, console: Console) -> None:
+    """Write the untrained checkpoint that :func:`train` would begin from."""
+    set_seed(settings.seed)
+    data = _open(dataset, settings, console, None)
+    network = build_initial(settings, data)
+    save_checkpoint(output, network, settings.policy, data.normalisation, data.contract, {"steps": 0})
+
+
+def build_initial(settings: TrainSettings, data: TrainingData) -> PolicyNetwork:
+    """The network before training; its random weights come from torch's current random state."""
+    instructions = [episode.instruction for episode in data.splits["train"]]
+    return build_network(settings.policy, instructions=instructions, dtype=_STORAGE[settings.precision])
+
+
+def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> None:
+    """Say what is about to be trained on what."""
+    total = sum(parameter.numel() for parameter in network.parameters())
+    learns = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    counts = ", ".join(
+        f"{name} {len(episodes)} episodes ({sum(e.num_steps for e in episodes)} steps)"
+        for name, episodes in data.splits.items()
+    )
+    console.print(f"{learns / 1e6:.2f} M of {total / 1e6:.2f} M parameters learn; {counts}")
+
+
+def _open(
+    dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None
+) -> TrainingData:
+    # The first process may have to split the dataset; the others then find it split.
+    if accelerator is None:
+        data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+    else:
+        with accelerator.main_process_first():
+            data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+    if data.note:
+        console.print(data.note)
+    return data
+
+
+def _window_dataset(
+    episodes: Sequence[EpisodeData],
+    data: TrainingData,
+    settings: TrainSettings,
+    network: PolicyNetwork,
+    console: Console,
+) -> WindowDataset:
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("decode", total=len(episodes))
+        frames = open_frames(
+            episodes,
+            settings.policy.backbone.cameras,
+            network.backbone.image_size,
+            settings.cache_gb,
+            lambda: progress.advance(task),
+        )
+    workers = 0 if isinstance(frames, FramesInMemory) else settings.workers
+    return WindowDataset(episodes, frames, data.normalisation, settings.policy.head, workers)

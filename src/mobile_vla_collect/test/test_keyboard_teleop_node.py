@@ -1,0 +1,158 @@
+"""The keyboard teleop in a process of its own, on a real pseudo-terminal."""
+
+import os
+import pty
+import signal
+import subprocess
+import termios
+import time
+
+import pytest
+from geometry_msgs.msg import Twist
+from robot import CONTRACT_PATH
+
+from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from mobile_vla_ros.testing import NodeProcess, wait_for
+
+
+class Typist:
+    """A human at a terminal whose other end is the node's stdin."""
+
+    def __init__(self, **parameters):
+        self.master, self.slave = pty.openpty()
+        self.before = termios.tcgetattr(self.slave)
+        self.node = NodeProcess(
+            "mobile_vla_collect",
+            "keyboard_teleop_node",
+            {"contract": str(CONTRACT_PATH), **parameters},
+            stdin=self.slave,
+        )
+
+    def type(self, keys):
+        os.write(self.master, keys.encode())
+
+    def hold(self, key, seconds):
+        """As a keyboard does: a pause, then 30 repetitions a second."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.type(key)
+            time.sleep(0.033)
+
+    def close(self):
+        self.node.stop()
+        for descriptor in (self.master, self.slave):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+@pytest.fixture
+def start_typist():
+    started = []
+
+    def start(**parameters):
+        started.append(Typist(**parameters))
+        return started[-1]
+
+    yield start
+    for typist in started:
+        typist.close()
+
+
+@pytest.fixture
+def velocities(probe):
+    return probe.collect(Twist, "cmd_vel_teleop")
+
+
+def wait_matched(probe, topic="cmd_vel_teleop"):
+    wait_for(lambda: probe.node.count_publishers(topic) > 0, what=f"a publisher of {topic}")
+
+
+def test_holding_a_key_moves_at_20_hz_and_letting_go_sends_zeros_then_nothing(probe, start_typist, velocities):
+    typist = start_typist(linear_m_s=0.5)
+    wait_matched(probe)
+    wait_for(lambda: "hold to drive" in typist.node.output, what="help")
+    assert not velocities, "silent until used"
+    began = time.monotonic()
+    typist.hold("w", 1.0)
+    wait_for(lambda: velocities and velocities[-1].linear.x == 0.0, what="zeros")
+    moving_s = time.monotonic() - began
+    moving = [velocity for velocity in velocities if velocity.linear.x == 0.5]
+    assert len(moving) == pytest.approx(20 * moving_s, rel=0.25)
+    wait_for(lambda: [v.linear.x for v in velocities[-4:]] == [0.0] * 4, what="several zeros")
+    seen = -1
+    while seen != len(velocities):
+        seen = len(velocities)
+        time.sleep(0.2)
+    assert len([v for v in velocities if v.linear.x == 0.0]) <= 0.3 * 20 + 2, "silence hands the robot back"
+
+
+def test_gripper_and_episode_keys_call_what_they_should(probe, start_typist, velocities):
+    calls = []
+
+    def answer(name):
+        def callback(request, response):
+            calls.append((name, getattr(request, "outcome", getattr(request, "language", ""))))
+            response.success, response.message = True, f"{name} done"
+            return response
+
+        return callback
+
+    for type_, name in ((StartEpisode, "start"), (StopEpisode, "stop"), (DiscardEpisode, "discard")):
+        probe.node.create_service(type_, f"recorder/{name}_episode", answer(name))
+    grips = probe.collect(GripperCommand, "gripper/command_teleop")
+    typist = start_typist(language="go to the kitchen", task="go_to_kitchen", category="navigation")
+    wait_matched(probe, "gripper/command_teleop")
+    wait_for(lambda: probe.node.count_clients("recorder/start_episode") > 0, what="the client")
+
+    def typed_until(keys, condition, what):
+        # The node may not have found the services yet; it says so, and a human presses again.
+        deadline = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: {calls} {typist.node.output}"
+            typist.type(keys)
+            time.sleep(0.3)
+
+    typed_until("\r", lambda: ("start", "go to the kitchen") in calls, "start")
+    typed_until("y", lambda: ("stop", "success") in calls, "success")
+    typed_until("n", lambda: ("stop", "failure") in calls, "failure")
+    calls.clear()
+    typist.type("r")
+    wait_for(lambda: calls == [("discard", ""), ("start", "go to the kitchen")], what="discard, then start")
+    typist.type("co")
+    wait_for(lambda: [grip.position for grip in grips] == [1.0, 0.0], what="close and open")
+    assert "start done" in typist.node.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_way_out_sends_zeros_and_gives_the_terminal_back(probe, start_typist, velocities, number):
+    typist = start_typist(first_hold_s=30.0)
+    wait_matched(probe)
+    wait_for(lambda: "hold to drive" in typist.node.output, what="help")
+    assert termios.tcgetattr(typist.slave) != typist.before
+    typist.type("w")
+    wait_for(lambda: velocities and velocities[-1].linear.x > 0, what="motion")
+    assert typist.node.stop(number) == 0
+    wait_for(lambda: velocities[-1].linear.x == 0.0, what="a last zero")
+    assert termios.tcgetattr(typist.slave) == typist.before
+
+
+def test_a_lost_terminal_sends_zeros_and_ends(probe, start_typist, velocities):
+    typist = start_typist(first_hold_s=30.0)
+    wait_matched(probe)
+    wait_for(lambda: "hold to drive" in typist.node.output, what="help")
+    typist.type("w")
+    wait_for(lambda: velocities and velocities[-1].linear.x > 0, what="motion")
+    os.close(typist.master)
+    typist.master = None
+    assert typist.node.wait() in (0, 1)
+    wait_for(lambda: velocities[-1].linear.x == 0.0, what="a last zero")
+
+
+def test_without_a_terminal_it_says_so_in_one_line_and_exits_2():
+    node = NodeProcess(
+        "mobile_vla_collect", "keyboard_teleop_node", {"contract": str(CONTRACT_PATH)}, stdin=subprocess.DEVNULL
+    )
+    assert node.wait() == 2
+    (line,) = node.output.splitlines()
+    assert "stdin is not a terminal; run it in one: ros2 run mobile_vla_collect keyboard_teleop_node" in line

@@ -51,9 +51,9 @@ class Trial:
     """The room that the instruction names was reached."""
     scene_success: bool
     """The scene's own room was reached; equals ``success`` unless instructions are swapped."""
-    time_s: float
+    duration_s: float
     """Simulated time until success, or the time limit [s]."""
-    distance_m: float
+    final_distance_m: float
     """From where it ended to the goal of the instruction, straight [m]."""
     path: list[tuple[float, float]]
     """Positions at the control ticks [m]."""

@@ -7,7 +7,6 @@ ros2 launch mobile_vla_bringup collect.launch.py static_camera:=/dev/video0 tele
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
@@ -22,6 +21,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, Pyth
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 SHARE = FindPackageShare("mobile_vla_bringup")
 CONFIG = PathJoinSubstitution([SHARE, "config"])
@@ -75,7 +76,7 @@ def generate_launch_description():
             "teleop",
             default_value="keyboard",
             choices=["keyboard", "joy", "web", "expert"],
-            description="who demonstrates: keyboard (in a second terminal), joy, web (the dashboard), expert (sim only)",
+            description="who demonstrates: keyboard (in a second terminal), joy, web (the dashboard), expert (in sim)",
         ),
         DeclareLaunchArgument("dataset", default_value="", description="folder the episodes go to; required"),
         DeclareLaunchArgument(

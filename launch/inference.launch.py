@@ -8,7 +8,6 @@
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
@@ -23,6 +22,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, Pyth
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 SHARE = FindPackageShare("mobile_vla_bringup")
 CONFIG = PathJoinSubstitution([SHARE, "config"])
@@ -174,7 +175,7 @@ def generate_launch_description():
     # A launched node has no terminal to read keys from.
     keyboard = LogInfo(
         msg=[
-            "take over from a second terminal: ros2 run mobile_vla_collect keyboard_teleop_node --ros-args -p contract:=",
+            "take over from another terminal: ros2 run mobile_vla_collect keyboard_teleop_node --ros-args -p contract:=",
             LaunchConfiguration("contract"),
             " -p stamped:=",
             LaunchConfiguration("stamped"),

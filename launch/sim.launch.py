@@ -1,11 +1,12 @@
 """The simulated robot alone: cameras, odometry and gripper state out; cmd_vel and gripper/command in."""
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, GroupAction, Shutdown
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 CONFIG = PathJoinSubstitution([FindPackageShare("mobile_vla_bringup"), "config"])
 

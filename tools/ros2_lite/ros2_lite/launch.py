@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ros2_lite.launching.description import PythonLaunchDescriptionSource
     from ros2_lite.launching.supervisor import Supervisor
 
-    if getattr(arguments, "print"):
+    if arguments.print:
         raise UserError("ros2_lite does not implement --print-description")
     path, given = _launch_file(arguments)
     source = PythonLaunchDescriptionSource(str(path))

@@ -17,7 +17,7 @@ COMMANDS = {
     "launch": ("launch", "run a launch file"),
     "lifecycle": ("lifecycle", "lifecycle nodes | get | set | list"),
     "node": ("node", "node list | info"),
-    "param": ("param", "param list | get | set | describe | dump"),
+    "param": ("param", "param list | get | set"),
     "run": ("run", "run a package's executable"),
     "service": ("service", "service list | type | call"),
     "topic": ("topic", "topic list | echo | hz | info | type | pub"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ros2_lite.errors import NotImplementedHere, UserError
+from ros2_lite.errors import NotImplementedHereError, UserError
 from ros2_lite.launching.conditions import IfCondition
 from ros2_lite.launching.context import LaunchContext
 from ros2_lite.launching.substitutions import SomeText, perform
@@ -83,7 +83,7 @@ class PythonLaunchDescriptionSource:
         try:
             spec.loader.exec_module(module)
             description = module.generate_launch_description()
-        except (UserError, NotImplementedHere) as error:
+        except (UserError, NotImplementedHereError) as error:
             raise UserError(f"launch file '{path}': {error}") from None
         except Exception as error:
             raise UserError(f"launch file '{path}': {error}\n{traceback.format_exc()}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 
@@ -27,7 +27,7 @@ class Substitution:
         return type(self).__name__
 
 
-SomeText = Union[str, Path, Substitution, Iterable[Union[str, Substitution]]]
+SomeText: TypeAlias = "str | Path | Substitution | Iterable[str | Substitution]"
 
 
 def perform(context: LaunchContext, value: Any) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -77,11 +77,14 @@ class NodeProcess:
         namespace: str = "",
         env: Mapping[str, str] | None = None,
         stdin: int | IO[Any] = subprocess.DEVNULL,
+        command: Sequence[str] = (),
     ) -> None:
+        """``command`` is run instead of an installed executable; ``--ros-args`` and the rest are put behind it."""
         self._folder = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
         file = Path(self._folder.name, "parameters.yaml")
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": dict(parameters or {})}}))
-        command = [str(Path(get_package_prefix(package), "lib", package, executable)), "--ros-args"]
+        command = list(command) or [str(Path(get_package_prefix(package), "lib", package, executable))]
+        command += ["--ros-args"]
         if parameters:
             command += ["--params-file", str(file)]
         for source, target in (remap or {}).items():

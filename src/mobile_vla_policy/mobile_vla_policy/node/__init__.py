@@ -1,0 +1,1 @@
+"""The ROS side of policy_node: its parameters, its action server, its status. Imports rclpy."""

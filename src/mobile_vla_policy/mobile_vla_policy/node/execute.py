@@ -1,0 +1,160 @@
+"""The action policy/execute: follow one instruction until it is cancelled, replaced, fails, or its time is up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+
+from mobile_vla_msgs.action import ExecuteInstruction
+from mobile_vla_msgs.msg import ActionChunk
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
+from mobile_vla_policy.runtime.settings import clean_instruction
+
+Result = ExecuteInstruction.Result
+
+
+class _DeferringServer(ActionServer):
+    """An action server whose goals are finished from a timer instead of by a callback that lasts as long as the goal.
+
+    A callback that blocks needs a multi-threaded executor, and one that awaits is polled without pause by rclpy before
+    Kilted: both cost more processor time than the rest of the node.
+    """
+
+    def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
+        """Called by ``goal_handle.execute()`` once the goal's state is EXECUTING: nothing is to be run yet."""
+
+    def finish(self, goal_handle: Any, end: Callable[[], None], result: Result) -> None:
+        """Bring a goal to the state that ``end`` sets, and send its result."""
+
+        def callback(_goal_handle: Any) -> Result:
+            end()
+            return result
+
+        super().notify_execute(goal_handle, callback)
+
+
+@dataclass
+class _Goal:
+    handle: Any
+    instruction: str
+    began_s: float
+    limit_s: float
+    """Infinite when there is no limit."""
+    steps_before: int
+    starved_before: int
+
+
+class ExecuteServer:
+    """Holds the one goal that is running. ``driver()`` returns the driver while the node is active, else None."""
+
+    def __init__(self, node: Any, driver: Callable[[], PolicyDriver | None], observation_timeout_s: float) -> None:
+        self._node, self._driver = node, driver
+        self._observation_timeout_s = observation_timeout_s
+        self._goal: _Goal | None = None
+        self._server = _DeferringServer(
+            node,
+            ExecuteInstruction,
+            "policy/execute",
+            execute_callback=lambda _goal: Result(),
+            # Every goal is accepted, so that one that cannot be executed gets a result that says why.
+            goal_callback=lambda _request: GoalResponse.ACCEPT,
+            handle_accepted_callback=self._on_accepted,
+            cancel_callback=lambda _handle: CancelResponse.ACCEPT,
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a goal is running."""
+        return self._goal is not None
+
+    def destroy(self) -> None:
+        """Leave the graph."""
+        self._server.destroy()
+
+    def tick(self, tick: Tick) -> None:
+        """Finish the running goal if what has just happened ends it."""
+        goal, driver = self._goal, self._driver()
+        if goal is None or driver is None:
+            return
+        if goal.handle.is_cancel_requested:
+            self._end(goal.handle.canceled, Result.CANCELLED, "cancelled; the robot was stopped")
+        elif time.monotonic() - goal.began_s >= goal.limit_s:
+            self._end(goal.handle.succeed, Result.OK, f"the time limit of {goal.limit_s:g} s was reached")
+        elif driver.lost_s() > self._observation_timeout_s:
+            self._end(goal.handle.abort, Result.OBSERVATION_LOST, tick.message)
+        elif tick.state is DriveState.ERROR:
+            self._end(goal.handle.abort, Result.INFERENCE_FAILED, tick.message)
+
+    def feedback(self, chunk: ActionChunk) -> None:
+        """Tell the goal's client about a forward pass."""
+        goal, driver = self._goal, self._driver()
+        if goal is None or driver is None:
+            return
+        now_s = time.monotonic()
+        goal.handle.publish_feedback(
+            ExecuteInstruction.Feedback(
+                step=driver.steps - goal.steps_before,
+                elapsed_s=now_s - goal.began_s,
+                inference_rate_hz=driver.inference_rate.rate_hz(now_s),
+                latency_s=chunk.inference_s,
+                chunk=chunk,
+            )
+        )
+
+    def deactivated(self) -> None:
+        """End the running goal, because the node is leaving the active state."""
+        if self._goal is not None:
+            self._end(self._goal.handle.abort, Result.DEACTIVATED, "the policy node was deactivated")
+
+    def _on_accepted(self, handle: Any) -> None:
+        handle.execute()
+        driver, request = self._driver(), handle.request
+        if driver is None:
+            self._reject(handle, Result.NOT_ACTIVE, "the policy node is not active; activate it first")
+            return
+        try:
+            instruction = clean_instruction(request.instruction)
+            problem = "" if instruction else "the instruction is empty; say what to do"
+            problem = problem or driver.check_instruction(instruction)
+        except ValueError as error:
+            problem = str(error)
+        if not (math.isfinite(request.time_limit_s) and request.time_limit_s >= 0):
+            problem = f"time_limit_s is {request.time_limit_s}; it must be 0 (none) or more"
+        if problem:
+            self._reject(handle, Result.INVALID_REQUEST, problem)
+            return
+        if self._goal is not None:
+            self._end(self._goal.handle.abort, Result.PREEMPTED, f"replaced by the goal '{instruction}'")
+        self._goal = _Goal(
+            handle,
+            instruction,
+            time.monotonic(),
+            request.time_limit_s or math.inf,
+            driver.steps,
+            driver.scheduler.starved_ticks,
+        )
+        driver.follow(instruction)
+        self._node.get_logger().info(f"executing '{instruction}'")
+
+    def _reject(self, handle: Any, code: int, message: str) -> None:
+        self._node.get_logger().warning(f"policy/execute refused: {message}")
+        self._server.finish(handle, handle.abort, Result(error_code=code, message=message))
+
+    def _end(self, end: Callable[[], None], code: int, message: str) -> None:
+        goal, driver = self._goal, self._driver()
+        assert goal is not None
+        self._goal = None
+        result = Result(error_code=code, message=message, duration_s=time.monotonic() - goal.began_s)
+        if driver is not None:
+            result.steps = driver.steps - goal.steps_before
+            result.starved_ticks = driver.scheduler.starved_ticks - goal.starved_before
+            # Nothing is followed from here on: the next tick sends zeros.
+            driver.follow("")
+        # A cancel request that came with another end has already set CANCELING, from which only these lead on.
+        self._server.finish(goal.handle, goal.handle.canceled if goal.handle.is_cancel_requested else end, result)
+        self._node.get_logger().info(f"'{goal.instruction}' ended: {message}")

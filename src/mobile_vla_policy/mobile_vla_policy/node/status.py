@@ -1,0 +1,118 @@
+"""policy/status, policy/action_chunk and the node's health, from what the runtime knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step
+from mobile_vla_policy.runtime.platform import resident_bytes, temperature_c
+from mobile_vla_ros.convert import stream_status, to_stamp
+from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Health
+from mobile_vla_ros.observation_inputs import ObservationInputs
+
+#: State of a driver -> state in the message.
+STATE = {
+    DriveState.IDLE: PolicyStatus.STATE_WAITING,
+    DriveState.WAITING: PolicyStatus.STATE_WAITING,
+    DriveState.RUNNING: PolicyStatus.STATE_RUNNING,
+    DriveState.ERROR: PolicyStatus.STATE_ERROR,
+}
+
+_LEVEL = {
+    PolicyStatus.STATE_UNCONFIGURED: WARN,
+    PolicyStatus.STATE_LOADING: WARN,
+    PolicyStatus.STATE_INACTIVE: OK,
+    PolicyStatus.STATE_WAITING: WARN,
+    PolicyStatus.STATE_RUNNING: OK,
+    PolicyStatus.STATE_ERROR: ERROR,
+}
+
+_NAME = {
+    PolicyStatus.STATE_UNCONFIGURED: "unconfigured",
+    PolicyStatus.STATE_LOADING: "loading",
+    PolicyStatus.STATE_INACTIVE: "inactive",
+    PolicyStatus.STATE_WAITING: "waiting",
+    PolicyStatus.STATE_RUNNING: "running",
+    PolicyStatus.STATE_ERROR: "error",
+}
+
+
+def chunk_message(step: Step, number: int, contract: Contract) -> ActionChunk:
+    """The chunk of a forward pass, the ``number``-th since activation, as the model said it."""
+    message = ActionChunk(
+        instruction=step.instruction,
+        period_s=contract.period_s,
+        step=number,
+        inference_s=step.inference_s,
+        delta_x=step.deltas[:, 0].tolist(),
+        delta_y=step.deltas[:, 1].tolist(),
+        gripper=step.gripper.tolist(),
+    )
+    message.header.stamp = to_stamp(step.stamp_ns)
+    message.header.frame_id = contract.action.frame
+    return message
+
+
+def status_message(
+    state: int,
+    message: str,
+    now_ns: int,
+    *,
+    checkpoint: str,
+    shadow: bool,
+    command_rate_hz: float,
+    driver: PolicyDriver | None,
+    inputs: ObservationInputs | None,
+) -> PolicyStatus:
+    """Everything about the policy at ``now_ns``."""
+    status = PolicyStatus(
+        state=state,
+        message=message,
+        checkpoint=checkpoint,
+        shadow=shadow,
+        command_rate_hz=command_rate_hz,
+        observation_age_s=-1.0,
+        memory_bytes=resident_bytes(),
+        temperature_c=temperature_c(),
+    )
+    status.header.stamp = to_stamp(now_ns)
+    if inputs is not None:
+        streams = inputs.builder.streams
+        status.streams = [stream_status(stream, now_ns) for stream in streams]
+        ages = [stream.age_s(now_ns) for stream in streams if stream.required]
+        if all(age is not None for age in ages):
+            status.observation_age_s = max(age for age in ages if age is not None)
+    if driver is not None:
+        status.instruction = driver.instruction
+        status.inference_rate_hz = driver.inference_rate.rate_hz(time.monotonic())
+        status.latency = [
+            StageLatency(stage=stage, p50_s=p50, p99_s=p99)
+            for stage, (p50, p99) in driver.latency.percentiles().items()
+        ]
+        status.queue_depth = driver.scheduler.depth(now_ns)
+        status.starved_ticks = driver.scheduler.starved_ticks
+        status.steps = driver.steps
+        status.refused_chunks = driver.refused_chunks
+    return status
+
+
+def health(status: PolicyStatus) -> Health:
+    """The same for /diagnostics."""
+    values: Mapping[str, Any] = {
+        "state": _NAME[status.state],
+        "checkpoint": status.checkpoint,
+        "instruction": status.instruction,
+        "shadow": status.shadow,
+        "inference rate [Hz]": round(status.inference_rate_hz, 2),
+        "command rate [Hz]": round(status.command_rate_hz, 2),
+        "observation age [s]": round(status.observation_age_s, 3),
+        "starved ticks": status.starved_ticks,
+        "refused chunks": status.refused_chunks,
+        "memory [MB]": round(status.memory_bytes / 1e6),
+        **{f"{item.stage} p50 [ms]": round(item.p50_s * 1e3, 1) for item in status.latency},
+    }
+    return Health(_LEVEL[status.state], status.message or "OK", values)

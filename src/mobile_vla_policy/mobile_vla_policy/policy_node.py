@@ -1,0 +1,398 @@
+"""The policy as a lifecycle node: observations in, velocity and gripper commands for the gate out.
+
+configure loads the checkpoint, activate arms, deactivate stops the work and then sends zeros, cleanup frees the memory.
+One thread publishes, another one infers (see :mod:`mobile_vla_policy.runtime.driver`); the executor never waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+
+from mobile_vla_data.action import ActionCodec, Velocity
+from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
+from mobile_vla_msgs.srv import SetInstruction
+from mobile_vla_policy.node.execute import ExecuteServer
+from mobile_vla_policy.node.parameters import SettableParameters
+from mobile_vla_policy.node.status import STATE, chunk_message, health, status_message
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step, Tick
+from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
+from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.settings import clean_instruction, require_checkpoint
+from mobile_vla_policy.runtime.statistics import RateMeter
+from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
+from mobile_vla_ros.diagnostics import Diagnostics
+from mobile_vla_ros.lifecycle import AutostartNode, loud
+from mobile_vla_ros.observation_inputs import ObservationInputs
+from mobile_vla_ros.parameters import flag, load_contract, number
+from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.run import StartError, run
+
+_STATUS_PERIOD_S = 0.5
+#: How long zeros are sent once there is nothing to follow; then silence, so that the gate shows that nobody drives.
+_ZEROS_S = 0.5
+#: How long deactivation waits for a running forward pass. Its result is dropped anyway.
+_STOP_WAIT_S = 0.2
+_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+
+
+class PolicyNode(AutostartNode):
+    """See the module. ``load`` turns a checkpoint folder into a policy."""
+
+    def __init__(self, load: LoadPolicy = load_checkpoint) -> None:
+        super().__init__("policy_node")
+        self._load = load
+        self._contract = load_contract(self)
+        self._codec = ActionCodec(self._contract)
+        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        rate = "rate of commands [Hz]; 0: control rate"
+        declared_hz = number(self, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
+        self._rate_hz = declared_hz or self._contract.control_rate_hz
+        silence = "a policy/execute goal ends when a required input is silent for this long [s]"
+        observation_timeout_s = number(self, "observation_timeout_s", 2.0, silence, above=0)
+        stuck = "a forward pass that has not returned for this long is an error [s]"
+        self._inference_timeout_s = number(self, "inference_timeout_s", 5.0, stuck, above=0)
+        self._settings = SettableParameters(self, self._refuse_changes, self._apply_changes)
+
+        self._loader: PolicyLoader | None = None
+        self._policy: DrivingPolicy | None = None
+        self._inputs: ObservationInputs | None = None
+        self._driver: PolicyDriver | None = None
+        self._command_timer: Any = None
+        self._zeros_left = 0
+        self._command_rate = RateMeter()
+        self._tick_result = Tick(DriveState.IDLE, "", None)
+        self.stuck = False
+        """Whether a forward pass was still running when the node was closed."""
+
+        self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_policy", COMMAND)
+        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_policy", COMMAND)
+        self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
+        self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
+        self.create_service(SetInstruction, "policy/set_instruction", self._on_set_instruction)
+        self._execute = ExecuteServer(self, lambda: self._driver, observation_timeout_s)
+        self._diagnostics = Diagnostics(self, lambda: health(self._status()))
+        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=_STEADY)
+
+    # Lifecycle -------------------------------------------------------------------------------------------------------
+
+    def _autostart(self) -> None:
+        """Load in the background, so that the node can be talked to meanwhile; then configure and activate."""
+        if self._loader is None and not self._begin_loading():
+            return
+        assert self._loader is not None and self._autostart_timer is not None
+        if self._loader.done:
+            super()._autostart()
+        elif self._autostart_timer.timer_period_ns == 0:
+            self._autostart_timer.cancel()
+            self._autostart_timer = self.create_timer(0.1, self._autostart)
+
+    def _begin_loading(self) -> bool:
+        """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""
+        try:
+            self._loader = self._make_loader()
+        except ValueError as error:
+            self.get_logger().error(f"cannot configure: {error}")
+            self.last_error, self.exit_code = str(error), 1
+            return False
+        self._publish_status()
+        return True
+
+    def _make_loader(self) -> PolicyLoader:
+        checkpoint = require_checkpoint(self._settings["checkpoint"])
+        return PolicyLoader(self._load, checkpoint, self._settings["device"], self._contract)
+
+    @loud
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for us."""
+        loader = self._loader = self._loader or self._make_loader()
+        try:
+            self._wait_for(loader)
+            if loader.error is not None:
+                raise loader.error
+        finally:
+            self._loader = None
+        policy = loader.policy
+        if policy is None:
+            raise StartError("told to stop while the checkpoint was being loaded")
+        self._contract.require_same(policy.contract, "the robot (parameter contract)", str(loader.checkpoint))
+        if problem := _problem_of(policy, self._settings["instruction"]):
+            raise ValueError(f"parameter 'instruction': {problem}")
+        self._policy = policy
+        self._inputs = ObservationInputs(self, self._contract, on_image=self._on_image)
+        self.get_logger().info(f"loaded {loader.checkpoint} in {loader.elapsed_s:.1f} s")
+        self.last_error = ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _wait_for(self, loader: PolicyLoader) -> None:
+        status_at_s = diagnostics_at_s = 0.0
+        while not loader.done and not self.stopping():
+            if time.monotonic() >= status_at_s:
+                status_at_s = time.monotonic() + _STATUS_PERIOD_S
+                self._publish_status()
+            if time.monotonic() >= diagnostics_at_s:
+                diagnostics_at_s = time.monotonic() + 1.0
+                self._diagnostics.publish()
+            time.sleep(0.02)
+
+    @loud
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Arm: from now on an instruction moves the robot."""
+        assert self._policy is not None and self._inputs is not None
+        # Nothing captured before now is acted upon.
+        self._inputs.builder.clear()
+        self._inputs.builder.reset_counters()
+        self._driver = PolicyDriver(
+            self._policy,
+            self._inputs.builder,
+            self._settings.scheduler,
+            self._now_ns,
+            inference_timeout_s=self._inference_timeout_s,
+        )
+        self._driver.start()
+        self._driver.follow(self._settings["instruction"])
+        self._command_timer = self.create_timer(1.0 / self._rate_hz, self._tick, clock=_STEADY)
+        self._publish_status()
+        return TransitionCallbackReturn.SUCCESS
+
+    @loud
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the work first, then tell the robot to stop: nothing can follow the zeros."""
+        self._disarm()
+        return TransitionCallbackReturn.SUCCESS
+
+    @loud
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the policy's memory."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @loud
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state: stop, and free."""
+        self._disarm()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    @loud
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed half-way: stop, free, and be unconfigured again."""
+        self._disarm()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Deactivate, and let the goal's result and the last zeros leave before the context dies."""
+        had_goal = self._execute.busy
+        self._disarm()
+        if had_goal and self.executor is not None:
+            deadline = time.monotonic() + 0.2
+            while time.monotonic() < deadline:
+                self.executor.spin_once(timeout_sec=0.02)
+        if not self._shadow:
+            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    def _disarm(self) -> None:
+        driver = self._driver
+        if driver is None:
+            return
+        self.destroy_timer(self._command_timer)
+        self._command_timer = None
+        self._execute.deactivated()
+        self.stuck = not driver.stop(_STOP_WAIT_S) or self.stuck
+        self._driver = None
+        if not self._shadow:
+            self._publish_velocity(Velocity())
+        self._publish_status()
+
+    def _free(self) -> None:
+        self._policy = None
+        self._loader = None
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    # Driving ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _shadow(self) -> bool:
+        return bool(self._settings["shadow"])
+
+    def _on_image(self, camera: str) -> None:
+        # The first camera of the contract sets the pace; the others are used as they are at that moment.
+        if self._driver is not None and camera == next(iter(self._contract.cameras)):
+            self._driver.wake()
+
+    def _tick(self) -> None:
+        driver = self._driver
+        if driver is None:
+            return
+        before, tick = self._tick_result, driver.tick(self._now_ns())
+        self._tick_result = tick
+        for step in tick.steps:
+            self._publish_chunk(step, driver.steps)
+        self._command(tick)
+        self._execute.tick(tick)
+        if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
+            self._report(tick)
+
+    def _command(self, tick: Tick) -> None:
+        if self._shadow:
+            return
+        if tick.state is DriveState.IDLE:
+            self._zeros_left -= 1
+            if self._zeros_left >= 0:
+                self._publish_velocity(Velocity())
+            return
+        self._zeros_left = math.ceil(_ZEROS_S * self._rate_hz)
+        action = tick.action
+        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
+        if not velocity.finite:
+            # Neither half of a command that is not whole.
+            velocity, action = Velocity(), None
+        self._publish_velocity(velocity)
+        self._command_rate.tick(time.monotonic())
+        if action is not None:
+            command = GripperCommand(position=1.0 if action.gripper_closed else 0.0)
+            command.header.stamp = to_stamp(self._now_ns())
+            command.header.frame_id = self._contract.action.frame
+            self._gripper_publisher.publish(command)
+
+    def _publish_velocity(self, velocity: Velocity) -> None:
+        frame = self._contract.action.frame
+        message = velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=frame)
+        self._velocity_publisher.publish(message)
+
+    def _publish_chunk(self, step: Step, number_of_step: int) -> None:
+        message = chunk_message(step, number_of_step, self._contract)
+        self._chunk_publisher.publish(message)
+        self._execute.feedback(message)
+
+    # Instruction and parameters --------------------------------------------------------------------------------------
+
+    def _on_set_instruction(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        response.error_code, response.message = self._try_instruction(request.instruction)
+        response.success = response.error_code == SetInstruction.Response.OK
+        return response
+
+    def _try_instruction(self, text: str) -> tuple[int, str]:
+        """Follow an instruction if that is possible; returns the error code and one line."""
+        codes = SetInstruction.Response
+        if self._driver is None:
+            return codes.NOT_ACTIVE, "the policy node is not active; activate it first"
+        if self._execute.busy:
+            return codes.BUSY, "a policy/execute goal is running; cancel it first"
+        try:
+            instruction = clean_instruction(text)
+        except ValueError as error:
+            return codes.INVALID_REQUEST, str(error)
+        if problem := _problem_of(self._driver, instruction):
+            return codes.INVALID_REQUEST, problem
+        self._driver.follow(instruction)
+        said = f"following '{instruction}'" if instruction else "stopped; waiting for an instruction"
+        self.get_logger().info(said)
+        return codes.OK, said
+
+    def _refuse_changes(self, changes: Mapping[str, Any]) -> str:
+        loaded = [name for name in ("checkpoint", "device") if name in changes]
+        if loaded and (self._policy is not None or self._loader is not None):
+            return f"{loaded[0]} cannot change while a checkpoint is loaded; deactivate and clean up first"
+        if "instruction" in changes and self._policy is not None:
+            if self._execute.busy:
+                return "a policy/execute goal is running; cancel it first"
+            return _problem_of(self._policy, changes["instruction"])
+        return ""
+
+    def _apply_changes(self, changes: Mapping[str, Any]) -> None:
+        driver = self._driver
+        if driver is None:
+            return
+        if changes.get("shadow"):
+            # The last thing that a driver who becomes an onlooker does is to stop.
+            self._publish_velocity(Velocity())
+        driver.scheduler.options = self._settings.scheduler
+        if "instruction" in changes:
+            driver.follow(changes["instruction"])
+
+    # Status ----------------------------------------------------------------------------------------------------------
+
+    def _report(self, tick: Tick) -> None:
+        log = self.get_logger()
+        message = tick.message or f"driving: '{self._driver.instruction if self._driver else ''}'"
+        failure = self._driver.failure if self._driver else None
+        # One call for each severity: rclpy raises when the same line logs at two.
+        if tick.state is not DriveState.ERROR:
+            log.info(message)
+        elif failure is None:
+            log.error(message)
+        else:
+            log.error(f"{message}\n{failure.traceback}")
+        self._publish_status()
+
+    def _state(self) -> tuple[int, str]:
+        """State of the message PolicyStatus, and one line."""
+        if self._driver is not None:
+            return STATE[self._tick_result.state], self._tick_result.message
+        if self._loader is not None:
+            return PolicyStatus.STATE_LOADING, f"{self._loader.progress} ({self._loader.elapsed_s:.0f} s)"
+        if self._policy is not None:
+            return PolicyStatus.STATE_INACTIVE, "loaded; activate to drive"
+        return PolicyStatus.STATE_UNCONFIGURED, self.last_error or "no checkpoint is loaded; configure to load one"
+
+    def _status(self) -> PolicyStatus:
+        state, message = self._state()
+        return status_message(
+            state,
+            message,
+            self._now_ns(),
+            checkpoint=self._settings["checkpoint"],
+            shadow=self._shadow,
+            command_rate_hz=self._command_rate.rate_hz(time.monotonic()),
+            driver=self._driver,
+            inputs=self._inputs,
+        )
+
+    def _publish_status(self) -> None:
+        self._status_publisher.publish(self._status())
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def _problem_of(policy: DrivingPolicy | PolicyDriver, instruction: str) -> str:
+    """Why an instruction cannot be followed; none at all can always be."""
+    return policy.check_instruction(instruction) if instruction else ""
+
+
+def main(load: LoadPolicy = load_checkpoint) -> None:
+    """Run the node until it is told to stop."""
+    nodes: list[PolicyNode] = []
+
+    def make() -> PolicyNode:
+        nodes.append(PolicyNode(load))
+        return nodes[0]
+
+    status = run(make)
+    if nodes and nodes[0].stuck:
+        # A thread inside the forward pass would keep the interpreter from ending, or crash it on its way out.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

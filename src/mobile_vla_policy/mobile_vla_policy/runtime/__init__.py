@@ -1,0 +1,1 @@
+"""Driving with a policy, without ROS: the inference thread, the chunk scheduler, and what ties them together."""

@@ -1,0 +1,81 @@
+"""Loading a policy on a thread: a large checkpoint takes a minute, during which the node must stay alive and say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.runtime.protocol import DrivingPolicy
+
+#: Loads a checkpoint folder on a device, for a robot; raises ValueError or OSError with one line that says what to do.
+LoadPolicy = Callable[[Path, str, Contract], DrivingPolicy]
+
+#: Passes before the first real one: the first allocates, and where there is a compiler, compiles.
+_WARM_UP_PASSES = 2
+
+
+class PolicyLoader:
+    """Loads and warms up one policy in the background. ``progress`` is one line for a human."""
+
+    def __init__(self, load: LoadPolicy, checkpoint: Path, device: str, contract: Contract) -> None:
+        self.checkpoint = checkpoint
+        self.progress = "starting"
+        self.policy: DrivingPolicy | None = None
+        self.error: Exception | None = None
+        self._load = load
+        self._device = device
+        self._contract = contract
+        self._began_s = time.monotonic()
+        # A daemon, so that a load which hangs on a dead disk or network does not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._thread.start()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since when it has been loading [s]."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, with a policy or with an error."""
+        return self.policy is not None or self.error is not None
+
+    def _run(self) -> None:
+        try:
+            self.progress = f"loading {self.checkpoint}"
+            policy = self._load(self.checkpoint, self._device, self._contract)
+            self.progress = "warming up"
+            warm_up(policy)
+        except (ValueError, OSError, RuntimeError) as error:
+            self.error = error
+        except Exception as error:
+            error.args = (f"{type(error).__name__}: {error}\n{traceback.format_exc()}",)
+            self.error = error
+        else:
+            self.progress = "loaded"
+            self.policy = policy
+
+
+def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
+    """Predict from black images, and forget it."""
+    images = {
+        name: np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
+        for name, camera in policy.contract.cameras.items()
+    }
+    for _ in range(passes):
+        policy.predict(images, np.zeros(3, dtype=np.float32), "go to the kitchen", policy.initial_memory())
+
+
+def load_checkpoint(checkpoint: Path, device: str, contract: Contract) -> DrivingPolicy:
+    """Load a checkpoint with :class:`mobile_vla_policy.policy.Policy`."""
+    # Here, because importing torch and transformers takes seconds, in which the node can already be seen.
+    from mobile_vla_policy.policy import Policy
+
+    policy: DrivingPolicy = Policy.load(checkpoint, device=device, contract=contract)
+    return policy

@@ -1,0 +1,77 @@
+"""The parameters of the policy node that can be set while it lives: their meaning, and why a value is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_policy.runtime.scheduler import SchedulerOptions
+
+#: Longer than any instruction in any published data set; what fits the checkpoint's context is checked besides.
+MAX_INSTRUCTION_CHARACTERS = 500
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One parameter."""
+
+    default: Any
+    description: str
+    while_loaded: bool
+    """Whether it may be changed after a checkpoint was loaded."""
+
+
+SETTINGS: dict[str, Setting] = {
+    "checkpoint": Setting("", "folder of the checkpoint to load", while_loaded=False),
+    "device": Setting("auto", "where to run the policy: auto, cpu, cuda or cuda:N", while_loaded=False),
+    "instruction": Setting("", "what to follow from activation on; empty waits for one", while_loaded=True),
+    "shadow": Setting(False, "predict and publish chunks, but command nothing", while_loaded=True),
+    "horizon": Setting(0, "actions used of each chunk; 0 for all", while_loaded=True),
+    "blend": Setting(0.3, "weight an older chunk keeps per period, 0 follows the newest alone", while_loaded=True),
+    "replan_threshold": Setting(0, "plan again with this many actions left; 0 plans all the time", while_loaded=True),
+    "max_stretch": Setting(2.0, "a chunk is driven at most this much slower to last to the next", while_loaded=True),
+}
+
+
+def clean(name: str, value: Any) -> Any:
+    """Bring a parameter's value to the type of its default where nothing is lost.
+
+    Raises:
+        ValueError: it is of another type, or out of range; one line naming parameter, value and what is allowed.
+    """
+    wanted = type(SETTINGS[name].default)
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if wanted is str and type(value) in (int, float):
+        value = str(value)  # a launch file hands over device:=0 as a number
+    if type(value) is not wanted:
+        kinds = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+        raise ValueError(f"{name} is {value!r}; it must be {kinds[wanted]}")
+    if name == "instruction":
+        return clean_instruction(value)
+    if name == "device" and not (value in ("auto", "cpu", "cuda") or value.removeprefix("cuda:").isdecimal()):
+        raise ValueError(f"device is '{value}'; it must be auto, cpu, cuda or cuda:N")
+    if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):
+        raise ValueError(problem)
+    return value
+
+
+def clean_instruction(text: str) -> str:
+    """Strip an instruction; ValueError with one line when it is not one line of text of reasonable length."""
+    text = text.strip()
+    if len(text) > MAX_INSTRUCTION_CHARACTERS:
+        raise ValueError(f"the instruction has {len(text)} characters, more than {MAX_INSTRUCTION_CHARACTERS}")
+    if not text.isprintable():
+        raise ValueError(f"the instruction {text[:40]!r} holds control characters; send one line of text")
+    return text
+
+
+def require_checkpoint(value: str) -> Path:
+    """The checkpoint's folder; ValueError with one line when it is unset or missing."""
+    if not value:
+        raise ValueError("parameter 'checkpoint' is empty; set it to a folder made by mobile-vla-policy train")
+    path = Path(value).expanduser()
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such checkpoint folder; train one with mobile-vla-policy train")
+    return path

@@ -1,0 +1,58 @@
+"""Rates and latencies over a sliding window, for policy/status."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+#: Forward passes that p50 and p99 are taken over: half a minute at 10 Hz.
+WINDOW_STEPS = 300
+
+RATE_WINDOW_S = 2.0
+
+
+class LatencyWindow:
+    """The last durations of every stage."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, deque[float]] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Take one duration of ``stage``."""
+        self._stages.setdefault(stage, deque(maxlen=WINDOW_STEPS)).append(seconds)
+
+    def clear(self) -> None:
+        """Start afresh."""
+        self._stages.clear()
+
+    def percentiles(self) -> dict[str, tuple[float, float]]:
+        """Stage -> (median, 99th percentile) in seconds, in the order in which the stages were first seen."""
+        result = {}
+        for stage, values in self._stages.items():
+            p50, p99 = np.percentile(np.fromiter(values, dtype=float), (50, 99))
+            result[stage] = (float(p50), float(p99))
+        return result
+
+
+class RateMeter:
+    """Events per second over the last two seconds."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque()
+
+    def tick(self, now_s: float) -> None:
+        """Count an event; ``now_s`` is on a clock that never goes back."""
+        self._times_s.append(now_s)
+        self._trim(now_s)
+
+    def rate_hz(self, now_s: float) -> float:
+        """Events per second, from the intervals between them; 0 when nothing happened in the window."""
+        self._trim(now_s)
+        if len(self._times_s) < 2:
+            return len(self._times_s) / RATE_WINDOW_S
+        return (len(self._times_s) - 1) / max(self._times_s[-1] - self._times_s[0], 1e-9)
+
+    def _trim(self, now_s: float) -> None:
+        while self._times_s and now_s - self._times_s[0] > RATE_WINDOW_S:
+            self._times_s.popleft()

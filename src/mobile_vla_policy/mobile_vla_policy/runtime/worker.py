@@ -1,0 +1,92 @@
+"""Inference on a thread of its own, so that a slow or stuck forward pass never delays a command, nor a shutdown."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception that a step raised."""
+
+    message: str
+    """One line: type and text."""
+    traceback: str
+
+
+class InferenceWorker(Generic[Result]):
+    """Calls ``step`` on its thread: whenever it is woken, and again at once as long as ``step`` had something to do.
+
+    ``step`` takes the newest input itself, at the moment the thread is free: nothing queues up behind a slow pass.
+    It returns None when nothing is due. Results and failures are fetched with :meth:`results` by the thread that owns
+    everything else.
+    """
+
+    def __init__(self, step: Callable[[], Result | None]) -> None:
+        self._step = step
+        self._results: queue.SimpleQueue[Result | Failure] = queue.SimpleQueue()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._busy_since_s: float | None = None
+        # A daemon: a forward pass that never returns must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
+
+    def start(self) -> None:
+        """Begin; nothing runs before the first :meth:`wake`."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that there may be something to do. Never blocks."""
+        self._wake.set()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Begin no other step, and wait for the running one; returns whether the thread has ended."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def results(self) -> list[Result | Failure]:
+        """What was finished since the last call, oldest first. Never blocks."""
+        fetched: list[Result | Failure] = []
+        while True:
+            try:
+                fetched.append(self._results.get_nowait())
+            except queue.Empty:
+                return fetched
+
+    def busy_s(self) -> float:
+        """How long the running step has been running [s]; 0 when none is."""
+        since_s = self._busy_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            while not self._stopping and self._one_step():
+                pass
+
+    def _one_step(self) -> bool:
+        self._busy_since_s = time.monotonic()
+        try:
+            result = self._step()
+        except Exception as error:
+            text = str(error).strip().splitlines()
+            self._results.put(Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc()))
+            return False
+        finally:
+            self._busy_since_s = None
+        if result is None:
+            return False
+        self._results.put(result)
+        return True

@@ -1,0 +1,76 @@
+"""policy_node with a policy whose behaviour is chosen on the command line: a test's way to make inference misbehave.
+
+    python scripted_policy_node.py BEHAVIOUR --ros-args ...
+
+BEHAVIOUR is one or more of these, joined by commas: ``slow=SECONDS`` (each pass sleeps), ``load=SECONDS`` (loading
+sleeps), ``nan`` and ``nan-gripper`` (from the fifth pass on), ``raise`` (from the fifth pass on), ``stuck`` (the fifth
+pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.policy_node import main
+
+HORIZON = 5
+DELTA_X, DELTA_Y, GRIPPER = 0.03, -0.01, 0.9
+
+
+@dataclass(frozen=True)
+class Chunk:
+    deltas: np.ndarray
+    gripper: np.ndarray
+
+
+class ScriptedPolicy:
+    def __init__(self, contract: Contract, behaviours: dict[str, str]) -> None:
+        self.contract, self.horizon = contract, HORIZON
+        self.stage_latency_s = {"preprocess": 0.001, "backbone": 0.002, "head": 0.001}
+        self._behaviours, self._passes = behaviours, 0
+
+    def initial_memory(self) -> int:
+        return 0
+
+    def check_instruction(self, instruction: str) -> str:
+        return f"'{instruction}' is beyond me" if "impossible" in instruction else ""
+
+    def predict(
+        self, images: Any, state: np.ndarray, instruction: str, memory: int, *, elapsed_periods: int = 1
+    ) -> tuple[Chunk, int]:
+        assert images["static"].shape == (224, 224, 3) and state.shape == (3,)
+        self._passes += 1
+        time.sleep(float(self._behaviours.get("slow", 0.0)))
+        delta_x = len(instruction) * 1e-3 if "echo-length" in self._behaviours else DELTA_X
+        deltas = np.tile(np.float32([delta_x, DELTA_Y]), (HORIZON, 1))
+        gripper = np.full(HORIZON, GRIPPER, dtype=np.float32)
+        if self._passes >= 5:
+            self._misbehave(deltas, gripper)
+        return Chunk(deltas, gripper), memory + 1
+
+    def _misbehave(self, deltas: np.ndarray, gripper: np.ndarray) -> None:
+        if "nan" in self._behaviours:
+            deltas[2, 1] = np.nan
+        if "nan-gripper" in self._behaviours:
+            gripper[0] = np.nan
+        if "raise" in self._behaviours:
+            raise RuntimeError("the network has come undone")
+        if "stuck" in self._behaviours:
+            time.sleep(1e6)
+
+
+def load(_checkpoint: Path, _device: str, contract: Contract) -> ScriptedPolicy:
+    behaviours = dict(item.partition("=")[::2] for item in sys.argv[1].split(","))
+    time.sleep(float(behaviours.get("load", 0.0)))
+    return ScriptedPolicy(contract, behaviours)
+
+
+if __name__ == "__main__":
+    main(load)

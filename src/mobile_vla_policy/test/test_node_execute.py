@@ -1,0 +1,148 @@
+"""The action policy/execute over DDS, with the node in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from action_msgs.msg import GoalStatus
+from geometry_msgs.msg import Twist
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.action import ActionClient
+
+from mobile_vla_msgs.action import ExecuteInstruction
+from mobile_vla_msgs.msg import PolicyStatus
+from mobile_vla_msgs.srv import SetInstruction
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import wait_for
+
+Result = ExecuteInstruction.Result
+
+
+class Client:
+    """Sends goals and collects what comes back."""
+
+    def __init__(self, probe: Any) -> None:
+        self._client = ActionClient(probe.node, ExecuteInstruction, "policy/execute")
+        self.feedback: list[Any] = []
+
+    def send(self, instruction: str, time_limit_s: float = 0.0) -> Any:
+        wait_for(self._client.server_is_ready)
+        goal = ExecuteInstruction.Goal(instruction=instruction, time_limit_s=time_limit_s)
+        future = self._client.send_goal_async(goal, lambda message: self.feedback.append(message.feedback))
+        wait_for(future.done)
+        return future.result()
+
+    def close(self) -> None:
+        self._client.destroy()
+
+
+@pytest.fixture
+def client(probe: Any) -> Iterator[Client]:
+    client = Client(probe)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def commands(probe: Any) -> list[Twist]:
+    return probe.collect(Twist, "cmd_vel_policy")
+
+
+@pytest.fixture
+def statuses(probe: Any) -> list[PolicyStatus]:
+    return probe.collect(PolicyStatus, "policy/status", LATCHED)
+
+
+def active(statuses: list[PolicyStatus]) -> bool:
+    return bool(statuses) and statuses[-1].state in (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
+
+
+def result_of(handle: Any) -> tuple[int, Any]:
+    future = handle.get_result_async()
+    wait_for(future.done)
+    return future.result().status, future.result().result
+
+
+def test_a_goal_drives_gives_feedback_and_ends_at_its_time_limit(probe, robot, start_node, client, commands, statuses):
+    start_node("steady")
+    wait_for(lambda: active(statuses))
+    handle = client.send("go to the kitchen", time_limit_s=1.5)
+    wait_for(lambda: handle.status == GoalStatus.STATUS_EXECUTING)
+    wait_for(lambda: commands and commands[-1].linear.x > 0)
+    busy = probe.call(SetInstruction, "policy/set_instruction", SetInstruction.Request(instruction="go away"))
+    assert busy.error_code == SetInstruction.Response.BUSY
+    status, result = result_of(handle)
+    assert status == GoalStatus.STATUS_SUCCEEDED and result.error_code == Result.OK
+    assert result.duration_s == pytest.approx(1.5, abs=0.2) and result.steps > 8 and result.starved_ticks == 0
+    assert client.feedback[-1].step > 5 and len(client.feedback[-1].chunk.delta_x) == 5
+    wait_for(lambda: commands[-1] == Twist())
+
+
+def test_cancel_stops_the_robot(probe, robot, start_node, client, commands, statuses):
+    start_node("steady")
+    wait_for(lambda: active(statuses))
+    handle = client.send("go to the kitchen")
+    wait_for(lambda: commands and commands[-1].linear.x > 0)
+    cancelled = handle.cancel_goal_async()
+    wait_for(cancelled.done)
+    wait_for(lambda: commands[-1] == Twist(), 0.5)
+    status, result = result_of(handle)
+    assert status == GoalStatus.STATUS_CANCELED and result.error_code == Result.CANCELLED
+
+
+def test_a_newer_goal_replaces_the_older_one(probe, robot, start_node, client, commands, statuses):
+    start_node("echo-length")
+    wait_for(lambda: active(statuses))
+    first = client.send("a" * 10)
+    wait_for(lambda: commands and commands[-1].linear.x == pytest.approx(0.1))
+    client.send("b" * 20)
+    status, result = result_of(first)
+    assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.PREEMPTED
+    wait_for(lambda: commands[-1].linear.x == pytest.approx(0.2))
+
+
+def test_a_goal_that_cannot_be_executed_is_told_why(probe, robot, start_node, client, statuses):
+    start_node("steady", autostart=False)
+    status, result = result_of(client.send("go to the kitchen"))
+    assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.NOT_ACTIVE
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert probe.call(ChangeState, "policy_node/change_state", request).success
+    for instruction, limit in [("", 0.0), ("do the impossible", 0.0), ("go", -1.0), ("go", float("nan"))]:
+        status, result = result_of(client.send(instruction, limit))
+        assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.INVALID_REQUEST
+        assert result.message and "\n" not in result.message
+
+
+def test_a_goal_ends_when_the_camera_or_the_model_fails_or_the_node_is_stopped(
+    probe, robot, start_node, client, commands, statuses
+):
+    node = start_node("steady", observation_timeout_s=0.5)
+    wait_for(lambda: active(statuses))
+    handle = client.send("go to the kitchen")
+    wait_for(lambda: commands and commands[-1].linear.x > 0)
+    robot.silent = {"odom"}
+    status, result = result_of(handle)
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Result.OBSERVATION_LOST)
+    assert "'odom' is silent" in result.message
+    robot.silent = set()
+
+    handle = client.send("go to the kitchen")
+    waiting = handle.get_result_async()
+    wait_for(lambda: commands[-1].linear.x > 0)
+    began = time.monotonic()
+    node.stop()
+    wait_for(waiting.done, 2.0)
+    assert waiting.result().result.error_code == Result.DEACTIVATED
+    assert time.monotonic() - began < 3.0
+    wait_for(lambda: commands[-1] == Twist())
+
+    start_node("raise")
+    wait_for(lambda: active(statuses))
+    status, result = result_of(client.send("go to the kitchen"))
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Result.INFERENCE_FAILED)
+    assert "the network has come undone" in result.message

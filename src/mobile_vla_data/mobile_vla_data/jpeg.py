@@ -45,3 +45,35 @@ def decode(data: bytes) -> Image:
     if bgr is None:
         raise ImageError(f"not a JPEG ({len(data)} bytes)")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG [px]. Raises :class:`ImageError`."""
+    if simplejpeg is None:
+        height, width = decode(data).shape[:2]
+        return height, width
+    try:
+        height, width = simplejpeg.decode_jpeg_header(data)[:2]
+    except ValueError as error:
+        raise ImageError(f"not a JPEG ({len(data)} bytes): {error}") from None
+    return int(height), int(width)
+
+
+def decode_thumbnail(data: bytes) -> Image:
+    """Decode to grey uint8 ``[h / 8, w / 8, 1]``: half the time of :func:`decode`, and all bytes are looked at.
+
+    Raises:
+        ImageError: the bytes are not a whole JPEG.
+    """
+    if not data.endswith(b"\xff\xd9"):
+        raise ImageError(f"JPEG of {len(data)} bytes breaks off")
+    if simplejpeg is not None:
+        try:
+            small = simplejpeg.decode_jpeg(data, colorspace="GRAY", fastdct=True, min_height=1, min_width=1)
+        except ValueError as error:
+            raise ImageError(f"not a whole JPEG ({len(data)} bytes): {error}") from None
+        return np.asarray(small, dtype=np.uint8)
+    grey = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    if grey is None:
+        raise ImageError(f"not a whole JPEG ({len(data)} bytes)")
+    return np.asarray(grey, dtype=np.uint8)[..., None]

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mobile_vla_data.check_dataset import EpisodeSummary, check_dataset
+from mobile_vla_data.check_images import check_images
+from mobile_vla_data.check_signals import Signals, check_signals
 from mobile_vla_data.check_structure import check_structure
 from mobile_vla_data.dataset import Dataset
 from mobile_vla_data.findings import Finding, has_errors
@@ -101,6 +103,8 @@ def _examine(path: Path) -> _Examined:
             findings = check_structure(episode)
             if findings:
                 return findings, None
+            signals = Signals.of(episode)
+            findings = [*check_signals(signals), *check_images(episode, signals)]
             return findings, _summarise(episode)
     except EpisodeError as error:
         message = str(error).removeprefix(f"{path}: ")

@@ -115,7 +115,9 @@ def generate_launch_description():
                 PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
                 launch_arguments={
                     **{name: LaunchConfiguration(name) for name in PASSED_ON},
-                    "web_teleop": PythonExpression(["'", LaunchConfiguration("teleop"), "' == 'web'"]),
+                    "web_teleop": PythonExpression(
+                        ["'", LaunchConfiguration("teleop"), "' == 'web' and 'true' or 'false'"]
+                    ),
                     "parameters": PARAMETERS,
                 }.items(),
             )

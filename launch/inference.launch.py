@@ -141,7 +141,9 @@ def generate_launch_description():
                 PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", "robot.launch.py"])),
                 launch_arguments={
                     **{name: LaunchConfiguration(name) for name in PASSED_ON},
-                    "web_teleop": PythonExpression(["'", LaunchConfiguration("teleop"), "' == 'web'"]),
+                    "web_teleop": PythonExpression(
+                        ["'", LaunchConfiguration("teleop"), "' == 'web' and 'true' or 'false'"]
+                    ),
                     "parameters": PARAMETERS,
                 }.items(),
             )
@@ -175,7 +177,7 @@ def generate_launch_description():
     # A launched node has no terminal to read keys from.
     keyboard = LogInfo(
         msg=[
-            "take over from another terminal: ros2 run mobile_vla_collect keyboard_teleop_node --ros-args -p contract:=",
+            "take over in a second terminal: ros2 run mobile_vla_collect keyboard_teleop_node --ros-args -p contract:=",
             LaunchConfiguration("contract"),
             " -p stamped:=",
             LaunchConfiguration("stamped"),

@@ -71,8 +71,7 @@ pip_install() {
     case $line in
       Collecting* | "Requirement already satisfied"*)
         shown=$((shown + 1))
-        name=${line#Collecting }
-        name=${name%%[ =<>(;]*}
+        name=$(sed -E 's/^(Collecting|Requirement already satisfied:) ([A-Za-z0-9._-]+).*/\2/' <<< "$line")
         if [ -t 1 ]; then
           printf '\r    fetched %3d: %-40.40s' "$shown" "$name"
         elif [ $((shown % 40)) = 0 ]; then

@@ -19,9 +19,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from ros2_lite.errors import UserError
 
-#: How long the graph must not have changed before it is believed, and how long to wait for that at most.
-_SETTLED_S = 0.4
-_DISCOVERY_S = 2.5
+#: Discovery takes at least this long, is believed when nothing new came for so long, and is given at most so long.
+_ANNOUNCE_S = 1.0
+_SETTLED_S = 0.5
+_DISCOVERY_S = 4.0
 
 
 def add_verb(
@@ -74,10 +75,11 @@ def settle(node: Node, look: Callable[[], Any] | None = None) -> Any:
     look = look or (lambda: (node.get_topic_names_and_types(), node.get_node_names_and_namespaces()))
     started = changed = time.monotonic()
     seen = look()
-    while time.monotonic() - started < _DISCOVERY_S and time.monotonic() - changed < _SETTLED_S:
+    while (now_s := time.monotonic()) - started < _DISCOVERY_S:
+        if now_s - started > _ANNOUNCE_S and now_s - changed > _SETTLED_S:
+            break
         time.sleep(0.05)
-        now = look()
-        if now != seen:
+        if (now := look()) != seen:
             seen, changed = now, time.monotonic()
     return seen
 
@@ -119,6 +121,14 @@ def values(text: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"the values must be a YAML dictionary such as '{{data: hello}}', not {text!r}")
     return content
+
+
+def print_names(names: list[str], only_count: bool) -> None:
+    """Print names one a line, or their number."""
+    if only_count:
+        print(len(names))
+    elif names:
+        print("\n".join(names))
 
 
 def full_name(name: str, namespace: str) -> str:

@@ -9,7 +9,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetAvailableTransitions, GetState
 from rclpy.node import Node
 
-from ros2_lite.cli import add_verb, call, graph_node, require_node, run_verb, settle, verbs_of
+from ros2_lite.cli import add_verb, call, graph_node, print_names, require_node, run_verb, settle, verbs_of
 from ros2_lite.errors import UserError
 
 run = run_verb
@@ -42,7 +42,7 @@ def list_nodes(arguments: argparse.Namespace) -> int:
     """Print them."""
     with graph_node() as node:
         names = lifecycle_nodes(node)
-    print(len(names) if arguments.count_nodes else "\n".join(names))
+    print_names(names, arguments.count_nodes)
     return 0
 
 

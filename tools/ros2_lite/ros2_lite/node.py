@@ -6,7 +6,7 @@ import argparse
 
 from rclpy.action.graph import get_action_client_names_and_types_by_node, get_action_server_names_and_types_by_node
 
-from ros2_lite.cli import add_verb, graph_node, node_names, require_node, run_verb, settle, verbs_of
+from ros2_lite.cli import add_verb, graph_node, node_names, print_names, require_node, run_verb, settle, verbs_of
 
 run = run_verb
 
@@ -26,7 +26,7 @@ def list_nodes(arguments: argparse.Namespace) -> int:
     """Print the nodes."""
     with graph_node() as node:
         names = node_names(node, hidden=arguments.all)
-    print(len(names) if arguments.count_nodes else "\n".join(names))
+    print_names(names, arguments.count_nodes)
     return 0
 
 

@@ -1,0 +1,77 @@
+"""Predictions over a whole recorded episode, as the policy would make them when driving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mobile_vla_data.contract import Contract
+
+from mobile_vla_policy.model.network import PolicyNetwork
+from mobile_vla_policy.normalisation import Normalisation
+from mobile_vla_policy.policy import strided
+from mobile_vla_policy.preprocess import to_float
+from mobile_vla_policy.training.episodes import EpisodeData
+
+_FRAMES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class EpisodePrediction:
+    """What the policy would do at every step of a recorded episode."""
+
+    episode: EpisodeData
+    deltas: npt.NDArray[np.float32]
+    """float32 ``[T, horizon, 2]`` [m]."""
+    closed: npt.NDArray[np.bool_]
+    """bool ``[T]``: what the gripper is told for the next period, after the contract's thresholds."""
+
+
+@torch.inference_mode()
+def predict_episode(
+    network: PolicyNetwork,
+    normalisation: Normalisation,
+    contract: Contract,
+    episode: EpisodeData,
+    frames: npt.NDArray[np.uint8],
+    instruction: str,
+    window: int,
+    stride: int,
+) -> EpisodePrediction:
+    """Predict at every step. ``frames`` are uint8 ``[T, cameras, S, S, 3]``.
+
+    Every frame is seen by the backbone once; then the LSTM runs over each step's own strided window, in one batch.
+    """
+    device = next(network.parameters()).device
+    count = len(frames)
+    states = normalisation.state.normalise(torch.from_numpy(episode.states)).to(device)
+    one = network.backbone.tokenise([instruction]).to(device)
+    inputs = []
+    for start in range(0, count, _FRAMES_AT_ONCE):
+        pixels = to_float(torch.from_numpy(frames[start : start + _FRAMES_AT_ONCE]).to(device))
+        tokens = one.select(torch.zeros(len(pixels), dtype=torch.int64, device=device))
+        features = network.backbone.encode(pixels, tokens)
+        inputs.append(network.head.embed(features, states[start : start + _FRAMES_AT_ONCE]).float())
+    chunks = _windowed(network, torch.cat(inputs), window, stride)
+    chunks = normalisation.action.denormalise(chunks.float().cpu())
+    probability = torch.sigmoid(chunks[:, 0, 2]).tolist()
+    closed, decisions = bool(episode.states[0, 2] > 0.5), []
+    for value in probability:
+        closed = contract.gripper.decide(value, closed)
+        decisions.append(closed)
+    return EpisodePrediction(episode, chunks[..., :2].numpy(), np.array(decisions, dtype=bool))
+
+
+def _windowed(network: PolicyNetwork, inputs: torch.Tensor, window: int, stride: int) -> torch.Tensor:
+    """Chunks ``[T, horizon, 3]`` from the LSTM over each step's window. Short windows are padded at their end."""
+    count = len(inputs)
+    index = torch.zeros(count, window, dtype=torch.int64)
+    last = torch.zeros(count, dtype=torch.int64)
+    for step in range(count):
+        steps = strided(tuple(range(step + 1)), window, stride)
+        index[step, : len(steps)] = torch.tensor(steps)
+        last[step] = len(steps) - 1
+    chunks, _ = network.head(inputs[index.to(inputs.device)])
+    return chunks[torch.arange(count), last]

@@ -1,0 +1,37 @@
+"""What ``mobile-vla-policy info`` says about a checkpoint. Reads no weights, only their names and shapes."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from mobile_vla_policy.checkpoint import WEIGHTS, CheckpointError, read_info, resolve
+
+
+def describe(checkpoint: Path) -> dict[str, Any]:
+    """Facts by name. Raises :class:`CheckpointError`."""
+    info = read_info(resolve(checkpoint))
+    path = info.folder / WEIGHTS
+    try:
+        with safe_open(path, framework="np") as tensors:
+            shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: missing or damaged: {' '.join(str(error).split())}") from None
+    backbone, head, lora = info.settings.backbone, info.settings.head, info.settings.lora
+    return {
+        "folder": str(info.folder),
+        "backbone": backbone.kind if backbone.kind == "kosmos2-tiny" else f"{backbone.kind}: {backbone.name}",
+        "base weights": "by name" if backbone.has_base_weights else "in the checkpoint",
+        "cameras": list(backbone.cameras),
+        "lora": f"rank {lora.rank}, alpha {lora.alpha:g}" if lora.enabled else "none",
+        "window": f"{head.window} frames, one every {head.frame_stride} control periods",
+        "horizon": f"{head.horizon} actions",
+        "robot state": "used" if head.use_state else "not used",
+        "tensors": f"{len(shapes)}, {sum(prod(shape) for shape in shapes.values()) / 1e6:.2f} M values",
+        "robot": f"{info.contract.robot}, {info.contract.base}, {info.contract.control_rate_hz:g} Hz",
+        "displacement, 1 % .. 99 % [m]": [list(info.normalisation.action.q01), list(info.normalisation.action.q99)],
+        "training": {name: value for name, value in info.training.items() if name != "settings"},
+    }

@@ -232,7 +232,7 @@ def _reply_of(response: Any) -> Reply:
         return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, "goals cancelled")
     details = [response.message] if response.message else []
     if getattr(response, "path", ""):
-        details.append(f"{response.steps} steps in {response.path}")
+        details.append(response.path)
     return Reply(bool(response.success), "; ".join(details))
 
 

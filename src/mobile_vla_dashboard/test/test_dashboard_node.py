@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from mobile_vla_dashboard.sockets import FRAME_HEADER
 from mobile_vla_data.contract import Contract
-from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_data.reader import Episode
+from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_ros.convert import image_message
+from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
@@ -208,6 +210,54 @@ def test_a_recorder_that_is_not_there_is_a_plain_refusal(robot: Robot) -> None:
         "ok": False,
         "message": "no recorder is running (nobody offers the service recorder/start_episode)",
     }
+
+
+def test_an_episode_is_recorded_with_the_pages_buttons(robot: Robot, tmp_path: Path) -> None:
+    recorder = NodeProcess(
+        "mobile_vla_collect",
+        "recorder_node",
+        {"contract": str(CONTRACT_FILE), "dataset": str(tmp_path), "autostart": True},
+    )
+    state = CONTRACT.state
+    streams = {
+        name: robot.probe.publisher(kind, topic, SENSOR_OFFERED)
+        for name, kind, topic in (
+            ("image", Image, CONTRACT.cameras["static"].topic),
+            ("odometry", Odometry, state.odometry_topic),
+            ("gripper", GripperState, state.gripper_topic),
+        )
+    }
+
+    def publish() -> None:
+        now_ns = robot.probe.now_ns()
+        streams["image"].publish(image_message(np.full((224, 224, 3), now_ns % 251, np.uint8), now_ns, "camera"))
+        odometry, gripper = Odometry(), GripperState()
+        odometry.header.stamp = gripper.header.stamp = to_stamp(now_ns)
+        odometry.header.frame_id = state.odometry_frame
+        streams["odometry"].publish(odometry)
+        streams["gripper"].publish(gripper)
+
+    timer = robot.probe.node.create_timer(0.04, publish)
+    try:
+        robot.wait_state(lambda state: state["recorder"].get("ready"), "a ready recorder", 20.0)
+        body = {
+            "language": "부엌으로 가",
+            "task": "go to kitchen",
+            "category": "navigation",
+            "environment": {"room": "kitchen"},
+        }
+        wait_for(lambda: robot.post("/api/recorder/start", body)["ok"], what="a started episode")
+        robot.wait_state(lambda state: state["recorder"].get("steps", 0) >= 12, "twelve steps")
+        assert robot.post("/api/recorder/stop", {"outcome": "success"})["ok"]
+        with Episode.open(next(tmp_path.glob("*.h5"))) as episode:
+            assert episode.outcome == "success"
+            assert episode.metadata.language == "부엌으로 가"
+            assert episode.metadata.environment == {"room": "kitchen"}
+        robot.wait_state(lambda state: state["recorder"].get("episodes_saved") == 1, "the saved episode")
+    finally:
+        robot.probe.node.destroy_timer(timer)
+        recorder.stop()
+    robot.wait_state(lambda state: state["recorder"]["headline"] == "The recorder went silent", "its absence")
 
 
 def test_another_web_site_cannot_press_a_button_or_open_a_socket(robot: Robot) -> None:

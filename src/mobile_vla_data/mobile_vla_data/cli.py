@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mobile_vla_data import __version__, cli_edit
+from mobile_vla_data import __version__, cli_edit, cli_look
 from mobile_vla_data.cli_output import (
     ERR,
     DatasetArgument,
@@ -38,7 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command()(cli_edit.recover)
+for _command in (cli_look.progress, cli_edit.recover):
+    app.command()(_command)
 
 
 @app.command()

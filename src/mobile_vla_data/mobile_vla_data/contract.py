@@ -157,7 +157,7 @@ class Contract(_Strict):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ContractError(f"{origin}: {_one_line(error)}") from None
+            raise ContractError(f"{origin}: {one_line(error)}") from None
 
     @classmethod
     def from_json(cls, text: str, origin: str = "contract") -> Contract:
@@ -195,11 +195,12 @@ class Contract(_Strict):
             )
 
 
-def _one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError, whole: str = "contract") -> str:
+    """What is wrong in a YAML document, on one line; ``whole`` names the document itself."""
     problems = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"]) or "contract"
-        shown = "" if item["type"] == "missing" else f" (got {item['input']!r:.60})"
+        field = ".".join(str(part) for part in item["loc"]) or whole
+        shown = "" if item["type"] == "missing" or isinstance(item["input"], dict) else f" (got {item['input']!r:.60})"
         problems.append(f"{field}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(problems)
 

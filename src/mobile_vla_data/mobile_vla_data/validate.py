@@ -12,6 +12,7 @@ from typing import Any
 
 from mobile_vla_data.check_dataset import EpisodeSummary, check_dataset
 from mobile_vla_data.check_images import check_images
+from mobile_vla_data.check_plan import check_plan
 from mobile_vla_data.check_signals import Signals, check_signals
 from mobile_vla_data.check_structure import check_structure
 from mobile_vla_data.dataset import Dataset
@@ -82,6 +83,7 @@ def validate_dataset(
         if progress is not None:
             progress(done, len(paths))
     findings += check_dataset(dataset, summaries)
+    findings += check_plan(dataset, summaries)
     return ValidationReport(str(dataset.path), len(paths), sum(item.num_steps for item in summaries), findings)
 
 

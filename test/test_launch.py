@@ -1,0 +1,126 @@
+"""The launch files, as a user starts them: real processes over DDS."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from mobile_vla_msgs.msg import GateStatus, RecorderStatus
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import Probe, wait_for
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Every name that people rely on; see docs/architecture.md.
+ARGUMENTS = {
+    "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "namespace"},
+    "inference.launch.py": {
+        "sim", "teleop", "contract", "dashboard", "checkpoint", "instruction", "device", "namespace",
+    },
+    "sim.launch.py": {"contract", "namespace"},
+}  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+@pytest.mark.parametrize("file", ARGUMENTS)
+def test_show_args_lists_every_fixed_argument_with_a_description(ros2: str, file: str) -> None:
+    shown = subprocess.run(
+        [ros2, "launch", "mobile_vla_bringup", file, "--show-args"], capture_output=True, text=True, check=True
+    ).stdout
+    names = {line.strip()[1:-2] for line in shown.splitlines() if line.startswith("    '")}
+    assert names >= ARGUMENTS[file]
+    assert "no description given" not in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_collecting_in_simulation_starts_records_and_leaves_nothing_behind(
+    ros2: str, start: object, tmp_path: Path, number: int
+) -> None:
+    dataset = tmp_path / "episodes"
+    # By path with Ctrl-C, by package with SIGTERM: both ways to name a launch file.
+    named = (
+        [ROOT / "launch/collect.launch.py"] if number == signal.SIGINT else ["mobile_vla_bringup", "collect.launch.py"]
+    )
+    with Probe() as probe:
+        statuses = probe.collect(RecorderStatus, "/robot1/recorder/status", LATCHED)
+        launched = start(
+            ros2, "launch", *named, "sim:=true", "teleop:=expert", f"dataset:={dataset}",
+            "dashboard:=false", "namespace:=robot1",
+        )  # fmt: skip
+        wait_for(lambda: any(item.steps >= 12 for item in statuses) or launched.process.poll() is not None, 60)
+    assert launched.process.poll() is None, launched.output
+    pids = launched.pids()
+    assert len(pids) == 4
+    asked = time.monotonic()
+    launched.signal(number)
+    status = launched.wait(15)
+    took_s = time.monotonic() - asked
+    assert not [pid for pid in pids if alive(pid)]
+    # The recorder keeps what was recorded, and no half-written file is left.
+    assert list(dataset.glob("episode_*.h5")), launched.output
+    assert not list(dataset.glob("*.part"))
+    if Path(ros2).is_relative_to(ROOT):
+        assert status == 0
+        assert took_s < 5.0, launched.output
+
+
+def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, tmp_path: Path) -> None:
+    for file, argument, said in (
+        ("collect.launch.py", "sim:=true", "argument 'dataset' is missing"),
+        ("collect.launch.py", f"dataset:={tmp_path}", "contract"),
+        ("inference.launch.py", "sim:=true", "argument 'checkpoint' is missing"),
+        ("inference.launch.py", f"checkpoint:={tmp_path}/none", "is no folder"),
+    ):
+        words = [argument, "contract:=/nowhere.yaml"] if said == "contract" else [argument]
+        ended = subprocess.run(
+            [ros2, "launch", "mobile_vla_bringup", file, *words], capture_output=True, text=True, timeout=30
+        )
+        printed = ended.stdout + ended.stderr
+        assert ended.returncode == 1
+        assert said in printed
+        assert "process started" not in printed
+
+
+def test_the_launch_fails_when_the_gate_cannot_start(ros2: str, start: object, tmp_path: Path) -> None:
+    contract = tmp_path / "robot.yaml"
+    contract.write_text("contract_version: 1\n")
+    launched = start(
+        ros2, "launch", "mobile_vla_bringup", "collect.launch.py", f"dataset:={tmp_path}", f"contract:={contract}",
+        "dashboard:=false",
+    )  # fmt: skip
+    assert launched.wait(40) == 1
+    assert "robot.yaml" in launched.output
+    assert not [pid for pid in launched.pids() if alive(pid)]
+
+
+def test_a_real_robot_gets_a_camera_node_for_each_camera_that_is_named(
+    ros2: str, start: object, tmp_path: Path
+) -> None:
+    import cv2
+    import numpy as np
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        cv2.imwrite(str(pictures / f"{index}.png"), np.full((48, 64, 3), 80 * index, np.uint8))
+    with Probe() as probe:
+        gate = probe.collect(GateStatus, "/gate/status", LATCHED)
+        launched = start(
+            ros2, "launch", "mobile_vla_bringup", "collect.launch.py", f"dataset:={tmp_path / 'd'}",
+            f"static_camera:={pictures}", "dashboard:=false",
+        )  # fmt: skip
+        wait_for(lambda: gate or launched.process.poll() is not None, 40)
+        wait_for(lambda: "static_camera_node" in probe.node.get_node_names(), 20, "static_camera_node")
+        assert "gripper_camera_node" not in probe.node.get_node_names()
+        assert "keyboard_teleop_node" in launched.output  # how to drive is said
+    launched.signal(signal.SIGTERM)
+    launched.wait(15)

@@ -1,0 +1,129 @@
+"""The launch API of the stand-in, with processes that need no ROS."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROS2 = Path(__file__).resolve().parents[1] / "bin/ros2"
+HEADER = "from launch import LaunchDescription\nfrom launch.actions import *\nfrom launch.substitutions import *\n"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and process groups of Linux")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An installed package `demo` with the executable `worker`, as ament lays it out."""
+    (tmp_path / "share/ament_index/resource_index/packages").mkdir(parents=True)
+    (tmp_path / "share/ament_index/resource_index/packages/demo").touch()
+    (tmp_path / "lib/demo").mkdir(parents=True)
+    return tmp_path
+
+
+def executable(workspace: Path, text: str, name: str = "worker") -> None:
+    path = workspace / "lib/demo" / name
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+
+
+def launch(workspace: Path, body: str, *words: str, wait: bool = True) -> "subprocess.Popen[str]":
+    file = workspace / "it.launch.py"
+    file.write_text(HEADER.replace("import *", "import (DeclareLaunchArgument, GroupAction, LogInfo, OpaqueFunction, Shutdown)", 1)
+                    .replace("substitutions import *", "substitutions import LaunchConfiguration")
+                    + "from launch.conditions import IfCondition\nfrom launch_ros.actions import Node, PushRosNamespace\n"
+                    + "from launch_ros.parameter_descriptions import ParameterValue\n"
+                    + f"def generate_launch_description():\n    return LaunchDescription([{body}])\n")  # fmt: skip
+    process = subprocess.Popen(
+        [ROS2, "launch", file, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "AMENT_PREFIX_PATH": f"{workspace}:{os.environ.get('AMENT_PREFIX_PATH', '')}"},
+    )
+    if wait:
+        process.wait(20)
+    return process
+
+
+def test_a_node_gets_its_parameters_remappings_and_namespace(workspace: Path) -> None:
+    executable(
+        workspace,
+        "import sys\nfor a in sys.argv[1:]:\n  print(open(a).read() if a.endswith('yaml') or 'launch_params' in a else a)\n",
+    )
+    process = launch(
+        workspace,
+        'DeclareLaunchArgument("n", default_value="3"), GroupAction([PushRosNamespace("a"), Node(package="demo", '
+        'executable="worker", name="w", output="screen", remappings=[("x", "y")], parameters=[{"count": '
+        'LaunchConfiguration("n"), "word": ParameterValue(LaunchConfiguration("n"), value_type=str)}])])',
+        "n:=5",
+    )
+    said = process.stdout.read() if process.stdout else ""
+    assert process.returncode == 0
+    for part in ("[worker-1] __node:=w", "__ns:=/a", "x:=y", "count: 5", "word: '5'", "finished cleanly"):
+        assert part in said
+
+
+def test_a_node_that_ignores_signals_is_killed_within_five_seconds(workspace: Path) -> None:
+    executable(
+        workspace,
+        "import signal, time\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\nprint('up', flush=True)\ntime.sleep(60)\n",
+    )
+    process = launch(workspace, 'Node(package="demo", executable="worker", output="screen")', wait=False)
+    assert process.stdout is not None
+    while "up" not in process.stdout.readline():
+        continue
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert time.monotonic() - asked < 5.0
+    assert "SIGKILL" in process.stdout.read()
+
+
+def test_a_failing_exit_handler_ends_the_launch_with_status_1(workspace: Path) -> None:
+    executable(workspace, "raise SystemExit(3)\n")
+    executable(workspace, "import time\ntime.sleep(60)\n", "other")
+    process = launch(
+        workspace,
+        'Node(package="demo", executable="other"), Node(package="demo", executable="worker", '
+        'on_exit=lambda event, context: (_ for _ in ()).throw(RuntimeError(f"it ended with {event.returncode}")))',
+    )
+    said = process.stdout.read() if process.stdout else ""
+    assert process.returncode == 1
+    assert "it ended with 3" in said and "exit code 3" in said
+
+
+def test_shutdown_ends_the_launch_with_status_0(workspace: Path) -> None:
+    executable(workspace, "")
+    executable(workspace, "import time\ntime.sleep(60)\n", "other")
+    process = launch(
+        workspace,
+        'Node(package="demo", executable="other"), Node(package="demo", executable="worker", '
+        'on_exit=Shutdown(reason="all done"))',
+    )
+    assert process.returncode == 0
+    assert process.stdout is not None and "all done" in process.stdout.read()
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "said"),
+    [
+        ('Node(package="demo", executable="none")', [], "executable 'none' not found"),
+        ('Node(package="nix", executable="none")', [], "package 'nix' not found"),
+        ('DeclareLaunchArgument("a")', [], "Required launch argument 'a'"),
+        ('DeclareLaunchArgument("a", choices=["x", "y"])', ["a:=z"], "'z' is not valid"),
+        ('LogInfo(msg=LaunchConfiguration("b"))', [], "launch configuration 'b' does not exist"),
+        ("", ["novalue"], "malformed launch argument 'novalue'"),
+        ('__import__("launch.actions").actions.TimerAction(period=1.0)', [], "does not implement launch.actions.TimerAction"),
+        ('__import__("launch_ros.descriptions")', [], "does not implement launch_ros.descriptions"),
+        ('Node(package="demo", executable="x", respawn=True)', [], "unexpected keyword argument 'respawn'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_or_not_implemented_is_said_by_name(
+    workspace: Path, body: str, words: list[str], said: str
+) -> None:
+    process = launch(workspace, body, *words)
+    assert process.returncode == 1
+    assert process.stdout is not None and said in process.stdout.read()

@@ -31,7 +31,7 @@ class CameraNode(Node):
         self._settings = SourceSettings(
             source=text(self, "source", "0", "device, GStreamer pipeline, video file or image folder", required=True),
             rate_hz=number(
-                self, "rate_hz", 30.0, "asked of a device; pace of a folder [Hz]", at_least=0.1, at_most=240
+                self, "capture_rate_hz", 30.0, "asked of a device; pace of a folder [Hz]", at_least=0.1, at_most=240
             ),
             capture_width=integer(self, "capture_width", 640, "asked of a device [px], 0: its own", at_least=0),
             capture_height=integer(self, "capture_height", 480, "asked of a device [px], 0: its own", at_least=0),
@@ -42,7 +42,7 @@ class CameraNode(Node):
             self, "frozen_after_s", 2.0, "identical pictures for this long are reported as frozen [s]", above=0
         )
         self._frame_id = text(self, "frame_id", f"{name}_camera", "frame_id of the messages", required=True)
-        self._quality = integer(self, "jpeg_quality", 90, "of image_raw/compressed", at_least=1, at_most=100)
+        self._quality = integer(self, "compressed_quality", 90, "of image_raw/compressed", at_least=1, at_most=100)
         topic = self._camera.topic
         self._image_publisher = self.create_publisher(Image, topic, SENSOR_OFFERED)
         self._compressed_publisher: Any = None

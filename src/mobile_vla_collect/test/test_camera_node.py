@@ -53,7 +53,7 @@ def pixels(message):
 
 def test_a_folder_is_published_in_order_to_the_byte_with_capture_stamps(probe, start_camera, tmp_path):
     messages = probe.collect(Image, TOPIC, SENSOR)
-    start_camera(source=write_folder(tmp_path / "pictures", 40), rate_hz=30.0)
+    start_camera(source=write_folder(tmp_path / "pictures", 40), capture_rate_hz=30.0)
     messages = messages[: len(wait_for(lambda: messages[20:] and messages, what="20 images"))]
     numbers = [image_number(pixels(message)) for message in messages]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
+import atexit
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -30,14 +31,14 @@ _DOMAINS = range(60, 102)
 @contextmanager
 def unique_domain() -> Iterator[int]:
     """Hold a domain id that no other test process on this machine holds, and put it into the environment."""
-    folder = Path(tempfile.gettempdir(), "mobile_vla_test_domains")
-    folder.mkdir(mode=0o777, exist_ok=True)
     for domain_id in _DOMAINS:
-        file = (folder / f"{domain_id}.lock").open("a")
+        # A name in the kernel, not a file: it reaches exactly as far as DDS does on this machine, whatever TMPDIR says,
+        # and is gone with its process.
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            claim.bind(f"\0mobile_vla_test_domain_{domain_id}")
         except OSError:
-            file.close()
+            claim.close()
             continue
         before = {name: os.environ.get(name) for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
         os.environ.update(ROS_DOMAIN_ID=str(domain_id), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
@@ -49,9 +50,9 @@ def unique_domain() -> Iterator[int]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-            file.close()
+            claim.close()
         return
-    raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; remove {folder} if no test runs")
+    raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; wait for other tests to end")
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
@@ -100,6 +101,8 @@ class NodeProcess:
             errors="replace",
             env={**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_LOGGING_USE_STDOUT": "0", **(env or {})},
         )
+        # A test that fails before it stops its node must not leave it behind in the domain of the next one.
+        atexit.register(self.process.kill)
         self._lines: list[str] = []
         # Reading all the time, or a talkative node would block on a full pipe.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -1,0 +1,127 @@
+"""Running a node: every way out closes it, sends what must be sent last, and gives the right exit status."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from std_msgs.msg import String
+
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+
+NODE = """
+import sys
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_msgs.msg import String
+from mobile_vla_ros.parameters import flag, integer, number, text
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.run import StartError, run
+
+class Last(Node):
+    def __init__(self):
+        super().__init__("last")
+        self.publisher = self.create_publisher(String, "words", LATCHED)
+        how = text(self, "how", "", "how to end")
+        number(self, "rate_hz", 1.0, "a rate", above=0, at_most=10)
+        integer(self, "count", 1, "a count", at_least=0, at_most=5)
+        flag(self, "loop", False, "a switch")
+        if how == "refuse":
+            raise StartError("last: cannot start", status=3)
+        self.publisher.publish(String(data="begun"))
+        if how == "raise":
+            self.create_timer(0.1, self.fail)
+        if how == "leave":
+            self.exit_code = 7
+    def fail(self):
+        if self.publisher.get_subscription_count():
+            1 / 0
+    def close(self):
+        self.publisher.publish(String(data="zero"))
+        self.publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+sys.exit(run(Last))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def domain():
+    with unique_domain():
+        yield
+
+
+@pytest.fixture
+def start(tmp_path):
+    file = tmp_path / "node.py"
+    file.write_text(NODE)
+
+    started = []
+
+    def start(**parameters):
+        started.append(NodeProcess("", "", parameters, command=[sys.executable, str(file)]))
+        return started[-1]
+
+    yield start
+    for node in started:
+        node.stop()
+
+
+@pytest.mark.parametrize(
+    ("how", "number", "status"),
+    [
+        ("", signal.SIGINT, 0),
+        ("", signal.SIGTERM, 0),
+        ("", signal.SIGHUP, 0),
+        ("raise", 0, 1),
+        ("leave", 0, 7),
+    ],
+)
+def test_the_last_message_leaves_on_every_way_out(start, how, number, status):
+    with Probe() as probe:
+        words = probe.collect(String, "words", LATCHED)
+        wait_for(lambda: probe.node.count_subscribers("words") == 1)
+        node = start(how=how)
+        if number:
+            wait_for(lambda: any(word.data == "begun" for word in words), what="the node")
+            assert node.stop(number) == status
+        else:
+            assert node.wait() == status
+            if how == "leave":
+                return  # over before anyone was there to hear it
+        wait_for(lambda: words and words[-1].data == "zero", what="the last message")
+        assert ("ZeroDivisionError" in node.output) == (how == "raise")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "complaint"),
+    [
+        ({"how": "refuse"}, 3, "error: last: cannot start"),
+        ({"rate_hz": 0}, 1, "parameter 'rate_hz' is 0; it must be a number above 0 and at most 10"),
+        ({"rate_hz": 11.0}, 1, "parameter 'rate_hz' is 11.0"),
+        ({"rate_hz": float("nan")}, 1, "parameter 'rate_hz' is nan"),
+        ({"count": 2.5}, 1, "parameter 'count' is 2.5; it must be a whole number from 0 to 5"),
+        ({"loop": "yes please"}, 1, "parameter 'loop' is 'yes please'; it must be true or false"),
+    ],
+)
+def test_a_refusal_is_one_line(start, parameters, status, complaint):
+    node = start(**parameters)
+    assert node.wait() == status
+    (line,) = node.output.splitlines()
+    assert complaint in line
+
+
+def test_a_whole_number_does_where_a_fraction_is_meant(start):
+    node = start(rate_hz=2, how="leave")
+    assert node.wait() == 7
+
+
+def test_a_malformed_parameter_file_is_one_line_and_status_2(start, tmp_path):
+    start(how="leave").wait()
+    file = tmp_path / "broken.yaml"
+    file.write_text("{ not yaml")
+    command = [sys.executable, str(tmp_path / "node.py"), "--ros-args", "--params-file", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "broken.yaml" in done.stderr.splitlines()[-1]

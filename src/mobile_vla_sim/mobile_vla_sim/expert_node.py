@@ -9,12 +9,12 @@ from typing import Any
 from rclpy.node import Node
 
 from mobile_vla_data.action import Velocity
-from mobile_vla_msgs.msg import GripperCommand, SimState
+from mobile_vla_msgs.msg import GripperCommand, RecorderStatus, SimState
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, ResetSim, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
-from mobile_vla_ros.qos import COMMAND, SENSOR
+from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.conductor import Conductor
 from mobile_vla_sim.expert import Expert
@@ -26,6 +26,9 @@ _LEAST_S, _MOST_S = 5.2, 9.8
 """An episode lasts 50 to 100 steps at 10 Hz, like the headless ones."""
 _HOLD_S = 1.0
 _RETRY_S = 0.2
+#: An episode with a larger share of dropped ticks is thrown away and driven again; the recorder's own check is at 0.05.
+_MOST_DROPPED = 0.04
+_FAILURES_ALLOWED = 5
 #: Reasons that pass by themselves: the recorder is still starting, or its inputs have not all arrived.
 _PASSING = (StartEpisode.Response.NOT_ACTIVE, StartEpisode.Response.INPUT_MISSING)
 
@@ -46,6 +49,8 @@ class ExpertNode(Node):
         self._gripper = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
         self._state: SimState | None = None
         self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
+        self._recorder: RecorderStatus | None = None
+        self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, LATCHED)
         self._reset = self.create_client(ResetSim, "sim/reset")
         self._start = self.create_client(StartEpisode, "recorder/start_episode")
         self._stop = self.create_client(StopEpisode, "recorder/stop_episode")
@@ -68,6 +73,9 @@ class ExpertNode(Node):
 
     def _on_state(self, message: SimState) -> None:
         self._state = message
+
+    def _on_recorder(self, message: RecorderStatus) -> None:
+        self._recorder = message
 
     def _script(self) -> None:
         self._require_services()
@@ -101,19 +109,33 @@ class ExpertNode(Node):
         self._recording = True
         arrived = self._demonstrate(task)
         self._drive(Velocity())
-        result = self._conductor.call(
-            self._stop, StopEpisode.Request(outcome="success" if arrived else "failure"), self._wait_s
-        )
+        problem = self._problem(arrived)
+        if problem:
+            self._conductor.call(self._discard, DiscardEpisode.Request(reason=problem), self._wait_s)
+        else:
+            result = self._conductor.call(self._stop, StopEpisode.Request(outcome="success"), self._wait_s)
+            problem = "" if result.success else result.message
         self._recording = False
-        if arrived and result.success:
+        if not problem:
             self._recorded += 1
             self.get_logger().info(f"{episode_id}: '{scene.language}', {result.steps} steps")
-        else:
-            self._failed += 1
-            why = result.message if not result.success else "the goal was not reached in time"
-            self.get_logger().warning(f"{episode_id}: {why}")
-            if self._failed > 5 + self._recorded:
-                raise StartError(f"{self._failed} of {self._failed + self._recorded} episodes failed, last one: {why}")
+            return
+        self._failed += 1
+        self.get_logger().warning(f"{episode_id} is driven again: {problem}")
+        if self._failed > _FAILURES_ALLOWED + self._recorded:
+            raise StartError(f"{self._failed} of {self._failed + self._recorded} episodes failed, last one: {problem}")
+
+    def _problem(self, arrived: bool) -> str:
+        """Why the demonstration that just ended is not worth keeping; empty when it is."""
+        if not arrived:
+            return "the goal was not reached in time"
+        status = self._recorder
+        if status is None:
+            return ""
+        ticks = status.steps + status.dropped_ticks
+        if status.dropped_ticks > _MOST_DROPPED * ticks:
+            return f"{status.dropped_ticks} of {ticks} control ticks were dropped; free the processor"
+        return ""
 
     def _start_episode(self, scene: ResetSim.Response) -> str:
         request = StartEpisode.Request(

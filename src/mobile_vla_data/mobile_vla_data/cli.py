@@ -22,8 +22,9 @@ from mobile_vla_data.cli_output import (
 )
 from mobile_vla_data.dataset import Dataset
 from mobile_vla_data.findings import Finding
+from mobile_vla_data.fix import fix_dataset
 from mobile_vla_data.info import dataset_info, episode_info
-from mobile_vla_data.lock import DatasetBusyError
+from mobile_vla_data.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.reader import Episode, EpisodeError
 from mobile_vla_data.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.stats import compute_statistics
@@ -38,7 +39,14 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-for _command in (cli_look.progress, cli_edit.recover):
+for _command in (
+    cli_look.progress,
+    cli_edit.recover,
+    cli_edit.relabel,
+    cli_edit.trim,
+    cli_edit.delete,
+    cli_edit.merge,
+):
     app.command()(_command)
 
 
@@ -47,9 +55,17 @@ def validate(
     path: PathArgument,
     json: JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First recover unfinished episodes and take absent ones out of the splits.")
+    ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
 ) -> None:
     """Check an episode or a whole dataset; exit 1 when something is wrong."""
+    if fix and not path.is_file():
+        Dataset.open(path)
+        with DatasetLock(path):
+            for repair in fix_dataset(path):
+                ERR.print(f"fixed: {repair}", markup=False, soft_wrap=True)
     if path.is_file():
         report = ValidationReport(str(path), 1, _steps(path), check_episode(path))
     else:

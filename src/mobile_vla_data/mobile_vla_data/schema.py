@@ -48,6 +48,7 @@ TEXT_ATTRIBUTES = (
 COUNT_ATTRIBUTES = ("num_steps", "dropped_ticks")
 #: Optional root attributes: true when rebuilt after a crash; JSON counters of late, missing, repeated, refused inputs.
 RECOVERED, INPUT_COUNTERS = "recovered", "input_counters"
+OPTIONAL_ATTRIBUTES = (RECOVERED, INPUT_COUNTERS)
 
 SPLITS_FILE = "splits.json"
 PLAN_FILE = "plan.yaml"

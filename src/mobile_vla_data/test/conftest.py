@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mobile_vla_data.cli import main
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.metadata import EpisodeMetadata
 from mobile_vla_data.writer import EpisodeWriter
@@ -115,3 +118,25 @@ def record(dataset: Path, contract: Contract) -> Record:
 @pytest.fixture(scope="session")
 def robot_yaml() -> Path:
     return ROBOT_YAML
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capfd: Any, monkeypatch: Any) -> Callable[..., Done]:
+    """Call the command's main in this process: starting an interpreter takes longer than the command."""
+
+    def _run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mobile-vla-data", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_status:
+            main()
+        written = capfd.readouterr()
+        return Done(int(exit_status.value.code or 0), written.out, written.err)
+
+    return _run

@@ -3,35 +3,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import pytest
-
-from mobile_vla_data.cli import main
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def run(capfd, monkeypatch):
-    """Call the command's main in this process: starting an interpreter takes longer than the command."""
-
-    def _run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["mobile-vla-data", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_status:
-            main()
-        written = capfd.readouterr()
-        return Done(int(exit_status.value.code or 0), written.out, written.err)
-
-    return _run
 
 
 @pytest.fixture
@@ -132,3 +107,17 @@ def test_recover_says_what_became_of_each_unfinished_episode(run, recorded):
     done = run("recover", recorded, "--json")
     assert done.returncode == 1 and json.loads(done.stdout)["recoveries"][0]["result"] == "lost"
     assert run("validate", recorded).returncode == 0
+
+
+def test_fix_repairs_only_what_is_safe(run, recorded):
+    run("split", recorded)
+    (recorded / "episode_000009.h5").rename(recorded / ".episode_000009.h5.part")
+    (recorded / "episode_000003.h5").unlink()
+    assert run("validate", recorded).returncode == 1
+    done = run("validate", recorded, "--fix")
+    assert done.returncode == 0 and "episode_000009: completed" in done.stderr
+    assert "1 absent episodes taken out, episode_000003 first" in done.stderr
+    document = json.loads((recorded / "splits.json").read_text())
+    document["splits"]["test"].append(document["splits"]["train"][0])
+    (recorded / "splits.json").write_text(json.dumps(document))
+    assert run("validate", recorded, "--fix").returncode == 1

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from mobile_vla_data import edit
+from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_data.dataset import DatasetError
+from mobile_vla_data.edit import EditError, Labels
+from mobile_vla_data.metadata import MetadataError
+from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_data.split import split_dataset
+from mobile_vla_data.validate import check_episode, validate_dataset
+
+
+def test_relabel_changes_what_was_asked_and_nothing_else(record):
+    path = record(environment={"room": "kitchen"})
+    with Episode.open(path) as episode:
+        before, picture = episode.actions, episode.jpeg("static", 7)
+    edit.relabel(path, Labels(language="거실로 가", outcome="failure"))
+    with Episode.open(path) as episode:
+        assert (episode.metadata.language, episode.outcome, episode.metadata.task) == (
+            "거실로 가",
+            "failure",
+            "go_to_kitchen",
+        )
+        assert episode.metadata.environment == {"room": "kitchen"} and episode.jpeg("static", 7) == picture
+        np.testing.assert_array_equal(episode.actions, before)
+    assert check_episode(path) == [] and os.listdir(path.parent) == [path.name]
+
+
+def test_relabel_repairs_an_empty_instruction(record):
+    path = record()
+    with h5py.File(path, "r+") as file:
+        file.attrs["language"] = ""
+    edit.relabel(path, Labels(language="go there", environment={"room": "bedroom"}))
+    assert check_episode(path) == []
+
+
+@pytest.mark.parametrize("labels", [Labels(language=" "), Labels(category="flying"), Labels(outcome="good")])
+def test_a_label_that_cannot_be_leaves_the_file_as_it_was(record, labels):
+    path = record()
+    before = path.read_bytes()
+    with pytest.raises(MetadataError):
+        edit.relabel(path, labels)
+    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+def test_trim_keeps_the_steps_between_and_the_whole_in_the_trash(record, dataset, make_drive, encoding):
+    path = record(steps=50, encoding=encoding)
+    edit.trim(path, 5, 44)
+    drive = make_drive(50)
+    with Episode.open(path) as episode:
+        assert episode.num_steps == 40 and episode.episode_id == "episode_000000" and episode.outcome == "success"
+        np.testing.assert_array_equal(episode.actions, drive.actions[5:45])
+        np.testing.assert_array_equal(episode.timestamps_ns, drive.stamps[5:45])
+        assert np.abs(episode.image("gripper", 39).astype(int) - drive.image("gripper", 44)).mean() < 2
+    assert check_episode(path) == []
+    (kept,) = (dataset / ".trash").iterdir()
+    with Episode.open(kept) as episode:
+        assert episode.num_steps == 50
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 4), (0, 20), (-1, 3)])
+def test_trim_refuses_a_range_outside_the_episode(record, first, last):
+    path = record()
+    with pytest.raises(EditError, match=r"are not within 0 .. 19"):
+        edit.trim(path, first, last)
+    assert Episode.open(path).num_steps == 20
+
+
+def test_delete_moves_to_the_trash_and_out_of_the_splits(record, dataset):
+    for seed in range(10):
+        record(seed=seed, steps=5, cameras=("static",), language=f"go {seed}")
+    split_dataset(dataset)
+    edit.delete(dataset, ["episode_000003", "episode_000004"])
+    assert len(Dataset.open(dataset).episode_ids) == 8 and validate_dataset(dataset).findings == []
+    assert sorted(os.listdir(dataset / ".trash")) == ["episode_000003.h5", "episode_000004.h5"]
+    # The id of a deleted episode is not given again, even the highest.
+    edit.delete(dataset, ["episode_000009"])
+    assert record(seed=20, steps=5, cameras=("static",)).name == "episode_000010.h5"
+
+
+def test_delete_of_an_unknown_episode_deletes_nothing(record, dataset):
+    record()
+    with pytest.raises(DatasetError, match="no episode 'episode_000007'"):
+        edit.delete(dataset, ["episode_000000", "episode_000007"])
+    assert Dataset.open(dataset).episode_ids == ["episode_000000"]
+
+
+def test_merge_gives_new_ids_and_can_be_repeated(record, dataset, tmp_path):
+    other = tmp_path / "other"
+    for seed in range(3):
+        record(seed=seed, language=f"go {seed}")
+    for seed in range(2, 5):
+        record(seed=seed, folder=other, language=f"go {seed}")
+    copied = edit.merge(dataset, [other])
+    assert list(copied.values()) == ["episode_000003", "episode_000004"]
+    assert validate_dataset(dataset).findings == [] and len(Dataset.open(other).episode_ids) == 3
+    assert edit.merge(dataset, [other]) == {}
+
+
+def test_merge_refuses_another_robot_and_copies_nothing(record, dataset, tmp_path, contract):
+    record()
+    changed = Contract.from_json(contract.to_json().replace('"linear_m_s":0.8', '"linear_m_s":0.9'))
+    record(seed=1, folder=tmp_path / "other", with_contract=changed)
+    with pytest.raises(ContractError, match=r"limits.linear_m_s: 0.8 != 0.9"):
+        edit.merge(dataset, [tmp_path / "other"])
+    assert Dataset.open(dataset).episode_ids == ["episode_000000"]
+
+
+def test_the_commands_edit_under_the_lock(run, record, dataset, tmp_path):
+    path = record(steps=30)
+    assert run("relabel", path, "--language", "go now", "--environment", '{"room": "bedroom"}').returncode == 0
+    assert run("trim", path, "--first", "2").stdout == f"{path}: 28 of 30 steps kept\n"
+    assert json.loads(run("merge", tmp_path / "new", dataset, "--json").stdout)["copied"] == {
+        str(path): "episode_000000"
+    }
+    assert run("delete", dataset, "episode_000000").returncode == 0 and Dataset.open(dataset).episode_ids == []
+    assert run("relabel", path).returncode == 2
+    assert run("delete", dataset, "episode_000000").returncode == 1
+    from mobile_vla_data.lock import DatasetLock
+
+    with DatasetLock(tmp_path / "new"):
+        done = run("delete", tmp_path / "new", "episode_000000")
+    assert done.returncode == 1 and "is being recorded by pid" in done.stderr

@@ -35,7 +35,7 @@ from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
 _TELEOP_PERIOD_S = 0.05
-_HOUSEKEEPING_PERIOD_S = 0.1
+_HOUSEKEEPING_PERIOD_S = 0.2
 #: Cameras stay subscribed this long after the last browser left, so that reloading the page does not blink.
 _LINGER_S = 5.0
 _PROGRESS_PERIOD_S = 5.0
@@ -90,7 +90,8 @@ class DashboardNode(Node):
 
         # Steady: a simulated or a set clock must not stretch the dead-man time.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=clock)
+        self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=clock)
+        self._drive_timer.cancel()
         self.create_timer(_HOUSEKEEPING_PERIOD_S, self._keep_house, clock=clock)
         self._diagnostics = Diagnostics(self, self._health)
 
@@ -122,7 +123,8 @@ class DashboardNode(Node):
 
     def drive(self, velocity: Velocity) -> None:
         """Publish ``velocity`` for as long as it is fresh."""
-        self._dead_man.command(velocity, time.monotonic())
+        if self._dead_man.command(velocity, time.monotonic()):
+            self._post(self._begin_to_drive)
 
     def let_go(self) -> None:
         """Publish one zero if someone was driving from here, then nothing."""
@@ -158,9 +160,15 @@ class DashboardNode(Node):
         )
         future.add_done_callback(lambda done: _settle(reply, _reply_of(done.result())))
 
+    def _begin_to_drive(self) -> None:
+        self._drive_on()
+        self._drive_timer.reset()
+
     def _drive_on(self) -> None:
         velocity = self._dead_man.due(time.monotonic())
         if velocity is None or self._velocity_publisher is None:
+            # Nobody drives: no reason to wake up twenty times a second.
+            self._drive_timer.cancel()
             return
         stamp_ns, frame = int(self.get_clock().now().nanoseconds), self.contract.action.frame
         self._velocity_publisher.publish(

@@ -58,10 +58,12 @@ class DeadMan:
         self._driving = False
         self._lock = threading.Lock()
 
-    def command(self, velocity: Velocity, now_s: float) -> None:
-        """Take the driver's newest command, heard at ``now_s`` on a monotonic clock."""
+    def command(self, velocity: Velocity, now_s: float) -> bool:
+        """Take the driver's newest command, heard at ``now_s`` on a monotonic clock; True if it begins a ride."""
         with self._lock:
+            begins = not self._driving
             self._velocity, self._heard_s, self._driving = velocity, now_s, True
+            return begins
 
     def release(self) -> None:
         """Let go: the next :meth:`due` is the zero."""

@@ -101,8 +101,10 @@ class Robot:
 def robot() -> Iterator[Robot]:
     with unique_domain(), Probe() as probe:
         robot = Robot(probe)
-        yield robot
-        robot.close()
+        try:
+            yield robot
+        finally:
+            robot.close()
 
 
 @pytest.fixture
@@ -369,13 +371,9 @@ def test_a_busy_port_is_one_clear_line(robot: Robot) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_browsers_still_looking(number: int) -> None:
-    with unique_domain():
-        port = _free_port()
-        node = NodeProcess(
-            "mobile_vla_dashboard",
-            "dashboard_node",
-            {"contract": str(CONTRACT_FILE), "port": port, "address": "0.0.0.0", "token": "let me in"},
-        )
+    port = _free_port()
+    parameters = {"contract": str(CONTRACT_FILE), "port": port, "address": "0.0.0.0", "token": "let me in"}
+    with unique_domain(), NodeProcess("mobile_vla_dashboard", "dashboard_node", parameters) as node:
         wait_for(lambda: "dashboard at" in node.output or node.process.poll() is not None, 20.0, "the page")
         cookie = {"Cookie": "mobile_vla_token=let%20me%20in"}
         with pytest.raises(InvalidStatus, match="403"), connect(f"ws://127.0.0.1:{port}/ws/view"):

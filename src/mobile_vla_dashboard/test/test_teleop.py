@@ -17,7 +17,8 @@ FORWARD = Velocity(0.4)
 def test_fresh_commands_are_published_and_a_lost_driver_gives_one_zero_and_then_silence():
     dead_man = DeadMan(fresh_s=0.25)
     assert dead_man.due(0.0) is None
-    dead_man.command(FORWARD, 10.0)
+    assert dead_man.command(FORWARD, 9.9)
+    assert not dead_man.command(FORWARD, 10.0)
     assert dead_man.due(10.0) == FORWARD
     assert dead_man.due(10.25) == FORWARD
     assert dead_man.due(10.26) == Velocity()

@@ -17,6 +17,7 @@ setup(
         "numpy",
         "h5py>=3.8",
         "opencv-python-headless",
+        "Pillow",
         "pydantic>=2.5",
         "PyYAML",
         "typer>=0.9",

@@ -29,6 +29,7 @@ from mobile_vla_data.reader import Episode, EpisodeError
 from mobile_vla_data.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.stats import compute_statistics
 from mobile_vla_data.validate import ValidationReport, check_episode, has_errors, validate_dataset
+from mobile_vla_data.view import ViewError
 
 app = typer.Typer(
     name="mobile-vla-data",
@@ -41,6 +42,7 @@ app = typer.Typer(
 
 for _command in (
     cli_look.progress,
+    cli_look.view,
     cli_edit.recover,
     cli_edit.relabel,
     cli_edit.trim,
@@ -160,7 +162,7 @@ def main() -> None:
         # The reader of a pipe has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError, DatasetBusyError) as error:
+    except (ValueError, OSError, DatasetBusyError, ViewError) as error:
         ERR.print(f"mobile-vla-data: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 

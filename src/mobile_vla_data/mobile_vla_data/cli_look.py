@@ -11,10 +11,13 @@ import typer
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from mobile_vla_data.cli_output import ERR, OUT, DatasetArgument, JsonOption, print_json, print_line
+from mobile_vla_data.cli_output import ERR, OUT, DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.metadata import CATEGORIES
 from mobile_vla_data.plan import CollectionPlan
 from mobile_vla_data.progress import Tally, TaskProgress
+from mobile_vla_data.reader import Episode
+from mobile_vla_data.rerun_view import open_in_rerun
+from mobile_vla_data.view import write_contact_sheet, write_video
 
 
 def progress(
@@ -89,3 +92,26 @@ def _forecast(finish: date | None, fulfilled: bool) -> str:
     return (
         f"at the pace of the last week it is finished on {finish}" if finish else "no episode in the last week: no pace"
     )
+
+
+def view(
+    episode: Annotated[Path, typer.Argument(help="Episode file.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="Folder for the pictures; created if missing.")] = Path(),
+    video: Annotated[bool, typer.Option(help="Write the MP4.")] = True,
+    sheet: Annotated[bool, typer.Option(help="Write the contact sheet.")] = True,
+    rerun: Annotated[bool, typer.Option("--rerun", help="Open rerun's viewer as well.")] = False,
+) -> None:
+    """Make an MP4 and a contact sheet of an episode: cameras, instruction, actions, states and path."""
+    with Episode.open(episode) as opened:
+        output.mkdir(parents=True, exist_ok=True)
+        if sheet:
+            target = output / f"{episode.stem}.png"
+            write_contact_sheet(opened, target)
+            print_line(str(target))
+        if video:
+            target = output / f"{episode.stem}.mp4"
+            with progress_bar("writing video") as bar:
+                write_video(opened, target, bar)
+            print_line(str(target))
+        if rerun:
+            open_in_rerun(opened)

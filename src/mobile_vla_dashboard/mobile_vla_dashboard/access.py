@@ -91,7 +91,8 @@ class Access:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cookie = f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        # Lax, not Strict: with Strict, a browser that came by a link from elsewhere would not show it at once.
+        cookie = f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"
         if scope["type"] == "http" and scope["path"] == "/":
             # Answered with a redirect, so that the token does not stay in the address bar and in the history.
             headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]

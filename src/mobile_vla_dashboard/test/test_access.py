@@ -57,7 +57,7 @@ def test_a_token_opens_the_page_once_and_is_a_cookie_from_then_on():
     cookie = dict(welcome["headers"])[b"set-cookie"].decode()
     assert cookie.startswith(f"{COOKIE}=secret;")
     assert "HttpOnly" in cookie
-    assert "SameSite=Strict" in cookie
+    assert "SameSite=Lax" in cookie
     assert _get(access, cookie=f"{COOKIE}=secret")[0]["status"] == 200
     assert _get(access, cookie=f"{COOKIE}=other")[0]["status"] == 403
     assert _get(access, path="/healthz")[0]["status"] == 200

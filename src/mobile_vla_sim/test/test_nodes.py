@@ -145,7 +145,7 @@ def test_trials_name_what_is_missing_and_exit_with_1(domain, contract_path):
     parameters = {"contract": str(contract_path), "wait_s": 0.5}
     with NodeProcess("mobile_vla_sim", "trial_node", parameters, namespace="/alone") as trials:
         assert trials.wait(20.0) == 1
-    assert "service /alone/sim/reset; start sim_node" in trials.output
+    assert "waited 0.5 s for service sim/reset; start sim_node" in trials.output
 
 
 def test_the_simulator_names_a_wrong_task_and_ends_cleanly_on_a_signal(domain, contract_path):

@@ -43,6 +43,7 @@ app = typer.Typer(
 for _command in (
     cli_look.progress,
     cli_look.view,
+    cli_look.report,
     cli_edit.recover,
     cli_edit.relabel,
     cli_edit.trim,

@@ -16,6 +16,7 @@ from mobile_vla_data.metadata import CATEGORIES
 from mobile_vla_data.plan import CollectionPlan
 from mobile_vla_data.progress import Tally, TaskProgress
 from mobile_vla_data.reader import Episode
+from mobile_vla_data.report import write_report
 from mobile_vla_data.rerun_view import open_in_rerun
 from mobile_vla_data.view import write_contact_sheet, write_video
 
@@ -115,3 +116,16 @@ def view(
             print_line(str(target))
         if rerun:
             open_in_rerun(opened)
+
+
+def report(
+    dataset: DatasetArgument,
+    output: Annotated[
+        Path | None, typer.Option(help="HTML file; by default report.html in the dataset.", show_default=False)
+    ] = None,
+) -> None:
+    """Write one HTML page about a dataset: plan, lengths, rates, actions, paths, findings, pictures."""
+    target = output or dataset / "report.html"
+    with progress_bar("validating") as bar:
+        write_report(dataset, target, bar)
+    print_line(str(target))

@@ -42,3 +42,6 @@ def open_in_rerun(episode: Episode, save: Path | None = None) -> None:
         for name, values in (("action", actions[index]), ("state", states[index])):
             for axis, value in zip(("x", "y", "gripper"), values, strict=True):
                 log.log(f"{name}/{axis}", log.Scalars(float(value)))
+    if save is not None:
+        # Without this the file is only complete when the process ends.
+        log.disconnect()

@@ -19,10 +19,13 @@ from rclpy.signals import SignalHandlerOptions
 
 from ros2_lite.errors import UserError
 
-#: Discovery takes at least this long, is believed when nothing new came for so long, and is given at most so long.
+#: Discovery takes at least this long, and is believed when nothing new came for so long.
 _ANNOUNCE_S = 1.0
 _SETTLED_S = 0.5
-_DISCOVERY_S = 4.0
+#: A first announcement can be lost on a busy machine; the next one follows 3 s later. Who sees nobody waits for it.
+_ALONE_S = 3.5
+#: What is asked for by name is waited for this long; a graph that keeps changing, too.
+DISCOVERY_S = 6.0
 
 
 def add_verb(
@@ -75,8 +78,9 @@ def settle(node: Node, look: Callable[[], Any] | None = None) -> Any:
     look = look or (lambda: (node.get_topic_names_and_types(), node.get_node_names_and_namespaces()))
     started = changed = time.monotonic()
     seen = look()
-    while (now_s := time.monotonic()) - started < _DISCOVERY_S:
-        if now_s - started > _ANNOUNCE_S and now_s - changed > _SETTLED_S:
+    while (now_s := time.monotonic()) - started < DISCOVERY_S:
+        least_s = _ALONE_S if len(node.get_node_names()) < 2 else _ANNOUNCE_S
+        if now_s - started > least_s and now_s - changed > _SETTLED_S:
             break
         time.sleep(0.05)
         if (now := look()) != seen:
@@ -149,7 +153,7 @@ def require_node(node: Node, name: str) -> str:
     def present() -> bool:
         return any(full_name(*pair) == wanted for pair in node.get_node_names_and_namespaces())
 
-    if not wait_for(present, _DISCOVERY_S):
+    if not wait_for(present, DISCOVERY_S):
         raise UserError(f"Node not found: {wanted}")
     return wanted
 
@@ -157,7 +161,7 @@ def require_node(node: Node, name: str) -> str:
 def call(node: Node, service_type: Any, name: str, request: Any, timeout_s: float = 10.0) -> Any:
     """Call a service and return its response. Raises UserError when nobody answers."""
     client = node.create_client(service_type, name)
-    if not wait_for(client.service_is_ready, _DISCOVERY_S):
+    if not wait_for(client.service_is_ready, DISCOVERY_S):
         raise UserError(f"service {name} is not there")
     future = client.call_async(request)
     if not wait_for(future.done, timeout_s):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from ros2_lite.cli import add_verb, graph_node, interface, resolve, run_verb, settle, values, verbs_of, wait_for
+from ros2_lite.cli import (
+    DISCOVERY_S,
+    add_verb,
+    graph_node,
+    interface,
+    resolve,
+    run_verb,
+    settle,
+    values,
+    verbs_of,
+    wait_for,
+)
 from ros2_lite.messages import fill
 
 run = run_verb
@@ -46,7 +57,7 @@ def show_type(arguments: argparse.Namespace) -> int:
     """Print a service's type."""
     name = resolve(arguments.service_name)
     with graph_node() as node:
-        types = wait_for(lambda: dict(node.get_service_names_and_types()).get(name), 2.5)
+        types = wait_for(lambda: dict(node.get_service_names_and_types()).get(name), DISCOVERY_S)
     if types:
         print("\n".join(types))
     return 0 if types else 1

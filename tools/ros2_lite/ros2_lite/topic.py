@@ -7,7 +7,7 @@ import argparse
 from rclpy.node import Node
 
 from ros2_lite import topic_echo, topic_hz, topic_pub
-from ros2_lite.cli import add_verb, graph_node, resolve, run_verb, settle, verbs_of, wait_for
+from ros2_lite.cli import DISCOVERY_S, add_verb, graph_node, resolve, run_verb, settle, verbs_of, wait_for
 from ros2_lite.errors import UserError
 
 run = run_verb
@@ -53,7 +53,7 @@ def types_of(node: Node, topic: str) -> list[str]:
     def look() -> list[str]:
         return dict(node.get_topic_names_and_types()).get(topic, [])
 
-    found: list[str] = wait_for(look, 2.5)
+    found: list[str] = wait_for(look, DISCOVERY_S)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from ros2_lite.cli import graph_node, interface, resolve, wait_for
+from ros2_lite.cli import DISCOVERY_S, graph_node, interface, resolve, wait_for
 from ros2_lite.errors import UserError
 from ros2_lite.messages import Format, field_of, to_csv, to_yaml
 
@@ -53,7 +53,7 @@ def matching_qos(node: Node, topic: str, arguments: argparse.Namespace) -> QoSPr
     )
 
 
-def message_class(node: Node, topic: str, type_name: str | None, timeout_s: float = 3.0) -> Any:
+def message_class(node: Node, topic: str, type_name: str | None, timeout_s: float = DISCOVERY_S) -> Any:
     """Class of the topic's messages: as named, or as published. Raises UserError."""
     if type_name:
         return interface(type_name, "msg")

@@ -80,9 +80,19 @@ def collect_live(demo: Demo) -> None:
 
 def collect_headless(demo: Demo) -> None:
     """Fill the dataset up with the same schema through the same writer, faster than real time."""
-    missing = demo.episodes - _count(demo)
-    if missing > 0:
-        command(["mobile-vla-sim", "collect", "--episodes", str(missing), "--output", demo.dataset, "--seed", "1000"])
+    command(
+        [
+            "mobile-vla-sim",
+            "collect",
+            "--episodes",
+            str(demo.episodes),
+            "--top-up",
+            "--output",
+            demo.dataset,
+            "--seed",
+            "1000",
+        ]
+    )
 
 
 def validate(demo: Demo) -> None:

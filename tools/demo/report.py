@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from mobile_vla_data.reader import Dataset, Episode
 from PIL import Image
 
 from demo.stages import Demo, read_json
 from demo.summary import rows
+from mobile_vla_data.reader import Dataset, Episode
 
 PAGE = Path(__file__).with_name("report.html.template")
 
@@ -22,14 +21,14 @@ PAGE = Path(__file__).with_name("report.html.template")
 def write_report(demo: Demo, summary: dict[str, Any]) -> None:
     """Write the page beside ``summary.json``."""
     paths = Dataset.open(demo.dataset).episode_paths
-    trials = read_json(demo.root / "trials.json")["trials"]
+    result = read_json(demo.root / "trials.json")
     page = Template(PAGE.read_text()).substitute(
         headline=_headline(summary),
         table="".join(f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in rows(summary)),
         sheet=_figure(_png(contact_sheet(paths[0])), _instruction(paths[0])),
         losses=_figure(_file(demo.checkpoint / "loss.png"), "Loss on training and validation windows"),
-        rollout=_rollout(demo.root / "trials.gif", trials),
-        trials="".join(_trial(trial) for trial in trials),
+        rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),
+        trials="".join(_trial(trial) for trial in result["trials"]),
     )
     (demo.root / "report.html").write_text(page)
 
@@ -61,9 +60,8 @@ def _instruction(path: Path) -> str:
         return f"{path.name}: “{episode.metadata.language}”, {episode.num_steps} steps"
 
 
-def _rollout(path: Path, trials: Iterable[dict[str, Any]]) -> str:
-    shown = next(iter(trials))
-    return _figure(_file(path), f"The trained policy, live: “{shown['instruction']}”")
+def _rollout(path: Path, trial: dict[str, Any]) -> str:
+    return _figure(_file(path), f"The trained policy, live: “{trial['instruction']}”")
 
 
 def _trial(trial: dict[str, Any]) -> str:

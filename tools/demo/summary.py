@@ -18,14 +18,17 @@ from demo.stages import Demo, read_json
 def summarise(demo: Demo, wall_time_s: dict[str, float]) -> dict[str, Any]:
     """Write ``summary.json`` and return what is in it."""
     info = read_json(demo.root / "info.json")
-    findings = read_json(demo.root / "validation.json")
+    validation = read_json(demo.root / "validation.json")
     trained, untrained = read_json(demo.root / "trials.json"), read_json(demo.root / "trials_untrained.json")
     summary = {
         "machine": _machine(),
         "commit": _commit(),
         "episodes": info["episodes"],
         "steps": info["steps"],
-        "validation": {"errors": findings["errors"], "warnings": findings["warnings"]},
+        "validation": {
+            "ok": validation["ok"],
+            **{f"{level}s": _count(validation["findings"], level) for level in ("error", "warning")},
+        },
         "losses": _losses(demo),
         "trials": {"trained": _score(trained), "untrained": _score(untrained)},
         "cmd_vel_rate_hz": trained["cmd_vel"]["rate_hz"],
@@ -71,6 +74,10 @@ def table(summary: dict[str, Any]) -> None:
     for label, value in rows(summary):
         screen.add_row(label, value)
     Console().print(screen)
+
+
+def _count(findings: list[dict[str, Any]], severity: str) -> int:
+    return sum(finding["severity"] == severity for finding in findings)
 
 
 def _score(trials: dict[str, Any]) -> dict[str, int]:

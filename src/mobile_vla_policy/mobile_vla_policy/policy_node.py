@@ -6,7 +6,6 @@ One thread publishes, another one infers (see :mod:`mobile_vla_policy.runtime.dr
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -14,31 +13,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from mobile_vla_data.action import ActionCodec, Velocity
-from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
+from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
 from mobile_vla_msgs.srv import SetInstruction
+from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.execute import ExecuteServer
+from mobile_vla_policy.node.loading import loaded, wait_for
 from mobile_vla_policy.node.parameters import SettableParameters
 from mobile_vla_policy.node.status import STATE, chunk_message, health, status_message
 from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step, Tick
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.settings import clean_instruction, require_checkpoint
-from mobile_vla_policy.runtime.statistics import RateMeter
-from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.parameters import flag, load_contract, number
-from mobile_vla_ros.qos import COMMAND, LATCHED
-from mobile_vla_ros.run import StartError, run
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.run import run
 
 _STATUS_PERIOD_S = 0.5
-#: How long zeros are sent once there is nothing to follow; then silence, so that the gate shows that nobody drives.
-_ZEROS_S = 0.5
 #: How long deactivation waits for a running forward pass. Its result is dropped anyway.
 _STOP_WAIT_S = 0.2
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
@@ -51,8 +46,7 @@ class PolicyNode(AutostartNode):
         super().__init__("policy_node")
         self._load = load
         self._contract = load_contract(self)
-        self._codec = ActionCodec(self._contract)
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         rate = "rate of commands [Hz]; 0: control rate"
         declared_hz = number(self, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
         self._rate_hz = declared_hz or self._contract.control_rate_hz
@@ -67,14 +61,11 @@ class PolicyNode(AutostartNode):
         self._inputs: ObservationInputs | None = None
         self._driver: PolicyDriver | None = None
         self._command_timer: Any = None
-        self._zeros_left = 0
-        self._command_rate = RateMeter()
         self._tick_result = Tick(DriveState.IDLE, "", None)
         self.stuck = False
         """Whether a forward pass was still running when the node was closed."""
 
-        self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_policy", COMMAND)
-        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_policy", COMMAND)
+        self._commands = Commands(self, self._contract, self._rate_hz, stamped)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
         self.create_service(SetInstruction, "policy/set_instruction", self._on_set_instruction)
@@ -115,15 +106,10 @@ class PolicyNode(AutostartNode):
         """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for us."""
         loader = self._loader = self._loader or self._make_loader()
         try:
-            self._wait_for(loader)
-            if loader.error is not None:
-                raise loader.error
+            wait_for(loader, self.stopping, self._tell)
+            policy = loaded(loader, self._contract)
         finally:
             self._loader = None
-        policy = loader.policy
-        if policy is None:
-            raise StartError("told to stop while the checkpoint was being loaded")
-        self._contract.require_same(policy.contract, "the robot (parameter contract)", str(loader.checkpoint))
         if problem := _problem_of(policy, self._settings["instruction"]):
             raise ValueError(f"parameter 'instruction': {problem}")
         self._policy = policy
@@ -132,16 +118,9 @@ class PolicyNode(AutostartNode):
         self.last_error = ""
         return TransitionCallbackReturn.SUCCESS
 
-    def _wait_for(self, loader: PolicyLoader) -> None:
-        status_at_s = diagnostics_at_s = 0.0
-        while not loader.done and not self.stopping():
-            if time.monotonic() >= status_at_s:
-                status_at_s = time.monotonic() + _STATUS_PERIOD_S
-                self._publish_status()
-            if time.monotonic() >= diagnostics_at_s:
-                diagnostics_at_s = time.monotonic() + 1.0
-                self._diagnostics.publish()
-            time.sleep(0.02)
+    def _tell(self) -> None:
+        self._publish_status()
+        self._diagnostics.publish()
 
     @loud
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
@@ -198,7 +177,7 @@ class PolicyNode(AutostartNode):
             while time.monotonic() < deadline:
                 self.executor.spin_once(timeout_sec=0.02)
         if not self._shadow:
-            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+            self._commands.flush()
 
     def _disarm(self) -> None:
         driver = self._driver
@@ -210,7 +189,7 @@ class PolicyNode(AutostartNode):
         self.stuck = not driver.stop(_STOP_WAIT_S) or self.stuck
         self._driver = None
         if not self._shadow:
-            self._publish_velocity(Velocity())
+            self._commands.stop()
         self._publish_status()
 
     def _free(self) -> None:
@@ -242,37 +221,11 @@ class PolicyNode(AutostartNode):
         self._tick_result = tick
         for step in tick.steps:
             self._publish_chunk(step, driver.steps)
-        self._command(tick)
+        if not self._shadow:
+            self._commands.send(tick)
         self._execute.tick(tick)
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
-
-    def _command(self, tick: Tick) -> None:
-        if self._shadow:
-            return
-        if tick.state is DriveState.IDLE:
-            self._zeros_left -= 1
-            if self._zeros_left >= 0:
-                self._publish_velocity(Velocity())
-            return
-        self._zeros_left = math.ceil(_ZEROS_S * self._rate_hz)
-        action = tick.action
-        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
-        if not velocity.finite:
-            # Neither half of a command that is not whole.
-            velocity, action = Velocity(), None
-        self._publish_velocity(velocity)
-        self._command_rate.tick(time.monotonic())
-        if action is not None:
-            command = GripperCommand(position=1.0 if action.gripper_closed else 0.0)
-            command.header.stamp = to_stamp(self._now_ns())
-            command.header.frame_id = self._contract.action.frame
-            self._gripper_publisher.publish(command)
-
-    def _publish_velocity(self, velocity: Velocity) -> None:
-        frame = self._contract.action.frame
-        message = velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=frame)
-        self._velocity_publisher.publish(message)
 
     def _publish_chunk(self, step: Step, number_of_step: int) -> None:
         message = chunk_message(step, number_of_step, self._contract)
@@ -322,7 +275,7 @@ class PolicyNode(AutostartNode):
             return
         if changes.get("shadow"):
             # The last thing that a driver who becomes an onlooker does is to stop.
-            self._publish_velocity(Velocity())
+            self._commands.stop()
         driver.scheduler.options = self._settings.scheduler
         if "instruction" in changes:
             driver.follow(changes["instruction"])
@@ -360,7 +313,7 @@ class PolicyNode(AutostartNode):
             self._now_ns(),
             checkpoint=self._settings["checkpoint"],
             shadow=self._shadow,
-            command_rate_hz=self._command_rate.rate_hz(time.monotonic()),
+            command_rate_hz=self._commands.rate_hz,
             driver=self._driver,
             inputs=self._inputs,
         )

@@ -8,3 +8,5 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # pytest's importlib mode leaves the test folder off the path; helpers beside the tests are imported from there.
 sys.path.insert(0, str(Path(__file__).parent))
+
+from robot_fixtures import probe, robot, start_node  # noqa: F401

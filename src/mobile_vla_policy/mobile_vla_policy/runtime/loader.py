@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -18,6 +19,9 @@ LoadPolicy = Callable[[Path, str, Contract], DrivingPolicy]
 
 #: Passes before the first real one: the first allocates, and where there is a compiler, compiles.
 _WARM_UP_PASSES = 2
+
+#: The copy of the contract in a checkpoint folder.
+_CONTRACT = "contract.yaml"
 
 
 class PolicyLoader:
@@ -73,7 +77,16 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
 
 
 def load_checkpoint(checkpoint: Path, device: str, contract: Contract) -> DrivingPolicy:
-    """Load a checkpoint with :class:`mobile_vla_policy.policy.Policy`."""
+    """Load a checkpoint with :class:`mobile_vla_policy.policy.Policy`, on half of the processor's cores.
+
+    The other half is for the rest of the robot: torch's threads wait for each other at every operation, so one
+    that does not get its core holds all of them up. OMP_NUM_THREADS has the last word.
+    """
+    if (checkpoint / _CONTRACT).is_file():
+        # Before the imports below: that this is another robot need not take half a minute to be said.
+        theirs = Contract.load(checkpoint / _CONTRACT)
+        theirs.require_same(contract, f"the checkpoint {checkpoint}", "this robot")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
     # Here, because importing torch and transformers takes seconds, in which the node can already be seen.
     from mobile_vla_policy.policy import Policy
 

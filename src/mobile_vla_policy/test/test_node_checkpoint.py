@@ -1,0 +1,100 @@
+"""policy_node with a real checkpoint: the installed executable, the real model, over DDS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Twist
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import NodeProcess, wait_for
+
+CONTRACT = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
+
+#: In a process of its own: torch's threads and its memory are not wanted in the one that listens.
+MAKE_CHECKPOINT = """
+import sys
+from pathlib import Path
+import torch
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.checkpoint import save_checkpoint
+from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.model.network import build_network
+from mobile_vla_policy.normalisation import Normalisation, Range
+
+torch.manual_seed(0)
+settings = PolicySettings(
+    backbone=BackboneSettings(
+        kind="kosmos2-tiny", cameras=("static",), freeze=False, width=32, layers=1, image_size=64
+    ),
+    lora=LoraSettings(enabled=False),
+    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=3, use_state=True),
+)
+network = build_network(settings, instructions=["go to the kitchen", "go to the bedroom"])
+ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
+save_checkpoint(Path(sys.argv[1]), network, settings, ranges, Contract.load(sys.argv[2]), {"steps": 0})
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy") / "checkpoint"
+    subprocess.run([sys.executable, "-c", MAKE_CHECKPOINT, str(folder), str(CONTRACT)], check=True)
+    return folder
+
+
+def parameters(checkpoint: Path, **more: Any) -> dict[str, Any]:
+    return {"contract": str(CONTRACT), "checkpoint": str(checkpoint), "autostart": True, "device": "cpu", **more}
+
+
+def test_a_real_checkpoint_drives_from_the_first_frame_under_a_namespace(probe, robot, checkpoint):
+    del robot  # publishes outside the namespace; these topics are remapped to it
+    statuses = probe.collect(PolicyStatus, "robot1/policy/status", LATCHED)
+    commands = probe.collect(Twist, "robot1/cmd_vel_policy")
+    chunks = probe.collect(ActionChunk, "robot1/policy/action_chunk")
+    topics = ("static_camera/image_raw", "gripper_camera/image_raw", "odom", "gripper/state")
+    with NodeProcess(
+        "mobile_vla_policy",
+        "policy_node",
+        parameters(checkpoint, instruction="go to the kitchen", command_rate_hz=20.0),
+        namespace="/robot1",
+        remap={topic: f"/{topic}" for topic in topics},
+    ):
+        wait_for(lambda: any(status.state == PolicyStatus.STATE_LOADING for status in statuses), 30.0, "state LOADING")
+        wait_for(lambda: len(chunks) > 20, 120.0)
+        assert len(chunks[0].delta_x) == 5 and np.isfinite([*chunks[-1].delta_x, *chunks[-1].gripper]).all()
+        assert any(command.linear.x != 0.0 for command in commands)
+        wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
+        assert [item.stage for item in statuses[-1].latency][:4] == ["transport", "preprocess", "backbone", "head"]
+        assert statuses[-1].checkpoint == str(checkpoint) and statuses[-1].memory_bytes > 0
+
+
+def test_a_checkpoint_of_another_robot_is_refused_by_the_names_of_the_fields(probe, checkpoint, tmp_path):
+    other = CONTRACT.read_text().replace("control_rate_hz: 10.0", "control_rate_hz: 5.0")
+    other = other.replace("base: holonomic", "base: differential")
+    file = tmp_path / "robot.yaml"
+    file.write_text(other)
+    assert Contract.load(file).control_rate_hz == 5.0
+    with NodeProcess("mobile_vla_policy", "policy_node", {**parameters(checkpoint), "contract": str(file)}) as node:
+        assert node.wait(120.0) == 1
+        lines = [line for line in node.output.splitlines() if "cannot configure" in line]
+        assert len(lines) == 1 and "Traceback" not in node.output
+        assert "base: holonomic != differential" in lines[0] and "control_rate_hz: 10.0 != 5.0" in lines[0]
+
+
+def test_a_damaged_checkpoint_is_refused_by_the_name_of_the_file(probe, checkpoint, tmp_path):
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(
+            file.read_bytes()[:50] if file.suffix == ".safetensors" else file.read_bytes()
+        )
+    with NodeProcess("mobile_vla_policy", "policy_node", parameters(tmp_path)) as node:
+        assert node.wait(120.0) == 1
+        lines = [line for line in node.output.splitlines() if "cannot configure" in line]
+        assert len(lines) == 1 and "model.safetensors" in lines[0] and "Traceback" not in node.output

@@ -14,6 +14,7 @@ from PIL import Image
 from demo.stages import Demo, read_json
 from demo.summary import rows
 from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_sim import flat
 
 PAGE = Path(__file__).with_name("report.html.template")
 
@@ -28,6 +29,7 @@ def write_report(demo: Demo, summary: dict[str, Any]) -> None:
         sheet=_figure(_png(contact_sheet(paths[0])), _instruction(paths[0])),
         losses=_figure(_file(demo.checkpoint / "loss.png"), "Loss on training and validation windows"),
         rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),
+        paths=paths_drawing(result["trials"]),
         trials="".join(_trial(trial) for trial in result["trials"]),
     )
     (demo.root / "report.html").write_text(page)
@@ -44,6 +46,40 @@ def contact_sheet(path: Path, columns: int = 8) -> Image.Image:
         for column, frame in enumerate(line):
             sheet.paste(Image.fromarray(frame), (column * width, row * height))
     return sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4))
+
+
+def paths_drawing(trials: list[dict[str, Any]]) -> str:
+    """SVG of the flat from above with the path of every trial: where it began, how it went, where it ended."""
+    half = flat.HALF_SIZE_M + flat.WALL_M
+    rooms = "".join(_rectangle(room.area, _colour(room.floor)) for room in flat.ROOMS.values())
+    walls = "".join(_rectangle(wall, "var(--wall)") for wall in (*flat.WALLS,))
+    drives = "".join(_path(trial) for trial in trials)
+    return (
+        f'<svg viewBox="{-half} {-half} {2 * half} {2 * half}" role="img" aria-label="Paths of every trial">'
+        f"{rooms}{_rectangle(flat.FOYER, 'var(--foyer)')}{walls}{drives}</svg>"
+    )
+
+
+def _rectangle(area: flat.Rect, fill: str) -> str:
+    width, height = area.size
+    # SVG's y axis points down, the flat's points north.
+    return f'<rect x="{area.x0:.2f}" y="{-area.y1:.2f}" width="{width:.2f}" height="{height:.2f}" style="fill:{fill}"/>'
+
+
+def _colour(rgb: tuple[float, float, float]) -> str:
+    return "rgb(" + ",".join(str(round(255 * part)) for part in rgb) + ")"
+
+
+def _path(trial: dict[str, Any]) -> str:
+    mark = "reached" if trial["success"] else "missed"
+    points = [(x, -y) for x, y in trial["path"]]
+    line = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    title = f"<title>{_text(trial['instruction'])}: {mark}</title>"
+    return (
+        f'<g class="{mark}">{title}<polyline points="{line}"/>'
+        f'<circle cx="{x0:.2f}" cy="{y0:.2f}" r=".06"/><circle class="end" cx="{x1:.2f}" cy="{y1:.2f}" r=".12"/></g>'
+    )
 
 
 def _headline(summary: dict[str, Any]) -> str:

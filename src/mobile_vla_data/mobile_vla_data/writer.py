@@ -12,6 +12,7 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -79,6 +80,9 @@ class EpisodeWriter:
         self._part = schema.part_path(self._dataset, self.episode_id)
         self._builder = EpisodeFileBuilder(self._part, self._header)
         self._pending: list[StepRecord] = []
+        self._pending_bytes = 0
+        # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
+        self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")
         self._streams: tuple[str, ...] | None = None
         self._last_stamp_ns = 0
         self._num_steps = 0
@@ -121,7 +125,7 @@ class EpisodeWriter:
         self._require_open()
         step = StepRecord(
             int(stamp_ns),
-            {camera: self._encode(camera, images) for camera in self._header.cameras},
+            self._encode_all(images),
             _vector("state", state),
             _vector("action", action),
             {stream: int(stamp) for stream, stamp in stamps_ns.items()},
@@ -131,8 +135,9 @@ class EpisodeWriter:
         with self._closing_on_failure():
             self._journal.append(step)
             self._pending.append(step)
+            self._pending_bytes += step.nbytes
             self._num_steps += 1
-            if len(self._pending) >= BLOCK_STEPS or sum(step.nbytes for step in self._pending) >= _BLOCK_BYTES:
+            if len(self._pending) >= BLOCK_STEPS or self._pending_bytes >= _BLOCK_BYTES:
                 self._flush()
         self._last_stamp_ns, self._streams = step.stamp_ns, tuple(step.stamps_ns)
 
@@ -171,6 +176,7 @@ class EpisodeWriter:
             self._builder.finish(outcome, dropped_ticks, optional)
             publish(self._part, final)
         self._open = False
+        self._encoders.shutdown(wait=False)
         self._journal.close()
         self._journal.path.unlink()
         return final
@@ -186,6 +192,7 @@ class EpisodeWriter:
     def abandon(self) -> None:
         """Close the files and leave them for ``mobile-vla-data recover``. Idempotent."""
         self._open = False
+        self._encoders.shutdown(wait=False)
         self._journal.close()
         # A full disk can keep HDF5 from closing its file; the journal holds everything.
         with contextlib.suppress(OSError, RuntimeError):
@@ -207,7 +214,19 @@ class EpisodeWriter:
                         f"unfinished; run 'mobile-vla-data recover {self._dataset}'"
                     ) from None
 
-    def _encode(self, camera: str, images: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    def _encode_all(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
+        checked = {camera: self._check_image(camera, images) for camera in self._header.cameras}
+        if self._header.encoding == schema.RAW:
+            # The caller may fill the same buffer again before the block is written.
+            return {camera: image.copy() for camera, image in checked.items()}
+        # The encoder works outside Python's lock, so that two cameras take hardly longer than one.
+        (first, *others) = checked
+        futures = {camera: self._encoders.submit(jpeg.encode, checked[camera], self._quality) for camera in others}
+        encoded = {first: jpeg.encode(checked[first], self._quality)}
+        encoded |= {camera: future.result() for camera, future in futures.items()}
+        return {camera: np.frombuffer(data, dtype=np.uint8) for camera, data in encoded.items()}
+
+    def _check_image(self, camera: str, images: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
         size = self._header.contract.cameras[camera]
         image = images.get(camera)
         if image is None:
@@ -217,10 +236,7 @@ class EpisodeWriter:
                 f"images: camera '{camera}' brought {image.dtype} {list(image.shape)}; "
                 f"the contract says uint8 {[size.height, size.width, 3]}"
             )
-        if self._header.encoding == schema.RAW:
-            # The caller may fill the same buffer again before the block is written.
-            return image.copy()
-        return np.frombuffer(jpeg.encode(image, self._quality), dtype=np.uint8)
+        return image
 
     def _check_order(self, step: StepRecord) -> None:
         if step.stamp_ns <= self._last_stamp_ns:
@@ -236,9 +252,9 @@ class EpisodeWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            require_space(self._dataset, sum(step.nbytes for step in self._pending) + _SPARE_BYTES, self._part)
+            require_space(self._dataset, self._pending_bytes + _SPARE_BYTES, self._part)
             self._builder.append(self._pending)
-            self._pending = []
+            self._pending, self._pending_bytes = [], 0
 
     def _closing_on_failure(self) -> _ClosingOnFailure:
         return _ClosingOnFailure(self)

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from mobile_vla_data import __version__, schema
 from mobile_vla_data.journal import EpisodeHeader, StepRecord
 
-#: Steps written in one go; one HDF5 call costs as much as 20 images.
-BLOCK_STEPS = 32
+#: Images written in one go; one HDF5 call costs as much as several images.
+BLOCK_STEPS = 64
 _VLEN_BYTES = h5py.vlen_dtype(np.uint8)
 
 
 class EpisodeFileBuilder:
-    """Creates ``path`` and fills it block by block.
+    """Creates ``path`` and fills it: images block by block, everything else, 100 bytes a step, at the end.
 
     The oldest file format is written (``libver="earliest"``, no filters), which every h5py since 2.0 reads.
     """
@@ -28,29 +28,46 @@ class EpisodeFileBuilder:
         self.path = path
         self._header = header
         self._file: Any = h5py.File(path, "w", libver=("earliest", "v108"))
-        self.num_steps = 0
+        # Looked up once: finding a dataset by its path costs as much as writing an image to it.
+        self._images = {camera: self._create_images(camera) for camera in header.cameras}
+        self._rows: list[StepRecord] = []
+
+    @property
+    def num_steps(self) -> int:
+        """Steps appended so far."""
+        return len(self._rows)
 
     def append(self, steps: Sequence[StepRecord]) -> None:
         """Write a block of steps; all must have the streams of the first."""
         if not steps:
             return
-        if not self.num_steps:
-            self._create(tuple(steps[0].stamps_ns))
-        for camera in self._header.cameras:
-            self._write_images(schema.image_path(camera), [step.images[camera] for step in steps])
-        self._write(schema.STATE, np.stack([step.state for step in steps]))
-        self._write(schema.ACTIONS, np.stack([step.action for step in steps]))
-        self._write(schema.TIMESTAMPS, np.array([step.stamp_ns for step in steps], dtype=np.int64))
-        self._write(schema.TAKEOVER, np.array([step.takeover for step in steps], dtype=bool))
-        for stream in steps[0].stamps_ns:
-            stamps = np.array([step.stamps_ns[stream] for step in steps], dtype=np.int64)
-            self._write(schema.stamp_path(stream), stamps)
-        self.num_steps += len(steps)
+        for camera, dataset in self._images.items():
+            self._write_images(dataset, [step.images[camera] for step in steps])
+        self._rows += [
+            StepRecord(step.stamp_ns, {}, step.state, step.action, step.stamps_ns, step.takeover) for step in steps
+        ]
 
     def finish(self, outcome: str, dropped_ticks: int, optional: Mapping[str, Any]) -> None:
-        """Write the root attributes and close; the file is then complete."""
+        """Write the small datasets and the root attributes, and close; the file is then complete."""
+        rows, file = self._rows, self._file
+        file[schema.STATE] = np.stack([row.state for row in rows])
+        file[schema.ACTIONS] = np.stack([row.action for row in rows])
+        file[schema.TIMESTAMPS] = np.array([row.stamp_ns for row in rows], dtype=np.int64)
+        file[schema.TAKEOVER] = np.array([row.takeover for row in rows], dtype=bool)
+        for stream in rows[0].stamps_ns:
+            stamps = np.array([row.stamps_ns[stream] for row in rows], dtype=np.int64)
+            file[schema.stamp_path(stream)] = stamps
+        for name, value in self._attributes(outcome, dropped_ticks, optional).items():
+            file.attrs[name] = value
+        file.close()
+
+    def close(self) -> None:
+        """Close an unfinished file. Idempotent."""
+        self._file.close()
+
+    def _attributes(self, outcome: str, dropped_ticks: int, optional: Mapping[str, Any]) -> dict[str, Any]:
         header, metadata = self._header, self._header.metadata
-        attributes: dict[str, Any] = {
+        return {
             "schema": schema.SCHEMA,
             "schema_version": schema.SCHEMA_VERSION,
             "episode_id": header.episode_id,
@@ -67,48 +84,31 @@ class EpisodeFileBuilder:
             "software_version": __version__,
             **optional,
         }
-        for name, value in attributes.items():
-            self._file.attrs[name] = value
-        self._file.close()
 
-    def close(self) -> None:
-        """Close an unfinished file. Idempotent."""
-        self._file.close()
-
-    def _create(self, streams: tuple[str, ...]) -> None:
-        for camera in self._header.cameras:
-            size = self._header.contract.cameras[camera]
-            if self._header.encoding == schema.JPEG:
-                dataset = self._dataset(schema.image_path(camera), (), _VLEN_BYTES, BLOCK_STEPS)
-                dataset.attrs["jpeg_quality"] = np.int64(self._header.jpeg_quality)
-            else:
-                dataset = self._dataset(schema.image_path(camera), (size.height, size.width, 3), np.uint8, 1)
-            dataset.attrs["encoding"] = self._header.encoding
-        for path, (dtype, width) in schema.STEP_DATASETS.items():
-            self._dataset(path, () if width is None else (width,), np.dtype(dtype), 128)
-        for stream in streams:
-            self._dataset(schema.stamp_path(stream), (), np.dtype(schema.STAMP_DTYPE), 128)
-
-    def _dataset(self, path: str, shape: tuple[int, ...], dtype: Any, chunk_steps: int) -> Any:
-        return self._file.create_dataset(
+    def _create_images(self, camera: str) -> Any:
+        size, path = self._header.contract.cameras[camera], schema.image_path(camera)
+        shape: tuple[int, ...] = ()
+        dtype, chunk_steps = _VLEN_BYTES, BLOCK_STEPS
+        if self._header.encoding == schema.RAW:
+            shape, dtype, chunk_steps = (size.height, size.width, 3), np.dtype(np.uint8), 1
+        dataset = self._file.create_dataset(
             path, shape=(0, *shape), maxshape=(None, *shape), chunks=(chunk_steps, *shape), dtype=dtype
         )
+        dataset.attrs["encoding"] = self._header.encoding
+        if self._header.encoding == schema.JPEG:
+            dataset.attrs["jpeg_quality"] = np.int64(self._header.jpeg_quality)
+        return dataset
 
-    def _write(self, path: str, values: npt.NDArray[Any]) -> None:
-        dataset = self._file[path]
-        dataset.resize(self.num_steps + len(values), axis=0)
-        dataset[self.num_steps :] = values
-
-    def _write_images(self, path: str, images: Sequence[npt.NDArray[np.uint8]]) -> None:
+    def _write_images(self, dataset: Any, images: Sequence[npt.NDArray[np.uint8]]) -> None:
+        start, end = self.num_steps, self.num_steps + len(images)
+        dataset.resize(end, axis=0)
         if self._header.encoding == schema.RAW:
-            self._write(path, np.stack(images))
+            dataset[start:end] = np.stack(images)
             return
         # h5py's own assignment stacks images that happen to have equal lengths and then refuses them.
         block = np.empty(len(images), dtype=_VLEN_BYTES)
         for index, image in enumerate(images):
             block[index] = image
-        dataset = self._file[path]
-        dataset.resize(self.num_steps + len(images), axis=0)
         space = dataset.id.get_space()
-        space.select_hyperslab((self.num_steps,), (len(images),))
+        space.select_hyperslab((start,), (len(images),))
         dataset.id.write(h5py.h5s.create_simple((len(images),)), space, block)

@@ -16,15 +16,14 @@ except ImportError:
 def encode(image: Image, quality: int) -> bytes:
     """Encode RGB uint8 ``[h, w, 3]``; ``quality`` 1 .. 100.
 
-    Chroma is not subsampled: a cup seen by the ceiling camera is five pixels wide.
+    Chroma is halved (4:2:0), as in what cameras and video streams deliver: that takes half the time of whole chroma and
+    three quarters of the room, and leaves the outlines, which are in the luma, as they are.
     """
     image = np.ascontiguousarray(image)
     if simplejpeg is not None:
-        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="444"))
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if hasattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR"):  # OpenCV 4.6 and later
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+        return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorspace="RGB", colorsubsampling="420"))
+    # OpenCV halves the chroma unless told otherwise.
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ImageError(f"OpenCV could not encode an image of shape {image.shape}")
     return data.tobytes()

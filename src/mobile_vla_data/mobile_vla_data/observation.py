@@ -168,6 +168,8 @@ class ObservationBuilder:
         refusal = f" (last message refused: {stream.counters.last_refusal})" if stream.counters.last_refusal else ""
         if age_s is None:
             return f"nothing has arrived on '{stream.topic}'{refusal}"
+        if age_s < -stream.max_age_s:
+            return f"'{stream.topic}' has sent nothing since the clock was set back by {-age_s:.1f} s"
         if age_s > stream.max_age_s:
             return f"'{stream.topic}' is silent: newest message {age_s:.1f} s old, limit {stream.max_age_s} s{refusal}"
         return ""
@@ -181,7 +183,8 @@ class ObservationBuilder:
         if stream.stamp_ns == stream.used_ns:
             stream.counters.repeated += 1
         stream.used_ns = stream.stamp_ns
-        if age_s > stream.max_age_s:
+        # From the future: the clock was set back since, and nobody knows how old the value is.
+        if not -stream.max_age_s <= age_s <= stream.max_age_s:
             stream.counters.late += 1
             return False
         return True

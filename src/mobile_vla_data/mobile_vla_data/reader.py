@@ -33,6 +33,7 @@ class Episode:
     def __init__(self, path: Path, file: Any) -> None:
         self.path = path
         self._file = file
+        self._found: dict[str, tuple[Any, str]] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Episode:
@@ -170,26 +171,27 @@ class Episode:
 
     def encoding(self, camera: str) -> str:
         """``jpeg`` or ``raw``."""
-        return str(self._images(camera).attrs.get("encoding", schema.RAW))
+        return self._images(camera)[1]
 
     def jpeg_quality(self, camera: str) -> int | None:
         """Quality the images were encoded with, or None for raw ones."""
-        quality = self._images(camera).attrs.get("jpeg_quality")
+        quality = self._images(camera)[0].attrs.get("jpeg_quality")
         return None if quality is None else int(quality)
 
     def jpeg(self, camera: str, index: int) -> bytes | None:
         """The JPEG bytes of step ``index`` as they are stored, or None when images are raw."""
-        if self.encoding(camera) == schema.RAW:
+        dataset, encoding = self._images(camera)
+        if encoding == schema.RAW:
             return None
         with self._reading(schema.image_path(camera)):
-            return bytes(np.asarray(self._images(camera)[index], dtype=np.uint8).tobytes())
+            return bytes(np.asarray(dataset[index], dtype=np.uint8).tobytes())
 
     def image(self, camera: str, index: int) -> Image:
         """RGB uint8 ``[height, width, 3]`` of step ``index``."""
         data = self.jpeg(camera, index)
         if data is None:
             with self._reading(schema.image_path(camera)):
-                return np.asarray(self._images(camera)[index], dtype=np.uint8)
+                return np.asarray(self._images(camera)[0][index], dtype=np.uint8)
         try:
             return jpeg.decode(data)
         except ImageError as error:
@@ -218,11 +220,14 @@ class Episode:
                 raise EpisodeError(f"{self.path}: dataset {path} is missing")
             return np.asarray(dataset[()])
 
-    def _images(self, camera: str) -> Any:
-        dataset = self._file.get(schema.image_path(camera))
-        if not isinstance(dataset, h5py.Dataset):
-            raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
-        return dataset
+    def _images(self, camera: str) -> tuple[Any, str]:
+        """The dataset of a camera's images and its encoding, looked up once: every lookup costs as much as an image."""
+        if camera not in self._found:
+            dataset = self._file.get(schema.image_path(camera))
+            if not isinstance(dataset, h5py.Dataset):
+                raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
+            self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
+        return self._found[camera]
 
     def _group(self, path: str) -> Any:
         group = self._file.get(path)

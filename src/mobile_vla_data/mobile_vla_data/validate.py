@@ -51,9 +51,13 @@ class ValidationReport:
         }
 
 
-def check_episode(path: str | Path) -> list[Finding]:
-    """Every finding about one episode file, most basic first; empty when it is fit for training."""
-    return _examine(Path(path))[0]
+def check_episode(path: str | Path, *, images: bool = True) -> list[Finding]:
+    """Every finding about one episode file, most basic first; empty when it is fit for training.
+
+    Without ``images`` no image is decoded: for the recorder, which has watched the cameras itself and must be ready for
+    the next episode at once.
+    """
+    return _examine(Path(path), images)[0]
 
 
 def validate_dataset(
@@ -99,13 +103,15 @@ def _examine_all(paths: list[Path], processes: int) -> Iterator[_Examined]:
         yield from pool.map(_examine, paths, chunksize=8)
 
 
-def _examine(path: Path) -> _Examined:
+def _examine(path: Path, images: bool = True) -> _Examined:
     try:
         with Episode.open(path) as episode:
             findings = check_structure(episode)
             if findings:
                 return findings, None
             signals = Signals.of(episode)
+            if not images:
+                return check_signals(signals), None
             findings = [*check_signals(signals), *check_images(episode, signals)]
             return findings, _summarise(episode)
     except EpisodeError as error:

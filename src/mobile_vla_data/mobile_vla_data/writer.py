@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -301,7 +302,7 @@ def _vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
     vector = np.array(values, dtype=np.float32)
     if vector.shape != (3,):
         raise WriterError(f"{name} has shape {list(vector.shape)}; expected [3]")
-    if not np.isfinite(vector).all():
+    if not all(map(math.isfinite, vector.tolist())):
         raise WriterError(f"{name} is {vector.tolist()}; every value must be finite")
     return vector
 

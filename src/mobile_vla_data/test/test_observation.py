@@ -117,3 +117,10 @@ def test_rates_are_measured_over_two_seconds(builder):
         builder.put_gripper(NOW + index * 100 * MS, NOW + index * 100 * MS, 0.0)
     stream = next(stream for stream in builder.streams if stream.name == "gripper_state")
     assert stream.rate_hz(NOW + 5900 * MS) == pytest.approx(10.0, abs=0.6)
+
+
+def test_a_stream_that_is_silent_since_the_clock_was_set_back_is_not_taken_for_fresh(builder):
+    put_all(builder, NOW)
+    earlier = NOW - 3_600_000 * MS
+    assert builder.snapshot(earlier) is None
+    assert "'static_camera/image_raw' has sent nothing since the clock was set back" in builder.problems(earlier)[0]

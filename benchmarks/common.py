@@ -1,0 +1,129 @@
+"""What every benchmark shares: the machine, the commit, figures against goals, the table, the file in out/bench/."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "out" / "bench"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value, and what it is to be."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str = ""
+    """``<= 5``, ``>= 10`` or ``== 0`` in the same unit; empty for a value that is only told."""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the goal is met; None without a goal."""
+        if not self.goal:
+            return None
+        relation, _, bound = self.goal.partition(" ")
+        limit = float(bound.replace(",", ""))
+        compared = {"<=": self.value <= limit, ">=": self.value >= limit, "==": self.value == limit}
+        if relation not in compared:
+            raise ValueError(f"goal '{self.goal}' of '{self.name}': write '<= 5', '>= 10' or '== 0'")
+        return compared[relation]
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
+    memory_kb = (_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]
+    board = Path("/proc/device-tree/model")
+    return {
+        "cpu": board.read_text().rstrip("\0") if board.exists() else cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(int(memory_kb) / 1e6, 1),
+        "gpu": _line("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") or "none",
+        "system": _field("/etc/os-release", "PRETTY_NAME", "=").strip('"') or platform.system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def commit() -> str:
+    """The commit that was measured, with ``-dirty`` when files differ from it; ``unknown`` outside a repository."""
+    return _line("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "unknown"
+
+
+def report(name: str, figures: Sequence[Figure], *, quick: bool, on: dict[str, Any] | None = None) -> int:
+    """Print the table and write ``out/bench/NAME.json``; returns the exit status, which is 0: it was measured.
+
+    ``on`` is a :func:`machine` taken before the run, whose load then does not count the benchmark itself.
+    """
+    document = {
+        "name": name,
+        "quick": quick,
+        "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": on or machine(),
+        "commit": commit(),
+        "figures": [
+            {
+                "name": figure.name,
+                "value": figure.value,
+                "unit": figure.unit,
+                "goal": figure.goal or None,
+                "holds": figure.holds,
+            }
+            for figure in figures
+        ],
+    }
+    _print(name, figures, document)
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{name}.json"
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    Console().print(str(path), soft_wrap=True, highlight=False)
+    return 0
+
+
+def _print(name: str, figures: Sequence[Figure], document: dict[str, Any]) -> None:
+    table = Table(title=f"{name}{' (quick)' if document['quick'] else ''}", title_justify="left")
+    for column in ("figure", "value", "unit", "goal", ""):
+        table.add_column(column, justify="right" if column == "value" else "left")
+    verdicts = {True: "[green]holds", False: "[red]does not hold", None: ""}
+    for figure in figures:
+        table.add_row(figure.name, f"{figure.value:,.4g}", figure.unit, figure.goal, verdicts[figure.holds])
+    console = Console(highlight=False)
+    console.print(table)
+    here = document["machine"]
+    console.print(
+        f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GB, GPU {here['gpu']}, {here['system']}, "
+        f"Python {here['python']}, load before {here['load_before']}; commit {document['commit']}",
+        soft_wrap=True,
+    )
+
+
+def _field(path: str, name: str, separator: str = ":") -> str:
+    """The value of the first ``name separator value`` line of a text file; empty when there is none."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.split(separator, 1)[1].strip() for line in lines if line.startswith(name)), "")
+
+
+def _line(*command: str) -> str:
+    """The first line a command prints; empty when it is missing or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().partition("\n")[0]

@@ -36,6 +36,7 @@ from mobile_vla_ros.run import run
 _STATUS_PERIOD_S = 0.5
 #: How long deactivation waits for a running forward pass. Its result is dropped anyway.
 _STOP_WAIT_S = 0.2
+_RIVALS = "another policy commands this robot, stop one of the two (or set its parameter shadow)"
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -62,6 +63,7 @@ class PolicyNode(AutostartNode):
         self._driver: PolicyDriver | None = None
         self._command_timer: Any = None
         self._tick_result = Tick(DriveState.IDLE, "", None)
+        self._rivals: list[str] = []
         self.stuck = False
         """Whether a forward pass was still running when the node was closed."""
 
@@ -136,6 +138,8 @@ class PolicyNode(AutostartNode):
             self._now_ns,
             inference_timeout_s=self._inference_timeout_s,
         )
+        self._tick_result = Tick(DriveState.IDLE, "", None)
+        self._set_armed(not self._shadow)
         self._driver.start()
         self._driver.follow(self._settings["instruction"])
         self._command_timer = self.create_timer(1.0 / self._rate_hz, self._tick, clock=_STEADY)
@@ -176,8 +180,12 @@ class PolicyNode(AutostartNode):
             deadline = time.monotonic() + 0.2
             while time.monotonic() < deadline:
                 self.executor.spin_once(timeout_sec=0.02)
-        if not self._shadow:
-            self._commands.flush()
+
+    def _set_armed(self, armed: bool) -> None:
+        if armed:
+            self._commands.arm()
+        else:
+            self._commands.disarm()
 
     def _disarm(self) -> None:
         driver = self._driver
@@ -188,8 +196,8 @@ class PolicyNode(AutostartNode):
         self._execute.deactivated()
         self.stuck = not driver.stop(_STOP_WAIT_S) or self.stuck
         self._driver = None
-        if not self._shadow:
-            self._commands.stop()
+        self._commands.disarm()
+        self._rivals = []
         self._publish_status()
 
     def _free(self) -> None:
@@ -218,11 +226,13 @@ class PolicyNode(AutostartNode):
         if driver is None:
             return
         before, tick = self._tick_result, driver.tick(self._now_ns())
+        if self._rivals:
+            # Two that drive one robot: neither knows what the other is about to do. So both stand.
+            tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self._rivals)}", None, tick.steps)
         self._tick_result = tick
         for step in tick.steps:
             self._publish_chunk(step, driver.steps)
-        if not self._shadow:
-            self._commands.send(tick)
+        self._commands.send(tick)
         self._execute.tick(tick)
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
@@ -273,9 +283,8 @@ class PolicyNode(AutostartNode):
         driver = self._driver
         if driver is None:
             return
-        if changes.get("shadow"):
-            # The last thing that a driver who becomes an onlooker does is to stop.
-            self._commands.stop()
+        # The last thing that a driver who becomes an onlooker does is to stop.
+        self._set_armed(not self._shadow)
         driver.scheduler.options = self._settings.scheduler
         if "instruction" in changes:
             driver.follow(changes["instruction"])
@@ -319,6 +328,7 @@ class PolicyNode(AutostartNode):
         )
 
     def _publish_status(self) -> None:
+        self._rivals = self._commands.rivals()
         self._status_publisher.publish(self._status())
 
     def _now_ns(self) -> int:

@@ -148,7 +148,7 @@ def test_a_forward_pass_that_never_returns_holds_neither_the_robot_nor_the_shutd
     assert ears.state() == PolicyStatus.STATE_ERROR and ears.stopped
     began = time.monotonic()
     assert node.stop(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0, "a launch file kills after that"
 
 
 def test_deactivate_ends_with_zeros_and_activate_starts_again(probe, robot, ears, start_node):
@@ -187,7 +187,7 @@ def test_a_signal_while_loading_ends_the_node_at_once(probe, robot, ears, start_
     wait_for(lambda: ears.state() == PolicyStatus.STATE_LOADING)
     began = time.monotonic()
     assert node.stop(signal.SIGTERM) == 0
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0, "a launch file kills after that"
 
 
 def test_sigterm_while_moving_leaves_a_zero_as_the_last_command(probe, robot, ears, start_node):

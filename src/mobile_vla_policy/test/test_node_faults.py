@@ -1,0 +1,174 @@
+"""Faults of the whole way from the policy to the wheels, over DDS: policy_node and the gate in their own processes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from geometry_msgs.msg import Twist
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from robot_fixtures import CONTRACT
+from rosgraph_msgs.msg import Clock
+
+from mobile_vla_msgs.msg import PolicyStatus
+from mobile_vla_ros.convert import to_stamp
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import NodeProcess, wait_for
+
+GO = "go to the kitchen"
+#: policy_timeout_s of the gate in config/inference.yaml, and two of its ticks.
+GATE_STOPS_S = 0.3 + 0.1
+#: A busy machine wakes the listener late; the benchmark measures without this.
+SLACK_S = 0.3
+
+
+class Wheels:
+    """What arrives on cmd_vel."""
+
+    def __init__(self, probe: Any) -> None:
+        self.heard: list[tuple[float, Twist]] = []
+        self._subscription = probe.node.create_subscription(
+            Twist, "cmd_vel", lambda message: self.heard.append((time.monotonic(), message)), 100
+        )
+
+    @property
+    def turning(self) -> bool:
+        return bool(self.heard) and self.heard[-1][1].linear.x != 0.0
+
+    @property
+    def still(self) -> bool:
+        return bool(self.heard) and self.heard[-1][1] == Twist()
+
+    def stopped_after_s(self, since_s: float) -> float:
+        wait_for(lambda: self.still)
+        return next(at for at, message in self.heard if at > since_s and message == Twist()) - since_s
+
+
+@pytest.fixture
+def wheels(probe: Any) -> Wheels:
+    return Wheels(probe)
+
+
+@pytest.fixture
+def statuses(probe: Any) -> list[PolicyStatus]:
+    return probe.collect(PolicyStatus, "policy/status", LATCHED)
+
+
+def gate(**parameters: Any) -> NodeProcess:
+    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT), **parameters})
+
+
+def test_odometry_that_falls_silent_stops_the_wheels(probe, robot, start_node, wheels):
+    with gate():
+        start_node("steady", instruction=GO, command_rate_hz=20.0)
+        wait_for(lambda: wheels.turning)
+        robot.silent = {"odom"}
+        assert wheels.stopped_after_s(time.monotonic()) < 0.2 + 0.4 + SLACK_S
+        robot.silent = set()
+        wait_for(lambda: wheels.turning)
+
+
+def test_a_gate_restarted_while_moving_leaves_on_zero_and_goes_on_within_its_limits(probe, robot, start_node, wheels):
+    start_node("steady", instruction=GO, command_rate_hz=20.0)
+    with gate() as first:
+        wait_for(lambda: wheels.turning)
+        first.stop(signal.SIGTERM)
+    assert wheels.still, "the last word of the gate is zero"
+    before = len(wheels.heard)
+    with gate():
+        wait_for(lambda: wheels.turning)
+        wait_for(lambda: len(wheels.heard) > before + 10)
+        speeds = [message.linear.x for _, message in wheels.heard[before:]]
+        steps = [after - earlier for earlier, after in pairwise(speeds)]
+        assert max(steps) <= 2.0 * 0.05 + 1e-6, "limits.linear_acceleration_m_s2 for one tick"
+
+
+def test_two_policies_on_one_robot_both_stand_and_name_each_other(probe, robot, start_node, wheels, statuses):
+    with gate():
+        start_node("steady", instruction=GO)
+        wait_for(lambda: wheels.turning)
+        second = start_node("steady", instruction=GO)
+        wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_ERROR and "another policy" in statuses[-1].message)
+        assert "/policy_node" in statuses[-1].message
+        wait_for(lambda: wheels.still)
+        second.stop()
+        wait_for(lambda: wheels.turning)
+
+
+def test_an_onlooker_in_shadow_mode_is_no_rival(probe, robot, start_node, wheels, statuses):
+    with gate():
+        start_node("steady", instruction=GO)
+        start_node("steady", instruction=GO, shadow=True)
+        wait_for(lambda: any(status.shadow and status.steps > 5 for status in statuses))
+        wait_for(lambda: wheels.turning)
+        assert not any("another policy" in status.message for status in statuses)
+
+
+@contextmanager
+def simulated_clock(probe: Any, robot: Any) -> Iterator[None]:
+    """Publish /clock as the robot's stamps run, so that ``robot.clock_offset_ns`` makes the clock of the node jump."""
+    publisher = probe.node.create_publisher(Clock, "/clock", 10)
+    running = True
+
+    def run() -> None:
+        while running:
+            publisher.publish(Clock(clock=to_stamp(probe.now_ns() + robot.clock_offset_ns)))
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        running = False
+        thread.join()
+        probe.node.destroy_publisher(publisher)
+
+
+def test_a_clock_that_jumps_stops_the_robot_for_a_moment_at_most(probe, robot, start_node, wheels):
+    with simulated_clock(probe, robot), gate():
+        start_node("steady", instruction=GO, command_rate_hz=20.0, use_sim_time=True)
+        wait_for(lambda: wheels.turning)
+        for hours in (1, -2):
+            robot.clock_offset_ns += hours * 3600 * 10**9
+            time.sleep(0.3)
+            wait_for(lambda: wheels.turning)
+        robot.silent = {"static"}
+        robot.clock_offset_ns -= 3600 * 10**9
+        assert wheels.stopped_after_s(time.monotonic()) < 0.2 + 0.4 + SLACK_S, "old frames are not fresh ones"
+        assert max(abs(message.linear.x) for _, message in wheels.heard) <= 0.3 + 1e-6
+
+
+def test_activating_and_deactivating_a_hundred_times_leaks_nothing(probe, robot, start_node, statuses):
+    start_node("steady", instruction=GO, autostart=False)
+
+    def change(transition: int) -> None:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        assert probe.call(ChangeState, "policy_node/change_state", request).success
+
+    change(Transition.TRANSITION_CONFIGURE)
+    resident = []
+    for _ in range(100):
+        change(Transition.TRANSITION_ACTIVATE)
+        change(Transition.TRANSITION_DEACTIVATE)
+        resident.append(statuses[-1].memory_bytes)
+    assert resident[-1] - resident[20] < 8e6, "bytes over 80 cycles; an image is 150 kB, a thread's stack 8 MB"
+    change(Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
+
+
+def test_a_policy_that_is_killed_while_moving_leaves_the_gate_to_stop_the_wheels(probe, robot, start_node, wheels):
+    with gate():
+        node = start_node("steady", instruction=GO, command_rate_hz=20.0)
+        wait_for(lambda: wheels.turning)
+        node.process.kill()
+        stopped_after_s = wheels.stopped_after_s(time.monotonic())
+        print(f"kill -9 to the first zero on cmd_vel: {stopped_after_s:.3f} s")
+        assert stopped_after_s < GATE_STOPS_S + SLACK_S

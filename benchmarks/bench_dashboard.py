@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chromium import BrowserError, Chromium
-from common import Figure, report
+from common import Figure, machine, report
 from geometry_msgs.msg import Twist
 
 from mobile_vla_ros.qos import COMMAND
@@ -195,12 +195,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
     quick = parser.parse_args().quick
+    on = machine()
     try:
         figures = measure(quick)
     except BrowserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return report("dashboard", figures, quick=quick)
+    return report("dashboard", figures, quick=quick, on=on)
 
 
 if __name__ == "__main__":

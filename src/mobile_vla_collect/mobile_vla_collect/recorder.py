@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.sampler import Sampler
+from mobile_vla_collect.sampler import Sampler, Step
 from mobile_vla_collect.ticker import Ticker
 from mobile_vla_collect.writer_thread import WriterSettings, WriterThread
 from mobile_vla_data.durable import DiskFullError
+from mobile_vla_data.findings import Finding
 from mobile_vla_data.metadata import OUTCOMES, EpisodeMetadata
 from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_data.validate import check_episode
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -63,6 +65,8 @@ class RecorderSettings:
     """A step whose newest command is older than this has no known action and is dropped [s]."""
     min_free_bytes: int
     """Recording does not start, and stops, below this much free space."""
+    pre_trigger_s: float = 0.0
+    """How much of what came before its start an episode begins with [s]."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ class Recorder:
         self._settings = settings
         self._now_ns = now_ns
         self.contract = builder.contract
-        self.sampler = Sampler(builder, command_topic, settings.command_max_age_s)
+        self.sampler = Sampler(builder, command_topic, settings.command_max_age_s, settings.pre_trigger_s)
         self.writer = WriterThread(builder.contract, settings.writer)
         self.ticker = Ticker(builder.contract.period_s, self._on_tick)
         self._lock = threading.RLock()
@@ -177,7 +181,9 @@ class Recorder:
             self._busy = f"{episode.episode_id} is being saved"
             dropped = self.sampler.dropped_ticks
             committed = self.writer.commit(outcome, dropped, self.sampler.counters())
-        return self._then(committed, lambda path: self._committed(episode, dropped, path))
+            # The check reads the file, so it runs where the disk is waited for.
+            checked = self.writer.run(lambda: (committed.result(), check_episode(committed.result(), images=False)))
+        return self._then(checked, lambda result: self._committed(episode, dropped, *result))
 
     def discard(self) -> Future[str]:
         """Remove the open episode; the result is its id. Raises :class:`RefusedError`."""
@@ -236,24 +242,28 @@ class Recorder:
 
     def _began(self, episode_id: str, metadata: EpisodeMetadata, cameras: tuple[str, ...]) -> str:
         self.message = ""
+        before = self.sampler.begin(time.monotonic_ns(), cameras, policy_drives=metadata.source == "policy")
         self._open = _Open(metadata, episode_id, time.monotonic())
-        self.sampler.begin(time.monotonic_ns(), cameras, policy_drives=metadata.source == "policy")
+        for step in before:
+            self._add(self._open, step)
         return episode_id
 
-    def _committed(self, episode: _Open, dropped: int, path: Path) -> Closed:
-        findings = tuple(self._check(episode, dropped))
+    def _committed(self, episode: _Open, dropped: int, path: Path, checked: list[Finding]) -> Closed:
+        errors = [f"{found.message}; {found.advice} [{found.code}]" for found in checked if found.severity == "error"]
+        findings = (*self._check(episode, dropped), *errors)
         self.message = f"{episode.episode_id}: {findings[0]}" if findings else ""
         self.last = Closed(episode.episode_id, path, episode.steps, dropped, episode.real_rate_hz, findings)
         return self.last
 
     def _check(self, episode: _Open, dropped: int) -> list[str]:
+        findings = self.sampler.findings()
         share = dropped / (dropped + episode.steps)
         if share > self._settings.max_dropped_share:
-            return [
+            findings.append(
                 f"{share:.0%} of the ticks were dropped, max_dropped_share is {self._settings.max_dropped_share:.0%} "
                 f"(the last one: {self.sampler.last_drop})"
-            ]
-        return []
+            )
+        return findings
 
     def _on_tick(self, missed: int) -> None:
         step = self.sampler.tick(time.monotonic_ns(), self._now_ns(), missed)
@@ -266,12 +276,16 @@ class Recorder:
             elif self.writer.free_bytes < self._settings.min_free_bytes:
                 free_mb = self.writer.free_bytes / 1e6
                 self._end_by_itself(episode, f"{episode.episode_id} stopped: only {free_mb:.0f} MB free on the disk")
-            elif step is not None and not self.writer.add(step):
-                self.sampler.drop("the disk is too slow: the queue of steps to write is full")
             elif step is not None:
-                episode.steps += 1
-                episode.first_stamp_ns = episode.first_stamp_ns or step.stamp_ns
-                episode.last_stamp_ns = step.stamp_ns
+                self._add(episode, step)
+
+    def _add(self, episode: _Open, step: Step) -> None:
+        if not self.writer.add(step):
+            self.sampler.drop("the disk is too slow: the queue of steps to write is full")
+            return
+        episode.steps += 1
+        episode.first_stamp_ns = episode.first_stamp_ns or step.stamp_ns
+        episode.last_stamp_ns = step.stamp_ns
 
     def _end_by_itself(self, episode: _Open, why: str) -> None:
         self.sampler.end()

@@ -16,19 +16,21 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 
-from mobile_vla_collect.progress import Progress
 from mobile_vla_collect.recorder import Recorder, RecorderSettings, RefusedError, State
+from mobile_vla_collect.task_plan import TaskPlan
 from mobile_vla_collect.writer_thread import WriterSettings
 from mobile_vla_data.lock import DatasetBusyError, DatasetLock
-from mobile_vla_data.metadata import EpisodeMetadata, MetadataError, parse_environment
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_data.metadata import MetadataError, parse_environment
+from mobile_vla_data.plan import PlanError
+from mobile_vla_data.recover import recover_dataset
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus, TaskProgress
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import stream_status, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
-from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
 
 _STATUS_PERIOD_S = 0.5
@@ -44,10 +46,12 @@ class RecorderNode(AutostartNode):
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         self._settings = self._read_settings()
+        plan = text(self, "plan", "", "collection plan that a new dataset folder gets; empty: the one it has, if any")
+        self._plan_file = Path(plan).expanduser() if plan else None
         self._lock = DatasetLock(self._settings.writer.dataset)
         self._recorder: Recorder | None = None
         self._inputs: ObservationInputs | None = None
-        self._progress: Progress | None = None
+        self._plan: TaskPlan | None = None
         self._subscriptions_of_commands: list[Any] = []
         self._status_publisher = self.create_publisher(RecorderStatus, "recorder/status", LATCHED)
         # An answer waits for the disk; everything else must go on meanwhile.
@@ -83,6 +87,14 @@ class RecorderNode(AutostartNode):
             command_max_age_s=number(
                 self, "command_max_age_s", 0.3, "a step with an older command is dropped [s]", above=0
             ),
+            pre_trigger_s=number(
+                self,
+                "pre_trigger_s",
+                0.0,
+                "an episode begins with this much of what came before [s]",
+                at_least=0,
+                at_most=60,
+            ),
             min_free_bytes=int(
                 1e6 * number(self, "min_free_mb", 500.0, "recording stops below this much free space [MB]", at_least=0)
             ),
@@ -90,14 +102,21 @@ class RecorderNode(AutostartNode):
 
     @loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lock the dataset folder, count what it holds, subscribe."""
+        """Lock the dataset folder, recover what a crash left, count what it holds, subscribe."""
         try:
             self._lock.acquire()
         except DatasetBusyError as error:
             raise StartError(str(error)) from None
         dataset = self._settings.writer.dataset
-        self._progress = Progress.of(dataset)
-        for problem in self._progress.problems:
+        for recovery in recover_dataset(dataset):
+            said = f"{recovery.episode_id}: {recovery.result}, {recovery.steps} steps: {recovery.reason}"
+            self.get_logger().warning(f"left by a crash, {said}")
+        try:
+            self._plan = TaskPlan(dataset, self._plan_file)
+        except PlanError as error:
+            self._lock.release()
+            raise StartError(str(error)) from None
+        for problem in self._plan.tally.problems:
             self.get_logger().warning(problem)
         self._inputs = ObservationInputs(self, self._contract)
         return super().on_configure(state)
@@ -105,16 +124,16 @@ class RecorderNode(AutostartNode):
     @loud
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin sampling; episodes can be started from now on."""
-        assert self._inputs is not None and self._progress is not None
+        assert self._inputs is not None and self._plan is not None
         topic = self.resolve_topic_name("cmd_vel")
         self._recorder = Recorder(self._inputs.builder, self._settings, topic, self._now_ns)
         self._subscriptions_of_commands = [
-            self.create_subscription(velocity_type(self._stamped), "cmd_vel", self._on_velocity, COMMAND),
-            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, COMMAND),
-            self.create_subscription(GateStatus, "gate/status", self._on_gate, LATCHED),
+            self.create_subscription(velocity_type(self._stamped), "cmd_vel", self._on_velocity, EVERY_COMMAND),
+            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
+            self.create_subscription(GateStatus, "gate/status", self._on_gate, EVERY_STATUS),
         ]
         dataset = self._settings.writer.dataset
-        self.get_logger().info(f"ready: {self._progress.episodes} episodes in {dataset}")
+        self.get_logger().info(f"ready: {self._plan.tally.episodes} episodes in {dataset}")
         result = super().on_activate(state)
         self._publish_status()
         return result
@@ -131,7 +150,7 @@ class RecorderNode(AutostartNode):
         if self._inputs is not None:
             self._inputs.destroy()
             self._inputs = None
-        self._progress = None
+        self._plan = None
         self._lock.release()
         return super().on_cleanup(state)
 
@@ -157,8 +176,8 @@ class RecorderNode(AutostartNode):
         said = recorder.close()
         if said:
             self.get_logger().warning(said)
-        if recorder.last is not None and self._progress is not None:
-            self._progress = Progress.of(self._settings.writer.dataset)
+        if recorder.last is not None and self._plan is not None:
+            self._plan.add(recorder.last.path)
         self._publish_status()
 
     def _on_velocity(self, message: Any) -> None:
@@ -176,15 +195,16 @@ class RecorderNode(AutostartNode):
     async def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
         try:
             recorder = self._require_active()
-            metadata = EpisodeMetadata(
+            assert self._plan is not None
+            metadata = self._plan.fill(
                 request.language,
                 request.task,
                 request.category,
-                request.source or "teleop",
+                request.source,
                 parse_environment(request.environment),
             )
             response.episode_id = await self._result(recorder.start(metadata))
-            response.success, response.message = True, f"recording {response.episode_id}"
+            response.success, response.message = True, f"recording {response.episode_id}: {metadata.language}"
         except MetadataError as error:
             response.error_code, response.message = StartEpisode.Response.INVALID_REQUEST, str(error)
         except RefusedError as refusal:
@@ -201,8 +221,8 @@ class RecorderNode(AutostartNode):
             response.path, response.steps = str(closed.path), closed.steps
             response.dropped_ticks, response.real_rate_hz = closed.dropped_ticks, closed.real_rate_hz
             response.success, response.message = True, f"saved {closed.steps} steps"
-            if self._progress is not None:
-                self._progress.add(closed.path)
+            if self._plan is not None:
+                self._plan.add(closed.path)
             if closed.findings:
                 raise RefusedError("CHECK_FAILED", f"saved, but: {'; '.join(closed.findings)}")
         except RefusedError as refusal:
@@ -227,12 +247,17 @@ class RecorderNode(AutostartNode):
 
     def _on_progress(self, _request: GetProgress.Request, response: GetProgress.Response) -> GetProgress.Response:
         response.dataset = str(self._settings.writer.dataset)
-        if self._progress is None:
+        if self._plan is None:
             response.message = "recorder_node is not configured"
             return response
         response.success = True
-        response.episodes, response.steps = self._progress.episodes, self._progress.steps
-        response.tasks = self._progress.messages()
+        response.episodes, response.steps = self._plan.tally.episodes, self._plan.tally.steps
+        response.tasks = [
+            TaskProgress(category=item.category, task=item.task, wanted=item.wanted, done=item.done, failed=item.failed)
+            for item in self._plan.tasks
+        ]
+        if self._plan.next is not None:
+            response.next_task, response.next_language = self._plan.next.task, self._plan.next.language
         return response
 
     def _require_active(self) -> Recorder:
@@ -278,8 +303,10 @@ class RecorderNode(AutostartNode):
             dataset=str(self._settings.writer.dataset), declared_rate_hz=self._contract.control_rate_hz
         )
         status.header.stamp = self.get_clock().now().to_msg()
-        if self._progress is not None:
-            status.episodes_saved = self._progress.episodes
+        if self._plan is not None:
+            status.episodes_saved = self._plan.tally.episodes
+            if self._plan.next is not None:
+                status.next_task, status.next_language = self._plan.next.task, self._plan.next.language
         recorder = self._recorder
         if recorder is None:
             status.state, status.message = int(State.INACTIVE), self.last_error
@@ -296,7 +323,7 @@ class RecorderNode(AutostartNode):
             status.task, status.category = episode.metadata.task, episode.metadata.category
             status.steps, status.dropped_ticks = episode.steps, recorder.sampler.dropped_ticks
             status.duration_s, status.real_rate_hz = time.monotonic() - episode.started_s, episode.real_rate_hz
-            if not status.message and recorder.sampler.last_drop:
+            if not status.message and recorder.sampler.dropped_ticks:
                 status.message = f"dropped ticks: {recorder.sampler.last_drop}"
         elif recorder.last is not None:
             status.episode_id = recorder.last.episode_id

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_collect.camera_watch import CameraWatch
 from mobile_vla_data.action import CommandIntegrator, Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
@@ -41,7 +43,9 @@ class Sampler:
     when the next tick fires; the step that is open at the end of an episode has no action and is left out.
     """
 
-    def __init__(self, builder: ObservationBuilder, command_topic: str, command_max_age_s: float) -> None:
+    def __init__(
+        self, builder: ObservationBuilder, command_topic: str, command_max_age_s: float, pre_trigger_s: float = 0.0
+    ) -> None:
         contract: Contract = builder.contract
         self._builder = builder
         self._thresholds = contract.gripper
@@ -52,13 +56,18 @@ class Sampler:
         self._teleop_drives = False
         self._takeover = False
         self._pending: Observation | None = None
+        self._watch = CameraWatch()
         self._cameras: tuple[str, ...] = ()
+        # What was sampled since the last dropped tick while no episode was open.
+        self._before: deque[Step] = deque(maxlen=round(pre_trigger_s * contract.control_rate_hz))
         self._policy_drives = False
         self._recording = False
         self.command = Stream(COMMAND, command_topic, True, command_max_age_s)
         self.dropped_ticks = 0
         self.last_drop = ""
         """Why the newest dropped tick was dropped."""
+        self.frozen = ""
+        """Which camera is frozen at the newest tick, and for how long; empty when none is."""
 
     def take_velocity(self, mono_ns: int, stamp_ns: int, velocity: Velocity) -> None:
         """Take a velocity of the gate, received at ``mono_ns`` on the monotonic clock, ``stamp_ns`` on the stamps'."""
@@ -103,49 +112,75 @@ class Sampler:
             problems.append(f"{why}; is the command gate running?")
         return problems
 
-    def begin(self, mono_ns: int, cameras: Sequence[str], *, policy_drives: bool) -> None:
+    def begin(self, mono_ns: int, cameras: Sequence[str], *, policy_drives: bool) -> list[Step]:
         """Begin an episode with these cameras; a tick without one of them is a dropped tick from now on.
 
         ``policy_drives``: a human in command is a takeover. Otherwise a human driving is just what is wanted.
+        Returns the steps of the last ``pre_trigger_s`` that the episode begins with, oldest first.
         """
         self._builder.reset_counters()
         with self._lock:
-            position = next(s.value for s in self._builder.streams if s.name == GRIPPER_STATE)
-            self._integrator.reset(
-                mono_ns, gripper_closed=self._thresholds.decide(position or 0.0, False), velocity=self._velocity
-            )
+            before = [
+                replace(
+                    step,
+                    images={name: step.images[name] for name in cameras},
+                    stamps_ns={name: step.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
+                    takeover=step.takeover and policy_drives,
+                )
+                for step in self._before
+                if step.images.keys() >= set(cameras)
+            ]
+            if not before:
+                self._restart(mono_ns)
+            self._before.clear()
+            self._watch.clear()
             self.command.counters = type(self.command.counters)()
             self._cameras, self._policy_drives = tuple(cameras), policy_drives
-            self._pending, self._takeover = None, self._teleop_drives
-            self.dropped_ticks, self.last_drop = 0, ""
+            self.dropped_ticks, self.last_drop, self.frozen = 0, "", ""
             self._recording = True
+            return before
 
     def end(self) -> None:
         """End the episode; the open step is left out."""
         with self._lock:
             self._pending, self._recording = None, False
+            self._before.clear()
+
+    def _restart(self, mono_ns: int) -> None:
+        """Forget the open step and begin a period with what is in effect now."""
+        position = next(s.value for s in self._builder.streams if s.name == GRIPPER_STATE)
+        self._integrator.reset(
+            mono_ns, gripper_closed=self._thresholds.decide(position or 0.0, False), velocity=self._velocity
+        )
+        self._pending, self._takeover = None, self._teleop_drives
 
     def tick(self, mono_ns: int, stamp_ns: int, missed: int) -> Step | None:
         """Close the open step and open the next at this tick; returns the closed one if it is complete.
 
         ``missed`` ticks before this one could not be met; they count as dropped.
         """
+        if not self._recording and not self._before.maxlen:
+            return None
         observation = self._builder.snapshot(stamp_ns)
         with self._lock:
-            if not self._recording:
-                return None
             step = self._close(mono_ns, stamp_ns)
             if missed:
                 self._drop(missed, f"the recorder's process was too late for {missed} ticks")
-            self._pending = self._usable(observation)
-            if self._pending is None:
-                self._drop(1, "; ".join(self._builder.problems(stamp_ns)) or "an optional camera fell silent")
-            return step
+            self._pending = self._usable(observation, stamp_ns)
+            if self._recording:
+                return step
+            if step is not None:
+                self._before.append(step)
+            return None
 
     def drop(self, why: str) -> None:
         """Count one step that was taken but could not be kept."""
         with self._lock:
             self._drop(1, why)
+
+    def findings(self) -> list[str]:
+        """What is wrong with the cameras' images of this episode, one line each."""
+        return self._watch.blank()
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Stream -> late, missing, repeated and refused inputs of this episode."""
@@ -157,7 +192,7 @@ class Sampler:
         }
 
     def _close(self, mono_ns: int, stamp_ns: int) -> Step | None:
-        action, takeover = self._integrator.close(mono_ns), self._takeover and self._policy_drives
+        action, takeover = self._integrator.close(mono_ns), self._takeover
         self._takeover = self._teleop_drives
         pending = self._pending
         if pending is None:
@@ -169,21 +204,31 @@ class Sampler:
         if stamp_ns <= pending.stamp_ns:
             self._drop(1, "the system clock went backwards")
             return None
-        streams = (*self._cameras, ODOMETRY, GRIPPER_STATE)
+        cameras = self._cameras if self._recording else tuple(set(pending.images) - set(pending.stale))
         return Step(
             pending.stamp_ns,
-            {name: pending.images[name] for name in self._cameras},
+            {name: pending.images[name] for name in cameras},
             pending.state,
             action,
-            {name: pending.stamps_ns[name] for name in streams},
-            takeover,
+            {name: pending.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
+            takeover and (self._policy_drives or not self._recording),
         )
 
-    def _usable(self, observation: Observation | None) -> Observation | None:
+    def _usable(self, observation: Observation | None, stamp_ns: int) -> Observation | None:
+        """The observation if a step can be made of it; otherwise the tick is counted as dropped."""
         if observation is None:
+            self._drop(1, "; ".join(self._builder.problems(stamp_ns)))
             return None
-        fresh = set(observation.images) - set(observation.stale)
-        return observation if fresh.issuperset(self._cameras) else None
+        silent = set(self._cameras) - (set(observation.images) - set(observation.stale))
+        if silent and self._recording:
+            self._drop(1, f"optional camera '{sorted(silent)[0]}' fell silent")
+            return None
+        # A picture that does not follow the robot is as bad as none.
+        self.frozen = "; ".join(self._watch.frozen(observation))
+        if self.frozen:
+            self._drop(1, self.frozen)
+            return None
+        return observation
 
     def _command_problem(self, mono_ns: int) -> str:
         if self._command_mono_ns is None:
@@ -196,5 +241,7 @@ class Sampler:
         return ""
 
     def _drop(self, count: int, why: str) -> None:
-        self.dropped_ticks += count
-        self.last_drop = why
+        self._before.clear()
+        if self._recording:
+            self.dropped_ticks += count
+            self.last_drop = why

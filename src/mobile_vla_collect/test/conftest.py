@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain
+from mobile_vla_ros.testing import Probe, unique_domain
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,21 +25,13 @@ def probe():
 @pytest.fixture
 def start_recorder(tmp_path):
     """Starts recorders; those still running are stopped at the end."""
-    from robot import CONTRACT_PATH
+    from robot import recorder_process
 
     started = []
 
-    def start(dataset=tmp_path, env=None, **parameters):
-        given = {
-            "contract": str(CONTRACT_PATH),
-            "dataset": str(dataset),
-            "autostart": True,
-            "min_free_mb": 1.0,
-            "min_steps": 1,
-        }
-        recorder = NodeProcess("mobile_vla_collect", "recorder_node", {**given, **parameters}, env=env)
-        started.append(recorder)
-        return recorder
+    def start(dataset=tmp_path, namespace="", **parameters):
+        started.append(recorder_process(dataset, namespace, **parameters))
+        return started[-1]
 
     yield start
     for recorder in started:

@@ -8,10 +8,11 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_msgs.msg import GripperState
-from mobile_vla_msgs.srv import StartEpisode
+from mobile_vla_msgs.msg import GripperState, RecorderStatus
+from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.convert import image_message, to_stamp
-from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
+from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR_OFFERED
+from mobile_vla_ros.testing import NodeProcess, wait_for
 
 CONTRACT_PATH = Path(__file__).parents[3] / "config" / "robot.yaml"
 CONTRACT = Contract.load(CONTRACT_PATH)
@@ -41,6 +42,7 @@ class FakeRobot:
     def __init__(self, probe, cameras=("static", "gripper"), gate=True, rate_hz=30.0):
         self.probe, self.cameras = probe, cameras
         self.silent: set[str] = set()
+        self.every, self.stamp_offset_ns, self.position_offset_m = 1, 0, 0.0
         self.sent = {name: {} for name in (*cameras, "odom", "gripper_state")}
         self.velocity, self.gripper, self.number = (0.3, -0.1), 0.0, 0
         node = probe.node
@@ -75,17 +77,90 @@ class FakeRobot:
         return numbered_image(self.number, camera)
 
     def send_image(self, camera, image, stamp_ns):
-        if camera not in self.silent:
+        if camera not in self.silent and self.number % self.every == 0:
+            stamp_ns += self.stamp_offset_ns
             self.sent[camera][stamp_ns] = image
-            self.publishers[camera].publish(image_message(image, stamp_ns, camera))
+            message = image_message(image, stamp_ns, camera)
+            self.tamper(message)
+            self.publishers[camera].publish(message)
+
+    def tamper(self, message):
+        """Tests replace it to break image messages."""
 
     def odometry(self, stamp_ns):
         message = Odometry()
         message.header.stamp, message.header.frame_id = to_stamp(stamp_ns), "odom"
-        message.pose.pose.position.x, message.pose.pose.position.y = 0.01 * self.number, -0.005 * self.number
+        message.pose.pose.position.x = 0.01 * self.number + self.position_offset_m
+        message.pose.pose.position.y = -0.005 * self.number
         return message
+
+
+class Recording:
+    """Talks to the recorder as a human would."""
+
+    def __init__(self, probe, prefix=""):
+        self.probe, self.name = probe, f"{prefix}recorder"
+        self.statuses = probe.collect(RecorderStatus, f"{self.name}/status", LATCHED)
+        self._start = probe.node.create_client(StartEpisode, f"{self.name}/start_episode")
+        self._stop = probe.node.create_client(StopEpisode, f"{self.name}/stop_episode")
+
+    @property
+    def status(self):
+        return self.statuses[-1] if self.statuses else RecorderStatus()
+
+    def start(self, **fields):
+        """Start as soon as every input is there."""
+        waiting = (StartEpisode.Response.NOT_ACTIVE, StartEpisode.Response.INPUT_MISSING)
+
+        def started():
+            try:
+                response = self._ask(self._start, start_request(**fields), 2.0)
+            except TimeoutError:
+                # The service of a recorder that was killed stays in the graph for a while, and answers nothing.
+                return None
+            if response.error_code == StartEpisode.Response.ALREADY_RECORDING:
+                return wait_for(lambda: self.status.episode_id, what="the episode that an unheard request started")
+            assert response.success or response.error_code in waiting, response.message
+            return response.episode_id
+
+        return wait_for(started, 60, "a start")
+
+    def until_steps(self, steps):
+        wait_for(
+            lambda: self.status.state == RecorderStatus.STATE_RECORDING and self.status.steps >= steps,
+            what=f"{steps} steps",
+        )
+
+    def stop(self, outcome="success"):
+        return self._ask(self._stop, StopEpisode.Request(outcome=outcome), 30.0)
+
+    def ask_to_stop(self):
+        """Without waiting for the answer."""
+        return self._stop.call_async(StopEpisode.Request(outcome="success"))
+
+    def _ask(self, client, request, timeout_s):
+        wait_for(client.service_is_ready, what=client.srv_name)
+        future = client.call_async(request)
+        wait_for(future.done, timeout_s, f"an answer of {client.srv_name}")
+        return future.result()
 
 
 def start_request(**fields):
     given = {"language": "go to the kitchen", "task": "go_to_kitchen", "category": "navigation", **fields}
     return StartEpisode.Request(**given)
+
+
+def recorder_process(dataset, namespace="", **parameters):
+    """Start a recorder; in a namespace it still listens to the one robot."""
+    given = {"contract": str(CONTRACT_PATH), "dataset": str(dataset), "autostart": True}
+    given |= {"min_free_mb": 1.0, "min_steps": 1}
+    topics = [camera.topic for camera in CONTRACT.cameras.values()]
+    topics += ["odom", "gripper/state", "gripper/command", "cmd_vel", "gate/status"]
+    remap = {topic: f"/{topic}" for topic in topics} if namespace else {}
+    return NodeProcess(
+        "mobile_vla_collect",
+        "recorder_node",
+        {**given, **parameters},
+        remap=remap,
+        namespace=f"/{namespace}" if namespace else "",
+    )

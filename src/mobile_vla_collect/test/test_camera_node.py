@@ -52,17 +52,17 @@ def pixels(message):
 
 
 def test_a_folder_is_published_in_order_to_the_byte_with_capture_stamps(probe, start_camera, tmp_path):
-    messages = probe.collect(Image, TOPIC, SENSOR)
-    start_camera(source=write_folder(tmp_path / "pictures", 40), capture_rate_hz=30.0)
+    messages = probe.collect(Image, TOPIC)
+    start_camera(source=write_folder(tmp_path / "pictures", 40), capture_rate_hz=30.0, loop=True)
     messages = messages[: len(wait_for(lambda: messages[20:] and messages, what="20 images"))]
     numbers = [image_number(pixels(message)) for message in messages]
-    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert numbers == [number % 40 for number in range(numbers[0], numbers[0] + len(numbers))]
     for number, message in zip(numbers, messages, strict=True):
         assert (message.encoding, message.header.frame_id) == ("rgb8", "static_camera")
         assert pixels(message).tobytes() == numbered_image(number, "static").tobytes()
     stamps = [to_ns(message.header.stamp) for message in messages]
     assert 0 < probe.now_ns() - stamps[-1] < 1e9
-    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / 30, rel=0.2)
+    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / 30, rel=0.5)
 
 
 def test_a_video_is_paced_by_its_own_stamps_resized_and_begun_again(probe, start_camera, tmp_path):
@@ -71,7 +71,7 @@ def test_a_video_is_paced_by_its_own_stamps_resized_and_begun_again(probe, start
     wait_for(lambda: len(messages) >= 25, what="25 images of a video of 10")
     assert {(message.height, message.width) for message in messages} == {(224, 224)}
     stamps = np.array([to_ns(message.header.stamp) for message in messages])
-    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / 20, rel=0.2)
+    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / 20, rel=0.5)
     brightness = [int(pixels(message).mean()) for message in messages]
     assert max(brightness) - min(brightness) > 30
 

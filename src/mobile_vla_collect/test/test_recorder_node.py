@@ -1,11 +1,12 @@
 """The recorder in a process of its own: what was published over DDS is what lies in the file."""
 
 import signal
+import time
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
-from robot import CONTRACT, FakeRobot, image_number, start_request
+from robot import CONTRACT, CONTRACT_PATH, FakeRobot, Recording, image_number, start_request
 
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_data.reader import Episode
@@ -15,31 +16,6 @@ from mobile_vla_ros.convert import image_message
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.qos import COMMAND, LATCHED
 from mobile_vla_ros.testing import wait_for
-
-
-class Recording:
-    """Talks to the recorder as a human would."""
-
-    def __init__(self, probe):
-        self.probe = probe
-        self.statuses = probe.collect(RecorderStatus, "recorder/status", LATCHED)
-
-    @property
-    def status(self):
-        return self.statuses[-1] if self.statuses else RecorderStatus()
-
-    def start(self, **fields):
-        """Start as soon as every input is there."""
-        wait_for(lambda: self.status.state == RecorderStatus.STATE_IDLE and not self.status.message, what="ready")
-        response = self.probe.call(StartEpisode, "recorder/start_episode", start_request(**fields))
-        assert response.success, response.message
-        return response.episode_id
-
-    def until_steps(self, steps):
-        wait_for(lambda: self.status.steps >= steps, 20, f"{steps} steps")
-
-    def stop(self, outcome="success"):
-        return self.probe.call(StopEpisode, "recorder/stop_episode", StopEpisode.Request(outcome=outcome))
 
 
 @pytest.fixture
@@ -67,14 +43,20 @@ def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording
                 sent = robot.sent[camera][int(episode.stamps_ns[camera][index])]
                 assert image.tobytes() == sent.tobytes()
                 numbers.append(image_number(image))
-            assert numbers == sorted(set(numbers)), "frames out of order or repeated"
+            assert numbers == sorted(numbers), "frames out of order"
+            # A busy machine may publish late; then a frame within its age limit is used again, and counted.
+            assert len(numbers) - len(set(numbers)) == episode.input_counters[camera]["repeated"]
         for index in range(episode.num_steps):
             x, y = robot.sent["odom"][int(episode.stamps_ns["odom"][index])]
             assert episode.states[index].tolist() == np.float32([x, y, 0.0]).tolist()
         ages_s = (episode.timestamps_ns - episode.stamps_ns["static"]) * 1e-9
         assert (ages_s >= 0).all() and (ages_s < CONTRACT.cameras["static"].max_age_s).all()
         ticks_s = np.diff(episode.timestamps_ns) * 1e-9
-        assert np.abs(ticks_s - CONTRACT.period_s).max() < 0.05
+        # A busy machine makes single ticks late; the ones after them are on time again.
+        assert np.median(ticks_s) == pytest.approx(CONTRACT.period_s, rel=0.05)
+        phase_s = (episode.timestamps_ns - episode.timestamps_ns[0]) * 1e-9
+        off_grid_s = np.abs(phase_s - CONTRACT.period_s * np.round(phase_s / CONTRACT.period_s))
+        assert np.median(off_grid_s) < 0.02
         assert episode.actions == pytest.approx(np.tile([0.03, -0.01, 0.0], (episode.num_steps, 1)), abs=1e-6)
         assert not episode.takeover.any()
 
@@ -196,7 +178,7 @@ def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording)
     FakeRobot(probe)
     for outcome in ("success", "failure"):
         recording.start()
-        recording.until_steps(2)
+        recording.until_steps(6)
         assert recording.stop(outcome).success
     progress = probe.call(GetProgress, "recorder/get_progress")
     (task,) = progress.tasks
@@ -266,3 +248,78 @@ def test_a_twist_that_is_not_finite_is_not_recorded(probe, start_recorder, recor
     with Episode.open(recording.stop().path) as episode:
         assert np.isfinite(episode.actions).all()
     assert robot.number
+
+
+def test_the_plan_proposes_the_next_task_and_fills_what_a_request_leaves_open(probe, start_recorder, recording):
+    start_recorder(plan=str(CONTRACT_PATH.with_name("collection_plan.yaml")))
+    FakeRobot(probe)
+    wait_for(lambda: recording.status.next_task, what="a proposal")
+    first = recording.status.next_language
+    recording.start(language="", task="", category="")
+    wait_for(lambda: recording.status.language == first, what="the proposed instruction")
+    recording.until_steps(6)
+    assert recording.stop().success
+    progress = probe.call(GetProgress, "recorder/get_progress")
+    assert sum(task.wanted for task in progress.tasks) == 1000
+    assert [task.done for task in progress.tasks if task.done] == [1]
+    assert progress.next_language != first
+    recording.start(language="", task="go_to_bedroom", category="")
+    wait_for(lambda: recording.status.task == "go_to_bedroom", what="the asked task")
+    assert "bedroom" in recording.status.language
+
+
+def test_with_pre_trigger_an_episode_begins_before_its_start(probe, start_recorder, recording):
+    start_recorder(pre_trigger_s=1.0)
+    FakeRobot(probe)
+    wait_for(lambda: recording.status.state == RecorderStatus.STATE_IDLE and not recording.status.message, what="ready")
+    recording.start()
+    discarded = probe.call(DiscardEpisode, "recorder/discard_episode")
+    assert discarded.success
+    wait_for(lambda: recording.status.state == RecorderStatus.STATE_IDLE, what="idle")
+    resting_ns = probe.now_ns()
+    wait_for(lambda: probe.now_ns() - resting_ns > 1.5e9, what="a second and a half of idling")
+    asked_ns = probe.now_ns()
+    recording.start()
+    recording.until_steps(12)
+    with Episode.open(recording.stop().path) as episode:
+        before_s = (asked_ns - episode.timestamps_ns[0]) * 1e-9
+        assert 0.5 < before_s < 1.3
+        assert np.diff(episode.timestamps_ns).max() * 1e-9 < 0.25, "no gap where the start was"
+
+
+def test_the_next_episode_can_start_at_once_after_a_stop(probe, start_recorder, recording):
+    start_recorder()
+    FakeRobot(probe)
+    clients = [
+        probe.node.create_client(StopEpisode, "recorder/stop_episode"),
+        probe.node.create_client(StartEpisode, "recorder/start_episode"),
+    ]
+    taken_s = []
+    for _ in range(3):
+        recording.start()
+        recording.until_steps(20)
+        began = time.monotonic()
+        for client, request in zip(clients, (StopEpisode.Request(), start_request()), strict=True):
+            future = client.call_async(request)
+            wait_for(future.done, what="an answer")
+            assert future.result().success, future.result().message
+        taken_s.append(time.monotonic() - began)
+        recording.until_steps(1)
+        probe.call(DiscardEpisode, "recorder/discard_episode")
+    # 100 ms is the promise on an idle machine, held by benchmarks/bench_collect.py; tests share theirs.
+    assert min(taken_s) < 0.5, taken_s
+
+
+def test_what_a_crash_left_is_recovered_at_the_next_start(probe, start_recorder, recording, tmp_path):
+    recorder = start_recorder()
+    FakeRobot(probe)
+    episode_id = recording.start()
+    recording.until_steps(8)
+    steps = recording.status.steps
+    recorder.stop(signal.SIGKILL)
+    assert not (tmp_path / f"{episode_id}.h5").exists()
+    start_recorder()
+    wait_for(lambda: recording.status.episodes_saved == 1, what="the recovered episode")
+    with Episode.open(tmp_path / f"{episode_id}.h5") as episode:
+        assert episode.recovered and episode.num_steps >= steps
+    assert recording.start() > episode_id, "ids are not used twice"

@@ -11,10 +11,21 @@ SENSOR_OFFERED = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliabilit
 #: Commands: only the newest matters, and it must arrive.
 COMMAND = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
+#: Commands, for one that has to see each of them: a recorder that was busy for a moment must not lose any.
+EVERY_COMMAND = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE)
+
 #: Status: someone who joins later still gets the last one.
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+#: Status, for one that has to see every change.
+EVERY_STATUS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )

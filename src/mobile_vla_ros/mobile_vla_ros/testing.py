@@ -55,8 +55,11 @@ def unique_domain() -> Iterator[int]:
     raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; wait for other tests to end")
 
 
-def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0, what: str = "") -> Any:
-    """Poll until ``condition()`` is true and return it; raises TimeoutError naming ``what`` otherwise."""
+def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
+    """Poll until ``condition()`` is true and return it; raises TimeoutError naming ``what`` otherwise.
+
+    The limit is for what never comes; a busy machine may well take seconds for what takes milliseconds on an idle one.
+    """
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -118,13 +121,13 @@ class NodeProcess:
         """Everything written to stdout and stderr so far."""
         return "".join(self._lines)
 
-    def stop(self, number: int = signal.SIGINT, timeout_s: float = 10.0) -> int:
+    def stop(self, number: int = signal.SIGINT, timeout_s: float = 30.0) -> int:
         """Send a signal if it still runs, wait for the end, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait(timeout_s)
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 30.0) -> int:
         """Wait for the process to end by itself and return the exit status; kills it and raises on timeout."""
         try:
             status = self.process.wait(timeout_s)
@@ -176,7 +179,7 @@ class Probe:
         wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f"a subscriber of {topic}")
         return publisher
 
-    def call(self, service_type: type, name: str, request: Any = None, timeout_s: float = 10.0) -> Any:
+    def call(self, service_type: type, name: str, request: Any = None, timeout_s: float = 30.0) -> Any:
         """Call a service and return its response."""
         client = self.node.create_client(service_type, name)
         try:

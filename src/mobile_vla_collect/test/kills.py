@@ -1,0 +1,98 @@
+"""Kills recorders at random moments and looks at what is left; for the test of it, and for the benchmark's 200 times.
+
+Several recorders listen to one robot, each in a namespace and on a folder of its own, so that their starts overlap.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot import FakeRobot, Recording, recorder_process
+
+from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_data.validate import check_episode
+from mobile_vla_ros.testing import Probe
+
+#: Findings that say nothing about durability: the episode ends wherever the recorder was killed, and on a machine that
+#: starts several recorders at once ticks are late.
+_NOT_OF_KILLING = {"too-short", "dropped-ticks", "rate", "camera-slow"}
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one kill did."""
+
+    open_s: float
+    """How long the episode had been open [s]."""
+    lost_s: float
+    """Between the last recovered step and the kill [s]; 0 when no episode was open long enough to have a step."""
+    committed_before: int
+    committed_after: int
+    findings: tuple[str, ...]
+    """Of every episode in the folder, recovered one included."""
+
+    @property
+    def lost_nothing_committed(self) -> bool:
+        return self.committed_after >= self.committed_before
+
+
+def kill_once(probe: Probe, name: str, folder: Path, rng: random.Random) -> Kill:
+    """Record, kill at a random moment (start, recording, or commit), start again and see.
+
+    The restarted recorder must come up unattended and record an episode of its own.
+    """
+    committed = len(Dataset.open(folder).episode_paths) if folder.is_dir() else 0
+    recorder = recorder_process(folder, name)
+    recording = Recording(probe, f"{name}/")
+    try:
+        recording.start()
+        began_ns = probe.now_ns()
+        if rng.random() < 0.3:
+            # In the middle of a commit: asked to stop, and killed within the time that takes.
+            time.sleep(rng.uniform(0.2, 1.0))
+            recording.ask_to_stop()
+            time.sleep(rng.uniform(0.0, 0.05))
+        else:
+            time.sleep(rng.uniform(0.0, 2.0))
+    finally:
+        recorder.stop(signal.SIGKILL)
+        killed_ns = probe.now_ns()
+    with recorder_process(folder, name):
+        recording = Recording(probe, f"{name}/")
+        recording.start()
+        recording.until_steps(2)
+        recording.stop()
+    return _look(folder, committed, began_ns, killed_ns)
+
+
+def _look(folder: Path, committed: int, began_ns: int, killed_ns: int) -> Kill:
+    findings = []
+    last_ns = 0
+    paths = Dataset.open(folder).episode_paths
+    for path in paths:
+        findings += [str(found) for found in check_episode(path) if found.code not in _NOT_OF_KILLING]
+        with Episode.open(path) as episode:
+            last_ns = max([last_ns, *(int(ns) for ns in episode.timestamps_ns if ns <= killed_ns)])
+    open_s = (killed_ns - began_ns) * 1e-9
+    # Without a step of this episode, all the time it was open is what was lost.
+    lost_s = (killed_ns - max(last_ns, began_ns)) * 1e-9
+    return Kill(open_s, lost_s, committed, len(paths) - 1, tuple(findings))
+
+
+def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kill]:
+    """``count`` kills, ``at_once`` recorders at a time."""
+
+    def worker(number: int) -> list[Kill]:
+        rng = random.Random(f"{seed}/{number}")
+        with Probe(f"human_{number}") as probe:
+            times = range(number, count, at_once)
+            return [kill_once(probe, f"recorder_{number}", folder / str(number), rng) for _ in times]
+
+    with Probe("robot") as probe, ThreadPoolExecutor(at_once) as pool:
+        FakeRobot(probe)
+        return [kill for kills in pool.map(worker, range(at_once)) for kill in kills]

@@ -1,0 +1,230 @@
+"""What goes wrong on a robot, over DDS, and what the recorder promises about it. One recorder for all of them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from robot import FakeRobot, Recording, numbered_image, recorder_process, start_request
+
+from mobile_vla_data.reader import Dataset, Episode
+from mobile_vla_data.recover import recover_dataset
+from mobile_vla_data.validate import check_episode
+from mobile_vla_msgs.msg import RecorderStatus
+from mobile_vla_msgs.srv import StartEpisode, StopEpisode
+from mobile_vla_ros.testing import Probe, wait_for
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """A robot and one recorder for the whole file."""
+    with Probe() as probe, recorder_process(tmp_path_factory.mktemp("faults")):
+        yield FakeRobot(probe), Recording(probe)
+
+
+@pytest.fixture
+def episode(stage):
+    """An open episode, with a healthy robot before and after."""
+    robot, recording = stage
+    recording.start()
+    recording.until_steps(5)
+    yield robot, recording
+    robot.silent, robot.every, robot.stamp_offset_ns = set(), 1, 0
+    for name in ("image", "tamper", "odometry"):
+        robot.__dict__.pop(name, None)
+
+
+def until_dropped(recording, ticks):
+    wait_for(lambda: recording.status.dropped_ticks >= ticks, 20, f"{ticks} dropped ticks")
+
+
+def assert_fails_its_check(recording, complaint):
+    """Stop; the file is kept, and says what is wrong with it."""
+    response = recording.stop()
+    assert response.error_code == StopEpisode.Response.CHECK_FAILED and not response.success
+    assert complaint in response.message
+    assert response.dropped_ticks == Episode.open(response.path).dropped_ticks
+    return response
+
+
+def test_a_frozen_camera_is_seen_while_recording_and_its_ticks_are_dropped(episode):
+    robot, recording = episode
+    still = numbered_image(1, "static")
+    robot.image = lambda camera: still if camera == "static" else numbered_image(robot.number, camera)
+    wait_for(lambda: "camera 'static' is frozen" in recording.status.message, what="the recorder to notice")
+    steps = recording.status.steps
+    until_dropped(recording, 10)
+    assert recording.status.steps <= steps + 1, "nothing is recorded while it is frozen"
+    assert_fails_its_check(recording, "is frozen: one picture for")
+
+
+def test_a_camera_with_its_cap_on_fails_the_check(episode):
+    robot, recording = episode
+    # Noise in the last bits, as a dark sensor has: not frozen, but nothing to see.
+    robot.image = lambda camera: np.full((224, 224, 3), robot.number % 3, np.uint8)
+    recording.until_steps(recording.status.steps + 10)
+    assert_fails_its_check(recording, "camera 'static' shows nothing but one shade")
+
+
+def test_a_camera_that_is_silent_for_two_seconds_drops_its_ticks_and_the_episode_says_so(episode):
+    robot, recording = episode
+    robot.silent = {"static"}
+    until_dropped(recording, 18)
+    assert "'static_camera/image_raw' is silent" in recording.status.message
+    robot.silent = set()
+    recording.until_steps(recording.status.steps + 5)
+    response = assert_fails_its_check(recording, "of the ticks were dropped")
+    with Episode.open(response.path) as recorded:
+        ages_s = (recorded.timestamps_ns - recorded.stamps_ns["static"]) * 1e-9
+        assert ages_s.max() <= recorded.contract.cameras["static"].max_age_s
+        assert np.diff(recorded.timestamps_ns).max() * 1e-9 == pytest.approx(2.0, abs=0.4)
+        assert recorded.input_counters["static"]["late"] >= 18
+
+
+def test_an_optional_camera_that_falls_silent_mid_episode_drops_its_ticks_too(episode):
+    robot, recording = episode
+    robot.silent = {"gripper"}
+    until_dropped(recording, 5)
+    assert "camera 'gripper' fell silent" in recording.status.message
+    recording.stop()
+
+
+def test_a_camera_at_half_the_control_rate_fails_the_check(episode):
+    robot, recording = episode
+    robot.every = 6
+    recording.until_steps(20)
+    assert_fails_its_check(recording, "camera 'static' brought")
+
+
+def test_a_camera_clock_that_goes_backwards_is_refused_and_named(episode):
+    robot, recording = episode
+    robot.stamp_offset_ns = -3_000_000_000
+    until_dropped(recording, 5)
+    assert "stamp went backwards by" in recording.status.message
+    robot.stamp_offset_ns = 0
+    recording.until_steps(recording.status.steps + 5)
+    response = recording.stop()
+    with Episode.open(response.path) as recorded:
+        assert all((np.diff(stamps) >= 0).all() for stamps in recorded.stamps_ns.values())
+        assert recorded.input_counters["static"]["refused"] >= 5
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("encoding", "16UC1", "encoding '16UC1' is not supported; publish one of rgb8"),
+        ("height", 448, "needs 301056 bytes, got 150528"),
+    ],
+)
+def test_an_image_of_a_wrong_encoding_or_size_is_refused_and_named(episode, field, value, complaint):
+    robot, recording = episode
+    robot.tamper = lambda message: setattr(message, field, value)
+    until_dropped(recording, 3)
+    wait_for(lambda: complaint in recording.status.message, what="the complaint")
+    robot.tamper = lambda message: None
+    (static,) = [stream for stream in recording.status.streams if stream.name == "static"]
+    assert complaint in static.last_refusal and static.refused > 0
+    recording.until_steps(recording.status.steps + 3)
+    assert all(finding.code == "dropped-ticks" for finding in check_episode(recording.stop().path))
+
+
+def test_nan_odometry_never_reaches_the_file(episode):
+    robot, recording = episode
+    healthy = robot.odometry
+
+    def broken(stamp_ns):
+        message = healthy(stamp_ns)
+        message.pose.pose.position.x = float("nan")
+        return message
+
+    robot.odometry = broken
+    until_dropped(recording, 5)
+    assert "is not finite" in recording.status.message
+    with Episode.open(assert_fails_its_check(recording, "of the ticks were dropped").path) as recorded:
+        assert np.isfinite(recorded.states).all()
+
+
+def test_a_full_disk_stops_the_episode_says_so_and_everything_written_is_recovered(small_disk):
+    with Probe() as probe:
+        robot = FakeRobot(probe)
+        recording = Recording(probe, "disk/")
+        with recorder_process(small_disk.folder, "disk", image_encoding="raw", min_free_mb=0.0):
+            recording.start()
+            wait_for(lambda: recording.status.state == RecorderStatus.STATE_ERROR, 20, "the disk to be full")
+            assert "disk full" in recording.status.message
+            steps = recording.status.steps
+            response = recording.stop()
+            assert response.error_code == StopEpisode.Response.DISK_FULL
+            assert "recover" in response.message
+        assert robot.number
+    small_disk.grow()
+    (recovery,) = recover_dataset(small_disk.folder)
+    assert recovery.result == "recovered" and 0 < recovery.steps <= steps
+    assert recovery.steps >= steps - 2
+    (path,) = Dataset.open(small_disk.folder).episode_paths
+    with Episode.open(path) as recorded:
+        assert recorded.recovered and recorded.num_steps == recovery.steps
+
+
+def test_below_the_disk_guard_no_episode_starts(stage, tmp_path):
+    robot, _ = stage
+    with recorder_process(tmp_path, "guard", min_free_mb=1e9):
+        recording = Recording(robot.probe, "guard/")
+
+        def refusal():
+            response = robot.probe.call(StartEpisode, "guard/recorder/start_episode", start_request())
+            return response if response.error_code == StartEpisode.Response.DISK_FULL else None
+
+        assert "min_free_mb is 1000000000; free some space" in wait_for(refusal, what="a refusal").message
+        assert recording.status.disk_free_bytes > 0
+
+
+class _SmallDisk:
+    """A tmpfs of 4 MB: about ten raw steps, in the journal and in the file."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._mount("size=4m", ["-t", "tmpfs", "tmpfs"])
+
+    def grow(self):
+        self._mount("remount,size=64m", [])
+
+    def _mount(self, options, what):
+        subprocess.run(["mount", "-o", options, *what, str(self.folder)], check=True, capture_output=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system that is soon full; needs the right to mount, as root or in a namespace of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        disk = _SmallDisk(folder)
+    except (OSError, subprocess.CalledProcessError):
+        if os.environ.get("MOBILE_VLA_IN_NAMESPACE"):
+            raise
+        done = subprocess.run(
+            [
+                "unshare",
+                "--map-root-user",
+                "--mount",
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                __file__,
+                "-k",
+                "full_disk",
+            ],
+            env={**os.environ, "MOBILE_VLA_IN_NAMESPACE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if "unshare:" in done.stderr:
+            pytest.skip(f"cannot mount a file system of 4 MB here: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stdout
+        pytest.skip("passed in a mount namespace of its own")
+    yield disk
+    subprocess.run(["umount", str(folder)], check=True)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mobile_vla_data.contract import Contract
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_policy import __version__
 from mobile_vla_policy.config import ConfigError, PolicySettings, validate
 from mobile_vla_policy.model.network import PolicyNetwork, build_network

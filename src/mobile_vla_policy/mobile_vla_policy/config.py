@@ -39,13 +39,13 @@ class BackboneSettings(_Frozen):
     """When not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
     load_in: Literal["full", "8bit", "4bit"] = "full"
     """Storage of the frozen base weights; 8bit and 4bit need bitsandbytes and CUDA."""
-    width: int = Field(128, ge=32, multiple_of=32)
+    width: int = Field(default=128, ge=32, multiple_of=32)
     """kosmos2-tiny only: hidden size of both towers."""
-    layers: int = Field(3, ge=1)
+    layers: int = Field(default=3, ge=1)
     """kosmos2-tiny only: layers of each tower."""
-    image_size: int = Field(112, ge=16, multiple_of=16)
+    image_size: int = Field(default=112, ge=16, multiple_of=16)
     """kosmos2-tiny only: side of the square input image [px]; patches are 16 px."""
-    latents: int = Field(16, ge=1)
+    latents: int = Field(default=16, ge=1)
     """kosmos2-tiny only: image latents per camera (Kosmos-2 has 64)."""
 
     @model_validator(mode="after")
@@ -68,10 +68,10 @@ class LoraSettings(_Frozen):
     """Low-rank adapters (Hu et al. 2021) on the backbone, through peft."""
 
     enabled: bool = True
-    rank: int = Field(32, ge=1)
-    alpha: float = Field(16, gt=0)
+    rank: int = Field(default=32, ge=1)
+    alpha: int = Field(default=16, ge=1)
     """The adapter's output is scaled by alpha / rank."""
-    dropout: float = Field(0.1, ge=0, lt=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     targets: str | None = None
     """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
 
@@ -79,17 +79,17 @@ class LoraSettings(_Frozen):
 class HeadSettings(_Frozen):
     """The LSTM that turns a window of frames into chunks of actions."""
 
-    input_size: int = Field(1024, ge=1)
+    input_size: int = Field(default=1024, ge=1)
     """The backbone's ACT state is projected to this."""
-    hidden_size: int = Field(512, ge=1)
-    layers: int = Field(2, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    hidden_size: int = Field(default=512, ge=1)
+    layers: int = Field(default=2, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
     """Between the LSTM layers."""
-    window: int = Field(8, ge=1)
+    window: int = Field(default=8, ge=1)
     """Frames the LSTM sees."""
-    frame_stride: int = Field(1, ge=1)
+    frame_stride: int = Field(default=1, ge=1)
     """Control periods between two frames of a window, in training and when driving."""
-    horizon: int = Field(5, ge=1)
+    horizon: int = Field(default=5, ge=1)
     """Future actions predicted at every window position."""
     use_state: bool = False
     """Feed x, y and the gripper's state to the LSTM too."""
@@ -112,11 +112,11 @@ class PolicySettings(_Frozen):
 class AugmentSettings(_Frozen):
     """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
 
-    shift: float = Field(0.04, ge=0, lt=0.5)
+    shift: float = Field(default=0.04, ge=0, lt=0.5)
     """Largest shift, as a share of the image's side."""
-    brightness: float = Field(0.1, ge=0, lt=1)
-    contrast: float = Field(0.1, ge=0, lt=1)
-    saturation: float = Field(0.1, ge=0, lt=1)
+    brightness: float = Field(default=0.1, ge=0, lt=1)
+    contrast: float = Field(default=0.1, ge=0, lt=1)
+    saturation: float = Field(default=0.1, ge=0, lt=1)
 
 
 class TrainSettings(_Frozen):
@@ -124,41 +124,41 @@ class TrainSettings(_Frozen):
 
     policy: PolicySettings = PolicySettings()
     augment: AugmentSettings = AugmentSettings()
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW, on matrices only."""
-    batch_size: int = Field(2, ge=1)
+    batch_size: int = Field(default=2, ge=1)
     """Windows per process and optimisation step (before accumulation)."""
-    accumulation: int = Field(1, ge=1)
+    accumulation: int = Field(default=1, ge=1)
     """Batches per optimisation step."""
-    epochs: int = Field(10, ge=1)
+    epochs: int = Field(default=10, ge=1)
     """In one epoch every recorded step is seen once."""
-    max_minutes: float | None = Field(None, gt=0)
+    max_minutes: float | None = Field(default=None, gt=0)
     """Time budget: training ends then, and the learning rate falls to zero by then. Overrides epochs."""
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
     """Ends training after this many optimisation steps. Overrides epochs."""
-    warmup_steps: int = Field(100, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
-    gripper_weight: float = Field(0.1, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    gripper_weight: float = Field(default=0.1, ge=0)
     """Weight of the gripper's cross-entropy beside the squared error of the motion."""
     precision: Literal["fp32", "fp16", "bf16"] = "bf16"
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more time."""
-    ema_decay: float | None = Field(None, gt=0, lt=1)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Keep an exponential moving average of the weights and save that."""
     seed: int = 0
-    workers: int = Field(2, ge=0)
+    workers: int = Field(default=2, ge=0)
     """Processes that decode images, when they do not fit in memory."""
-    cache_gb: float = Field(4.0, ge=0)
+    cache_gb: float = Field(default=4.0, ge=0)
     """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
     cache_features: bool = False
     """With a frozen backbone and no LoRA: compute the backbone's features once, then train the head on them alone."""
-    evaluate_every: int = Field(500, ge=1)
+    evaluate_every: int = Field(default=500, ge=1)
     """Optimisation steps between two validations."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss."""
-    log_every: int = Field(10, ge=1)
+    log_every: int = Field(default=10, ge=1)
     """Optimisation steps between two lines of the log."""
 
     @model_validator(mode="after")
@@ -185,7 +185,8 @@ def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> Trai
         raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
     for override in overrides:
         _override(data, override)
-    return validate(TrainSettings, data, str(path))
+    settings: TrainSettings = validate(TrainSettings, data, str(path))
+    return settings
 
 
 def validate(model: type[Any], data: Any, origin: str) -> Any:

@@ -26,7 +26,7 @@ def describe(checkpoint: Path) -> dict[str, Any]:
         "backbone": backbone.kind if backbone.kind == "kosmos2-tiny" else f"{backbone.kind}: {backbone.name}",
         "base weights": "by name" if backbone.has_base_weights else "in the checkpoint",
         "cameras": list(backbone.cameras),
-        "lora": f"rank {lora.rank}, alpha {lora.alpha:g}" if lora.enabled else "none",
+        "lora": f"rank {lora.rank}, alpha {lora.alpha}" if lora.enabled else "none",
         "window": f"{head.window} frames, one every {head.frame_stride} control periods",
         "horizon": f"{head.horizon} actions",
         "robot state": "used" if head.use_state else "not used",

@@ -1,7 +1,7 @@
 """One small pair of functions shared by training and driving: real units to [-1, 1] and back.
 
 The 1 % and 99 % quantiles of the training split become -1 and 1 (as in openpi's quantile normalisation), so that a
-few outliers do not squeeze everything else. The gripper is 0 or 1 already and left alone.
+few outliers do not squeeze everything else. An action's gripper is 0 or 1 already and left alone.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ class Normalisation:
 
     action: Range
     state: Range
+
+    def normalise_state(self, state: torch.Tensor) -> torch.Tensor:
+        """States ``[..., 3]`` as the network sees them: all three within about [-1, 1].
+
+        The gripper's 0 .. 1 is stretched too: an input that is 0 half of the time is learned from half as fast.
+        """
+        return torch.cat([self.state.normalise(state)[..., :2], state[..., 2:] * 2 - 1], dim=-1)
 
     def to_json(self) -> str:
         """Serialise to the text of a checkpoint's ``stats.json``."""

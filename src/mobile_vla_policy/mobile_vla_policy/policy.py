@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from mobile_vla_data.contract import Contract
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.config import PolicySettings
 from mobile_vla_policy.model.backbone import Tokens
@@ -144,7 +144,7 @@ class Policy:
             raise FrameError(f"the state {state.tolist()} is not finite")
         stacked = stack_cameras(images, self.config.backbone.cameras, self._network.backbone.image_size)
         pixels = to_float(torch.from_numpy(stacked)[None].to(self._device))
-        where = self._info.normalisation.state.normalise(torch.as_tensor(state, dtype=torch.float32))
+        where = self._info.normalisation.normalise_state(torch.as_tensor(state, dtype=torch.float32))
         tokens = self._tokenise(instruction)
         prepared = self._now()
         features = self._network.backbone.encode(pixels, tokens)

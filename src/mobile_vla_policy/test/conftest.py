@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 # Before torch is imported: parallel test processes must not spin on each other's cores.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # pytest's importlib mode leaves the test folder off the path; helpers beside the tests are imported from there.

@@ -1,4 +1,4 @@
-"""Small real episodes: a coloured square that moves where the actions say, towards the place the instruction names."""
+"""Small real episodes: a square moves where the actions say, to the place the instruction names."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.metadata import EpisodeMetadata
 from mobile_vla_data.writer import EpisodeWriter
-
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings, TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 
 CONTRACT = Path(__file__).parents[3] / "config" / "robot.yaml"
-GOALS = {"go to the kitchen": (1.0, 1.0), "go to the bedroom": (-1.0, 1.0), "go to the sofa": (1.0, -1.0)}
+STRIDE_M = 0.07
+GOALS = {"go to the kitchen": (0.3, 0.3), "go to the bedroom": (-0.3, 0.3), "go to the sofa": (0.3, -0.3)}
 
 
 def policy_settings(
@@ -70,20 +71,23 @@ def write_episode(
     task = language.replace(" ", "_")
     metadata = EpisodeMetadata(language, task, "navigation", "expert", {"room": "test"})
     writer = EpisodeWriter(folder, contract, metadata, cameras=cameras)
-    position = random.uniform(-1.0, 1.0, 2)
+    goal, angle = np.array(GOALS[language]), random.uniform(0.0, 2 * np.pi)
+    position = goal - STRIDE_M * steps * np.array([np.cos(angle), np.sin(angle)])
+    before = 0.0
     for step in range(steps):
-        towards = np.array(GOALS[language]) - position
-        delta = towards * min(1.0, 0.05 / max(float(np.linalg.norm(towards)), 1e-6))
-        closed = float(step >= steps // 2)
+        towards = goal - position
+        distance = max(float(np.linalg.norm(towards)), 1e-6)
+        delta = towards * min(1.0, STRIDE_M / distance)
+        closed = float(distance < STRIDE_M * (steps // 2 + 0.5))
         stamp = 1_000_000_000 + step * contract.period_ns
         writer.add_step(
             stamp_ns=stamp,
             images={camera: picture(position) for camera in cameras},
-            state=np.array([*position, float(step > steps // 2)], dtype=np.float32),
+            state=np.array([*position, before], dtype=np.float32),
             action=np.array([*delta, closed], dtype=np.float32),
-            stamps_ns={**{camera: stamp for camera in cameras}, "odom": stamp, "gripper_state": stamp},
+            stamps_ns={**dict.fromkeys(cameras, stamp), "odom": stamp, "gripper_state": stamp},
         )
-        position = position + delta
+        position, before = position + delta, closed
     return writer.commit("success")
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from mobile_vla_data.contract import Contract
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.policy import strided
@@ -46,7 +46,7 @@ def predict_episode(
     """
     device = next(network.parameters()).device
     count = len(frames)
-    states = normalisation.state.normalise(torch.from_numpy(episode.states)).to(device)
+    states = normalisation.normalise_state(torch.from_numpy(episode.states)).to(device)
     one = network.backbone.tokenise([instruction]).to(device)
     inputs = []
     for start in range(0, count, _FRAMES_AT_ONCE):
@@ -73,5 +73,6 @@ def _windowed(network: PolicyNetwork, inputs: torch.Tensor, window: int, stride:
         steps = strided(tuple(range(step + 1)), window, stride)
         index[step, : len(steps)] = torch.tensor(steps)
         last[step] = len(steps) - 1
+    chunks: torch.Tensor
     chunks, _ = network.head(inputs[index.to(inputs.device)])
     return chunks[torch.arange(count), last]

@@ -124,9 +124,7 @@ def _other_instruction(episode: EpisodeData, data: TrainingData) -> str | None:
     return random.Random(episode.path.stem).choice(sorted(others)) if others else None
 
 
-def _sensitivity(
-    pairs: list[tuple[EpisodePrediction, EpisodePrediction]], tolerance_m: float
-) -> Sensitivity | None:
+def _sensitivity(pairs: list[tuple[EpisodePrediction, EpisodePrediction]], tolerance_m: float) -> Sensitivity | None:
     if not pairs:
         return None
     change = np.concatenate([np.linalg.norm(a.deltas[:, 0] - b.deltas[:, 0], axis=1) for a, b in pairs]).mean()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
+from torch import nn
 
 
 class BackboneError(RuntimeError):
@@ -32,51 +34,50 @@ class Tokens:
         return Tokens(self.ids.to(device), self.lengths.to(device))
 
 
-@runtime_checkable
-class Backbone(Protocol):
-    """A ``torch.nn.Module`` with these members."""
+class Backbone(nn.Module, ABC):
+    """What every backbone offers; there is no shared code here. The ACT embedding is a parameter called ``act``."""
 
     @property
+    @abstractmethod
     def hidden_size(self) -> int:
         """Width of the ACT state."""
-        ...
 
     @property
+    @abstractmethod
     def image_size(self) -> int:
         """Side of the square images it takes [px]."""
-        ...
 
     @property
+    @abstractmethod
     def lora_targets(self) -> str:
         """Regular expression on the full paths of the modules that LoRA adapts, within the backbone."""
-        ...
 
     @property
+    @abstractmethod
     def vision_prefix(self) -> tuple[str, ...]:
         """Beginnings of the parameter names that belong to the vision tower, within the backbone."""
-        ...
 
+    @abstractmethod
     def tokenise(self, instructions: Sequence[str]) -> Tokens:
         """Token ids of instructions; each distinct one is tokenised once and remembered."""
-        ...
 
+    @abstractmethod
     def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states float ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
-        ...
 
+    @abstractmethod
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass."""
-        ...
 
+    @abstractmethod
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files into a checkpoint folder."""
-        ...
 
 
 class InstructionCache:
     """Tokenises each distinct instruction once."""
 
-    def __init__(self, tokenizer: object) -> None:
+    def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._ids: dict[str, list[int]] = {}
 
@@ -91,7 +92,7 @@ class InstructionCache:
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._ids:
-            ids = self._tokenizer.encode(text.strip(), add_special_tokens=False)  # type: ignore[attr-defined]
+            ids = self._tokenizer.encode(text.strip(), add_special_tokens=False)
             if not ids:
                 raise ValueError(f"the instruction {text!r} is empty; say what to do, for example 'go to the kitchen'")
             self._ids[text] = list(ids)

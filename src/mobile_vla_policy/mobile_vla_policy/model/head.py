@@ -1,6 +1,6 @@
 """The action head: one frame's ACT state at a time through an LSTM to a chunk of future actions.
 
-    ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between layers) -> linear 5 x 3
+    ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between) -> linear 5 x 3
 
 It answers at every window position. The LSTM's state is an argument and a result, never hidden in the module, so that
 streaming one frame at a time gives what the whole window gives.
@@ -38,8 +38,8 @@ class ActionHead(nn.Module):
         self.output = nn.Linear(settings.hidden_size, settings.horizon * ACTION_DIM)
 
     def embed(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and normalised states ``[..., 3]``."""
-        inputs = self.project(features.to(self.project.weight.dtype))
+        """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and robot states ``[..., 3]``."""
+        inputs: torch.Tensor = self.project(features.to(self.project.weight.dtype))
         if self.project_state is not None:
             inputs = inputs + self.project_state(state.to(inputs.dtype))
         return inputs

@@ -3,7 +3,7 @@
 The sequence of one frame, with both cameras (one camera: without the second bracket)::
 
     position   0     1      2 .. 65     66       67      68 .. 131   132       133            134 ..     134 + n
-    token     <s> <image> [static: 64] </image> <image> [gripper: 64] </image> <grounding> instruction (n)  ACT  <pad> ...
+    token     <s> <image> [static: 64] </image> <image> [gripper: 64] </image> <grounding> instruction (n)  ACT <pad>
                            latents                       latents                                             |
                                                                                     final hidden state [2048] -> head
 
@@ -16,50 +16,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from mobile_vla_policy.model.backbone import BackboneError, InstructionCache, Tokens
+from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
 
 #: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
 TEXT_TARGETS = r"model\.text_model\.model\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|ffn\.fc[12])"
 VISION_TARGETS = r"model\.vision_model\.model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 
+#: Mean and standard deviation of CLIP's training images (Radford et al. 2021), which Kosmos-2's vision tower expects.
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
+
 BEGIN, IMAGE, END_OF_IMAGE, GROUNDING = "<s>", "<image>", "</image>", "<grounding>"
 
 
-class Kosmos2Backbone(nn.Module):
+class Kosmos2Backbone(Backbone):
     """Kosmos-2 without its language-model head, plus the ACT embedding."""
+
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
 
     def __init__(
         self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int, adapt_vision: bool = False
     ) -> None:
         super().__init__()
         self.model = model
+        config: Any = model.config
+        self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras
         self._adapt_vision = adapt_vision
         self._tokenizer = tokenizer
         self._instructions = InstructionCache(tokenizer)
-        width = model.config.text_config.embed_dim
+        width = self._text.embed_dim
         # Token embeddings of this family have a standard deviation of width^-0.5; ACT starts as one of them.
         self.act = nn.Parameter(torch.randn(width) * width**-0.5)
         begin, image, end, grounding = (self._id(token) for token in (BEGIN, IMAGE, END_OF_IMAGE, GROUNDING))
         self._frame_ids = [[begin, image]] + [[end, image]] * (cameras - 1) + [[end, grounding]]
-        self.register_buffer("pixel_mean", torch.tensor(OPENAI_CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(OPENAI_CLIP_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
     @property
     def hidden_size(self) -> int:
         """Width of the ACT state: 2048 for Kosmos-2."""
-        return int(self.model.config.text_config.embed_dim)
+        return int(self._text.embed_dim)
 
     @property
     def image_size(self) -> int:
         """Side of the square images it takes [px]: 224 for Kosmos-2."""
-        return int(self.model.config.vision_config.image_size)
+        return int(self._vision.image_size)
 
     @property
     def lora_targets(self) -> str:
@@ -79,9 +88,9 @@ class Kosmos2Backbone(nn.Module):
         """ACT states ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
         embeddings = torch.cat([self._embed_frame(images), self._embed_instruction(tokens)], dim=1)
         count, length, _ = embeddings.shape
-        first = self.model.config.text_config.pad_token_id + 1
+        first = self._text.pad_token_id + 1
         positions = torch.arange(first, first + length, device=embeddings.device).expand(count, length).contiguous()
-        states = self.model.text_model(
+        states: torch.Tensor = self.model.text_model(
             inputs_embeds=embeddings, position_ids=positions, use_cache=False
         ).last_hidden_state
         act = length - tokens.ids.shape[1] - 1 + tokens.lengths
@@ -97,8 +106,9 @@ class Kosmos2Backbone(nn.Module):
         with torch.set_grad_enabled(trains):
             states = self.model.vision_model.model(pixel_values=pixels).last_hidden_state
             states = self.model.vision_model.model.post_layernorm(states)
+        latents: torch.Tensor
         latents, _ = self.model.image_to_text_projection(nn.functional.normalize(states, dim=-1))
-        return latents.unflatten(0, (count, cameras))
+        return torch.unflatten(latents, 0, (count, cameras))
 
     def enable_gradient_checkpointing(self) -> None:
         """Non-reentrant: the reentrant kind silently leaves LoRA without gradients on this model."""

@@ -5,7 +5,7 @@ width need another start than Kosmos-2's own (standard deviation 0.02 drowns the
 
 - text weights with standard deviation width^-0.5, which keeps the variance of activations from layer to layer;
 - two-dimensional sine positions in the vision tower, so that attention can tell places apart from the first step;
-- the projection undoes the unit normalisation of image features (factor width^0.5), so that they weigh as much as words.
+- the projection undoes the unit normalisation of image features (factor width^0.5), so that they weigh like words.
 """
 
 from __future__ import annotations

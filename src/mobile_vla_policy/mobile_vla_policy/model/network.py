@@ -24,9 +24,7 @@ class PolicyNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(
-        self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor) -> torch.Tensor:
         """Chunks ``[B, W, horizon, 3]`` at every window position; dx, dy normalised, gripper a logit.
 
         Args:
@@ -42,6 +40,7 @@ class PolicyNetwork(nn.Module):
 
     def act(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """Chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
+        chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
 
@@ -104,7 +103,6 @@ def _build_backbone(
 
 def _mark_trainable(backbone: Backbone, settings: BackboneSettings) -> None:
     """Freeze what is to stay; the ACT embedding is new, so it always learns."""
-    assert isinstance(backbone, nn.Module)
     for name, parameter in backbone.named_parameters():
         vision = name.startswith(backbone.vision_prefix)
         learns = name == "act" or (not settings.freeze and (settings.train_vision or not vision))

@@ -32,7 +32,8 @@ def augment(
         flat = adjust_contrast(flat, 1 + draws[:, 3] * settings.contrast)
     if settings.saturation:
         flat = adjust_saturation_with_gray_subtraction(flat, 1 + draws[:, 4] * settings.saturation)
-    return flat.unflatten(0, (-1, cameras))
+    changed: torch.Tensor = flat.unflatten(0, (-1, cameras))
+    return changed
 
 
 def shift(images: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:

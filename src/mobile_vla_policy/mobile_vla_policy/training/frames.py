@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
-from mobile_vla_data.reader import Episode
 
+from mobile_vla_data.reader import Episode
 from mobile_vla_policy.preprocess import Frame, resize_frame
 from mobile_vla_policy.training.episodes import EpisodeData
 

@@ -51,14 +51,18 @@ def save_state(
     """
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        tensors = {f"weights.{name}": p for name, p in network.named_parameters() if p.requires_grad}
+        tensors: dict[str, torch.Tensor] = {
+            f"weights.{name}": p for name, p in network.named_parameters() if p.requires_grad
+        }
         tensors |= {f"averages.{name}": value for name, value in averages.items()}
         for index, values in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         tensors["random"] = torch.get_rng_state()
         if torch.cuda.is_available():
             tensors["random_cuda"] = torch.cuda.get_rng_state()
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part / "state.safetensors")
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part / "state.safetensors"
+        )
         (part / "position.json").write_text(json.dumps(asdict(position), indent=2) + "\n", encoding="utf-8")
         replace_folder(part, folder)
     finally:
@@ -76,9 +80,7 @@ def load_position(folder: Path) -> Position:
         raise ResumeError(f"{path}: malformed: {error}") from None
 
 
-def load_state(
-    folder: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, torch.Tensor]:
+def load_state(folder: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """Put weights, optimiser and random generator back; returns the moving averages."""
     path = folder / "state.safetensors"
     try:

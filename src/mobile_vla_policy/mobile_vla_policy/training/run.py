@@ -78,9 +78,7 @@ def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> No
     console.print(f"{learns / 1e6:.2f} M of {total / 1e6:.2f} M parameters learn; {counts}")
 
 
-def _open(
-    dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None
-) -> TrainingData:
+def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None) -> TrainingData:
     # The first process may have to split the dataset; the others then find it split.
     if accelerator is None:
         data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)

@@ -55,7 +55,9 @@ class Trainer:
         self.model, self.optimizer = accelerator.prepare(network, optimizer)
         self.tokens = {id(s): network.backbone.tokenise(s.instructions) for s in (train, validation) if s is not None}
         self.average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
-        self.schedule = Schedule(settings.warmup_steps, self._total_steps(), settings.max_minutes * 60 if settings.max_minutes else None)
+        self.schedule = Schedule(
+            settings.warmup_steps, self._total_steps(), settings.max_minutes * 60 if settings.max_minutes else None
+        )
         self.step = self.epoch = self.batch = self.since_best = 0
         self.before_s = 0.0
         self.began_s = time.monotonic()
@@ -209,15 +211,16 @@ class Trainer:
         return bool(self.accelerator.reduce(flag, "sum").item() > 0)
 
     def _total_steps(self) -> int | None:
-        if self.settings.max_steps or self.settings.max_minutes:
-            return self.settings.max_steps
+        limit: int | None = self.settings.max_steps
+        if limit or self.settings.max_minutes:
+            return limit
         head, settings = self.settings.policy.head, self.settings
         plans = epoch_of_plans(
             self.train_set.lengths, head.window, head.frame_stride, settings.batch_size, settings.seed,
             processes=self.accelerator.num_processes,
         )  # fmt: skip
-        total = sum(len(plan) for _, plan in zip(range(settings.epochs), plans, strict=False))
-        return max(1, total // settings.accumulation)
+        total: int = sum(len(plan) for _, plan in zip(range(settings.epochs), plans, strict=False))
+        return int(total // settings.accumulation) or 1
 
     def _seed_of_batch(self) -> int:
         process = self.accelerator

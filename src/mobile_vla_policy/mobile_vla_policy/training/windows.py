@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
         tensors = (self.images, self.state, self.target, self.mask, self.valid, self.instruction)
-        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors), episodes=self.episodes)
+        images, state, target, mask, valid, instruction = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(images, state, target, mask, valid, instruction, self.episodes)
 
 
 def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
@@ -65,7 +67,7 @@ def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | N
             steps = range(phase, length, stride)
             first = rng.randint(1, window) if rng else window
             bounds = [0, *range(first, len(steps), window), len(steps)]
-            windows += [Window(episode, tuple(steps[a:b])) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+            windows += [Window(episode, tuple(steps[a:b])) for a, b in pairwise(bounds) if a < b]
     if rng:
         rng.shuffle(windows)
     return windows
@@ -102,7 +104,7 @@ class WindowDataset(Dataset[Batch]):
         self._head = head
         index = {text: i for i, text in enumerate(self.instructions)}
         self._instruction = [index[episode.instruction] for episode in episodes]
-        self._states = [normalisation.state.normalise(torch.from_numpy(episode.states)) for episode in episodes]
+        self._states = [normalisation.normalise_state(torch.from_numpy(episode.states)) for episode in episodes]
         self._actions = [normalisation.action.normalise(torch.from_numpy(episode.actions)) for episode in episodes]
 
     @property

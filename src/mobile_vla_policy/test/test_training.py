@@ -1,0 +1,232 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from safetensors.torch import load_file
+from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.config import ConfigError, load_train_settings
+from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.training import trainer as trainer_module
+from mobile_vla_policy.training.episodes import TrainingDataError, open_dataset
+from mobile_vla_policy.training.frames import FramesInMemory, FramesOnDisk
+from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.schedule import Schedule
+from mobile_vla_policy.training.trainer import TrainingError
+from mobile_vla_policy.training.windows import WindowDataset, batches, cut
+
+QUIET = Console(quiet=True)
+OVERFIT = {"max_steps": 400, "evaluate_every": 1000, "learning_rate": 3e-3, "betas": (0.9, 0.98), "gripper_weight": 1.0}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=12)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_every_step_is_in_exactly_one_window_of_an_epoch() -> None:
+    import random
+
+    for seed in range(5):
+        windows = cut([50, 3, 1, 24], 8, 3, random.Random(seed))
+        steps = sorted((window.episode, step) for window in windows for step in window.steps)
+        assert steps == [(e, s) for e, length in enumerate([50, 3, 1, 24]) for s in range(length)]
+        assert all(0 < len(window.steps) <= 8 for window in windows)
+        assert all(b - a == 3 for w in windows for a, b in zip(w.steps, w.steps[1:], strict=False))
+
+
+def test_two_processes_share_every_batch_and_neither_runs_out() -> None:
+    windows = cut([50, 31], 8, 3, None)
+    whole = batches(windows, 4)
+    shares = [batches(windows, 2, rank, 2) for rank in range(2)]
+    assert [len(share) for share in shares] == [len(whole)] * 2
+    for together, first, second in zip(whole, *shares, strict=True):
+        assert [w for w in first + second if w.counted] == together
+        assert first
+        assert second
+
+
+def test_targets_are_the_next_actions_and_masked_beyond_the_end(dataset: Path) -> None:
+    data = open_dataset(dataset, ["static"], seed=0)
+    episode = data.splits["train"][0]
+    windows = WindowDataset(
+        [episode], FramesOnDisk([episode], ["static"], 32), data.normalisation, policy_settings().head
+    )
+    windows.plan = [cut([episode.num_steps], 8, 1, None)]
+    batch = windows[0]
+    actions = data.normalisation.action.denormalise(batch.target)
+    positions = [(b, w, step) for b, window in enumerate(windows.plan[0]) for w, step in enumerate(window.steps)]
+    for b, w, step in positions:
+        for ahead in range(5):
+            recorded = step + ahead < episode.num_steps
+            assert bool(batch.mask[b, w, ahead]) == recorded
+            if recorded:
+                assert np.allclose(actions[b, w, ahead], episode.actions[step + ahead], atol=1e-6)
+    assert int(batch.valid.sum()) == episode.num_steps == len(batch.images)
+    assert not batch.mask[~batch.valid].any()
+
+
+def test_frames_in_memory_and_on_disk_are_the_same_bytes(dataset: Path) -> None:
+    episodes = open_dataset(dataset, ["static"], seed=0).splits["train"][:2]
+    memory, disk = FramesInMemory(episodes, ["static"], 32), FramesOnDisk(episodes, ["static"], 32)
+    assert (memory.get(1, [0, 5, 9]) == disk.get(1, [0, 5, 9])).all()
+
+
+def test_normalisation_comes_back_to_the_same_values_and_leaves_the_gripper(dataset: Path) -> None:
+    action = open_dataset(dataset, ["static"], seed=0).normalisation.action
+    values = torch.tensor([[0.05, -0.03, 1.0], [0.0, 0.01, 0.0]])
+    there = action.normalise(values)
+    assert (there[:, 2] == values[:, 2]).all()
+    assert torch.allclose(action.denormalise(there), values, atol=1e-7)
+    corners = action.normalise(torch.tensor([[*action.q01, 0.0], [*action.q99, 0.0]]))
+    assert torch.allclose(corners[:, :2], torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), atol=1e-5)
+
+
+def test_the_learning_rate_warms_up_and_reaches_zero_with_the_budget() -> None:
+    by_time = Schedule(warmup_steps=10, total_steps=None, total_s=100.0)
+    assert by_time.factor(0, 0.0) == pytest.approx(0.1)
+    assert by_time.factor(50, 50.0) == pytest.approx(0.5)
+    assert by_time.factor(99, 100.0) == pytest.approx(0.0)
+    assert by_time.over(1, 100.0)
+    assert not Schedule(10, 20, None).over(19, 1e9)
+
+
+def test_a_model_overfits_four_episodes(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=4, steps=10)
+    ids = sorted(path.stem for path in dataset.glob("episode_*.h5"))
+    (dataset / "splits.json").write_text(json.dumps({"splits": {"train": ids, "validation": [], "test": []}}))
+    settings = train_settings(**OVERFIT)
+    train(settings, dataset, tmp_path / "out", QUIET)
+    result = evaluate(tmp_path / "out", dataset, "train", tolerance_m=0.01, device="cpu")
+    assert result.overall.error_m < 0.01
+    assert result.overall.gripper_accuracy == 1.0
+    assert result.overall.transition_f1 == 1.0
+    assert result.overall.within_tolerance > 0.9
+    assert result.sensitivity is not None
+    assert not any("ignores" in warning for warning in result.warnings)
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = train_settings(
+        max_steps=16, evaluate_every=6, accumulation=2, batch_size=4, ema_decay=0.9,
+        policy={**policy_settings().model_dump(), "head": {**policy_settings().head.model_dump(), "dropout": 0.1}},
+        augment={"shift": 0.1},
+    )  # fmt: skip
+    train(settings, dataset, tmp_path / "whole", QUIET)
+
+    after = trainer_module.Trainer._after_step
+
+    def power_cut(self: trainer_module.Trainer, *arguments: object) -> None:
+        after(self, *arguments)  # type: ignore[arg-type]
+        if self.step == 9:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.Trainer, "_after_step", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, dataset, tmp_path / "parts", QUIET)
+    train(settings, dataset, tmp_path / "parts", QUIET, resume=True)
+
+    whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+    def losses(folder: Path) -> list[tuple[str, str, str]]:
+        with (folder / "metrics.csv").open() as stream:
+            return [(row["step"], row["train_loss"], row["validation_loss"]) for row in csv.DictReader(stream)]
+
+    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
+    assert (tmp_path / "whole" / "loss.png").stat().st_size > 1000
+
+
+def test_a_resumed_training_must_have_the_same_settings(dataset: Path, tmp_path: Path) -> None:
+    train(train_settings(max_steps=2), dataset, tmp_path / "out", QUIET)
+    with pytest.raises(ValueError, match="trained with other settings"):
+        train(train_settings(max_steps=2, seed=1), dataset, tmp_path / "out", QUIET, resume=True)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        train(train_settings(max_steps=2), dataset, tmp_path / "empty", QUIET, resume=True)
+
+
+def test_a_lora_training_leaves_the_frozen_weights_alone(dataset: Path, tmp_path: Path) -> None:
+    settings = train_settings(policy=policy_settings(lora=True), max_steps=3)
+    init(settings, dataset, tmp_path / "before", QUIET)
+    train(settings, dataset, tmp_path / "after", QUIET)
+    before, after = weights(tmp_path / "before"), weights(tmp_path / "after" / "last")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert all("lora_" in name or name.startswith("head.") or name == "backbone.act" for name in changed)
+    assert any("lora_A" in name for name in changed)
+
+
+def test_training_uses_both_cameras_and_decodes_in_worker_processes(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=10, cameras=("static", "gripper"))
+    settings = train_settings(
+        policy=policy_settings(cameras=("static", "gripper")), max_steps=2, cache_gb=0.0, workers=1
+    )
+    train(settings, dataset, tmp_path / "out", QUIET)
+    assert (tmp_path / "out" / "best" / "config.json").is_file()
+
+
+def test_a_loss_that_is_no_number_stops_training_and_names_the_episodes(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = trainer_module.to_float
+    monkeypatch.setattr(trainer_module, "to_float", lambda images: real(images) * float("nan"))
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 0, episodes episode_\d{6}"):
+        train(train_settings(), dataset, tmp_path / "out", QUIET)
+
+
+def test_a_dataset_that_was_not_split_is_split_with_a_note(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
+    assert "had not been split" in open_dataset(dataset, ["static"], 0).note
+    assert open_dataset(dataset, ["static"], 0).note == ""
+
+
+def test_a_dataset_that_cannot_be_trained_on_is_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingDataError, match="no episodes"):
+        open_dataset(tmp_path / "empty", ["static"], 0)
+    with pytest.raises(TrainingDataError, match="cannot be"):
+        open_dataset(write_dataset(tmp_path / "one", episodes=1, steps=3), ["static"], 0)
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
+    with pytest.raises(TrainingDataError, match=r"no camera 'gripper'; set policy.backbone.cameras=\[static\]"):
+        open_dataset(dataset, ["static", "gripper"], 0)
+    other = yaml.safe_load(CONTRACT.read_text())
+    other["control_rate_hz"] = 20.0
+    shutil.rmtree(tmp_path / "d")
+    dataset = write_dataset(tmp_path / "d", episodes=9, steps=3)
+    random = np.random.default_rng(5)
+    write_episode(dataset, Contract.from_dict(other), next(iter(GOALS)), random, 3, ("static",))
+    with pytest.raises(TrainingDataError, match=r"under another contract .* control_rate_hz: "):
+        open_dataset(dataset, ["static"], 0)
+
+
+@pytest.mark.parametrize("name", ["train.yaml", "train_tiny.yaml"])
+def test_the_shipped_settings_are_valid(name: str) -> None:
+    load_train_settings(CONTRACT.parent / name)
+
+
+def test_settings_can_be_overridden_and_errors_name_field_and_value(tmp_path: Path) -> None:
+    path = CONTRACT.parent / "train_tiny.yaml"
+    assert load_train_settings(path, ["policy.head.window=4", "precision=bf16"]).policy.head.window == 4
+    for override, message in {
+        "policy.head.windows=4": r"policy.head.windows: Extra inputs .* \(got 4\)",
+        "learning_rate=-1": r"learning_rate: .* greater than 0 \(got -1\)",
+        "seed": r"an override is written field=value",
+        "precision.x=1": r"precision is not a group of fields",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            load_train_settings(path, [override])
+    with pytest.raises(ConfigError, match="no such settings file"):
+        load_train_settings(tmp_path / "none.yaml")

@@ -73,13 +73,19 @@ class EpisodeWriter:
         _check_arguments(contract, cameras, encoding, jpeg_quality, episode_id)
         self._dataset = Path(dataset)
         self._dataset.mkdir(parents=True, exist_ok=True)
+        require_space(self._dataset, _SPARE_BYTES, self._dataset)
         self._quality = jpeg_quality
         self._header, self._journal = self._claim(
             episode_id,
             EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, _now()),
         )
         self._part = schema.part_path(self._dataset, self.episode_id)
-        self._builder = EpisodeFileBuilder(self._part, self._header)
+        try:
+            self._builder = EpisodeFileBuilder(self._part, self._header)
+        except OSError as error:
+            self._journal.close()
+            self._journal.path.unlink()
+            raise as_disk_full(error, self._part) from None
         self._pending: list[StepRecord] = []
         self._pending_bytes = 0
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.

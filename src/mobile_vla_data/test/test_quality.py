@@ -219,3 +219,11 @@ def test_noisy_odometry_of_a_resting_robot_is_no_disagreement(record):
 
 def test_a_few_steps_are_no_demonstration(record):
     assert "has 3 steps" in the_one(record(steps=3), "too-short").message
+
+
+def test_the_recorder_may_leave_out_the_images(record):
+    def cover(index, step):
+        return {**step, "images": {**step["images"], "static": np.zeros((224, 224, 3), np.uint8)}}
+
+    path = record(change_step=cover)
+    assert check_episode(path, images=False) == [] and check_episode(path) != []

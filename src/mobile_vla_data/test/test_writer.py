@@ -13,7 +13,7 @@ from mobile_vla_data import jpeg
 from mobile_vla_data.metadata import EpisodeMetadata, MetadataError
 from mobile_vla_data.reader import Dataset, Episode
 from mobile_vla_data.recover import recover_dataset
-from mobile_vla_data.writer import EpisodeWriter, WriterError
+from mobile_vla_data.writer import DiskFullError, EpisodeWriter, WriterError
 
 KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")
 
@@ -246,3 +246,11 @@ def test_a_full_disk_is_one_line_and_what_was_written_is_recoverable(small_disk,
     (recovered,) = recover_dataset(tmp_path)
     # The step whose block did not fit was in the journal already.
     assert recovered.steps - result["steps"] in (0, 1)
+
+
+def test_on_a_full_disk_no_episode_is_begun(small_disk, contract):
+    with open(small_disk / "ballast", "wb") as ballast:
+        ballast.write(bytes(7_800_000))
+    with pytest.raises(DiskFullError, match=r"disk full \(0.* MB free\); free some space"):
+        EpisodeWriter(small_disk, contract, KITCHEN, cameras=("static",))
+    assert os.listdir(small_disk) == ["ballast"]

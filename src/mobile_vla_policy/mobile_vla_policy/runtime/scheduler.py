@@ -38,7 +38,7 @@ class SchedulerOptions:
     al. 2023, 'Learning fine-grained bimanual manipulation', but favouring the newest). 0 follows the newest alone."""
     replan_threshold: int = 0
     """Plan again once no more than this many actions will be left when the next chunk arrives; 0 means always."""
-    max_stretch: float = 2.0
+    max_stretch: float = 3.0
     """A chunk that would run dry before the next one is expected is driven slower, up to this factor: a robot whose
     inference is slow drives slowly instead of jerking between go and stop. 1 never slows down."""
 

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Setting] = {
     "horizon": Setting(0, "actions used of each chunk; 0 for all", while_loaded=True),
     "blend": Setting(0.3, "weight an older chunk keeps per period, 0 follows the newest alone", while_loaded=True),
     "replan_threshold": Setting(0, "plan again with this many actions left; 0 plans all the time", while_loaded=True),
-    "max_stretch": Setting(2.0, "a chunk is driven at most this much slower to last to the next", while_loaded=True),
+    "max_stretch": Setting(3.0, "a chunk is driven at most this much slower to last to the next", while_loaded=True),
 }
 
 

@@ -6,9 +6,10 @@ import argparse
 import sys
 
 import collect_data
+import collect_ros
 from common import machine, report
 
-PARTS = (collect_data,)
+PARTS = (collect_data, collect_ros)
 
 
 def main() -> int:

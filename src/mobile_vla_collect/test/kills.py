@@ -16,6 +16,7 @@ from robot import FakeRobot, Recording, recorder_process
 
 from mobile_vla_data.reader import Dataset, Episode
 from mobile_vla_data.validate import check_episode
+from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.testing import Probe
 
 #: Findings that say nothing about durability: the episode ends wherever the recorder was killed, and on a machine that
@@ -30,7 +31,9 @@ class Kill:
     open_s: float
     """How long the episode had been open [s]."""
     lost_s: float
-    """Between the last recovered step and the kill [s]; 0 when no episode was open long enough to have a step."""
+    """Between the last recovered step and the kill, or the stop that the kill cut off [s]."""
+    lost_steps: int
+    """Steps that the recorder's status had reported and that are in no file."""
     committed_before: int
     committed_after: int
     findings: tuple[str, ...]
@@ -51,37 +54,40 @@ def kill_once(probe: Probe, name: str, folder: Path, rng: random.Random) -> Kill
     recording = Recording(probe, f"{name}/")
     try:
         recording.start()
-        began_ns = probe.now_ns()
+        began_ns, ended_ns = probe.now_ns(), 0
         if rng.random() < 0.3:
             # In the middle of a commit: asked to stop, and killed within the time that takes.
             time.sleep(rng.uniform(0.2, 1.0))
+            ended_ns = probe.now_ns()
             recording.ask_to_stop()
             time.sleep(rng.uniform(0.0, 0.05))
         else:
             time.sleep(rng.uniform(0.0, 2.0))
     finally:
         recorder.stop(signal.SIGKILL)
-        killed_ns = probe.now_ns()
+        ended_ns = ended_ns or probe.now_ns()
+        said = recording.status
     with recorder_process(folder, name):
         recording = Recording(probe, f"{name}/")
         recording.start()
         recording.until_steps(2)
         recording.stop()
-    return _look(folder, committed, began_ns, killed_ns)
+    return _look(folder, committed, began_ns, ended_ns, said)
 
 
-def _look(folder: Path, committed: int, began_ns: int, killed_ns: int) -> Kill:
+def _look(folder: Path, committed: int, began_ns: int, ended_ns: int, said: RecorderStatus) -> Kill:
     findings = []
-    last_ns = 0
+    last_ns = recovered = 0
     paths = Dataset.open(folder).episode_paths
     for path in paths:
         findings += [str(found) for found in check_episode(path) if found.code not in _NOT_OF_KILLING]
         with Episode.open(path) as episode:
-            last_ns = max([last_ns, *(int(ns) for ns in episode.timestamps_ns if ns <= killed_ns)])
-    open_s = (killed_ns - began_ns) * 1e-9
+            last_ns = max([last_ns, *(int(ns) for ns in episode.timestamps_ns if ns <= ended_ns)])
+            recovered = episode.num_steps if episode.episode_id == said.episode_id else recovered
+    open_s = (ended_ns - began_ns) * 1e-9
     # Without a step of this episode, all the time it was open is what was lost.
-    lost_s = (killed_ns - max(last_ns, began_ns)) * 1e-9
-    return Kill(open_s, lost_s, committed, len(paths) - 1, tuple(findings))
+    lost_s = (ended_ns - max(last_ns, began_ns)) * 1e-9
+    return Kill(open_s, lost_s, said.steps - recovered, committed, len(paths) - 1, tuple(findings))
 
 
 def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kill]:

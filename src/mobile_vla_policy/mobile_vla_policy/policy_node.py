@@ -10,26 +10,28 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
-from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.execute import ExecuteServer
+from mobile_vla_policy.node.instruction import BUSY, InstructionService, problem_of
 from mobile_vla_policy.node.loading import loaded, wait_for
 from mobile_vla_policy.node.parameters import SettableParameters
 from mobile_vla_policy.node.status import STATE, chunk_message, health, status_message
 from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step, Tick
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
-from mobile_vla_policy.runtime.settings import clean_instruction, require_checkpoint
+from mobile_vla_policy.runtime.settings import require_checkpoint
+from mobile_vla_policy.runtime.trace import TraceRecorder
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, load_contract, number
+from mobile_vla_ros.parameters import flag, load_contract, number, text
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import run
 
@@ -55,6 +57,8 @@ class PolicyNode(AutostartNode):
         observation_timeout_s = number(self, "observation_timeout_s", 2.0, silence, above=0)
         stuck = "a forward pass that has not returned for this long is an error [s]"
         self._inference_timeout_s = number(self, "inference_timeout_s", 5.0, stuck, above=0)
+        trace = text(self, "trace", "", "file for a Chrome trace of every forward pass, written on deactivation")
+        self._trace_file = Path(trace).expanduser() if trace else None
         self._settings = SettableParameters(self, self._refuse_changes, self._apply_changes)
 
         self._loader: PolicyLoader | None = None
@@ -64,14 +68,15 @@ class PolicyNode(AutostartNode):
         self._command_timer: Any = None
         self._tick_result = Tick(DriveState.IDLE, "", None)
         self._rivals: list[str] = []
+        self._trace = TraceRecorder()
         self.stuck = False
         """Whether a forward pass was still running when the node was closed."""
 
         self._commands = Commands(self, self._contract, self._rate_hz, stamped)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
-        self.create_service(SetInstruction, "policy/set_instruction", self._on_set_instruction)
         self._execute = ExecuteServer(self, lambda: self._driver, observation_timeout_s)
+        self._instruction = InstructionService(self, lambda: self._driver, lambda: self._execute.busy)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=_STEADY)
 
@@ -112,7 +117,7 @@ class PolicyNode(AutostartNode):
             policy = loaded(loader, self._contract)
         finally:
             self._loader = None
-        if problem := _problem_of(policy, self._settings["instruction"]):
+        if problem := problem_of(policy, self._settings["instruction"]):
             raise ValueError(f"parameter 'instruction': {problem}")
         self._policy = policy
         self._inputs = ObservationInputs(self, self._contract, on_image=self._on_image)
@@ -197,8 +202,18 @@ class PolicyNode(AutostartNode):
         self.stuck = not driver.stop(_STOP_WAIT_S) or self.stuck
         self._driver = None
         self._commands.disarm()
+        self._write_trace()
         self._rivals = []
         self._publish_status()
+
+    def _write_trace(self) -> None:
+        if self._trace_file is None:
+            return
+        try:
+            count = self._trace.write(self._trace_file)
+            self.get_logger().info(f"trace of {count} forward passes: {self._trace_file}")
+        except OSError as error:
+            self.get_logger().error(f"cannot write the trace: {error}")
 
     def _free(self) -> None:
         self._policy = None
@@ -230,9 +245,11 @@ class PolicyNode(AutostartNode):
             # Two that drive one robot: neither knows what the other is about to do. So both stand.
             tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self._rivals)}", None, tick.steps)
         self._tick_result = tick
-        for step in tick.steps:
-            self._publish_chunk(step, driver.steps)
         self._commands.send(tick)
+        for number_of_step, step in enumerate(tick.steps, start=driver.steps - len(tick.steps) + 1):
+            if self._trace_file is not None:
+                self._trace.add(number_of_step, step, self._now_ns())
+            self._publish_chunk(step, number_of_step)
         self._execute.tick(tick)
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
@@ -242,32 +259,7 @@ class PolicyNode(AutostartNode):
         self._chunk_publisher.publish(message)
         self._execute.feedback(message)
 
-    # Instruction and parameters --------------------------------------------------------------------------------------
-
-    def _on_set_instruction(
-        self, request: SetInstruction.Request, response: SetInstruction.Response
-    ) -> SetInstruction.Response:
-        response.error_code, response.message = self._try_instruction(request.instruction)
-        response.success = response.error_code == SetInstruction.Response.OK
-        return response
-
-    def _try_instruction(self, text: str) -> tuple[int, str]:
-        """Follow an instruction if that is possible; returns the error code and one line."""
-        codes = SetInstruction.Response
-        if self._driver is None:
-            return codes.NOT_ACTIVE, "the policy node is not active; activate it first"
-        if self._execute.busy:
-            return codes.BUSY, "a policy/execute goal is running; cancel it first"
-        try:
-            instruction = clean_instruction(text)
-        except ValueError as error:
-            return codes.INVALID_REQUEST, str(error)
-        if problem := _problem_of(self._driver, instruction):
-            return codes.INVALID_REQUEST, problem
-        self._driver.follow(instruction)
-        said = f"following '{instruction}'" if instruction else "stopped; waiting for an instruction"
-        self.get_logger().info(said)
-        return codes.OK, said
+    # Parameters ------------------------------------------------------------------------------------------------------
 
     def _refuse_changes(self, changes: Mapping[str, Any]) -> str:
         loaded = [name for name in ("checkpoint", "device") if name in changes]
@@ -275,8 +267,8 @@ class PolicyNode(AutostartNode):
             return f"{loaded[0]} cannot change while a checkpoint is loaded; deactivate and clean up first"
         if "instruction" in changes and self._policy is not None:
             if self._execute.busy:
-                return "a policy/execute goal is running; cancel it first"
-            return _problem_of(self._policy, changes["instruction"])
+                return BUSY
+            return problem_of(self._policy, changes["instruction"])
         return ""
 
     def _apply_changes(self, changes: Mapping[str, Any]) -> None:
@@ -333,11 +325,6 @@ class PolicyNode(AutostartNode):
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def _problem_of(policy: DrivingPolicy | PolicyDriver, instruction: str) -> str:
-    """Why an instruction cannot be followed; none at all can always be."""
-    return policy.check_instruction(instruction) if instruction else ""
 
 
 def main(load: LoadPolicy = load_checkpoint) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from typing import Any
@@ -221,6 +222,18 @@ def test_shadow_mode_publishes_chunks_and_no_command(probe, robot, ears, start_n
     wait_for(lambda: len(ears.chunks) > 10)
     assert not ears.commands and not ears.grippers
     wait_for(lambda: ears.statuses[-1].shadow)
+
+
+def test_a_trace_shows_every_stage_of_every_forward_pass(probe, robot, ears, start_node, tmp_path):
+    file = tmp_path / "trace.json"
+    node = start_node("slow=0.02", instruction=GO, trace=str(file))
+    wait_for(lambda: len(ears.chunks) > 10)
+    node.stop()
+    events = json.loads(file.read_text())["traceEvents"]
+    names = {event["name"] for event in events if event["ph"] in "Xi"}
+    assert names == {"transport", "preprocess", "backbone", "head", "schedule", "publish"}
+    assert len([event for event in events if event["name"] == "publish"]) >= 10
+    assert all(event["dur"] >= 0 for event in events if event["ph"] == "X")
 
 
 def test_parameters_are_refused_with_one_line(probe, robot, ears, start_node):

@@ -1,0 +1,51 @@
+"""The service policy/set_instruction, and what it and the parameter ``instruction`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mobile_vla_msgs.srv import SetInstruction
+from mobile_vla_policy.runtime.driver import PolicyDriver
+from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.settings import clean_instruction
+
+BUSY = "a policy/execute goal is running; cancel it first"
+
+
+def problem_of(policy: DrivingPolicy | PolicyDriver, instruction: str) -> str:
+    """Why an instruction cannot be followed, in one line; none at all can always be."""
+    return policy.check_instruction(instruction) if instruction else ""
+
+
+class InstructionService:
+    """Follows what it is told. ``driver()`` is None while the node is not active."""
+
+    def __init__(self, node: Any, driver: Callable[[], PolicyDriver | None], busy: Callable[[], bool]) -> None:
+        self._node, self._driver, self._busy = node, driver, busy
+        node.create_service(SetInstruction, "policy/set_instruction", self._on_request)
+
+    def _on_request(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        response.error_code, response.message = self._try(request.instruction)
+        response.success = response.error_code == SetInstruction.Response.OK
+        return response
+
+    def _try(self, text: str) -> tuple[int, str]:
+        """Follow an instruction if that is possible; returns the error code and one line."""
+        codes, driver = SetInstruction.Response, self._driver()
+        if driver is None:
+            return codes.NOT_ACTIVE, "the policy node is not active; activate it first"
+        if self._busy():
+            return codes.BUSY, BUSY
+        try:
+            instruction = clean_instruction(text)
+        except ValueError as error:
+            return codes.INVALID_REQUEST, str(error)
+        if problem := problem_of(driver, instruction):
+            return codes.INVALID_REQUEST, problem
+        driver.follow(instruction)
+        said = f"following '{instruction}'" if instruction else "stopped; waiting for an instruction"
+        self._node.get_logger().info(said)
+        return codes.OK, said

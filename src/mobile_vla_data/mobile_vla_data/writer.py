@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from mobile_vla_data.durable import DiskFullError, as_disk_full, fsync_path, pub
 from mobile_vla_data.episode_file import BLOCK_STEPS, EpisodeFileBuilder
 from mobile_vla_data.journal import EpisodeHeader, Journal, StepRecord
 from mobile_vla_data.metadata import OUTCOMES, EpisodeMetadata, require_one_of
+from mobile_vla_data.step_checks import WriterError, require_arguments, require_image, require_vector
 
 __all__ = ["DiskFullError", "EpisodeWriter", "WriterError"]
 
@@ -36,10 +36,6 @@ __all__ = ["DiskFullError", "EpisodeWriter", "WriterError"]
 _SPARE_BYTES = 1 << 20
 #: A block is also closed when its images reach this size, so that raw episodes do not collect in memory.
 _BLOCK_BYTES = 8 << 20
-
-
-class WriterError(ValueError):
-    """A step or a call does not fit the episode; one line naming the field, the value and what to do."""
 
 
 class EpisodeWriter:
@@ -70,7 +66,7 @@ class EpisodeWriter:
         jpeg_quality: int = 95,
         episode_id: str | None = None,
     ) -> None:
-        _check_arguments(contract, cameras, encoding, jpeg_quality, episode_id)
+        require_arguments(contract, cameras, encoding, jpeg_quality, episode_id)
         self._dataset = Path(dataset)
         self._dataset.mkdir(parents=True, exist_ok=True)
         require_space(self._dataset, _SPARE_BYTES, self._dataset)
@@ -133,8 +129,8 @@ class EpisodeWriter:
         step = StepRecord(
             int(stamp_ns),
             self._encode_all(images),
-            _vector("state", state),
-            _vector("action", action),
+            require_vector("state", state),
+            require_vector("action", action),
             {stream: int(stamp) for stream, stamp in stamps_ns.items()},
             bool(takeover),
         )
@@ -222,7 +218,7 @@ class EpisodeWriter:
                     ) from None
 
     def _encode_all(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
-        checked = {camera: self._check_image(camera, images) for camera in self._header.cameras}
+        checked = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
         if self._header.encoding == schema.RAW:
             # The caller may fill the same buffer again before the block is written.
             return {camera: image.copy() for camera, image in checked.items()}
@@ -232,18 +228,6 @@ class EpisodeWriter:
         encoded = {first: jpeg.encode(checked[first], self._quality)}
         encoded |= {camera: future.result() for camera, future in futures.items()}
         return {camera: np.frombuffer(data, dtype=np.uint8) for camera, data in encoded.items()}
-
-    def _check_image(self, camera: str, images: Mapping[str, npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
-        size = self._header.contract.cameras[camera]
-        image = images.get(camera)
-        if image is None:
-            raise WriterError(f"images: camera '{camera}' is missing; every step needs {list(self._header.cameras)}")
-        if image.shape != (size.height, size.width, 3) or image.dtype != np.uint8:
-            raise WriterError(
-                f"images: camera '{camera}' brought {image.dtype} {list(image.shape)}; "
-                f"the contract says uint8 {[size.height, size.width, 3]}"
-            )
-        return image
 
     def _check_order(self, step: StepRecord) -> None:
         if step.stamp_ns <= self._last_stamp_ns:
@@ -286,31 +270,6 @@ class _ClosingOnFailure:
         self._writer.abandon()
         if isinstance(error, OSError):
             raise as_disk_full(error, self._writer._part) from None
-
-
-def _check_arguments(
-    contract: Contract, cameras: Sequence[str], encoding: str, jpeg_quality: int, episode_id: str | None
-) -> None:
-    required = [name for name, camera in contract.cameras.items() if camera.required]
-    unknown = [name for name in cameras if name not in contract.cameras]
-    absent = [name for name in required if name not in cameras]
-    if unknown or absent:
-        raise WriterError(f"cameras {list(cameras)}: the contract has {list(contract.cameras)} and requires {required}")
-    if encoding not in schema.ENCODINGS:
-        raise WriterError(f"encoding is '{encoding}'; use one of {', '.join(schema.ENCODINGS)}")
-    if not 1 <= jpeg_quality <= 100:
-        raise WriterError(f"jpeg_quality is {jpeg_quality}; use 1 .. 100")
-    if episode_id is not None and not schema.is_episode_id(episode_id):
-        raise WriterError(f"episode_id is '{episode_id}'; use the form episode_000123")
-
-
-def _vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    vector = np.array(values, dtype=np.float32)
-    if vector.shape != (3,):
-        raise WriterError(f"{name} has shape {list(vector.shape)}; expected [3]")
-    if not all(map(math.isfinite, vector.tolist())):
-        raise WriterError(f"{name} is {vector.tolist()}; every value must be finite")
-    return vector
 
 
 def _now() -> str:

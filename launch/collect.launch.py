@@ -80,6 +80,11 @@ def generate_launch_description():
         ),
         DeclareLaunchArgument("dataset", default_value="", description="folder the episodes go to; required"),
         DeclareLaunchArgument(
+            "plan",
+            default_value=PathJoinSubstitution([CONFIG, "collection_plan.yaml"]),
+            description="collection plan that a new dataset folder gets; empty: none. The expert has tasks of its own",
+        ),
+        DeclareLaunchArgument(
             "contract",
             default_value=PathJoinSubstitution([CONFIG, "robot.yaml"]),
             description="contract file: what this robot is",
@@ -123,6 +128,9 @@ def generate_launch_description():
             )
         ]
     )
+    plan = PythonExpression(
+        ["'' if '", LaunchConfiguration("teleop"), "' == 'expert' else '", LaunchConfiguration("plan"), "'"]
+    )
     recorder = Node(
         package="mobile_vla_collect",
         executable="recorder_node",
@@ -132,6 +140,7 @@ def generate_launch_description():
             contract,
             stamped,
             {"dataset": ParameterValue(LaunchConfiguration("dataset"), value_type=str), "autostart": True},
+            {"plan": ParameterValue(plan, value_type=str)},
         ],
         on_exit=ended,
     )

@@ -71,7 +71,7 @@ def test_a_camera_that_is_silent_for_two_seconds_drops_its_ticks_and_the_episode
     robot, recording = episode
     robot.silent = {"static"}
     until_dropped(recording, 18)
-    assert "'static_camera/image_raw' is silent" in recording.status.message
+    assert "'/static_camera/image_raw' is silent" in recording.status.message
     robot.silent = set()
     recording.until_steps(recording.status.steps + 5)
     response = assert_fails_its_check(recording, "of the ticks were dropped")

@@ -136,7 +136,7 @@ def test_a_human_in_command_of_a_policy_episode_is_marked_as_takeover(probe, sta
 def test_start_is_refused_and_names_the_silent_topic(probe, start_recorder, recording):
     start_recorder()
     robot = FakeRobot(probe, cameras=("gripper",), gate=False)
-    wait_for(lambda: "'odom'" not in recording.status.message and recording.statuses, what="odometry")
+    wait_for(lambda: "'/odom'" not in recording.status.message and recording.statuses, what="odometry")
     response = probe.call(StartEpisode, "recorder/start_episode", start_request())
     assert response.error_code == StartEpisode.Response.INPUT_MISSING
     assert "static_camera/image_raw" in response.message and "/cmd_vel" in response.message

@@ -44,6 +44,10 @@ class ObservationInputs:
             node.create_subscription(GripperState, state.gripper_topic, self._on_gripper, SENSOR, **group),
         ]
 
+        # What a human reads must be the name that `ros2 topic list` shows, after remapping and namespace.
+        for stream, subscription in zip(self.builder.streams, self._subscriptions, strict=True):
+            stream.topic = subscription.topic_name
+
     def destroy(self) -> None:
         """End the subscriptions."""
         for subscription in self._subscriptions:

@@ -152,20 +152,12 @@ class TrainSettings(_Frozen):
     """Processes that decode images, when they do not fit in memory."""
     cache_gb: float = Field(default=4.0, ge=0)
     """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
-    cache_features: bool = False
-    """With a frozen backbone and no LoRA: compute the backbone's features once, then train the head on them alone."""
     evaluate_every: int = Field(default=500, ge=1)
     """Optimisation steps between two validations."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss."""
     log_every: int = Field(default=10, ge=1)
     """Optimisation steps between two lines of the log."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TrainSettings:
-        if self.cache_features and (self.policy.lora.enabled or not self.policy.backbone.freeze):
-            raise ValueError("cache_features needs lora.enabled: false and backbone.freeze: true")
-        return self
 
 
 def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> TrainSettings:

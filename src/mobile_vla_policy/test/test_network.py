@@ -82,6 +82,7 @@ def test_every_lora_tensor_receives_a_gradient(checkpointing: bool) -> None:
     # 2 layers of 6 linear maps in each tower, two tensors each.
     assert len(lora) == 2 * 2 * 6 * 2
     assert [name for name, p in lora.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert whole.backbone.act.grad.abs().sum() > 0
     frozen = [name for name, p in whole.backbone.named_parameters() if ".lora_" not in name and name != "act"]
     assert [name for name in frozen if whole.backbone.get_parameter(name).requires_grad] == []
 

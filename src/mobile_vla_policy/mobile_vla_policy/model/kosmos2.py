@@ -23,6 +23,7 @@ from torch import nn
 from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
 
 from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
+from mobile_vla_policy.model.quantise import quantised
 
 #: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
 TEXT_TARGETS = r"model\.text_model\.model\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|ffn\.fc[12])"
@@ -148,14 +149,7 @@ def load_kosmos2(name: str, dtype: torch.dtype, load_in: str = "full") -> Kosmos
         BackboneError: nothing can be loaded from there.
     """
     try:
-        if load_in == "full":
-            return Kosmos2Model.from_pretrained(name, dtype=dtype)
-        from transformers import BitsAndBytesConfig
-
-        small = BitsAndBytesConfig(
-            load_in_8bit=load_in == "8bit", load_in_4bit=load_in == "4bit", bnb_4bit_compute_dtype=dtype
-        )
-        return Kosmos2Model.from_pretrained(name, dtype=dtype, quantization_config=small)
+        return Kosmos2Model.from_pretrained(name, dtype=dtype, **quantised(load_in, dtype))
     except (OSError, ImportError, ValueError, RuntimeError) as error:
         raise BackboneError(f"cannot load Kosmos-2 from '{name}': {' '.join(str(error).split())}") from None
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from mobile_vla_policy.config import BackboneSettings, PolicySettings
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, Tokens
+from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone, load_auto, pixel_statistics
+from mobile_vla_policy.model.backbone import Backbone, Tokens
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone, load_kosmos2, load_tokenizer, random_kosmos2
 from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
@@ -70,9 +71,10 @@ def build_network(
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
     """
     backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype)
-    _mark_trainable(backbone, settings.backbone)
     if settings.lora.enabled:
         add_lora(backbone, settings.lora, settings.lora.targets or backbone.lora_targets)
+    # After peft, which freezes everything but its adapters, the ACT embedding too.
+    _mark_trainable(backbone, settings.backbone)
     network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
     for parameter in network.parameters():
         if parameter.requires_grad:
@@ -82,29 +84,30 @@ def build_network(
 
 def _build_backbone(
     settings: PolicySettings, instructions: Sequence[str], tokenizer_folder: Path | None, dtype: torch.dtype
-) -> Kosmos2Backbone:
+) -> Backbone:
     backbone = settings.backbone
-    adapt_vision = backbone.train_vision and settings.lora.enabled
+    cameras, adapt_vision = len(backbone.cameras), backbone.train_vision and settings.lora.enabled
     if backbone.kind == "kosmos2-tiny":
+        small = tiny_kosmos2(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        model = tiny_kosmos2(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
-    elif backbone.kind == "kosmos2":
-        if backbone.weights == "random":
-            tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-            model = random_kosmos2(dtype)
-        else:
-            assert backbone.name is not None
-            tokenizer = load_tokenizer(tokenizer_folder or backbone.name)
-            model = load_kosmos2(backbone.name, dtype, backbone.load_in)
-    else:
-        raise BackboneError(f"backbone.kind '{backbone.kind}' is not available")
-    return Kosmos2Backbone(model, tokenizer, len(backbone.cameras), adapt_vision)
+        return Kosmos2Backbone(small, tokenizer, cameras, adapt_vision)
+    assert backbone.name is not None
+    if backbone.kind == "auto":
+        model = load_auto(backbone.name, dtype, backbone.weights, backbone.load_in)
+        tokenizer = load_tokenizer(tokenizer_folder or backbone.name)
+        return AutoVlmBackbone(model, tokenizer, cameras, adapt_vision, *pixel_statistics(backbone.name))
+    if backbone.weights == "random":
+        # Nothing is read from the hub: the architecture is known, and words mean nothing to random weights.
+        tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
+        return Kosmos2Backbone(random_kosmos2(dtype), tokenizer, cameras, adapt_vision)
+    published = load_kosmos2(backbone.name, dtype, backbone.load_in)
+    return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras, adapt_vision)
 
 
 def _mark_trainable(backbone: Backbone, settings: BackboneSettings) -> None:
-    """Freeze what is to stay; the ACT embedding is new, so it always learns."""
+    """Freeze what is to stay; adapters and the ACT embedding are new, so they always learn."""
     for name, parameter in backbone.named_parameters():
         vision = name.startswith(backbone.vision_prefix)
-        learns = name == "act" or (not settings.freeze and (settings.train_vision or not vision))
+        learns = name == "act" or ".lora_" in name or (not settings.freeze and (settings.train_vision or not vision))
         if parameter.is_floating_point():
             parameter.requires_grad_(learns)

@@ -225,7 +225,7 @@ class Trainer:
     def _seed_of_batch(self) -> int:
         process = self.accelerator
         position = (self.epoch * 1_000_003 + self.batch) * process.num_processes + process.process_index
-        return (self.settings.seed * 1_000_000_007 + position) % (1 << 62)
+        return int((self.settings.seed * 1_000_000_007 + position) % (1 << 62))
 
     def _position(self) -> Position:
         settings = self.settings.model_dump_json()

@@ -1,0 +1,128 @@
+"""SmolVLM and PaliGemma with tiny random weights, and the published Kosmos-2 layout, loaded from local folders."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from synthetic_episodes import GOALS
+from transformers import Kosmos2Model, PaliGemmaConfig, PaliGemmaModel, SmolVLMConfig, SmolVLMModel
+
+from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.model.backbone import BackboneError
+from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
+from mobile_vla_policy.model.lora import merge_lora
+from mobile_vla_policy.model.network import PolicyNetwork, build_network
+
+VISION = {
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
+    "patch_size": 8,
+}  # fmt: skip
+TEXT = {
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 1024,
+    "num_key_value_heads": 1, "pad_token_id": 1,
+}  # fmt: skip
+
+
+def save(kind: str, folder: Path) -> Path:
+    torch.manual_seed(0)
+    if kind == "smolvlm":
+        model = SmolVLMModel(
+            SmolVLMConfig(vision_config=VISION, text_config={"model_type": "llama", **TEXT}, scale_factor=2)
+        )
+    elif kind == "paligemma":
+        config = PaliGemmaConfig(
+            vision_config={"model_type": "siglip_vision_model", **VISION},
+            text_config={"model_type": "gemma", "head_dim": 32, **TEXT},
+            projection_dim=64,
+            image_token_id=4,
+        )
+        model = PaliGemmaModel(config)
+    else:
+        model = tiny_kosmos2(64, 2, 32, 4)
+    model.save_pretrained(folder)
+    build_tokenizer(list(GOALS)).save_pretrained(folder)
+    return folder
+
+
+def build(kind: str, folder: Path, **backbone: object) -> PolicyNetwork:
+    settings = PolicySettings(
+        backbone=BackboneSettings(kind="kosmos2" if kind == "kosmos2" else "auto", name=str(folder), **backbone),  # type: ignore[arg-type]
+        lora=LoraSettings(rank=4, dropout=0.0),
+        head=HeadSettings(input_size=32, hidden_size=32, dropout=0.0),
+    )
+    torch.manual_seed(0)
+    return build_network(settings)
+
+
+@pytest.fixture(scope="module", params=["smolvlm", "paligemma", "kosmos2"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    return request.param, save(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@torch.no_grad()
+def test_the_act_state_is_unchanged_by_padding_and_neighbours(saved: tuple[str, Path]) -> None:
+    backbone = build(*saved).eval().backbone
+    images = torch.rand(2, 2, 3, 32, 32)
+    short, long = "go to the kitchen", "please go to the bedroom and stop beside the bed, then wait there"
+    both = backbone.encode(images, backbone.tokenise([short, long]))
+    for row, text in enumerate((short, long)):
+        alone = backbone.encode(images[row : row + 1], backbone.tokenise([text]))
+        assert (alone[0] - both[row]).abs().max() < 1e-5
+    assert (both[0] - backbone.encode(images, backbone.tokenise([long, long]))[0]).abs().max() > 1e-4
+    assert (both[0] - backbone.encode(images.flip(1), backbone.tokenise([short, long]))[0]).abs().max() > 1e-5
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_every_lora_tensor_receives_a_gradient(saved: tuple[str, Path], checkpointing: bool) -> None:
+    network = build(*saved).train()
+    if checkpointing:
+        network.backbone.enable_gradient_checkpointing()
+    for name, parameter in network.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(parameter)
+    valid = torch.ones(1, 3, dtype=torch.bool)
+    tokens = network.backbone.tokenise(["go to the kitchen"])
+    network(torch.rand(3, 2, 3, 32, 32), torch.zeros(1, 3, 3), tokens, valid).square().sum().backward()
+    lora = {name: p for name, p in network.named_parameters() if ".lora_" in name}
+    assert len(lora) >= 24
+    assert not any("vision" in name for name in lora)
+    assert [name for name, p in lora.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    assert network.backbone.act.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+def test_merged_equals_unmerged(saved: tuple[str, Path]) -> None:
+    backbone = build(*saved, train_vision=True).eval().backbone
+    lora = [(name, p) for name, p in backbone.named_parameters() if ".lora_B." in name]
+    assert any("vision" in name for name, _ in lora)
+    for _, parameter in lora:
+        torch.nn.init.normal_(parameter, std=0.05)
+    images, tokens = torch.rand(1, 2, 3, 32, 32), backbone.tokenise(["go to the kitchen"])
+    before = backbone.encode(images, tokens)
+    merge_lora(backbone)
+    assert (backbone.encode(images, tokens) - before).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_the_layout_is_the_one_kosmos_2_itself_builds(tmp_path: Path) -> None:
+    """One camera, ACT replaced by a word: its state is what Kosmos2Model computes from ids and an image mask."""
+    folder = save("kosmos2", tmp_path)
+    backbone = build("kosmos2", folder, cameras=["static"]).eval().backbone
+    merge_lora(backbone)
+    words = backbone.tokenise(["go to the kitchen"])
+    reference = Kosmos2Model.from_pretrained(folder).eval()
+    last = int(words.ids[0, 0])
+    backbone.act.copy_(reference.text_model.model.embed_tokens.weight[last])
+    ids = torch.tensor([[0, 4, *[3] * 4, 5, 11, *words.ids[0].tolist(), last]])
+    mask = torch.tensor([[0, 0, 1, 1, 1, 1, *[0] * (ids.shape[1] - 6)]])
+    image = torch.rand(1, 1, 3, 32, 32)
+    pixels = (image[:, 0] - backbone.pixel_mean) / backbone.pixel_std
+    expected = reference(pixel_values=pixels, input_ids=ids, image_embeds_position_mask=mask).last_hidden_state[0, -1]
+    assert (backbone.encode(image, words)[0] - expected).abs().max() < 1e-5
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match="cannot load Kosmos-2 from"):
+        build("kosmos2", tmp_path)
+    with pytest.raises(BackboneError, match="cannot load a model from"):
+        build("auto", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import socket
 import threading
@@ -24,10 +25,10 @@ from websockets.sync.client import ClientConnection, connect
 from mobile_vla_dashboard.sockets import FRAME_HEADER
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.reader import Episode
-from mobile_vla_msgs.msg import GripperCommand, GripperState
+from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_ros.convert import image_message, to_stamp
-from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
+from mobile_vla_ros.convert import image_message
+from mobile_vla_ros.qos import COMMAND, SENSOR, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 CONTRACT_FILE = Path(__file__).parents[3] / "config" / "robot.yaml"
@@ -128,6 +129,20 @@ def _hold(wheel: ClientConnection, commands: list[Twist], until) -> None:
         time.sleep(0.05)
 
 
+def _sway(wheel: ClientConnection, until) -> None:
+    """Drive slowly forward and back on the spot, where no wall can come into the way, until ``until()``."""
+    begin_s = time.monotonic()
+    while not until():
+        forward = int((time.monotonic() - begin_s) / 0.6) % 2
+        wheel.send(json.dumps({"x": 0.2 if forward else -0.2}))
+        time.sleep(0.05)
+
+
+def _travelled_m(odometry: list[Odometry]) -> float:
+    first, last = odometry[0].pose.pose.position, odometry[-1].pose.pose.position
+    return math.hypot(last.x - first.x, last.y - first.y)
+
+
 def _moving(commands: list[Twist]) -> bool:
     return bool(commands) and commands[-1].linear.x == pytest.approx(0.5 * CONTRACT.limits.linear_m_s)
 
@@ -167,14 +182,18 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
         send()
         _picture(robot.view, received, 0.01)
     assert len(received) == 2
-    camera, sequence, stamp_ns = FRAME_HEADER.unpack_from(received[0])
+    camera, _, stamp_ns = FRAME_HEADER.unpack_from(received[0])
     assert camera == 0
     assert stamp_ns in stamps
     assert received[0][FRAME_HEADER.size :][:2] == b"\xff\xd8"
-    # An acknowledgement brings the newest one, not the next.
-    robot.view.send(json.dumps({"camera": 0, "ack": sequence}))
-    assert wait_for(lambda: _picture(robot.view, received, 0.1), what="the newest picture")
-    assert FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
+
+    # Acknowledgements bring the newest one, not one after the other.
+    def newest() -> bool:
+        robot.view.send(json.dumps({"camera": 0, "ack": FRAME_HEADER.unpack_from(received[-1])[1]}))
+        return _picture(robot.view, received, 0.1) and FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
+
+    wait_for(newest, what="the newest picture")
+    assert len(received) < 8
 
 
 def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
@@ -214,33 +233,18 @@ def test_a_recorder_that_is_not_there_is_a_plain_refusal(robot: Robot) -> None:
     }
 
 
-def test_an_episode_is_recorded_with_the_pages_buttons(robot: Robot, tmp_path: Path) -> None:
+def test_an_episode_is_driven_and_recorded_from_the_page(robot: Robot, driving, tmp_path: Path) -> None:
     recorder = NodeProcess(
         "mobile_vla_collect",
         "recorder_node",
         {"contract": str(CONTRACT_FILE), "dataset": str(tmp_path), "autostart": True},
     )
-    state = CONTRACT.state
-    streams = {
-        name: robot.probe.publisher(kind, topic, SENSOR_OFFERED)
-        for name, kind, topic in (
-            ("image", Image, CONTRACT.cameras["static"].topic),
-            ("odometry", Odometry, state.odometry_topic),
-            ("gripper", GripperState, state.gripper_topic),
-        )
-    }
-
-    def publish() -> None:
-        now_ns = robot.probe.now_ns()
-        streams["image"].publish(image_message(np.full((224, 224, 3), now_ns % 251, np.uint8), now_ns, "camera"))
-        odometry, gripper = Odometry(), GripperState()
-        odometry.header.stamp = gripper.header.stamp = to_stamp(now_ns)
-        odometry.header.frame_id = state.odometry_frame
-        streams["odometry"].publish(odometry)
-        streams["gripper"].publish(gripper)
-
-    timer = robot.probe.node.create_timer(0.04, publish)
+    sim = NodeProcess("mobile_vla_sim", "sim_node", {"contract": str(CONTRACT_FILE)})
+    wheel, commands = driving
+    odometry = robot.probe.collect(Odometry, CONTRACT.state.odometry_topic, SENSOR)
     try:
+        # The gate and the simulator must have found each other, or the recorder sees commands that move nothing.
+        _hold(wheel, commands, lambda: odometry and _travelled_m(odometry) > 0.05)
         robot.wait_state(lambda state: state["recorder"].get("ready"), "a ready recorder", 20.0)
         body = {
             "language": "부엌으로 가",
@@ -249,16 +253,22 @@ def test_an_episode_is_recorded_with_the_pages_buttons(robot: Robot, tmp_path: P
             "environment": {"room": "kitchen"},
         }
         wait_for(lambda: robot.post("/api/recorder/start", body)["ok"], what="a started episode")
-        robot.wait_state(lambda state: state["recorder"].get("steps", 0) >= 12, "twelve steps")
-        assert robot.post("/api/recorder/stop", {"outcome": "success"})["ok"]
+        holding = threading.Event()
+        thread = threading.Thread(target=lambda: _sway(wheel, holding.is_set), daemon=True)
+        thread.start()
+        robot.wait_state(lambda state: state["recorder"].get("steps", 0) >= 15, "fifteen steps")
+        holding.set()
+        thread.join()
+        reply = robot.post("/api/recorder/stop", {"outcome": "success"})
+        assert reply["ok"], reply
         with Episode.open(next(tmp_path.glob("*.h5"))) as episode:
             assert episode.outcome == "success"
             assert episode.metadata.language == "부엌으로 가"
             assert episode.metadata.environment == {"room": "kitchen"}
         robot.wait_state(lambda state: state["recorder"].get("episodes_saved") == 1, "the saved episode")
     finally:
-        robot.probe.node.destroy_timer(timer)
         recorder.stop()
+        sim.stop()
     robot.wait_state(lambda state: state["recorder"]["headline"] == "The recorder went silent", "its absence")
 
 
@@ -350,7 +360,7 @@ def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(robot: Robot, drivin
     output = robot.probe.collect(Twist, "cmd_vel", COMMAND)
     _hold(wheel, commands, lambda: bool(output) and output[-1].linear.x > 0.1)
     holding = threading.Event()
-    thread = threading.Thread(target=lambda: _hold(wheel, commands, holding.is_set))
+    thread = threading.Thread(target=lambda: _hold(wheel, commands, holding.is_set), daemon=True)
     thread.start()
     assert robot.post("/api/stop")["ok"]
     wait_for(lambda: output[-1] == Twist(), 1.0, "zero on cmd_vel")
@@ -367,6 +377,20 @@ def test_a_busy_port_is_one_clear_line(robot: Robot) -> None:
         f"error: cannot serve the page at 127.0.0.1:{robot.port}: Address already in use; "
         "stop what uses it, or set the parameters address and port"
     ]
+
+
+def test_a_stop_that_no_gate_confirms_is_said_to_be_unconfirmed() -> None:
+    port = _free_port()
+    parameters = {"contract": str(CONTRACT_FILE), "port": port}
+    with unique_domain(), NodeProcess("mobile_vla_dashboard", "dashboard_node", parameters) as node:
+        wait_for(lambda: "dashboard at" in node.output or node.process.poll() is not None, 20.0, "the page")
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/stop", b"{}")
+        with pytest.raises(urllib.error.HTTPError, match="409") as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert json.load(refused.value)["message"] == (
+            "NOT CONFIRMED: no command gate is running (nobody offers the service gate/stop). "
+            "Use the robot's own emergency stop"
+        )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

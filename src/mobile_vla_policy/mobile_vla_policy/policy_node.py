@@ -69,6 +69,7 @@ class PolicyNode(AutostartNode):
         self._tick_result = Tick(DriveState.IDLE, "", None)
         self._rivals: list[str] = []
         self._trace = TraceRecorder()
+        self._chunk_arrived = self.create_guard_condition(self._on_chunk)
         self.stuck = False
         """Whether a forward pass was still running when the node was closed."""
 
@@ -142,6 +143,7 @@ class PolicyNode(AutostartNode):
             self._settings.scheduler,
             self._now_ns,
             inference_timeout_s=self._inference_timeout_s,
+            notify=self._chunk_arrived.trigger,
         )
         self._tick_result = Tick(DriveState.IDLE, "", None)
         self._set_armed(not self._shadow)
@@ -235,6 +237,12 @@ class PolicyNode(AutostartNode):
         # The first camera of the contract sets the pace; the others are used as they are at that moment.
         if self._driver is not None and camera == next(iter(self._contract.cameras)):
             self._driver.wake()
+
+    def _on_chunk(self) -> None:
+        # What is new goes out at once; the timer's period then counts from here.
+        if self._command_timer is not None:
+            self._command_timer.reset()
+            self._tick()
 
     def _tick(self) -> None:
         driver = self._driver

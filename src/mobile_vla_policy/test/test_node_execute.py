@@ -128,7 +128,7 @@ def test_a_goal_ends_when_the_camera_or_the_model_fails_or_the_node_is_stopped(
     robot.silent = {"odom"}
     status, result = result_of(handle)
     assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Result.OBSERVATION_LOST)
-    assert "'odom' is silent" in result.message
+    assert "odom' is silent" in result.message
     robot.silent = set()
 
     handle = client.send("go to the kitchen")

@@ -119,7 +119,7 @@ def test_a_camera_that_falls_silent_stops_the_robot_within_its_age_limit(probe, 
     silent_at = time.monotonic()
     wait_for(lambda: ears.stopped)
     assert time.monotonic() - silent_at < 0.2 + 0.1, "max_age_s of the contract, and two ticks"
-    wait_for(lambda: "'static_camera/image_raw' is silent" in ears.message())
+    wait_for(lambda: "static_camera/image_raw' is silent" in ears.message())
     robot.silent = set()
     wait_for(lambda: ears.moving)
 

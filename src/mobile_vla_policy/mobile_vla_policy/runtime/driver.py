@@ -86,7 +86,11 @@ class _Task:
 
 
 class PolicyDriver:
-    """One drive of a policy, from activation to deactivation. ``clock_ns`` is the clock of the message stamps."""
+    """One drive of a policy, from activation to deactivation.
+
+    ``clock_ns`` is the clock of the message stamps; ``notify`` is called on the inference thread when a pass has ended,
+    so that the next tick need not wait for the timer.
+    """
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class PolicyDriver:
         clock_ns: Callable[[], int],
         *,
         inference_timeout_s: float,
+        notify: Callable[[], None] = lambda: None,
     ) -> None:
         contract = policy.contract
         self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
@@ -122,7 +127,7 @@ class PolicyDriver:
         self._memory: tuple[int, Any] = (0, policy.initial_memory())
         self._due_ns = 0
         self._used_ns = 0
-        self._worker: InferenceWorker[Step] = InferenceWorker(self._infer)
+        self._worker: InferenceWorker[Step] = InferenceWorker(self._infer, notify)
 
     @property
     def instruction(self) -> str:

@@ -27,11 +27,11 @@ class InferenceWorker(Generic[Result]):
 
     ``step`` takes the newest input itself, at the moment the thread is free: nothing queues up behind a slow pass.
     It returns None when nothing is due. Results and failures are fetched with :meth:`results` by the thread that owns
-    everything else.
+    everything else, which ``notify`` may wake; that is called on the inference thread.
     """
 
-    def __init__(self, step: Callable[[], Result | None]) -> None:
-        self._step = step
+    def __init__(self, step: Callable[[], Result | None], notify: Callable[[], None] = lambda: None) -> None:
+        self._step, self._notify = step, notify
         self._results: queue.SimpleQueue[Result | Failure] = queue.SimpleQueue()
         self._wake = threading.Event()
         self._stopping = False
@@ -82,11 +82,16 @@ class InferenceWorker(Generic[Result]):
             result = self._step()
         except Exception as error:
             text = str(error).strip().splitlines()
-            self._results.put(Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc()))
+            self._put(Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc()))
             return False
         finally:
             self._busy_since_s = None
         if result is None:
             return False
-        self._results.put(result)
+        self._put(result)
         return True
+
+    def _put(self, result: Result | Failure) -> None:
+        self._results.put(result)
+        if not self._stopping:
+            self._notify()

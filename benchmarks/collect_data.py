@@ -29,10 +29,10 @@ from common import ROOT, Figure
 from mcap.writer import CompressionType, Writer
 from PIL import Image
 
-from mobile_vla_data import jpeg
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode import jpeg
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 
 STEPS = 75
 CAMERAS = ("static", "gripper")
@@ -159,7 +159,7 @@ def validation(quick: bool) -> Iterator[Figure]:
         command = [
             sys.executable,
             "-c",
-            "from mobile_vla_data.cli import main; main()",
+            "from mobile_vla_data.cli.main import main; main()",
             "validate",
             str(folder),
             "--json",

@@ -25,7 +25,7 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 
-from mobile_vla_data.reader import Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GripperState
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED

@@ -10,8 +10,8 @@ import numpy as np
 from common import Figure
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_policy.training.episodes import EpisodeData
 from mobile_vla_policy.training.frames import FramesOnDisk
 

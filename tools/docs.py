@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
 COMMANDS = {
-    "mobile-vla-data": "mobile_vla_data.cli",
+    "mobile-vla-data": "mobile_vla_data.cli.main",
     "mobile-vla-sim": "mobile_vla_sim.cli",
     "mobile-vla-policy": "mobile_vla_policy.cli",
 }

@@ -6,7 +6,7 @@ setup(
     name=package_name,
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
-    package_data={package_name: ["py.typed", "report.css"]},
+    package_data={package_name: ["py.typed"], f"{package_name}.look": ["report.css"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
@@ -30,5 +30,5 @@ setup(
     maintainer_email="maintainers@mobile-vla.org",
     description="ROS-free core of Mobile VLA",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["mobile-vla-data = mobile_vla_data.cli:main"]},
+    entry_points={"console_scripts": ["mobile-vla-data = mobile_vla_data.cli.main:main"]},
 )

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from mobile_vla_collect.calibration import Calibration, CalibrationError
 from mobile_vla_collect.capture import Capture, Picture
 from mobile_vla_collect.image_source import ImageSource, SourceError, SourceSettings, open_source
-from mobile_vla_data import jpeg
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import fit
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health

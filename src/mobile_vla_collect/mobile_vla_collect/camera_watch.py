@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.check_images import BLANK_SPREAD, FROZEN_S, MAX_BLANK, MOVED_GRIPPER, MOVED_M
+from mobile_vla_data.checks.images import BLANK_SPREAD, FROZEN_S, MAX_BLANK, MOVED_GRIPPER, MOVED_M
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation
 

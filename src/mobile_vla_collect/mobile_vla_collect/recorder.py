@@ -24,11 +24,11 @@ from typing import TypeVar
 from mobile_vla_collect.sampler import Sampler, Step
 from mobile_vla_collect.ticker import Ticker
 from mobile_vla_collect.writer_thread import WriterSettings, WriterThread
-from mobile_vla_data.durable import DiskFullError
-from mobile_vla_data.findings import Finding
-from mobile_vla_data.metadata import OUTCOMES, EpisodeMetadata
+from mobile_vla_data.checks.findings import Finding
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.episode.durable import DiskFullError
+from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_data.validate import check_episode
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")

@@ -19,10 +19,10 @@ from rclpy.task import Future
 from mobile_vla_collect.recorder import Recorder, RecorderSettings, RefusedError, State
 from mobile_vla_collect.task_plan import TaskPlan
 from mobile_vla_collect.writer_thread import WriterSettings
-from mobile_vla_data.lock import DatasetBusyError, DatasetLock
-from mobile_vla_data.metadata import MetadataError, parse_environment
-from mobile_vla_data.plan import PlanError
-from mobile_vla_data.recover import recover_dataset
+from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.dataset.plan import PlanError
+from mobile_vla_data.episode.metadata import MetadataError, parse_environment
+from mobile_vla_data.episode.recover import recover_dataset
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus, TaskProgress
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import stream_status, velocity_of, velocity_type

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.plan import CollectionPlan
-from mobile_vla_data.progress import Proposal, Tally, TaskProgress
+from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.dataset.progress import Proposal, Tally, TaskProgress
+from mobile_vla_data.episode.metadata import EpisodeMetadata
 
 
 class TaskPlan:

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from mobile_vla_collect.sampler import Step
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.durable import free_bytes
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode.durable import free_bytes
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 
 T = TypeVar("T")
 _SPACE_PERIOD_S = 0.5

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from robot import FakeRobot, Recording, recorder_process
 
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.validate import check_episode
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.episode.reader import Dataset, Episode
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.testing import Probe
 

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from robot import CONTRACT_PATH, image_number, numbered_image
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mobile_vla_data import jpeg
+from mobile_vla_data.episode import jpeg
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
 from mobile_vla_ros.testing import NodeProcess, wait_for

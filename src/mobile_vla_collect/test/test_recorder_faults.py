@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from robot import FakeRobot, Recording, numbered_image, recorder_process, start_request
 
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.recover import recover_dataset
-from mobile_vla_data.validate import check_episode
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.recover import recover_dataset
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.testing import Probe, wait_for

@@ -8,8 +8,8 @@ import pytest
 from geometry_msgs.msg import Twist
 from robot import CONTRACT, CONTRACT_PATH, FakeRobot, Recording, image_number, start_request
 
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_data.reader import Episode
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import image_message

@@ -24,7 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from mobile_vla_dashboard.sockets import FRAME_HEADER
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.reader import Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.convert import image_message

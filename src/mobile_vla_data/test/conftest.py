@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from mobile_vla_data.cli import main
+from mobile_vla_data.cli.main import main
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 
 # A busy machine must not fail a test, and the same commit must give the same result.
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)

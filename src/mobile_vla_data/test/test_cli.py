@@ -92,7 +92,7 @@ def test_statistics_of_one_split_use_its_episodes(run, recorded):
 
 def test_a_reader_that_closes_the_pipe_is_no_traceback(recorded):
     done = subprocess.run(
-        f"{sys.executable} -c 'from mobile_vla_data.cli import main; main()' info {recorded} --json | head -c 1",
+        f"{sys.executable} -c 'from mobile_vla_data.cli.main import main; main()' info {recorded} --json | head -c 1",
         shell=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert "Traceback" not in done.stderr

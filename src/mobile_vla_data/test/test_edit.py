@@ -7,14 +7,14 @@ import h5py
 import numpy as np
 import pytest
 
-from mobile_vla_data import edit
+from mobile_vla_data.checks.validate import check_episode, validate_dataset
 from mobile_vla_data.contract import Contract, ContractError
-from mobile_vla_data.dataset import DatasetError
-from mobile_vla_data.edit import EditError, Labels
-from mobile_vla_data.metadata import MetadataError
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.split import split_dataset
-from mobile_vla_data.validate import check_episode, validate_dataset
+from mobile_vla_data.dataset import edit
+from mobile_vla_data.dataset.edit import EditError, Labels
+from mobile_vla_data.dataset.folder import DatasetError
+from mobile_vla_data.dataset.split import split_dataset
+from mobile_vla_data.episode.metadata import MetadataError
+from mobile_vla_data.episode.reader import Dataset, Episode
 
 
 def test_relabel_changes_what_was_asked_and_nothing_else(record):
@@ -124,7 +124,7 @@ def test_the_commands_edit_under_the_lock(run, record, dataset, tmp_path):
     assert run("delete", dataset, "episode_000000").returncode == 0 and Dataset.open(dataset).episode_ids == []
     assert run("relabel", path).returncode == 2
     assert run("delete", dataset, "episode_000000").returncode == 1
-    from mobile_vla_data.lock import DatasetLock
+    from mobile_vla_data.dataset.lock import DatasetLock
 
     with DatasetLock(tmp_path / "new"):
         done = run("delete", tmp_path / "new", "episode_000000")

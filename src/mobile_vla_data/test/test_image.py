@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobile_vla_data import jpeg
 from mobile_vla_data.contract import CameraContract
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
 
 

@@ -9,9 +9,9 @@ import h5py
 import pytest
 import yaml
 
-from mobile_vla_data.plan import CollectionPlan, PlanError, put_in, wording_of
-from mobile_vla_data.progress import Tally, _Seen, propose
-from mobile_vla_data.validate import validate_dataset
+from mobile_vla_data.checks.validate import validate_dataset
+from mobile_vla_data.dataset.plan import CollectionPlan, PlanError, put_in, wording_of
+from mobile_vla_data.dataset.progress import Tally, _Seen, propose
 
 PLAN_YAML = Path(__file__).resolve().parents[3] / "config" / "collection_plan.yaml"
 

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from mobile_vla_data import jpeg
-from mobile_vla_data.validate import check_episode
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.episode import jpeg
 
 MS = 1_000_000
 

@@ -11,12 +11,12 @@ import h5py
 import numpy as np
 import pytest
 
-from mobile_vla_data.journal import JournalError, read_journal
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.recover import recover_dataset
-from mobile_vla_data.validate import check_episode
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.episode.journal import JournalError, read_journal
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.episode.writer import EpisodeWriter
 
 KITCHEN = EpisodeMetadata("부엌으로 가", "go_to_kitchen", "navigation", "teleop", {"room": "kitchen"})
 
@@ -24,8 +24,8 @@ _RECORD_FOREVER = """
 import sys
 import numpy as np
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 contract = Contract.load(sys.argv[2])
 rng = np.random.default_rng(0)
 picture = rng.integers(0, 255, (224, 224, 3), dtype=np.uint8)

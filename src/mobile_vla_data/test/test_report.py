@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mobile_vla_data.dataset import DatasetError
-from mobile_vla_data.plan import CollectionPlan
-from mobile_vla_data.report import write_report
+from mobile_vla_data.dataset.folder import DatasetError
+from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.look.report import write_report
 
 PLAN_YAML = Path(__file__).resolve().parents[3] / "config" / "collection_plan.yaml"
 

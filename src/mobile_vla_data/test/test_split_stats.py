@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.split import SPLIT_NAMES, SplitError, _assign, split_dataset
-from mobile_vla_data.stats import Statistics, StatisticsError, VectorStatistics, compute_statistics
+from mobile_vla_data.dataset.split import SPLIT_NAMES, SplitError, _assign, split_dataset
+from mobile_vla_data.dataset.stats import Statistics, StatisticsError, VectorStatistics, compute_statistics
+from mobile_vla_data.episode.reader import Dataset, Episode
 
 
 @given(

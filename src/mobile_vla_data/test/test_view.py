@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mobile_vla_data import rerun_view, view
-from mobile_vla_data.reader import Episode
-from mobile_vla_data.view import ViewError
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.look import rerun_view, view
+from mobile_vla_data.look.view import ViewError
 
 
 @pytest.fixture(params=["ffmpeg", "opencv"])

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from mobile_vla_data import jpeg
-from mobile_vla_data.metadata import EpisodeMetadata, MetadataError
-from mobile_vla_data.reader import Dataset, Episode
-from mobile_vla_data.recover import recover_dataset
-from mobile_vla_data.writer import DiskFullError, EpisodeWriter, WriterError
+from mobile_vla_data.episode import jpeg
+from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
+from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.episode.writer import DiskFullError, EpisodeWriter, WriterError
 
 KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")
 
@@ -206,8 +206,8 @@ _FILL_DISK = """
 import json, sys
 import numpy as np
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import DiskFullError, EpisodeWriter
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import DiskFullError, EpisodeWriter
 contract = Contract.load(sys.argv[2])
 writer = EpisodeWriter(sys.argv[1], contract, EpisodeMetadata("go", "go", "navigation"),
                        cameras=("static",), encoding="raw")

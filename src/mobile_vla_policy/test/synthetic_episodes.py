@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.metadata import EpisodeMetadata
-from mobile_vla_data.writer import EpisodeWriter
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings, TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from synthetic_episodes import CONTRACT, network, policy_settings, train_settings, write_dataset
 
 from mobile_vla_data.contract import Contract, ContractError
-from mobile_vla_data.reader import Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info
 from mobile_vla_policy.evaluation.metrics import transition_f1
 from mobile_vla_policy.evaluation.predict import predict_episode

@@ -14,8 +14,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 
-from mobile_vla_data import jpeg
 from mobile_vla_data.contract import CameraContract
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image
 from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from mobile_vla_data.dataset import Dataset
-from mobile_vla_data.lock import DatasetBusyError, DatasetLock
-from mobile_vla_data.reader import Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_sim.collect import CollectConfig, collect
 from mobile_vla_sim.scene import Stream, scene_seed
 from mobile_vla_sim.tasks import DEFAULT_TASKS, UnknownTaskError
@@ -32,7 +32,9 @@ def command(*arguments, contract_path):
 
 def test_collected_episodes_are_valid(config):
     result = subprocess.run(
-        [sys.executable, "-m", "mobile_vla_data.cli", "validate", str(config.dataset)], capture_output=True, text=True
+        [sys.executable, "-m", "mobile_vla_data.cli.main", "validate", str(config.dataset)],
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -7,8 +7,8 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mobile_vla_data.dataset import Dataset
-from mobile_vla_data.reader import Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import to_ns

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mobile_vla_data import jpeg, schema
+from mobile_vla_data.episode import jpeg, schema
+from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.image import ImageError
-from mobile_vla_data.reader import Episode, EpisodeError
 from mobile_vla_policy.preprocess import Frame, resize_frame
 from mobile_vla_policy.training.episodes import EpisodeData
 

@@ -1,0 +1,139 @@
+"""Validation: one episode (:func:`check_episode`, also run by the recorder at stop) and a whole dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_data.checks.against_plan import check_plan
+from mobile_vla_data.checks.findings import Finding, has_errors
+from mobile_vla_data.checks.images import check_images
+from mobile_vla_data.checks.signals import Signals, check_signals
+from mobile_vla_data.checks.structure import check_structure
+from mobile_vla_data.checks.whole import EpisodeSummary, check_dataset
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.split import fingerprint
+from mobile_vla_data.episode.reader import Episode, EpisodeError
+
+__all__ = ["Finding", "ValidationReport", "check_episode", "has_errors", "validate_dataset"]
+
+#: Below this many episodes, starting processes costs more than they save.
+_FEW = 32
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What :func:`validate_dataset` saw and found."""
+
+    dataset: str
+    num_episodes: int
+    num_steps: int
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error; warnings are allowed."""
+        return not has_errors(self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "dataset": self.dataset,
+            "ok": self.ok,
+            "episodes": self.num_episodes,
+            "steps": self.num_steps,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def check_episode(path: str | Path, *, images: bool = True) -> list[Finding]:
+    """Every finding about one episode file, most basic first; empty when it is fit for training.
+
+    Without ``images`` no image is decoded: for the recorder, which has watched the cameras itself and must be ready for
+    the next episode at once.
+    """
+    return _examine(Path(path), images)[0]
+
+
+def validate_dataset(
+    path: str | Path,
+    *,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ValidationReport:
+    """Check every episode of a dataset folder and the folder itself.
+
+    Args:
+        path: the dataset folder.
+        processes: how many to use; None takes one per core.
+        progress: called with episodes done and episodes in all.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    dataset = Dataset.open(path)
+    paths = dataset.episode_paths
+    findings: list[Finding] = []
+    summaries: list[EpisodeSummary] = []
+    for done, (found, summary) in enumerate(_examine_all(paths, processes or os.cpu_count() or 1), start=1):
+        findings += found
+        if summary is not None:
+            summaries.append(summary)
+        if progress is not None:
+            progress(done, len(paths))
+    findings += check_dataset(dataset, summaries)
+    findings += check_plan(dataset, summaries)
+    return ValidationReport(str(dataset.path), len(paths), sum(item.num_steps for item in summaries), findings)
+
+
+_Examined = tuple[list[Finding], "EpisodeSummary | None"]
+
+
+def _examine_all(paths: list[Path], processes: int) -> Iterator[_Examined]:
+    if processes == 1 or len(paths) < _FEW:
+        yield from map(_examine, paths)
+        return
+    # Fork would copy whatever threads the caller runs; a clean interpreter cannot inherit their locks.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_examine, paths, chunksize=8)
+
+
+def _examine(path: Path, images: bool = True) -> _Examined:
+    try:
+        with Episode.open(path) as episode:
+            findings = check_structure(episode)
+            if findings:
+                return findings, None
+            signals = Signals.of(episode)
+            if not images:
+                return check_signals(signals), None
+            findings = [*check_signals(signals), *check_images(episode, signals)]
+            return findings, _summarise(episode)
+    except EpisodeError as error:
+        message = str(error).removeprefix(f"{path}: ")
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        # Damaged bytes make HDF5 raise any of these from any call.
+        message = f"damaged: {' '.join(str(error).split()):.160}"
+    return [Finding("unreadable", "error", str(path), message, "restore it from a copy, or delete it")], None
+
+
+def _summarise(episode: Episode) -> EpisodeSummary:
+    metadata = episode.metadata
+    return EpisodeSummary(
+        file=str(episode.path),
+        episode_id=episode.path.stem,
+        language=metadata.language,
+        task=metadata.task,
+        category=metadata.category,
+        outcome=episode.outcome,
+        environment=dict(metadata.environment),
+        contract_json=episode.contract.to_json(),
+        fingerprint=fingerprint(episode),
+        num_steps=episode.num_steps,
+        real_rate_hz=episode.real_rate_hz,
+    )

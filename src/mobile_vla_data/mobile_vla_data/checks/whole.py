@@ -1,0 +1,147 @@
+"""Does the dataset hold together? What no single file can show: one contract, no duplicates, honest splits."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mobile_vla_data.checks.findings import Finding
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.folder import Dataset, DatasetError
+from mobile_vla_data.dataset.lock import is_locked
+from mobile_vla_data.episode import schema
+
+#: One phrase for everything is a habit of the recording person, not a coincidence, from this many episodes on.
+_MANY = 10
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """What the dataset's checks need to know of one well-formed episode."""
+
+    file: str
+    episode_id: str
+    language: str
+    task: str
+    category: str
+    outcome: str
+    environment: dict[str, object]
+    contract_json: str
+    fingerprint: str
+    num_steps: int
+    real_rate_hz: float
+
+
+def check_dataset(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> list[Finding]:
+    """Findings about the folder, given the summaries of its well-formed episodes."""
+    return [
+        *_nothing(dataset),
+        *_unfinished(dataset),
+        *_contracts(summaries),
+        *_duplicates(summaries),
+        *_instructions(dataset, summaries),
+        *check_splits(dataset, {summary.episode_id: summary.outcome for summary in summaries}),
+    ]
+
+
+def _nothing(dataset: Dataset) -> Iterator[Finding]:
+    if not dataset.episode_paths:
+        yield Finding("no-episodes", "error", str(dataset.path), "holds no episode", "record some, or check the path")
+
+
+def _unfinished(dataset: Dataset) -> Iterator[Finding]:
+    # While a recorder is at work its open episode is no finding.
+    if is_locked(dataset.path):
+        return
+    for path in dataset.unfinished_paths:
+        yield Finding(
+            "unfinished",
+            "error",
+            str(path),
+            "a recording was cut off before it was committed",
+            f"run 'mobile-vla-data recover {dataset.path}'",
+        )
+
+
+def _contracts(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
+    if not summaries:
+        return
+    counts = Counter(summary.contract_json for summary in summaries)
+    usual_json = counts.most_common(1)[0][0]
+    usual = Contract.from_json(usual_json)
+    reference = next(summary.file for summary in summaries if summary.contract_json == usual_json)
+    for summary in summaries:
+        if summary.contract_json != usual_json:
+            differences = Contract.from_json(summary.contract_json).differences(usual)
+            if differences:
+                yield Finding(
+                    "contract-differs",
+                    "error",
+                    summary.file,
+                    f"its contract differs from that of {os.path.basename(reference)}: {'; '.join(differences)}",
+                    "keep episodes of different robots in different datasets",
+                )
+
+
+def _duplicates(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for summary in summaries:
+        original = first.setdefault(summary.fingerprint, summary.episode_id)
+        if original != summary.episode_id:
+            yield Finding(
+                "duplicate", "error", summary.file, f"has the same steps as {original}", "delete one of the two"
+            )
+
+
+def _instructions(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
+    phrases = {summary.language for summary in summaries}
+    tasks = {summary.task for summary in summaries}
+    if len(summaries) >= _MANY and len(phrases) == 1:
+        yield Finding(
+            "one-instruction",
+            "error" if len(tasks) > 1 else "warning",
+            str(dataset.path),
+            f"all {len(summaries)} episodes of {len(tasks)} task(s) have the instruction '{next(iter(phrases))}'",
+            "a policy learns to ignore it; relabel them with what was really asked, in several wordings",
+        )
+
+
+def check_splits(dataset: Dataset, outcomes: dict[str, str]) -> Iterator[Finding]:
+    """Findings about splits.json; ``outcomes`` maps the well-formed episodes' ids to their outcome."""
+    path = str(dataset.path / schema.SPLITS_FILE)
+    again = f"run 'mobile-vla-data split {dataset.path}' again"
+    try:
+        splits = dataset.splits()
+    except DatasetError as error:
+        yield Finding("splits-invalid", "error", path, str(error).removeprefix(f"{path}: "), again)
+        return
+    if splits is None:
+        return
+    known = set(dataset.episode_ids)
+    where: dict[str, str] = {}
+    for split, ids in splits.items():
+        for episode_id in ids:
+            if episode_id not in known:
+                yield Finding(
+                    "splits-unknown", "error", path, f"split '{split}' names {episode_id}, which is not here", again
+                )
+            if episode_id in where:
+                yield Finding(
+                    "splits-twice",
+                    "error",
+                    path,
+                    f"{episode_id} is in '{where[episode_id]}' and in '{split}'",
+                    f"it would be tested on what was trained; {again}",
+                )
+            where[episode_id] = split
+    unassigned = [name for name, outcome in outcomes.items() if outcome != "failure" and name not in where]
+    if unassigned:
+        yield Finding(
+            "splits-incomplete",
+            "warning",
+            path,
+            f"{len(unassigned)} episodes are in no split, {unassigned[0]} first",
+            again,
+        )

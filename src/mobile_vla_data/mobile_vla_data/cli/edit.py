@@ -1,0 +1,100 @@
+"""Commands that change a dataset folder; all of them take its lock first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.dataset import edit
+from mobile_vla_data.dataset.edit import Labels
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.lock import DatasetLock
+from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, parse_environment
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.recover import recover_dataset
+
+
+def recover(dataset: DatasetArgument, json: JsonOption = False) -> None:
+    """Turn what a crash left into valid episodes, or say why that cannot be; exit 1 when something was lost."""
+    with DatasetLock(dataset):
+        recoveries = recover_dataset(dataset)
+    if json:
+        print_json({"dataset": str(dataset), "recoveries": [recovery.as_dict() for recovery in recoveries]})
+    else:
+        for recovery in recoveries:
+            style = "red" if recovery.result == "lost" else "green"
+            print_line(f"{recovery.episode_id}: {recovery.result}, {recovery.steps} steps: {recovery.reason}", style)
+        if not recoveries:
+            print_line(f"{dataset}: nothing to recover")
+    if any(recovery.result == "lost" for recovery in recoveries):
+        raise typer.Exit(1)
+
+
+EpisodeArgument = Annotated[Path, typer.Argument(help="Episode file.", show_default=False)]
+
+
+def relabel(
+    episodes: Annotated[list[Path], typer.Argument(help="Episode files.", show_default=False)],
+    language: Annotated[str | None, typer.Option(help="The instruction.", show_default=False)] = None,
+    task: Annotated[str | None, typer.Option(help="Name of the task in the plan.", show_default=False)] = None,
+    category: Annotated[str | None, typer.Option(help=", ".join(CATEGORIES), show_default=False)] = None,
+    outcome: Annotated[str | None, typer.Option(help=", ".join(OUTCOMES), show_default=False)] = None,
+    environment: Annotated[str | None, typer.Option(help="JSON object.", show_default=False)] = None,
+) -> None:
+    """Correct what episodes say about themselves."""
+    if all(value is None for value in (language, task, category, outcome, environment)):
+        raise typer.BadParameter("give at least one of --language, --task, --category, --outcome, --environment")
+    parsed = parse_environment(environment) if environment is not None else None
+    labels = Labels(language, task, category, outcome, parsed)
+    for path in episodes:
+        with DatasetLock(path.parent):
+            edit.relabel(path, labels)
+        print_line(f"{path}: relabelled")
+
+
+def trim(
+    episode: EpisodeArgument,
+    first: Annotated[int, typer.Option(min=0, help="First step to keep.")] = 0,
+    last: Annotated[
+        int | None, typer.Option(min=0, help="Last step to keep; the episode's last by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Cut an episode at its ends; the whole one stays in the trash folder."""
+    with Episode.open(episode) as opened:
+        steps = opened.num_steps
+    end = steps - 1 if last is None else last
+    with DatasetLock(episode.parent):
+        edit.trim(episode, first, end)
+    print_line(f"{episode}: {end - first + 1} of {steps} steps kept")
+
+
+def delete(
+    dataset: DatasetArgument,
+    episode_ids: Annotated[
+        list[str], typer.Argument(metavar="EPISODE_ID...", help="Such as episode_000007.", show_default=False)
+    ],
+) -> None:
+    """Move episodes into the dataset's trash folder, and out of its splits."""
+    Dataset.open(dataset)
+    with DatasetLock(dataset):
+        for path in edit.delete(dataset, episode_ids):
+            print_line(f"moved to {path}")
+
+
+def merge(
+    target: Annotated[
+        Path, typer.Argument(help="Dataset folder to copy into; created if missing.", show_default=False)
+    ],
+    sources: Annotated[list[Path], typer.Argument(help="Dataset folders to copy from.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Copy the episodes of other datasets into one, under new ids; what is there already is left out."""
+    with DatasetLock(target), progress_bar("merging", quiet=json) as progress:
+        copied = edit.merge(target, sources, progress)
+    if json:
+        print_json({"target": str(target), "copied": copied})
+    else:
+        print_line(f"{target}: {len(copied)} episodes copied; run 'mobile-vla-data split {target}' again")

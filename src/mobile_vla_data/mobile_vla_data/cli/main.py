@@ -1,0 +1,201 @@
+"""The command ``mobile-vla-data``. Exit status: 0 done, 1 findings or failure, 2 wrong usage."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mobile_vla_data import __version__
+from mobile_vla_data.checks.findings import Finding
+from mobile_vla_data.checks.fix import fix_dataset
+from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
+from mobile_vla_data.cli import edit as cli_edit
+from mobile_vla_data.cli import look as cli_look
+from mobile_vla_data.cli.output import (
+    ERR,
+    DatasetArgument,
+    JsonOption,
+    PathArgument,
+    print_json,
+    print_line,
+    print_table,
+    progress_bar,
+)
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.info import dataset_info, episode_info
+from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
+from mobile_vla_data.dataset.stats import compute_statistics
+from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.look.view import ViewError
+
+app = typer.Typer(
+    name="mobile-vla-data",
+    help="Check, describe, split and edit folders of recorded episodes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for _command in (
+    cli_look.progress,
+    cli_look.view,
+    cli_look.report,
+    cli_edit.recover,
+    cli_edit.relabel,
+    cli_edit.trim,
+    cli_edit.delete,
+    cli_edit.merge,
+):
+    app.command()(_command)
+
+
+@app.command()
+def validate(
+    path: PathArgument,
+    json: JsonOption = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First recover unfinished episodes and take absent ones out of the splits.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
+) -> None:
+    """Check an episode or a whole dataset; exit 1 when something is wrong."""
+    if fix and not path.is_file():
+        Dataset.open(path)
+        with DatasetLock(path):
+            for repair in fix_dataset(path):
+                ERR.print(f"fixed: {repair}", markup=False, soft_wrap=True)
+    if path.is_file():
+        report = ValidationReport(str(path), 1, _steps(path), check_episode(path))
+    else:
+        with progress_bar("validating", quiet=json) as progress:
+            report = validate_dataset(path, processes=jobs, progress=progress)
+    if json:
+        print_json(report.as_dict())
+    else:
+        _print_report(report)
+    if not report.ok or (strict and report.findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(path: PathArgument, json: JsonOption = False) -> None:
+    """Describe an episode or a dataset."""
+    described = episode_info(path) if path.is_file() else dataset_info(path)
+    if json:
+        print_json(described)
+        return
+    print_table(str(path), ("field", "value"), [(name, _readable(value)) for name, value in described.items()])
+
+
+@app.command()
+def split(
+    dataset: DatasetArgument,
+    train: Annotated[float, typer.Option(help="Fraction of episodes to train on.")] = 0.8,
+    validation: Annotated[float, typer.Option(help="Fraction to choose checkpoints by.")] = 0.1,
+    test: Annotated[float, typer.Option(help="Fraction kept for the end.")] = 0.1,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,
+    include_failures: Annotated[bool, typer.Option(help="Also use episodes whose outcome is failure.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Assign episodes to train, validation and test, in the same proportion for every task."""
+    document = split_dataset(dataset, (train, validation, test), seed, include_failures=include_failures)
+    if json:
+        print_json(document)
+        return
+    rows = [(name, len(document["splits"][name])) for name in SPLIT_NAMES]
+    print_table(f"{dataset}/splits.json, seed {seed}", ("split", "episodes"), rows)
+
+
+@app.command()
+def stats(
+    dataset: DatasetArgument,
+    split: Annotated[str | None, typer.Option(help="Only the episodes of this split.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Mean, deviation, range and quantiles of actions and states."""
+    folder = Dataset.open(dataset)
+    paths = folder.episode_paths
+    if split is not None:
+        splits = folder.splits()
+        if splits is None or split not in splits:
+            raise typer.BadParameter(f"{dataset} has no split '{split}'", param_hint="--split")
+        paths = [folder.episode_path(episode_id) for episode_id in splits[split]]
+    statistics = compute_statistics(paths)
+    if json:
+        sys.stdout.write(statistics.to_json() + "\n")
+        return
+    rows = []
+    for vector, names in (
+        (statistics.actions, ("delta_x [m]", "delta_y [m]", "gripper action")),
+        (statistics.states, ("x [m]", "y [m]", "gripper state")),
+    ):
+        columns = (vector.mean, vector.std, vector.min, vector.q01, vector.q99, vector.max)
+        rows += [(name, *(column[index] for column in columns)) for index, name in enumerate(names)]
+    title = f"{dataset}: {statistics.num_episodes} episodes, {statistics.num_steps} steps"
+    print_table(title, ("", "mean", "std", "min", "q01", "q99", "max"), rows)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print_line(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; expected failures become one line on stderr and exit status 1."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough; nothing is left to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (ValueError, OSError, DatasetBusyError, ViewError) as error:
+        ERR.print(f"mobile-vla-data: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _print_report(report: ValidationReport) -> None:
+    for finding in report.findings:
+        print_line(f"{finding.severity}: {finding}", _style(finding))
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    warnings = len(report.findings) - errors
+    verdict = "ok" if not has_errors(report.findings) else "not fit for training"
+    print_line(
+        f"{report.dataset}: {report.num_episodes} episodes, {report.num_steps} steps, "
+        f"{errors} errors, {warnings} warnings: {verdict}",
+        "bold",
+    )
+
+
+def _style(finding: Finding) -> str:
+    return "red" if finding.severity == "error" else "yellow"
+
+
+def _steps(path: Path) -> int:
+    try:
+        with Episode.open(path) as episode:
+            return episode.num_steps
+    except EpisodeError:
+        return 0
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {item}" for key, item in value.items()) or "none"
+    return "none" if value is None else str(value)

@@ -1,0 +1,230 @@
+"""Editing committed episodes: relabel, trim, merge, delete. A file is never changed in place.
+
+Each edit writes a complete new file beside the old one, fsyncs it and renames it over; a crash leaves the old or the
+new. The caller holds the :class:`~mobile_vla_data.dataset.lock.DatasetLock`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.folder import Dataset, next_number
+from mobile_vla_data.dataset.split import fingerprint
+from mobile_vla_data.dataset.trash import move_to_trash
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.durable import as_disk_full, publish, write_text_atomically
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
+from mobile_vla_data.episode.journal import EpisodeHeader, StepRecord
+from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.reader import Episode
+
+
+class EditError(ValueError):
+    """An edit cannot be made; one line saying why. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What :func:`relabel` sets; None leaves a field as it is."""
+
+    language: str | None = None
+    task: str | None = None
+    category: str | None = None
+    outcome: str | None = None
+    environment: Mapping[str, Any] | None = None
+
+
+def relabel(path: str | Path, labels: Labels) -> None:
+    """Set labels of one episode.
+
+    Raises:
+        MetadataError: a value cannot be.
+        EpisodeError: the file cannot be read.
+    """
+    path = Path(path)
+    with Episode.open(path) as episode:
+        old = {name: _text_or_empty(episode, name) for name in ("language", "task", "category", "source")}
+        new = EpisodeMetadata(
+            labels.language if labels.language is not None else old["language"],
+            labels.task if labels.task is not None else old["task"],
+            labels.category if labels.category is not None else old["category"],
+            old["source"],
+            labels.environment if labels.environment is not None else _environment(episode),
+        )
+    if labels.outcome is not None:
+        require_one_of("outcome", labels.outcome, OUTCOMES)
+    values = {
+        "language": new.language,
+        "task": new.task,
+        "category": new.category,
+        "environment": new.environment_json,
+        **({"outcome": labels.outcome} if labels.outcome is not None else {}),
+    }
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(path, temporary)
+        with h5py.File(temporary, "r+") as file:
+            for name, value in values.items():
+                file.attrs[name] = value
+
+    _replace(path, write)
+
+
+def trim(path: str | Path, first: int, last: int) -> None:
+    """Keep the steps ``first`` .. ``last`` of an episode, both included; the old file goes to the trash.
+
+    Raises:
+        EditError: the range is empty or outside the episode.
+        EpisodeError: the file cannot be read.
+    """
+    path = Path(path)
+    with Episode.open(path) as episode:
+        if not 0 <= first <= last < episode.num_steps:
+            raise EditError(f"{path}: steps {first} .. {last} are not within 0 .. {episode.num_steps - 1}")
+
+    def write(temporary: Path) -> None:
+        with Episode.open(path) as episode:
+            _copy_steps(episode, range(first, last + 1), temporary)
+
+    _replace(path, write, keep_old=True)
+
+
+def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
+    """Move episodes into the trash folder and out of splits.json; returns where they lie now.
+
+    Raises:
+        DatasetError: an episode does not exist; none was deleted.
+    """
+    folder = Dataset.open(dataset)
+    paths = [folder.episode_path(episode_id) for episode_id in episode_ids]
+    moved = [move_to_trash(path) for path in paths]
+    splits_path = folder.path / schema.SPLITS_FILE
+    if folder.splits() is not None:
+        document = json.loads(splits_path.read_text(encoding="utf-8"))
+        document["splits"] = {
+            name: [item for item in ids if item not in set(episode_ids)] for name, ids in document["splits"].items()
+        }
+        write_text_atomically(splits_path, json.dumps(document, indent=2) + "\n")
+    return moved
+
+
+def merge(
+    target: str | Path, sources: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+) -> dict[str, str]:
+    """Copy every episode of other datasets into ``target`` under new ids; returns source file -> new id.
+
+    Episodes that ``target`` holds already are left out, so an interrupted merge can be repeated.
+
+    Raises:
+        ContractError: an episode was recorded under another contract; nothing was copied.
+        EpisodeError: a file cannot be read; nothing was copied.
+    """
+    folder = Path(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    contract: tuple[Contract, str] | None = None
+    known: set[str] = set()
+    wanted: list[Path] = []
+    here = Dataset(folder).episode_paths
+    for path in [*here, *(path for source in sources for path in Dataset.open(source).episode_paths)]:
+        with Episode.open(path) as episode:
+            if contract is None:
+                contract = episode.contract, str(path)
+            contract[0].require_same(episode.contract, contract[1], str(path))
+            mark = fingerprint(episode)
+        if path not in here and mark not in known:
+            wanted.append(path)
+        known.add(mark)
+    copied = {}
+    for number, path in enumerate(wanted, start=1):
+        copied[str(path)] = _adopt(folder, path)
+        if progress is not None:
+            progress(number, len(wanted))
+    return copied
+
+
+def _adopt(folder: Path, path: Path) -> str:
+    episode_id = schema.format_id(next_number(folder))
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(path, temporary)
+        with h5py.File(temporary, "r+") as file:
+            file.attrs["episode_id"] = episode_id
+
+    _replace(schema.final_path(folder, episode_id), write)
+    return episode_id
+
+
+def _copy_steps(episode: Episode, steps: range, target: Path) -> None:
+    header = EpisodeHeader(
+        episode.episode_id,
+        episode.metadata,
+        episode.contract,
+        episode.cameras,
+        episode.encoding("static"),
+        episode.jpeg_quality("static") or 0,
+        episode.created_at,
+    )
+    states, actions, ticks, takeover = episode.states, episode.actions, episode.timestamps_ns, episode.takeover
+    stamps = episode.stamps_ns
+    records = (
+        StepRecord(
+            int(ticks[index]),
+            {camera: _stored_image(episode, camera, index) for camera in episode.cameras},
+            states[index],
+            actions[index],
+            {stream: int(values[index]) for stream, values in stamps.items()},
+            bool(takeover[index]),
+        )
+        for index in steps
+    )
+    builder = EpisodeFileBuilder(target, header)
+    try:
+        while block := list(islice(records, BLOCK_STEPS)):
+            builder.append(block)
+        optional = {name: episode.file.attrs[name] for name in schema.OPTIONAL_ATTRIBUTES if name in episode.file.attrs}
+        builder.finish(episode.outcome, episode.dropped_ticks, optional)
+    finally:
+        builder.close()
+
+
+def _stored_image(episode: Episode, camera: str, index: int) -> Any:
+    data = episode.jpeg(camera, index)
+    return episode.image(camera, index) if data is None else np.frombuffer(data, dtype=np.uint8)
+
+
+def _replace(target: Path, write: Callable[[Path], None], keep_old: bool = False) -> None:
+    """Write a new file beside ``target`` and rename it over; ``keep_old`` leaves a copy of the old in the trash."""
+    temporary = target.parent / f".{target.stem}.edit"
+    try:
+        write(temporary)
+        if keep_old:
+            shutil.copyfile(target, untrimmed := target.with_name(f"{target.name}.untrimmed"))
+            move_to_trash(untrimmed)
+        publish(temporary, target)
+    except OSError as error:
+        raise as_disk_full(error, target) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _text_or_empty(episode: Episode, name: str) -> str:
+    value = episode.file.attrs.get(name, "")
+    return value if isinstance(value, str) else ""
+
+
+def _environment(episode: Episode) -> dict[str, Any]:
+    try:
+        value = json.loads(_text_or_empty(episode, "environment") or "{}")
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,94 @@
+"""A dataset folder: which episodes it holds, which id comes next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobile_vla_data.episode import schema
+
+
+class DatasetError(ValueError):
+    """A dataset folder or its splits cannot be used; one line naming the file and what to do."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder. Nothing is cached: what a method returns is what the folder holds now."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Dataset:
+        """Return the dataset in the folder ``path``.
+
+        Raises:
+            DatasetError: there is no such folder.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise DatasetError(f"{path}: no such dataset folder")
+        return cls(path)
+
+    @property
+    def episode_paths(self) -> list[Path]:
+        """Committed episodes, in the order of their ids."""
+        found = [path for path in self.path.iterdir() if schema.id_of_file(path)]
+        return sorted(found, key=lambda path: schema.number_in_name(path.name) or 0)
+
+    @property
+    def episode_ids(self) -> list[str]:
+        """Ids of the committed episodes, in order."""
+        return [path.stem for path in self.episode_paths]
+
+    @property
+    def unfinished_paths(self) -> list[Path]:
+        """Files that an open or crashed recording left: ``.part`` and journal."""
+        return sorted([*self.path.glob(".episode_*.part"), *self.path.glob(".episode_*.journal")])
+
+    def episode_path(self, episode_id: str) -> Path:
+        """Path of a committed episode.
+
+        Raises:
+            DatasetError: the dataset has no such episode.
+        """
+        path = schema.final_path(self.path, episode_id)
+        if not path.is_file():
+            raise DatasetError(f"{self.path}: no episode '{episode_id}'")
+        return path
+
+    def splits(self) -> dict[str, list[str]] | None:
+        """Split name -> episode ids, or None when the dataset has not been split.
+
+        Raises:
+            DatasetError: splits.json is malformed.
+        """
+        path = self.path / schema.SPLITS_FILE
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise DatasetError(f"{path}: cannot be read as JSON: {error}") from None
+        splits = data.get("splits") if isinstance(data, dict) else None
+        if not isinstance(splits, dict) or not all(
+            isinstance(ids, list) and all(isinstance(item, str) for item in ids) for ids in splits.values()
+        ):
+            raise DatasetError(f"{path}: 'splits' must map split names to lists of episode ids; run split again")
+        return splits
+
+
+def next_number(dataset: Path) -> int:
+    """The lowest episode number above every number ever used here, open, crashed and deleted episodes included."""
+    return max(_numbers(dataset), default=-1) + 1
+
+
+def _numbers(dataset: Path) -> Iterator[int]:
+    for folder in (dataset, dataset / schema.TRASH_FOLDER):
+        if folder.is_dir():
+            for path in folder.iterdir():
+                number = schema.number_in_name(path.name)
+                if number is not None:
+                    yield number

@@ -1,0 +1,92 @@
+"""One writing process per dataset folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from mobile_vla_data.episode.schema import LOCK_FILE
+
+
+class DatasetBusyError(RuntimeError):
+    """Another process records into this dataset folder; one line naming it."""
+
+
+class DatasetLock:
+    """Held by the process that writes to a dataset folder; the folder is created if it is missing.
+
+    The kernel drops the lock when its holder dies, however it dies, so nothing has to be cleaned up by hand.
+    """
+
+    def __init__(self, dataset: str | Path) -> None:
+        self.dataset = Path(dataset)
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            DatasetBusyError: another process, or another lock object of this one, holds it.
+        """
+        if self._file is not None:
+            return
+        self.dataset.mkdir(parents=True, exist_ok=True)
+        file = open(self.dataset / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(file)
+            file.close()
+            raise DatasetBusyError(
+                f"dataset {self.dataset} is being recorded by {holder}; stop it or choose another folder"
+            ) from None
+        except BaseException:
+            file.close()
+            raise
+        # The content only serves the other one's message; the lock itself is the kernel's.
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        """Give the lock back. Idempotent. The file stays: removing it would let two processes lock two files."""
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> DatasetLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        return f"pid {holder['pid']} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def is_locked(dataset: str | Path) -> bool:
+    """Whether a process holds the lock of this dataset folder now."""
+    try:
+        with open(Path(dataset) / LOCK_FILE, encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

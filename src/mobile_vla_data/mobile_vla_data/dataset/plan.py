@@ -1,0 +1,140 @@
+"""The collection plan: which tasks, how many episodes of each, in which words, and in which environments."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobile_vla_data.contract import one_line
+from mobile_vla_data.episode.durable import write_text_atomically
+from mobile_vla_data.episode.schema import PLAN_FILE
+
+
+class PlanError(ValueError):
+    """A collection plan is missing or wrong; one line naming file and field."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StepRange(_Strict):
+    """How many steps an episode should have."""
+
+    min: int = Field(gt=0)
+    max: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> StepRange:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class PlannedTask(_Strict):
+    """One task of the plan."""
+
+    category: Literal["navigation", "manipulation", "combined"]
+    episodes: int = Field(gt=0)
+    """Episodes wanted."""
+    given: dict[str, str] = Field(default_factory=dict)
+    """Environment that every episode of the task shares."""
+    varies: list[str] = Field(default_factory=list)
+    """Environment that the proposals cycle through."""
+    instructions: list[str] = Field(min_length=1)
+    """Wordings, with ``{room}`` and the like put in from the environment."""
+
+
+class CollectionPlan(_Strict):
+    """The collection plan. Load it with :meth:`load`."""
+
+    plan_version: Literal[1]
+    steps: StepRange
+    environment: dict[str, list[str]]
+    """Vocabulary: dimension -> values."""
+    tasks: dict[str, PlannedTask] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> CollectionPlan:
+        for name, task in self.tasks.items():
+            for dimension in [*task.given, *task.varies]:
+                if dimension not in self.environment:
+                    raise ValueError(f"tasks.{name}: '{dimension}' is not in environment {list(self.environment)}")
+            for dimension, value in task.given.items():
+                if value not in self.environment[dimension]:
+                    raise ValueError(f"tasks.{name}.given: {dimension} '{value}' is not in environment.{dimension}")
+            known = {*task.given, *task.varies}
+            for wording in task.instructions:
+                unknown = [name for _, name, _, _ in string.Formatter().parse(wording) if name and name not in known]
+                if unknown:
+                    raise ValueError(
+                        f"tasks.{name}.instructions: '{wording}' uses {{{unknown[0]}}}, which the task neither "
+                        f"gives nor varies"
+                    )
+        return self
+
+    @property
+    def episodes(self) -> int:
+        """Episodes wanted in all."""
+        return sum(task.episodes for task in self.tasks.values())
+
+    @classmethod
+    def load(cls, path: str | Path) -> CollectionPlan:
+        """Read a YAML plan.
+
+        Raises:
+            PlanError: the file is missing, is not YAML, or a field is wrong.
+        """
+        path = Path(path)
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise PlanError(f"{path}: no such collection plan; config/collection_plan.yaml is an example") from None
+        except ValidationError as error:
+            raise PlanError(f"{path}: {one_line(error, 'plan')}") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise PlanError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+
+    @classmethod
+    def of_dataset(cls, dataset: Path) -> CollectionPlan | None:
+        """The plan that lies in a dataset folder, or None. Raises :class:`PlanError` when it is wrong."""
+        path = dataset / PLAN_FILE
+        return cls.load(path) if path.is_file() else None
+
+    @classmethod
+    def ensure(cls, dataset: Path, source: Path) -> CollectionPlan:
+        """The plan of a dataset folder; when it has none, ``source`` is copied there and stays editable by hand."""
+        plan = cls.of_dataset(dataset)
+        if plan is None:
+            plan = cls.load(source)
+            write_text_atomically(dataset / PLAN_FILE, source.read_text(encoding="utf-8"))
+        return plan
+
+    def environments(self, task: str) -> Iterator[dict[str, str]]:
+        """Every environment of a task: what is given, with each combination of what varies."""
+        planned = self.tasks[task]
+        for values in itertools.product(*(self.environment[dimension] for dimension in planned.varies)):
+            yield {**planned.given, **dict(zip(planned.varies, values, strict=True))}
+
+
+def put_in(wording: str, environment: dict[str, str]) -> str:
+    """An instruction from a wording: ``go to the {room}`` -> ``go to the living room``."""
+    return wording.format(**{name: str(value).replace("_", " ") for name, value in environment.items()})
+
+
+def wording_of(language: str, task: PlannedTask, environment: dict[str, str]) -> str | None:
+    """Which of a task's wordings an instruction was made from, or None; case and outer spaces do not matter."""
+    said = language.strip().lower()
+    for wording in task.instructions:
+        try:
+            if put_in(wording, environment).lower() == said:
+                return wording
+        except (KeyError, IndexError):
+            continue
+    return None

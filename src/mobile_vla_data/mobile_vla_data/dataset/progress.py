@@ -1,0 +1,177 @@
+"""How far a collection is, counted from the episode files alone, and what to record next."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from itertools import combinations
+from pathlib import Path
+
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.plan import CollectionPlan, put_in, wording_of
+from mobile_vla_data.episode.reader import Episode, EpisodeError
+
+#: The pace of the last days says more about the next ones than the first day does.
+_PACE_DAYS = 7
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """How far one task is."""
+
+    category: str
+    task: str
+    wanted: int
+    """Episodes the plan asks for; 0 when it does not name the task."""
+    done: int
+    """Episodes that count: every outcome but failure."""
+    failed: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to record next."""
+
+    category: str
+    task: str
+    language: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    task: str
+    category: str
+    language: str
+    environment: dict[str, str]
+    failed: bool
+    day: date | None
+    steps: int
+
+
+@dataclass
+class Tally:
+    """What a dataset folder holds; :meth:`add` keeps it up to date without reading the folder again."""
+
+    problems: list[str] = field(default_factory=list)
+    """Files that cannot be read, one line each."""
+    _seen: dict[str, _Seen] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, dataset: str | Path) -> Tally:
+        """Count the committed episodes of a folder; this alone resumes a collection after any restart."""
+        tally = cls()
+        for path in Dataset.open(dataset).episode_paths:
+            tally.add(path)
+        return tally
+
+    def add(self, path: Path) -> None:
+        """Count one committed episode; adding it twice counts it once."""
+        try:
+            with Episode.open(path) as episode:
+                metadata = episode.metadata
+                environment = {name: str(value) for name, value in metadata.environment.items()}
+                self._seen[path.name] = _Seen(
+                    metadata.task,
+                    metadata.category,
+                    metadata.language,
+                    environment,
+                    episode.outcome == "failure",
+                    _day(episode.created_at),
+                    episode.num_steps,
+                )
+        except EpisodeError as error:
+            self.problems.append(str(error))
+
+    @property
+    def episodes(self) -> int:
+        """Readable episodes."""
+        return len(self._seen)
+
+    @property
+    def steps(self) -> int:
+        """Their steps."""
+        return sum(seen.steps for seen in self._seen.values())
+
+    def tasks(self, plan: CollectionPlan | None) -> list[TaskProgress]:
+        """Progress of every task of the plan, in its order, then of tasks that it does not name."""
+        wanted: dict[tuple[str, str], int] = {}
+        if plan is not None:
+            wanted = {(task.category, name): task.episodes for name, task in plan.tasks.items()}
+        done = Counter((seen.category, seen.task) for seen in self._seen.values() if not seen.failed)
+        failed = Counter((seen.category, seen.task) for seen in self._seen.values() if seen.failed)
+        others = sorted((done.keys() | failed.keys()) - wanted.keys())
+        return [
+            TaskProgress(category, name, wanted.get((category, name), 0), done[category, name], failed[category, name])
+            for category, name in [*wanted, *others]
+        ]
+
+    def propose(self, plan: CollectionPlan) -> Proposal | None:
+        """The task with the fewest episodes, in the wording and environment it has been recorded in least.
+
+        Wordings and environments are balanced each by itself first, then in pairs, then in full combinations, so that
+        no wording goes with one lighting only. None when the plan is fulfilled.
+        """
+        open_tasks = [item for item in self.tasks(plan) if item.done < item.wanted]
+        if not open_tasks:
+            return None
+        chosen = min(open_tasks, key=lambda item: item.done)
+        task = plan.tasks[chosen.task]
+        used: Counter[frozenset[tuple[str, str]]] = Counter()
+        for seen in self._seen.values():
+            if seen.task == chosen.task and not seen.failed:
+                wording = wording_of(seen.language, task, {**task.given, **seen.environment}) or ""
+                values = {name: seen.environment.get(name, "") for name in task.varies}
+                used.update(_subsets({**values, "wording": wording}))
+        candidates = [
+            (environment, wording) for environment in plan.environments(chosen.task) for wording in task.instructions
+        ]
+        environment, wording = min(candidates, key=lambda item: _use(used, chosen.task, task.varies, *item))
+        return Proposal(chosen.category, chosen.task, put_in(wording, environment), environment)
+
+    def forecast(self, plan: CollectionPlan, today: date) -> date | None:
+        """The day on which the plan will be fulfilled at the pace of the last week; None while there is no pace."""
+        remaining = sum(max(0, item.wanted - item.done) for item in self.tasks(plan))
+        if not remaining:
+            return today
+        days = [seen.day for seen in self._seen.values() if seen.day is not None and not seen.failed]
+        recent = [day for day in days if (today - day).days < _PACE_DAYS]
+        if not recent:
+            return None
+        spanned = min(_PACE_DAYS, (today - min(days)).days + 1)
+        return today + timedelta(days=math.ceil(remaining / (len(recent) / spanned)))
+
+
+def propose(dataset: str | Path) -> Proposal | None:
+    """What to record next by the plan in the dataset folder; None without a plan or when it is fulfilled."""
+    plan = CollectionPlan.of_dataset(Path(dataset))
+    return Tally.of(dataset).propose(plan) if plan is not None else None
+
+
+def _subsets(values: dict[str, str]) -> list[frozenset[tuple[str, str]]]:
+    """The single values, the pairs and the whole of a combination."""
+    items = sorted(values.items())
+    sizes = {1, min(2, len(items)), len(items)}
+    return [frozenset(part) for size in sorted(sizes) for part in combinations(items, size)]
+
+
+def _use(
+    used: Counter[frozenset[tuple[str, str]]], task: str, varies: list[str], environment: dict[str, str], wording: str
+) -> tuple[int, int, int, str]:
+    values = {**{name: environment[name] for name in varies}, "wording": wording}
+    by_size = dict.fromkeys((1, 2, len(values)), 0)
+    for subset in _subsets(values):
+        by_size[len(subset)] += used[subset]
+    # A fixed shuffle decides among equals: the plan's order would record all bright rooms first.
+    lot = hashlib.sha256(repr((task, sorted(values.items()))).encode()).hexdigest()
+    return by_size[1], by_size[2], by_size[len(values)], lot
+
+
+def _day(created_at: str) -> date | None:
+    try:
+        return datetime.fromisoformat(created_at.replace("Z", "+00:00")).date()
+    except ValueError:
+        return None

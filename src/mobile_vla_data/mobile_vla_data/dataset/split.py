@@ -1,0 +1,103 @@
+"""Splits a dataset into train, validation and test: by whole episodes, in the same proportion for every task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.durable import write_text_atomically
+from mobile_vla_data.episode.reader import Episode
+
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+class SplitError(ValueError):
+    """A dataset cannot be split as asked; one line saying why and what to do."""
+
+
+def fingerprint(episode: Episode) -> str:
+    """Equal for two episodes exactly when their actions, states and ticks are equal to the byte."""
+    digest = hashlib.sha256()
+    for values in (episode.actions, episode.states, episode.timestamps_ns):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def split_dataset(
+    dataset: str | Path,
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    *,
+    include_failures: bool = False,
+) -> dict[str, Any]:
+    """Assign every episode to one split and write ``splits.json``; returns what was written.
+
+    Episodes whose outcome is failure are left out unless ``include_failures``: a policy that imitates would learn to
+    fail. The same dataset, fractions and seed give the same splits.
+
+    Raises:
+        SplitError: wrong fractions, too few episodes, or two episodes with the same steps, which would leak.
+        EpisodeError: a file cannot be read.
+    """
+    folder = Dataset.open(dataset)
+    _check_fractions(fractions)
+    by_task: dict[str, list[str]] = defaultdict(list)
+    seen: dict[str, str] = {}
+    for path in folder.episode_paths:
+        with Episode.open(path) as episode:
+            if episode.outcome == "failure" and not include_failures:
+                continue
+            mark = fingerprint(episode)
+            if mark in seen:
+                raise SplitError(
+                    f"{path}: has the same steps as {seen[mark]}.h5 and would leak between splits; delete one of them"
+                )
+            seen[mark] = path.stem
+            by_task[episode.metadata.task].append(path.stem)
+    splits = _assign(by_task, fractions, seed)
+    empty = [name for name, fraction in zip(SPLIT_NAMES, fractions, strict=True) if fraction > 0 and not splits[name]]
+    if empty:
+        raise SplitError(f"{folder.path}: {len(seen)} usable episodes leave '{empty[0]}' empty; record more episodes")
+    document = {"seed": seed, "fractions": list(fractions), "splits": splits}
+    write_text_atomically(folder.path / schema.SPLITS_FILE, json.dumps(document, indent=2) + "\n")
+    return document
+
+
+def _check_fractions(fractions: Sequence[float]) -> None:
+    if len(fractions) != len(SPLIT_NAMES) or any(not 0 <= fraction <= 1 for fraction in fractions):
+        raise SplitError(f"fractions are {list(fractions)}; give three numbers in 0 .. 1 for {', '.join(SPLIT_NAMES)}")
+    if not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise SplitError(f"fractions {list(fractions)} sum to {sum(fractions):g}; they must sum to 1")
+
+
+def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Deal each task's shuffled episodes to whichever split is furthest behind its share, of all and of this task.
+
+    The share of all keeps the sizes right when tasks have few episodes each; the share of the task stratifies.
+    """
+    splits: dict[str, list[str]] = {name: [] for name in SPLIT_NAMES}
+    dealt = 0
+    for task in sorted(by_task):
+        ids = sorted(by_task[task])
+        random.Random(f"{seed}/{task}").shuffle(ids)
+        counts = [0] * len(fractions)
+        for position, episode_id in enumerate(ids):
+            dealt += 1
+            behind = [
+                (fraction * (position + 1) - count) + (fraction * dealt - len(splits[name]))
+                if fraction > 0
+                else -math.inf
+                for fraction, count, name in zip(fractions, counts, SPLIT_NAMES, strict=True)
+            ]
+            chosen = behind.index(max(behind))
+            counts[chosen] += 1
+            splits[SPLIT_NAMES[chosen]].append(episode_id)
+    return {name: sorted(ids) for name, ids in splits.items()}

@@ -1,0 +1,267 @@
+"""Reads one episode, lazily: opening checks that the file is an episode, values are read when they are asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_data.dataset.folder import Dataset, DatasetError
+from mobile_vla_data.episode import jpeg, schema
+from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, parse_environment
+from mobile_vla_data.image import Image, ImageError
+
+__all__ = ["Dataset", "DatasetError", "Episode", "EpisodeError"]
+
+
+class EpisodeError(ValueError):
+    """A file is not a readable episode; one line naming the file and the reason."""
+
+
+class Episode:
+    """One committed episode. Use :meth:`open`; a context manager. T is the number of steps."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path = path
+        self._file = file
+        self._found: dict[str, tuple[Any, str]] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Episode:
+        """Open an episode file.
+
+        Raises:
+            EpisodeError: the file is missing, truncated, garbage, or not an episode of a schema this version reads.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise EpisodeError(f"{path}: no such episode file")
+        try:
+            file = h5py.File(path, "r")
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
+            raise EpisodeError(f"{path}: truncated, or not HDF5: {_brief(error)}") from None
+        episode = cls(path, file)
+        try:
+            episode._check()
+        except BaseException:
+            episode.close()
+            raise
+        return episode
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+    def __enter__(self) -> Episode:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def file(self) -> Any:
+        """The open ``h5py.File``, for tools that look below the schema."""
+        return self._file
+
+    @cached_property
+    def episode_id(self) -> str:
+        """``episode_NNNNNN``, as the file itself says."""
+        return self.text("episode_id")
+
+    @cached_property
+    def metadata(self) -> EpisodeMetadata:
+        """What the episode is. Raises :class:`EpisodeError` naming a missing or wrong field."""
+        try:
+            return EpisodeMetadata(
+                self.text("language"),
+                self.text("task"),
+                self.text("category"),
+                self.text("source"),
+                parse_environment(self.text("environment")),
+            )
+        except MetadataError as error:
+            raise EpisodeError(f"{self.path}: {error}") from None
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The contract it was recorded under. Raises :class:`EpisodeError`."""
+        try:
+            return Contract.from_json(self.text("contract"), f"{self.path}: contract")
+        except ContractError as error:
+            raise EpisodeError(str(error)) from None
+
+    @property
+    def outcome(self) -> str:
+        """success, failure or unlabelled."""
+        return self.text("outcome")
+
+    @property
+    def created_at(self) -> str:
+        """When recording began, UTC, ISO 8601."""
+        return self.text("created_at")
+
+    @property
+    def dropped_ticks(self) -> int:
+        """Control ticks that found no complete, fresh observation."""
+        return int(self._attribute("dropped_ticks"))
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it was rebuilt after a crash."""
+        return bool(self._file.attrs.get(schema.RECOVERED, False))
+
+    @property
+    def input_counters(self) -> dict[str, dict[str, int]]:
+        """Stream -> counts of its late, missing, repeated and refused inputs; empty when they were not recorded."""
+        return dict(json.loads(self._file.attrs.get(schema.INPUT_COUNTERS, "{}")))
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return int(self._attribute("num_steps"))
+
+    @cached_property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras, ``static`` first."""
+        names = list(self._group(schema.IMAGES_GROUP))
+        return tuple(sorted(names, key=lambda name: (name != "static", name)))
+
+    @property
+    def states(self) -> npt.NDArray[np.float32]:
+        """float32 ``[T, 3]``: x [m], y [m], gripper 0 open .. 1 closed."""
+        return self.array(schema.STATE)
+
+    @property
+    def actions(self) -> npt.NDArray[np.float32]:
+        """float32 ``[T, 3]``: delta_x [m], delta_y [m], gripper 0 or 1."""
+        return self.array(schema.ACTIONS)
+
+    @property
+    def timestamps_ns(self) -> npt.NDArray[np.int64]:
+        """int64 ``[T]``: the control ticks [ns]."""
+        return self.array(schema.TIMESTAMPS)
+
+    @property
+    def takeover(self) -> npt.NDArray[np.bool_]:
+        """bool ``[T]``: a human was in command."""
+        return self.array(schema.TAKEOVER)
+
+    @property
+    def stamps_ns(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Stream -> int64 ``[T]``, when each input was captured [ns]."""
+        return {stream: self.array(schema.stamp_path(stream)) for stream in self._group(schema.STAMPS_GROUP)}
+
+    @property
+    def real_rate_hz(self) -> float:
+        """Steps per second by the recorded ticks [Hz]; 0 for fewer than two steps."""
+        stamps = self.timestamps_ns
+        elapsed_s = (int(stamps[-1]) - int(stamps[0])) * 1e-9 if len(stamps) > 1 else 0.0
+        return (len(stamps) - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+    def encoding(self, camera: str) -> str:
+        """``jpeg`` or ``raw``."""
+        return self._images(camera)[1]
+
+    def jpeg_quality(self, camera: str) -> int | None:
+        """Quality the images were encoded with, or None for raw ones."""
+        quality = self._images(camera)[0].attrs.get("jpeg_quality")
+        return None if quality is None else int(quality)
+
+    def jpeg(self, camera: str, index: int) -> bytes | None:
+        """The JPEG bytes of step ``index`` as they are stored, or None when images are raw."""
+        dataset, encoding = self._images(camera)
+        if encoding == schema.RAW:
+            return None
+        with self._reading(schema.image_path(camera)):
+            return bytes(np.asarray(dataset[index], dtype=np.uint8).tobytes())
+
+    def image(self, camera: str, index: int) -> Image:
+        """RGB uint8 ``[height, width, 3]`` of step ``index``."""
+        data = self.jpeg(camera, index)
+        if data is None:
+            with self._reading(schema.image_path(camera)):
+                return np.asarray(self._images(camera)[0][index], dtype=np.uint8)
+        try:
+            return jpeg.decode(data)
+        except ImageError as error:
+            raise EpisodeError(f"{self.path}: {schema.image_path(camera)}, step {index}: {error}") from None
+
+    def images(self, camera: str) -> Image:
+        """RGB uint8 ``[T, height, width, 3]``; 150 kB a step at 224x224."""
+        if self.encoding(camera) == schema.RAW:
+            return self.array(schema.image_path(camera))
+        return np.stack([self.image(camera, index) for index in range(self.num_steps)])
+
+    def text(self, name: str) -> str:
+        """A text attribute of the root. Raises :class:`EpisodeError` when it is missing or not text."""
+        value = self._attribute(name)
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if not isinstance(value, str):
+            raise EpisodeError(f"{self.path}: attribute '{name}' is {type(value).__name__}; expected text")
+        return value
+
+    def array(self, path: str) -> npt.NDArray[Any]:
+        """A whole dataset by its HDF5 path. Raises :class:`EpisodeError` when it is missing or unreadable."""
+        with self._reading(path):
+            dataset = self._file.get(path)
+            if not isinstance(dataset, h5py.Dataset):
+                raise EpisodeError(f"{self.path}: dataset {path} is missing")
+            return np.asarray(dataset[()])
+
+    def _images(self, camera: str) -> tuple[Any, str]:
+        """The dataset of a camera's images and its encoding, looked up once: every lookup costs as much as an image."""
+        if camera not in self._found:
+            dataset = self._file.get(schema.image_path(camera))
+            if not isinstance(dataset, h5py.Dataset):
+                raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
+            self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
+        return self._found[camera]
+
+    def _group(self, path: str) -> Any:
+        group = self._file.get(path)
+        if not isinstance(group, h5py.Group):
+            raise EpisodeError(f"{self.path}: group {path} is missing")
+        return group
+
+    def _attribute(self, name: str) -> Any:
+        with self._reading(f"attribute '{name}'"):
+            if name not in self._file.attrs:
+                raise EpisodeError(f"{self.path}: attribute '{name}' is missing")
+            return self._file.attrs[name]
+
+    def _check(self) -> None:
+        if "schema" not in self._file.attrs:
+            raise EpisodeError(f"{self.path}: HDF5, but no episode: attribute 'schema' is missing")
+        name, version = self.text("schema"), self.text("schema_version")
+        if name != schema.SCHEMA or version.split(".")[0] != schema.SCHEMA_VERSION.split(".")[0]:
+            raise EpisodeError(
+                f"{self.path}: schema '{name}' {version}; this version reads '{schema.SCHEMA}' {schema.SCHEMA_VERSION}"
+            )
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Turn whatever HDF5 throws at damaged bytes into an :class:`EpisodeError`."""
+        try:
+            yield
+        except EpisodeError:
+            raise
+        except IndexError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            raise EpisodeError(f"{self.path}: {what} cannot be read: {_brief(error)}") from None
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

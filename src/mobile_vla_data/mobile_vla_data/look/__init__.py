@@ -1,0 +1,1 @@
+"""Pictures: a video and a contact sheet of an episode, one page about a dataset."""

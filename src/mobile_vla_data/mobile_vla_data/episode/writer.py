@@ -1,7 +1,7 @@
 """Writes one episode: committed whole under its final name, or not at all.
 
 While an episode is open two hidden files stand in the dataset folder: ``.episode_NNNNNN.h5.part``, the HDF5 file that
-grows block by block, and ``.episode_NNNNNN.journal``, the log of every step (see :mod:`mobile_vla_data.episode.journal`).
+grows block by block, and ``.episode_NNNNNN.journal``, the log of every step (journal.py beside this).
 :meth:`EpisodeWriter.commit` completes the first, fsyncs it, gives it its final name, fsyncs the folder and removes the
 journal. After a crash, recover.py builds the episode again from the journal.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +24,7 @@ COLUMNS = (
     "validation_gripper",
 )
 _SCALE = 1000
+_LINE_EVERY_S = 15.0
 
 
 class TrainingLog:
@@ -45,8 +47,10 @@ class TrainingLog:
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=console,
+            disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=_SCALE)
+        self._next_line_s = 0.0
 
     def __enter__(self) -> TrainingLog:
         self._progress.start()
@@ -70,6 +74,10 @@ class TrainingLog:
         validation = f", best validation {best:.4f}" if best < float("inf") else ""
         text = f"step {step}, loss {loss:.4f}{validation}, {frames_per_s:.0f} frames/s"
         self._progress.update(self._task, completed=progress * _SCALE, description=text)
+        # In a log file nothing moves: there a line now and then says the same.
+        if not self._progress.console.is_terminal and time.monotonic() >= self._next_line_s:
+            self._next_line_s = time.monotonic() + _LINE_EVERY_S
+            self._progress.console.print(f"{progress:4.0%} {text}")
 
     def note(self, text: str) -> None:
         """A line that stays."""

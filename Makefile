@@ -19,8 +19,8 @@ help: ## show this list
 setup: ## virtual environment, ROS 2 (from wheels where no distribution is sourced), workspace
 	@PYTHON='$(PYTHON)' tools/setup.sh
 
-demo: setup ## collect, train and drive in simulation; results in out/demo/
-	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m demo
+demo: setup ## collect, train and drive in simulation; results in out/demo/ (FRESH=1: forget an earlier run)
+	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m demo $(if $(FRESH),--fresh)
 
 test: setup ## lint, types, and every test
 	@$(IN_ENV) tools/test.sh

@@ -29,7 +29,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; 'make demo' goes on where it was", file=sys.stderr)
+        print("\nstopped; 'make demo' goes on where it was, 'make demo FRESH=1' begins again", file=sys.stderr)
         return 130
 
 
@@ -43,7 +43,7 @@ def run(demo: Demo) -> int:
     stages.run("trials_untrained", "Drive with an untrained policy, for comparison", lambda: drive_untrained(demo))
     stages.run("trials", "Drive with the trained policy", lambda: drive_trained(demo))
 
-    summary = summarise(demo, stages.wall_time_s)
+    summary = summarise(demo, stages)
     write_report(demo, summary)
     table(summary)
     print(f"\nreport:  {demo.root / 'report.html'}\nsummary: {demo.root / 'summary.json'}")

@@ -62,20 +62,31 @@ class Stages:
     def __init__(self, demo: Demo) -> None:
         self._demo = demo
         demo.logs.mkdir(parents=True, exist_ok=True)
-        self.wall_time_s: dict[str, float] = {}
+        self._done: dict[str, dict[str, Any]] = {}
         if demo.stages_file.exists():
-            self.wall_time_s = json.loads(demo.stages_file.read_text())
+            self._done = json.loads(demo.stages_file.read_text())
+
+    @property
+    def wall_time_s(self) -> dict[str, float]:
+        """How long each finished stage took [s]."""
+        return {name: stage["wall_time_s"] for name, stage in self._done.items()}
+
+    @property
+    def commits(self) -> list[str]:
+        """The versions of the repository that the stages ran with; more than one after a resumed run."""
+        return sorted({stage["commit"] for stage in self._done.values()})
 
     def run(self, name: str, title: str, work: Callable[[], None]) -> None:
         """Run ``work`` unless it was done before, and remember how long it took [s]."""
-        if name in self.wall_time_s:
-            print(f"  done before  {title} ({self.wall_time_s[name]:.0f} s)", flush=True)
+        if name in self._done:
+            stage = self._done[name]
+            print(f"  done before  {title} ({stage['wall_time_s']:.0f} s, at {stage['commit']})", flush=True)
             return
         print(f"\n== {title}", flush=True)
         started = time.monotonic()
         work()
-        self.wall_time_s[name] = round(time.monotonic() - started, 1)
-        self._demo.stages_file.write_text(json.dumps(self.wall_time_s, indent=2))
+        self._done[name] = {"wall_time_s": round(time.monotonic() - started, 1), "commit": commit()}
+        self._demo.stages_file.write_text(json.dumps(self._done, indent=2))
 
 
 def command(arguments: Sequence[str | Path], log: Path | None = None) -> str:
@@ -125,6 +136,12 @@ def launch(
             _end(graph)
     if graph.returncode != 0:
         raise DemoError(f"the launch exited with status {graph.returncode}; read {log}")
+
+
+def commit() -> str:
+    """The version of the repository, as git describes it."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def read_json(path: Path) -> Any:

@@ -6,23 +6,22 @@ import csv
 import json
 import os
 import platform
-import subprocess
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from demo.stages import Demo, read_json
+from demo.stages import Demo, Stages, read_json
 
 
-def summarise(demo: Demo, wall_time_s: dict[str, float]) -> dict[str, Any]:
+def summarise(demo: Demo, stages: Stages) -> dict[str, Any]:
     """Write ``summary.json`` and return what is in it."""
     info = read_json(demo.root / "info.json")
     validation = read_json(demo.root / "validation.json")
     trained, untrained = read_json(demo.root / "trials.json"), read_json(demo.root / "trials_untrained.json")
     summary = {
         "machine": _machine(),
-        "commit": _commit(),
+        "commits": stages.commits,
         "episodes": info["episodes"],
         "steps": info["steps"],
         "validation": {
@@ -33,7 +32,7 @@ def summarise(demo: Demo, wall_time_s: dict[str, float]) -> dict[str, Any]:
         "trials": {"trained": _score(trained), "untrained": _score(untrained)},
         "cmd_vel_rate_hz": trained["cmd_vel"]["rate_hz"],
         "policy_latency_s": trained["policy_latency_s"],
-        "wall_time_s": {**wall_time_s, "total": round(sum(wall_time_s.values()), 1)},
+        "wall_time_s": {**stages.wall_time_s, "total": round(sum(stages.wall_time_s.values()), 1)},
     }
     (demo.root / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -106,8 +105,3 @@ def _machine() -> dict[str, Any]:
     with open("/proc/cpuinfo") as stream:
         cpu = next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), cpu)
     return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"

@@ -107,19 +107,26 @@ class RecorderNode(AutostartNode):
             self._lock.acquire()
         except DatasetBusyError as error:
             raise StartError(str(error)) from None
-        dataset = self._settings.writer.dataset
+        try:
+            self._take_up(self._settings.writer.dataset)
+        except BaseException:
+            # A node that is not configured must not keep the folder from another recorder.
+            self._lock.release()
+            raise
+        self._inputs = ObservationInputs(self, self._contract)
+        return super().on_configure(state)
+
+    def _take_up(self, dataset: Path) -> None:
+        """Recover what a crash left, and count what the folder holds against the plan."""
         for recovery in recover_dataset(dataset):
             said = f"{recovery.episode_id}: {recovery.result}, {recovery.steps} steps: {recovery.reason}"
             self.get_logger().warning(f"left by a crash, {said}")
         try:
             self._plan = TaskPlan(dataset, self._plan_file)
         except PlanError as error:
-            self._lock.release()
             raise StartError(str(error)) from None
         for problem in self._plan.tally.problems:
             self.get_logger().warning(problem)
-        self._inputs = ObservationInputs(self, self._contract)
-        return super().on_configure(state)
 
     @loud
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -53,7 +53,7 @@ def resolve(path: str | Path) -> Path:
         CheckpointError: there is none.
     """
     path = Path(path)
-    for folder in (path, path / BEST, path / LAST):
+    for folder in (path, path / BEST, _replaced(path / BEST), path / LAST, _replaced(path / LAST), _replaced(path)):
         if (folder / CONFIG).is_file():
             return folder
     unsafe = next((name.name for name in path.glob("*") if name.suffix in _UNSAFE), None) if path.is_dir() else None
@@ -70,7 +70,10 @@ def save_checkpoint(
     contract: Contract,
     training: dict[str, Any],
 ) -> None:
-    """Write a checkpoint, or replace one; a crash leaves the old one or the new one, never half of each."""
+    """Write a checkpoint, or replace one; a crash leaves the old one or the new one, never half of each.
+
+    Between two renames the old one stands under ``.NAME.old`` for a moment; :func:`resolve` finds it there.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -157,7 +160,7 @@ def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
 
 def replace_folder(part: Path, folder: Path) -> None:
     """Put the finished folder ``part`` in the place of ``folder``, and make it durable."""
-    old = folder.with_name(f".{folder.name}.old")
+    old = _replaced(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
@@ -165,6 +168,11 @@ def replace_folder(part: Path, folder: Path) -> None:
     _sync(folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _replaced(folder: Path) -> Path:
+    """Where :func:`replace_folder` keeps the former content of ``folder`` until the new one stands."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _listing(what: str, names: list[str]) -> str:

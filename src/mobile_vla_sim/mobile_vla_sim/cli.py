@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,17 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
 
 _DEFAULT_TASKS = ",".join(DEFAULT_TASKS)
-DEFAULT_CONTRACT = Path("config/robot.yaml")
+
+
+def _default_contract() -> Path:
+    """The repository's contract where there is one, else the installed one."""
+    local = Path("config/robot.yaml")
+    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    installed = [prefix / "share/mobile_vla_bringup/config/robot.yaml" for prefix in prefixes]
+    return next((path for path in (local, *installed) if path.is_file()), local)
+
+
+DEFAULT_CONTRACT = _default_contract()
 
 
 def _progress(quiet: bool) -> Progress:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -38,7 +39,7 @@ class DatasetLock:
         self.dataset.mkdir(parents=True, exist_ok=True)
         file = open(self.dataset / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_exclusively(file)
         except BlockingIOError:
             holder = _holder(file)
             file.close()
@@ -69,6 +70,19 @@ class DatasetLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _lock_exclusively(file: IO[str]) -> None:
+    """Take the kernel's lock; a reader that only asks whether it is taken (:func:`is_locked`) is waited for."""
+    deadline = time.monotonic() + 0.2
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.02)
 
 
 def _holder(file: IO[str]) -> str:

@@ -2,7 +2,7 @@
 # Builds everything this repository needs: system packages, virtual environment, ROS 2 (from wheels where no
 # distribution is sourced), the workspace. Idempotent: each step runs again only when its inputs changed, and a run
 # that was interrupted is repaired by the next one.
-#   PYTHON=python3.11 tools/setup.sh    use that interpreter (3.10 to 3.12)
+#   PYTHON=python3.11 tools/setup.sh    use that interpreter (3.11 or 3.12; with a distribution also 3.10)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

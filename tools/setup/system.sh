@@ -28,6 +28,8 @@ find_ros() {
   ros=wheels
   real=$(command -v ros2 || true)
   if [ -z "${ROS_DISTRO:-}" ] || [ -z "$real" ] || [ "${real#"$root"/}" != "$real" ]; then
+    # The pinned application packages begin with 3.11; on a distribution pip takes what fits its own Python.
+    [ "$python_version" != 3.10 ] || fail "without a ROS 2 distribution Python 3.11 or 3.12 is needed, $python is 3.10; name one: make setup PYTHON=/path/to/python3.11"
     return
   fi
   IFS=: read -ra prefixes <<< "${AMENT_PREFIX_PATH:-}"

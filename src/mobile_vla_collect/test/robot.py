@@ -112,18 +112,28 @@ class Recording:
         """Start as soon as every input is there."""
         waiting = (StartEpisode.Response.NOT_ACTIVE, StartEpisode.Response.INPUT_MISSING)
 
+        last = "no answer"
+
         def started():
+            nonlocal last
             try:
                 response = self._ask(self._start, start_request(**fields), 2.0)
             except TimeoutError:
-                # The service of a recorder that was killed stays in the graph for a while, and answers nothing.
+                # The service of a recorder that was killed stays in the graph for a while, and answers nothing; a
+                # client that was matched with it is not asked again.
+                self.probe.node.destroy_client(self._start)
+                self._start = self.probe.node.create_client(StartEpisode, f"{self.name}/start_episode")
                 return None
+            last = response.message
             if response.error_code == StartEpisode.Response.ALREADY_RECORDING:
                 return wait_for(lambda: self.status.episode_id, what="the episode that an unheard request started")
             assert response.success or response.error_code in waiting, response.message
             return response.episode_id
 
-        return wait_for(started, 60, "a start")
+        try:
+            return wait_for(started, 60, "a start")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the recorder's last words: {last}") from None
 
     def until_steps(self, steps):
         wait_for(

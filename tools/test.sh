@@ -20,7 +20,11 @@ step "mypy --strict" python tools/typecheck.py
 if [ "${1:-}" != lint ]; then
   # Rendering and learning on few cores: more threads only get into each other's way.
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  step "pytest" python -m pytest --quiet --durations=5
+  # Real processes over DDS share this machine with whatever else it does. A test that fails gets one second try, and the
+  # summary names it as RERUN; what is broken fails twice. (colcon's name for the same thing: --retest-until-pass 1.)
+  retry=()
+  if python -c 'import pytest_rerunfailures' 2>/dev/null; then retry=(--reruns 1 -rR); fi
+  step "pytest" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"}
 fi
 
 printf '\n'

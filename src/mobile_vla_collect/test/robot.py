@@ -9,7 +9,7 @@ from sensor_msgs.msg import Image
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GripperState, RecorderStatus
-from mobile_vla_msgs.srv import StartEpisode, StopEpisode
+from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, wait_for
@@ -100,6 +100,8 @@ class Recording:
 
     def __init__(self, probe, prefix=""):
         self.probe, self.name = probe, f"{prefix}recorder"
+        self.episode_id = ""
+        """Of the newest start."""
         self.statuses = probe.collect(RecorderStatus, f"{self.name}/status", LATCHED)
         self._start = probe.node.create_client(StartEpisode, f"{self.name}/start_episode")
         self._stop = probe.node.create_client(StopEpisode, f"{self.name}/stop_episode")
@@ -126,23 +128,46 @@ class Recording:
                 return None
             last = response.message
             if response.error_code == StartEpisode.Response.ALREADY_RECORDING:
-                return wait_for(lambda: self.status.episode_id, what="the episode that an unheard request started")
+                return wait_for(self._recording_id, what="the episode that an unheard request started")
             assert response.success or response.error_code in waiting, response.message
             return response.episode_id
 
         try:
-            return wait_for(started, 60, "a start")
+            self.episode_id = wait_for(started, 60, "a start")
         except TimeoutError as error:
             raise TimeoutError(f"{error}; the recorder's last words: {last}") from None
+        return self.episode_id
+
+    def _recording_id(self):
+        return self.status.episode_id if self.status.state == RecorderStatus.STATE_RECORDING else ""
 
     def until_steps(self, steps):
+        """Wait until the newest episode has so many; a status of the one before says nothing about it."""
         wait_for(
-            lambda: self.status.state == RecorderStatus.STATE_RECORDING and self.status.steps >= steps,
-            what=f"{steps} steps",
+            lambda: self._recording_id() == self.episode_id and self.status.steps >= steps,
+            what=f"{steps} steps of {self.episode_id}",
         )
+
+    def until_more_steps(self, steps):
+        self.until_steps(self.status.steps + steps)
+
+    def until_said(self, words):
+        """Wait for a status that says ``words``."""
+        return wait_for(lambda: words in self.status.message and self.status, what=f"'{words}' in the status")
 
     def stop(self, outcome="success"):
         return self._ask(self._stop, StopEpisode.Request(outcome=outcome), 30.0)
+
+    def save(self, outcome="success"):
+        """Stop, for tests in which it is no fault when a busy machine drops ticks; the episode must be there."""
+        response = self.stop(outcome)
+        assert response.success or response.dropped_ticks, response.message
+        assert response.path and response.error_code in (StopEpisode.Response.OK, StopEpisode.Response.CHECK_FAILED)
+        return response
+
+    def discard(self):
+        """Discard what is open, if anything is."""
+        return self.probe.call(DiscardEpisode, f"{self.name}/discard_episode")
 
     def ask_to_stop(self):
         """Without waiting for the answer."""

@@ -33,10 +33,14 @@ def episode(stage):
     robot.silent, robot.every, robot.stamp_offset_ns = set(), 1, 0
     for name in ("image", "tamper", "odometry"):
         robot.__dict__.pop(name, None)
+    # What a failed test leaves open must not become the next one's episode.
+    recording.discard()
 
 
 def until_dropped(recording, ticks):
-    wait_for(lambda: recording.status.dropped_ticks >= ticks, 20, f"{ticks} dropped ticks")
+    """Wait for so many more dropped ticks; a busy machine may have dropped some before."""
+    before = recording.status.dropped_ticks
+    wait_for(lambda: recording.status.dropped_ticks >= before + ticks, what=f"{ticks} more dropped ticks")
 
 
 def assert_fails_its_check(recording, complaint):
@@ -52,8 +56,7 @@ def test_a_frozen_camera_is_seen_while_recording_and_its_ticks_are_dropped(episo
     robot, recording = episode
     still = numbered_image(1, "static")
     robot.image = lambda camera: still if camera == "static" else numbered_image(robot.number, camera)
-    wait_for(lambda: "camera 'static' is frozen" in recording.status.message, what="the recorder to notice")
-    steps = recording.status.steps
+    steps = recording.until_said("camera 'static' is frozen").steps
     until_dropped(recording, 10)
     assert recording.status.steps <= steps + 1, "nothing is recorded while it is frozen"
     assert_fails_its_check(recording, "is frozen: one picture for")
@@ -63,7 +66,7 @@ def test_a_camera_with_its_cap_on_fails_the_check(episode):
     robot, recording = episode
     # Noise in the last bits, as a dark sensor has: not frozen, but nothing to see.
     robot.image = lambda camera: np.full((224, 224, 3), robot.number % 3, np.uint8)
-    recording.until_steps(recording.status.steps + 10)
+    recording.until_more_steps(10)
     assert_fails_its_check(recording, "camera 'static' shows nothing but one shade")
 
 
@@ -71,14 +74,15 @@ def test_a_camera_that_is_silent_for_two_seconds_drops_its_ticks_and_the_episode
     robot, recording = episode
     robot.silent = {"static"}
     until_dropped(recording, 18)
-    assert "'/static_camera/image_raw' is silent" in recording.status.message
+    recording.until_said("'/static_camera/image_raw' is silent")
     robot.silent = set()
-    recording.until_steps(recording.status.steps + 5)
+    recording.until_more_steps(5)
     response = assert_fails_its_check(recording, "of the ticks were dropped")
     with Episode.open(response.path) as recorded:
         ages_s = (recorded.timestamps_ns - recorded.stamps_ns["static"]) * 1e-9
         assert ages_s.max() <= recorded.contract.cameras["static"].max_age_s
-        assert np.diff(recorded.timestamps_ns).max() * 1e-9 == pytest.approx(2.0, abs=0.4)
+        gap_s = np.diff(recorded.timestamps_ns).max() * 1e-9
+        assert 1.8 < gap_s < (recorded.dropped_ticks + 2) * recorded.contract.period_s
         assert recorded.input_counters["static"]["late"] >= 18
 
 
@@ -86,7 +90,7 @@ def test_an_optional_camera_that_falls_silent_mid_episode_drops_its_ticks_too(ep
     robot, recording = episode
     robot.silent = {"gripper"}
     until_dropped(recording, 5)
-    assert "camera 'gripper' fell silent" in recording.status.message
+    recording.until_said("camera 'gripper' fell silent")
     recording.stop()
 
 
@@ -101,9 +105,9 @@ def test_a_camera_clock_that_goes_backwards_is_refused_and_named(episode):
     robot, recording = episode
     robot.stamp_offset_ns = -3_000_000_000
     until_dropped(recording, 5)
-    assert "stamp went backwards by" in recording.status.message
+    recording.until_said("stamp went backwards by")
     robot.stamp_offset_ns = 0
-    recording.until_steps(recording.status.steps + 5)
+    recording.until_more_steps(5)
     response = recording.stop()
     with Episode.open(response.path) as recorded:
         assert all((np.diff(stamps) >= 0).all() for stamps in recorded.stamps_ns.values())
@@ -121,12 +125,13 @@ def test_an_image_of_a_wrong_encoding_or_size_is_refused_and_named(episode, fiel
     robot, recording = episode
     robot.tamper = lambda message: setattr(message, field, value)
     until_dropped(recording, 3)
-    wait_for(lambda: complaint in recording.status.message, what="the complaint")
+    said = recording.until_said(complaint)
     robot.tamper = lambda message: None
-    (static,) = [stream for stream in recording.status.streams if stream.name == "static"]
+    (static,) = [stream for stream in said.streams if stream.name == "static"]
     assert complaint in static.last_refusal and static.refused > 0
-    recording.until_steps(recording.status.steps + 3)
-    assert all(finding.code == "dropped-ticks" for finding in check_episode(recording.stop().path))
+    recording.until_more_steps(3)
+    # Of a busy machine's late ticks the rate may suffer as well; nothing wrong is in the file.
+    assert {finding.code for finding in check_episode(recording.stop().path)} <= {"dropped-ticks", "rate"}
 
 
 def test_nan_odometry_never_reaches_the_file(episode):
@@ -140,7 +145,7 @@ def test_nan_odometry_never_reaches_the_file(episode):
 
     robot.odometry = broken
     until_dropped(recording, 5)
-    assert "is not finite" in recording.status.message
+    recording.until_said("is not finite")
     with Episode.open(assert_fails_its_check(recording, "of the ticks were dropped").path) as recorded:
         assert np.isfinite(recorded.states).all()
 
@@ -151,9 +156,8 @@ def test_a_full_disk_stops_the_episode_says_so_and_everything_written_is_recover
         recording = Recording(probe, "disk/")
         with recorder_process(small_disk.folder, "disk", image_encoding="raw", min_free_mb=0.0):
             recording.start()
-            wait_for(lambda: recording.status.state == RecorderStatus.STATE_ERROR, 20, "the disk to be full")
-            assert "disk full" in recording.status.message
-            steps = recording.status.steps
+            wait_for(lambda: recording.status.state == RecorderStatus.STATE_ERROR, what="the disk to be full")
+            steps = recording.until_said("disk full").steps
             response = recording.stop()
             assert response.error_code == StopEpisode.Response.DISK_FULL
             assert "recover" in response.message
@@ -177,7 +181,7 @@ def test_below_the_disk_guard_no_episode_starts(stage, tmp_path):
             return response if response.error_code == StartEpisode.Response.DISK_FULL else None
 
         assert "min_free_mb is 1000000000; free some space" in wait_for(refusal, what="a refusal").message
-        assert recording.status.disk_free_bytes > 0
+        wait_for(lambda: recording.status.disk_free_bytes > 0, what="a status with the free space")
 
 
 class _SmallDisk:

@@ -86,15 +86,15 @@ class AutoVlmBackbone(Backbone):
         """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
         return self._instructions(instructions)
 
-    def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """ACT states ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
+    def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """ACT states ``[N, hidden_size]`` of image tokens ``[N, cameras * tokens, hidden_size]``."""
         words: nn.Module = self.model.get_input_embeddings()
         text = words(nn.functional.pad(tokens.ids, (0, 1)))
         here = torch.arange(text.shape[1], device=text.device) == tokens.lengths[:, None]
         text = torch.where(here[..., None], self.act.to(text.dtype), text)
-        parts = [self._embed_images(images).to(text.dtype), text]
+        parts = [latents.to(text.dtype), text]
         if self._tokenizer.bos_token_id is not None:
-            begin = torch.full((len(images), 1), self._tokenizer.bos_token_id, device=images.device)
+            begin = torch.full((len(latents), 1), self._tokenizer.bos_token_id, device=latents.device)
             parts.insert(0, words(begin))
         embeddings = torch.cat(parts, dim=1)
         count, length, _ = embeddings.shape
@@ -112,7 +112,7 @@ class AutoVlmBackbone(Backbone):
         """Write the tokenizer's files."""
         self._tokenizer.save_pretrained(str(folder))
 
-    def _embed_images(self, images: torch.Tensor) -> torch.Tensor:
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """Image tokens of all cameras, ``[N, cameras * tokens, hidden_size]``."""
         pixels = ((images - self.pixel_mean) / self.pixel_std).to(self.model.dtype)
         if self.model.config.model_type not in _TAKES_IMAGE_LISTS:

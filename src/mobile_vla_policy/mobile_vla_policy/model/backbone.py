@@ -35,7 +35,7 @@ class Tokens:
 
 
 class Backbone(nn.Module, ABC):
-    """What every backbone offers; there is no shared code here. The ACT embedding is a parameter called ``act``."""
+    """What every backbone offers, in two halves that can be timed and exported. ACT is a parameter called ``act``."""
 
     @property
     @abstractmethod
@@ -62,8 +62,16 @@ class Backbone(nn.Module, ABC):
         """Token ids of instructions; each distinct one is tokenised once and remembered."""
 
     @abstractmethod
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """The vision half: image latents ``[N, ...]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
+
+    @abstractmethod
+    def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """The text half: ACT states float ``[N, hidden_size]`` of image latents and one instruction per frame."""
+
     def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states float ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
+        return self.act_states(self.embed_images(images), tokens)
 
     @abstractmethod
     def enable_gradient_checkpointing(self) -> None:

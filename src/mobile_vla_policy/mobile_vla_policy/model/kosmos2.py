@@ -85,9 +85,9 @@ class Kosmos2Backbone(Backbone):
         """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
         return self._instructions(instructions)
 
-    def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """ACT states ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
-        embeddings = torch.cat([self._embed_frame(images), self._embed_instruction(tokens)], dim=1)
+    def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
+        embeddings = torch.cat([self._embed_frame(latents), self._embed_instruction(tokens)], dim=1)
         count, length, _ = embeddings.shape
         first = self._text.pad_token_id + 1
         positions = torch.arange(first, first + length, device=embeddings.device).expand(count, length).contiguous()
@@ -119,10 +119,9 @@ class Kosmos2Backbone(Backbone):
         """Write the tokenizer's files."""
         self._tokenizer.save_pretrained(str(folder))
 
-    def _embed_frame(self, images: torch.Tensor) -> torch.Tensor:
-        latents = self.embed_images(images)
+    def _embed_frame(self, latents: torch.Tensor) -> torch.Tensor:
         count = len(latents)
-        ids = torch.tensor(self._frame_ids, device=images.device)
+        ids = torch.tensor(self._frame_ids, device=latents.device)
         marks = self.model.text_model.model.embed_tokens(ids).expand(count, -1, -1, -1)
         parts = [marks[:, 0]]
         for camera in range(self.cameras):

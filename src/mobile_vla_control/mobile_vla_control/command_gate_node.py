@@ -8,6 +8,7 @@ import time
 from functools import partial
 from typing import Any
 
+from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -19,7 +20,7 @@ from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
-from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import run
 
 _STATUS_PERIOD_S = 0.5
@@ -30,7 +31,8 @@ _GRIPPER_REPEAT_S = 1.0
 class CommandGateNode(Node):
     """Subscribes ``cmd_vel_<source>`` and ``gripper/command_<source>``; publishes ``cmd_vel`` and ``gripper/command``.
 
-    Velocity goes out at ``rate_hz``, always; the gripper goes out when its command changes, and once a second.
+    Velocity goes out at ``rate_hz``, always; the gripper goes out when its command changes, and once a second. Where
+    the contract says ``keep_in``, it subscribes the odometry, too.
     """
 
     def __init__(self) -> None:
@@ -66,6 +68,8 @@ class CommandGateNode(Node):
             self.create_subscription(
                 GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
             )
+        if self._gate.keep_in.limited:
+            self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
         self.create_service(Trigger, "gate/stop", self._on_stop)
         self.create_service(Trigger, "gate/resume", self._on_resume)
         # Steady: a simulated or a set clock must not be able to hold the zeros back.
@@ -82,11 +86,22 @@ class CommandGateNode(Node):
         self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
 
     def _on_velocity(self, source: Source, message: Any) -> None:
-        age_s = (self._now_ns() - to_ns(message.header.stamp)) * 1e-9 if self._stamped else 0.0
+        age_s = self._age_s(message) if self._stamped else 0.0
         self._report(source, self._gate.offer_velocity(source, velocity_of(message), time.monotonic(), age_s))
 
     def _on_gripper(self, source: Source, message: GripperCommand) -> None:
-        self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic()))
+        # With plain Twist nobody promises stamps, and half a command judged by its stamp would split it in two.
+        age_s = self._age_s(message) if self._stamped else 0.0
+        self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic(), age_s))
+
+    def _on_odometry(self, message: Odometry) -> None:
+        position, q = message.pose.pose.position, message.pose.pose.orientation
+        yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+        measured_at_s = time.monotonic() - self._age_s(message)
+        self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_at_s)
+
+    def _age_s(self, message: Any) -> float:
+        return (self._now_ns() - to_ns(message.header.stamp)) * 1e-9
 
     def _report(self, source: Source, refusal: str) -> None:
         if refusal:
@@ -169,6 +184,8 @@ class CommandGateNode(Node):
             return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
         if self._gate.stopped:
             return Health(WARN, self._output.reason, values)
+        if problem := self._gate.keep_in.problem(time.monotonic()):
+            return Health(WARN, problem, values)
         return Health(OK, self._output.reason, values)
 
     def _other_publishers(self) -> list[str]:

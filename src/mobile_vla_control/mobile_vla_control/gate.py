@@ -7,7 +7,10 @@ Rules, each of which has a test:
 - A source that is silent for its timeout no longer drives; when nobody drives, zeros go out.
 - A refused command (not finite, badly stamped, gripper out of range) makes its source stand still until it sends a good
   command of the same kind. It keeps its priority meanwhile: a human with a broken joystick still stops the policy.
-- Speed in the plane, yaw rate and their changes stay within the contract. Stop, timeout and refusal go to zero at once.
+- Speed in the plane, yaw rate, their changes and the changes of those stay within the contract. Stop, timeout and
+  refusal go to zero at once.
+- Where the contract says ``keep_in``, the robot is slowed down before the edge of that area and stands at it; outside,
+  only motion back inside is let through, whoever drives.
 - The gripper keeps its last position, whatever happens: letting go would drop what it carries.
 """
 
@@ -17,6 +20,8 @@ import enum
 import math
 from dataclasses import dataclass, field
 
+from mobile_vla_control.area import KeepIn
+from mobile_vla_control.limiter import VelocityLimiter, clamp
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 
@@ -112,6 +117,8 @@ class CommandGate:
     def __init__(self, contract: Contract, settings: GateSettings) -> None:
         self._limits = contract.limits
         self._can_strafe = contract.base == "holonomic"
+        self._limiter = VelocityLimiter(contract.limits)
+        self.keep_in = KeepIn(contract)
         self._settings = settings
         self._inputs = {
             Source.TELEOP: _Input(settings.teleop_timeout_s),
@@ -144,23 +151,23 @@ class CommandGate:
         if not velocity.finite:
             why = f"velocity ({velocity.x}, {velocity.y}, {velocity.yaw_rate}) is not finite"
             return self._refuse(source, "velocity", why, now_s)
-        limit_s = self._settings.max_stamp_age_s
-        if not abs(stamp_age_s) <= limit_s:
-            when = f"{stamp_age_s:.2f} s old" if stamp_age_s > 0 else f"{-stamp_age_s:.2f} s in the future"
-            return self._refuse(source, "velocity", f"stamp is {when}, limit {limit_s} s", now_s)
+        if why := self._badly_stamped(stamp_age_s):
+            return self._refuse(source, "velocity", why, now_s)
         source_input = self._inputs[source]
         source_input.accept("velocity", now_s)
         source_input.velocity, source_input.velocity_at = velocity, now_s
         return ""
 
-    def offer_gripper(self, source: Source, position: float, now_s: float) -> str:
-        """Take a gripper command; returns why it is refused, or an empty string.
+    def offer_gripper(self, source: Source, position: float, now_s: float, stamp_age_s: float = 0.0) -> str:
+        """Take a gripper command; returns why it is refused, or an empty string. ``stamp_age_s`` as for a velocity.
 
         It takes effect only if its source is the one to drive; otherwise it is forgotten, so that a hand-back does not
         open the gripper on an order from before the takeover.
         """
         if not (math.isfinite(position) and 0.0 <= position <= 1.0):
             return self._refuse(source, "gripper", f"gripper position {position} is outside 0 .. 1", now_s)
+        if why := self._badly_stamped(stamp_age_s):
+            return self._refuse(source, "gripper", why, now_s)
         self._inputs[source].accept("gripper", now_s)
         if not self._stopped and self._choose(now_s)[0] is source:
             self._gripper = position
@@ -184,16 +191,33 @@ class CommandGate:
             driver, reason = Driver.STOPPED, self._stop_reason
         elif source is not None:
             driver = _DRIVER[source]
-            faults = self._inputs[source].faults
-            reason = (
-                f"{source.value} stands still: {'; '.join(faults.values())}" if faults else f"{source.value} drives"
-            )
-            wanted = self._inputs[source].wanted(now_s)
-            # Standing still by a fault or by silence is immediate; only what a driver asks for is smoothed.
-            velocity = ZERO if wanted is None else self._limit(wanted, now_s)
+            velocity, reason = self._follow(source, now_s)
+        if velocity == ZERO:
+            self._limiter.halt()
         self._note_timeout(driver)
         self._driver, self._sent, self._sent_at = driver, velocity, now_s
         return GateOutput(velocity, self._gripper, driver, reason)
+
+    def _follow(self, source: Source, now_s: float) -> tuple[Velocity, str]:
+        """What the driving source may have, and why it is no more."""
+        wanted, faults = self._inputs[source].wanted(now_s), self._inputs[source].faults
+        if wanted is None:
+            # Standing still by a fault or by silence is immediate; only what a driver asks for is smoothed.
+            return ZERO, f"{source.value} stands still: {'; '.join(faults.values()) or 'no fresh velocity'}"
+        period_s = self._settings.period_s
+        target = clamp(wanted, self._limits, can_strafe=self._can_strafe)
+        elapsed_s = 0.0 if self._sent_at is None else min(max(0.0, now_s - self._sent_at), 2 * period_s)
+        # The target first, for a smooth approach of the edge; then what is sent, for the edge comes before smoothness.
+        allowed, held = self.keep_in.apply(target, now_s, period_s)
+        smooth = self._limiter.follow(allowed, elapsed_s)
+        velocity, cut = self.keep_in.apply(smooth, now_s, period_s)
+        if velocity != smooth:
+            self._limiter.hold(velocity)
+        if allowed != wanted or velocity != smooth:
+            self.counters.clamped += 1
+        reason = held or cut
+        stands = "stands still" if velocity == ZERO and reason else "drives"
+        return velocity, f"{source.value} {stands}{': ' if reason else ''}{reason}"
 
     def _choose(self, now_s: float) -> tuple[Source | None, str]:
         teleop, policy = self._inputs[Source.TELEOP], self._inputs[Source.POLICY]
@@ -220,23 +244,9 @@ class CommandGate:
         self._inputs[source].heard_at = now_s
         return why
 
-    def _limit(self, wanted: Velocity, now_s: float) -> Velocity:
-        limits = self._limits
-        y = wanted.y if self._can_strafe else 0.0
-        speed = math.hypot(wanted.x, y)
-        # A command at the limit must not count as clamped because its norm was rounded up.
-        scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
-        yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
-        target = Velocity(wanted.x * scale, y * scale, yaw_rate)
-        if target != wanted:
-            self.counters.clamped += 1
-        if self._sent_at is None:
-            return ZERO
-        elapsed_s = min(max(0.0, now_s - self._sent_at), 2 * self._settings.period_s)
-        change_x, change_y = target.x - self._sent.x, target.y - self._sent.y
-        step = min(1.0, limits.linear_acceleration_m_s2 * elapsed_s / max(math.hypot(change_x, change_y), 1e-12))
-        largest = limits.angular_acceleration_rad_s2 * elapsed_s
-        turn = min(max(target.yaw_rate - self._sent.yaw_rate, -largest), largest)
-        if step == 1.0 and turn == target.yaw_rate - self._sent.yaw_rate:
-            return target
-        return Velocity(self._sent.x + change_x * step, self._sent.y + change_y * step, self._sent.yaw_rate + turn)
+    def _badly_stamped(self, stamp_age_s: float) -> str:
+        limit_s = self._settings.max_stamp_age_s
+        if abs(stamp_age_s) <= limit_s:
+            return ""
+        when = f"{stamp_age_s:.2f} s old" if stamp_age_s > 0 else f"{-stamp_age_s:.2f} s in the future"
+        return f"stamp is {when}, limit {limit_s} s"

@@ -2,14 +2,17 @@
 
 import math
 import signal
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist, TwistStamped
+from nav_msgs.msg import Odometry
 from std_srvs.srv import Trigger
 
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
+from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
@@ -145,6 +148,90 @@ def test_stamped_commands_that_are_stale_are_refused(probe):
         send(0.0)
         wait_for(lambda: velocities[-1].twist.linear.x > 0.0, what="a fresh command")
         assert velocities[-1].header.frame_id == "base_link"
+
+
+def test_a_stamped_gripper_command_is_judged_by_its_stamp_too(probe):
+    with start_gate(stamped=True):
+        commands = probe.collect(GripperCommand, "gripper/command")
+        statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+        publisher = probe.publisher(GripperCommand, "gripper/command_policy")
+        publisher.publish(GripperCommand(position=0.25))
+        wait_for(lambda: statuses and statuses[-1].refused == 1, what="a refusal")
+        message = GripperCommand(position=0.75)
+        message.header.stamp = to_stamp(probe.now_ns())
+        publisher.publish(message)
+        wait_for(lambda: commands, what="the gripper")
+        assert {command.position for command in commands} == {0.75}
+
+
+FAILING = """
+import sys
+from mobile_vla_control.command_gate_node import CommandGateNode
+from mobile_vla_ros.run import run
+
+class Failing(CommandGateNode):
+    def _on_velocity(self, source, message):
+        super()._on_velocity(source, message)
+        if message.linear.z:
+            raise ValueError("nobody has thought of that")
+
+sys.exit(run(Failing))
+"""
+
+
+def test_an_exception_while_moving_leaves_a_zero_as_the_last_message(probe, tmp_path):
+    (tmp_path / "gate.py").write_text(FAILING)
+    gate = NodeProcess("", "", {"contract": CONTRACT}, command=[sys.executable, str(tmp_path / "gate.py")])
+    velocities, message = probe.collect(Twist, "cmd_vel"), twist(0.5)
+    Sender(probe, Twist, "cmd_vel_policy", lambda: message)
+    wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+    message.linear.z = 1.0
+    assert gate.wait() == 1
+    assert "nobody has thought of that" in gate.output
+    wait_for(lambda: velocities[-1] == Twist(), what="a last zero")
+
+
+class Drifter:
+    """A robot that follows cmd_vel from (0, 0) and publishes where it is, at 50 Hz."""
+
+    def __init__(self, probe):
+        self.x, self.speed, self.silent = 0.0, 0.0, False
+        self.probe, self.publisher = probe, probe.publisher(Odometry, "odom")
+        probe.node.create_subscription(Twist, "cmd_vel", self.follow, 10)
+        probe.node.create_timer(0.02, self.tell)
+
+    def follow(self, message):
+        self.speed = message.linear.x
+
+    def tell(self):
+        self.x += self.speed * 0.02
+        message = Odometry()
+        message.header.stamp, message.header.frame_id = to_stamp(self.probe.now_ns()), "odom"
+        message.pose.pose.position.x = self.x
+        message.pose.pose.orientation.w = 1.0
+        if not self.silent:
+            self.publisher.publish(message)
+
+
+def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tmp_path):
+    contract = tmp_path / "robot.yaml"
+    contract.write_text(Path(CONTRACT).read_text() + "\nkeep_in: [[-1, -1], [0.6, -1], [0.6, 1], [-1, 1]]\n")
+    with start_gate(contract=str(contract), rate_hz=50.0):
+        statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+        wanted = twist(0.6)
+        Sender(probe, Twist, "cmd_vel_teleop", lambda: wanted)
+        wait_for(lambda: statuses and "nothing usable has arrived on 'odom'" in statuses[-1].reason)
+        robot = Drifter(probe)
+        wait_for(lambda: robot.x > 0.5, what="motion towards the edge")
+        wait_for(lambda: statuses[-1].reason == "teleop drives: the edge of keep_in is ahead")
+        wait_for(lambda: abs(robot.speed) < 0.02, what="standing at the edge")
+        assert 0.5 < robot.x < 0.62
+        robot.x = 0.7
+        wait_for(lambda: "only motion back inside is let through" in statuses[-1].reason)
+        wanted.linear.x = -0.3
+        wait_for(lambda: robot.x < 0.4, what="motion back inside")
+        robot.silent = True
+        wait_for(lambda: "'odom' has no fresh position" in statuses[-1].reason and robot.speed == 0.0)
 
 
 def test_a_second_publisher_of_cmd_vel_is_reported_by_name(probe):

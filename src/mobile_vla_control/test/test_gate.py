@@ -135,6 +135,13 @@ def test_a_stale_or_future_stamp_is_refused(clocked, age_s):
     assert clocked.tick().velocity == ZERO
 
 
+def test_a_gripper_command_with_a_stale_stamp_lets_no_half_of_the_command_through(clocked):
+    clocked.drive(Source.POLICY, Velocity(0.5), 1.0)
+    assert "stamp is 0.60 s old" in clocked.gate.offer_gripper(Source.POLICY, 1.0, clocked.now, 0.6)
+    output = clocked.drive(Source.POLICY, Velocity(0.5), 1.0)
+    assert (output.velocity, output.gripper) == (ZERO, None)
+
+
 def test_stop_holds_until_resume_and_old_commands_do_not_come_back(clocked):
     clocked.drive(Source.POLICY, Velocity(0.5), 1.0)
     clocked.gate.stop("button")

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mobile_vla_data.polygon import Polygon
+
 CONTRACT_VERSION = 1
 
-#: Fields that may differ between training and driving: they say where data comes from, not what it means.
-WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic"})
+#: Fields that may differ between training and driving: they say where data comes from and where this robot may go, not
+#: what numbers mean.
+WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic", "keep_in"})
 
 
 class ContractError(ValueError):
@@ -65,6 +68,9 @@ class Limits(_Strict):
     angular_rad_s: float = Field(gt=0)
     linear_acceleration_m_s2: float = Field(gt=0)
     angular_acceleration_rad_s2: float = Field(gt=0)
+    linear_jerk_m_s3: float | None = Field(default=None, gt=0)
+    """Largest change of acceleration in the plane [m/s^3]; None: not limited."""
+    angular_jerk_rad_s3: float | None = Field(default=None, gt=0)
 
 
 class GripperThresholds(_Strict):
@@ -99,6 +105,8 @@ class Contract(_Strict):
     state: StateContract
     action: ActionContract
     limits: Limits
+    keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
+    """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
     gripper: GripperThresholds
 
     @field_validator("cameras")
@@ -112,6 +120,13 @@ class Contract(_Strict):
         if not cameras["static"].required:
             raise ValueError("camera 'static' must be required")
         return cameras
+
+    @field_validator("keep_in")
+    @classmethod
+    def _encloses_an_area(cls, corners: list[list[float]] | None) -> list[list[float]] | None:
+        if corners is not None:
+            Polygon(corners)
+        return corners
 
     @property
     def period_s(self) -> float:
@@ -177,12 +192,18 @@ class Contract(_Strict):
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
     def differences(self, other: Contract) -> list[str]:
-        """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely."""
+        """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely.
+
+        A field that one of the two leaves open (None) does not differ: a jerk limit can be added to a robot whose
+        policy was trained without one.
+        """
         mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
         return [
             f"{field}: {mine.get(field, 'absent')} != {theirs.get(field, 'absent')}"
             for field in sorted(mine.keys() | theirs.keys())
-            if mine.get(field) != theirs.get(field) and field.rsplit(".", 1)[-1] not in WIRING_FIELDS
+            if mine.get(field) != theirs.get(field)
+            and None not in (mine.get(field, ""), theirs.get(field, ""))
+            and field.rsplit(".", 1)[-1] not in WIRING_FIELDS
         ]
 
     def require_same(self, other: Contract, mine: str, theirs: str) -> None:

@@ -46,6 +46,12 @@ def changed(contract, path, value):
         ("cameras.static", ..., "the first camera must be called 'static'"),
         ("gripper.open_below", 0.7, "open_below 0.7 is above close_above 0.6"),
         ("contract_version", 2, "contract_version"),
+        ("limits.linear_jerk_m_s3", 0.0, "limits.linear_jerk_m_s3"),
+        ("keep_in", [[0, 0], [1, 0]], "keep_in: an area needs at least 3 corners, got 2"),
+        ("keep_in", [[0, 0], [1, 1], [2, 2]], "keep_in: the corners lie on one line"),
+        ("keep_in", [[0, 0], [1, 1], [1, 0], [0, 2]], "cross; name the corners in order around it"),
+        ("keep_in", [[0, 0], [1, 0, 0], [1, 1]], "keep_in.1"),
+        ("keep_in", [[0, 0], [float("inf"), 0], [1, 1]], "keep_in.1.0"),
     ],
 )
 def test_a_wrong_field_is_one_line_that_names_it(contract, path, value, words):
@@ -82,6 +88,15 @@ def test_topics_may_differ_between_training_and_driving_but_meaning_may_not(cont
 def test_a_camera_that_one_side_lacks_is_a_difference(contract):
     without = Contract.from_dict(changed(contract, "cameras.gripper", ...))
     assert any(line.startswith("cameras.gripper.height: absent != 224") for line in without.differences(contract))
+
+
+def test_where_the_robot_may_go_is_no_difference_nor_is_a_limit_that_one_side_leaves_open(contract):
+    fenced = Contract.from_dict(changed(contract, "keep_in", [[0, 0], [1, 0], [1, 1]]))
+    unlimited = Contract.from_dict(changed(contract, "limits.linear_jerk_m_s3", None))
+    gentler = Contract.from_dict(changed(contract, "limits.linear_jerk_m_s3", 1.0))
+    assert not fenced.differences(contract) and not unlimited.differences(contract)
+    assert gentler.differences(contract) == ["limits.linear_jerk_m_s3: 1.0 != 40.0"]
+    assert Contract.from_json(fenced.to_json()) == fenced
 
 
 @given(value=st.floats(0, 1), closed=st.booleans())

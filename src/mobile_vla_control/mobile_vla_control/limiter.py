@@ -1,0 +1,94 @@
+"""Velocity, acceleration and jerk within the contract's limits, step by step."""
+
+from __future__ import annotations
+
+import math
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Limits
+
+_Vector = tuple[float, float]
+
+
+def clamp(wanted: Velocity, limits: Limits, *, can_strafe: bool) -> Velocity:
+    """The velocity nearest to ``wanted`` in its own direction that the base can and may drive."""
+    y = wanted.y if can_strafe else 0.0
+    speed = math.hypot(wanted.x, y)
+    # A command at the limit must not count as clamped because its norm was rounded up.
+    scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
+    yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
+    return Velocity(wanted.x * scale, y * scale, yaw_rate)
+
+
+class VelocityLimiter:
+    """Follows a target velocity as fast as acceleration and jerk allow, without overshooting it.
+
+    The two axes of the plane are limited together, as vectors: a base that turns its direction of travel accelerates,
+    too. Yaw is limited by itself.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.halt()
+
+    def halt(self) -> None:
+        """Be at rest, at once."""
+        self._velocity, self._acceleration = Velocity(), Velocity()
+
+    def hold(self, velocity: Velocity) -> None:
+        """Take note that ``velocity`` was sent instead of what :meth:`follow` said; its acceleration counts as 0."""
+        self._velocity, self._acceleration = velocity, Velocity()
+
+    def follow(self, target: Velocity, elapsed_s: float) -> Velocity:
+        """The velocity to send ``elapsed_s`` after the last one; ``target`` comes from :func:`clamp`."""
+        if elapsed_s <= 0.0:
+            return self._velocity
+        limits, now, before = self._limits, self._velocity, self._acceleration
+        linear = _acceleration(
+            (target.x - now.x, target.y - now.y),
+            (before.x, before.y),
+            elapsed_s,
+            limits.linear_acceleration_m_s2,
+            limits.linear_jerk_m_s3,
+        )
+        turn, _ = _acceleration(
+            (target.yaw_rate - now.yaw_rate, 0.0),
+            (before.yaw_rate, 0.0),
+            elapsed_s,
+            limits.angular_acceleration_rad_s2,
+            limits.angular_jerk_rad_s3,
+        )
+        self._acceleration = Velocity(*linear, turn)
+        self._velocity = Velocity(
+            _snapped(now.x + linear[0] * elapsed_s, target.x),
+            _snapped(now.y + linear[1] * elapsed_s, target.y),
+            _snapped(now.yaw_rate + turn * elapsed_s, target.yaw_rate),
+        )
+        return self._velocity
+
+
+def _acceleration(change: _Vector, before: _Vector, period_s: float, largest: float, jerk: float | None) -> _Vector:
+    """Acceleration for the next ``period_s``; ``change`` of velocity is wanted, ``before`` was the acceleration so far.
+
+    With a jerk limit J the acceleration has to fade to zero in steps of J * T by the time the target is reached. Steps
+    n, n - 1, ... 1 of it change the velocity by J * T^2 * n * (n + 1) / 2; solved for n, that is the largest
+    acceleration from which one still arrives without overshooting.
+    """
+    distance = math.hypot(*change)
+    wanted = min(distance / period_s, largest)
+    if jerk is not None:
+        step = jerk * period_s
+        count = (math.sqrt(1.0 + 8.0 * distance / (step * period_s)) - 1.0) / 2.0
+        wanted = min(wanted, max(count, 1.0) * step)
+    scale = wanted / distance if distance > 0.0 else 0.0
+    acceleration = (change[0] * scale, change[1] * scale)
+    if jerk is None:
+        return acceleration
+    difference = (acceleration[0] - before[0], acceleration[1] - before[1])
+    share = min(1.0, jerk * period_s / max(math.hypot(*difference), 1e-12))
+    return before[0] + difference[0] * share, before[1] + difference[1] * share
+
+
+def _snapped(value: float, target: float) -> float:
+    """``target`` where only rounding is between: a robot that is to stand must not keep a speed of 1e-17."""
+    return target if abs(value - target) < 1e-9 else value

@@ -53,16 +53,19 @@ def pixels(message):
 
 def test_a_folder_is_published_in_order_to_the_byte_with_capture_stamps(probe, start_camera, tmp_path):
     messages = probe.collect(Image, TOPIC)
+    began_ns = probe.now_ns()
     start_camera(source=write_folder(tmp_path / "pictures", 40), capture_rate_hz=30.0, loop=True)
-    messages = messages[: len(wait_for(lambda: messages[20:] and messages, what="20 images"))]
+    messages = list(wait_for(lambda: messages[20:] and messages, what="20 images"))
     numbers = [image_number(pixels(message)) for message in messages]
-    assert numbers == [number % 40 for number in range(numbers[0], numbers[0] + len(numbers))]
+    # Newest wins: a listener that a busy machine holds up misses pictures, but never sees one twice or out of order.
+    steps = np.diff(numbers) % 40
+    assert ((steps >= 1) & (steps < 20)).all() and np.median(steps) == 1
     for number, message in zip(numbers, messages, strict=True):
         assert (message.encoding, message.header.frame_id) == ("rgb8", "static_camera")
         assert pixels(message).tobytes() == numbered_image(number, "static").tobytes()
     stamps = [to_ns(message.header.stamp) for message in messages]
-    assert 0 < probe.now_ns() - stamps[-1] < 1e9
-    assert np.median(np.diff(stamps)) == pytest.approx(1e9 / 30, rel=0.5)
+    assert began_ns < stamps[0] and stamps[-1] < probe.now_ns()
+    assert np.median(np.diff(stamps) / steps) == pytest.approx(1e9 / 30, rel=0.5)
 
 
 def test_a_video_is_paced_by_its_own_stamps_resized_and_begun_again(probe, start_camera, tmp_path):
@@ -92,9 +95,11 @@ def test_camera_info_follows_the_resize_and_carries_the_images_stamp(probe, star
     images, infos = probe.collect(Image, TOPIC, SENSOR), probe.collect(CameraInfo, "static_camera/camera_info", SENSOR)
     compressed = probe.collect(CompressedImage, f"{TOPIC}/compressed", SENSOR)
     start_camera(source=write_folder(tmp_path / "p", 5), loop=True, calibration=str(file), compressed=True)
-    wait_for(lambda: len(images) > 3 and len(infos) > 3 and compressed, what="images and camera_info")
-    stamps = {to_ns(message.header.stamp) for message in images}
-    assert len(stamps & {to_ns(message.header.stamp) for message in infos}) >= 3
+
+    def stamps(messages):
+        return {to_ns(message.header.stamp) for message in list(messages)}
+
+    wait_for(lambda: compressed and len(stamps(images) & stamps(infos)) >= 3, what="images with their camera_info")
     k = np.reshape(infos[-1].k, (3, 3))
     assert (infos[-1].width, infos[-1].height) == (224, 224)
     # The centre of the picture stays the centre: 111.5 of 224.

@@ -185,7 +185,7 @@ def test_below_the_disk_guard_no_episode_starts(stage, tmp_path):
 
 
 class _SmallDisk:
-    """A tmpfs of 4 MB: about ten raw steps, in the journal and in the file."""
+    """A tmpfs of 4 MB: about a dozen raw steps."""
 
     def __init__(self, folder):
         self.folder = folder

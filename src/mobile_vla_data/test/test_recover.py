@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.episode.journal import JournalError, read_journal
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Dataset, Episode
 from mobile_vla_data.episode.recover import recover_dataset
@@ -89,21 +88,21 @@ def test_a_torn_tail_costs_only_the_steps_it_tore(dataset, contract, make_drive,
     for index in range(20):
         writer.add_step(**make_drive(20).step(index, ("static",)))
     writer.abandon()
-    journal = dataset / ".episode_000000.journal"
-    journal.write_bytes(journal.read_bytes()[:-torn_bytes])
+    part = dataset / ".episode_000000.h5.part"
+    part.write_bytes(part.read_bytes()[:-torn_bytes])
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "recovered" and 15 <= recovery.steps < 20
 
 
-def test_a_flipped_bit_ends_the_journal_there(dataset, contract, make_drive):
+def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_drive):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     for index in range(20):
         writer.add_step(**make_drive(20).step(index, ("static",)))
     writer.abandon()
-    journal = dataset / ".episode_000000.journal"
-    data = bytearray(journal.read_bytes())
+    part = dataset / ".episode_000000.h5.part"
+    data = bytearray(part.read_bytes())
     data[len(data) // 2] ^= 1
-    journal.write_bytes(data)
+    part.write_bytes(data)
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "recovered" and 8 <= recovery.steps <= 11
 
@@ -119,7 +118,7 @@ def test_only_the_last_rename_was_missing(dataset, record):
 
 def test_leftovers_of_a_committed_episode_are_removed(dataset, record):
     path = record()
-    (dataset / ".episode_000000.journal").write_bytes(b"MVLAJRN1")
+    (dataset / ".episode_000000.h5.part").write_bytes(path.read_bytes()[:30_000])
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "cleaned" and os.listdir(dataset) == [path.name] and check_episode(path) == []
 
@@ -130,27 +129,74 @@ def test_an_episode_cut_off_before_its_first_step_leaves_nothing(dataset, contra
     assert recovery.result == "cleaned" and "before its first step" in recovery.reason and os.listdir(dataset) == []
 
 
+def test_a_recording_killed_while_it_began_leaves_nothing(dataset, contract):
+    EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",)).abandon()
+    part = dataset / ".episode_000000.h5.part"
+    whole = part.read_bytes()
+    for length in (0, 100, 8192, 9000):
+        part.write_bytes(whole[:length])
+        (recovery,) = recover_dataset(dataset)
+        assert recovery.result == "cleaned" and os.listdir(dataset) == []
+
+
 def test_what_cannot_be_read_goes_to_the_trash_with_a_reason(dataset):
     (dataset / ".episode_000003.h5.part").write_bytes(b"nonsense")
-    (dataset / ".episode_000004.journal").write_bytes(b"nonsense too")
-    first, second = recover_dataset(dataset)
-    assert first.result == second.result == "lost"
-    assert "journal is missing" in first.reason and "is not an episode journal" in second.reason
-    assert sorted(os.listdir(dataset / ".trash")) == [".episode_000003.h5.part", ".episode_000004.journal"]
+    (recovery,) = recover_dataset(dataset)
+    assert recovery.result == "lost" and "is no log of an episode" in recovery.reason
+    assert os.listdir(dataset / ".trash") == [".episode_000003.h5.part"]
 
 
-def test_a_truncated_part_without_a_journal_is_not_taken_for_an_episode(dataset, record):
+@pytest.mark.parametrize("encoding", ["jpeg", "raw"])
+def test_a_commit_cut_off_anywhere_is_done_again_without_loss(dataset, contract, make_drive, encoding):
+    drive = make_drive(20)
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static", "gripper"), encoding=encoding)
+    for index in range(20):
+        writer.add_step(**drive.step(index))
+    writer.abandon()
+    part = dataset / ".episode_000000.h5.part"
+    log = part.read_bytes()
+    (recovery,) = recover_dataset(dataset)
+    final = dataset / "episode_000000.h5"
+    whole = final.read_bytes()
+    final.unlink()
+    rng = random.Random(1)
+    for _ in range(12):
+        if encoding == "jpeg":
+            # h5py wrote some of what it adds behind the log, and some of the first page, in an order of its own.
+            head = whole[: rng.randrange(8192)]
+            tail = bytearray(whole[len(log) :])
+            lost = rng.randrange(len(tail))
+            tail[lost : lost + rng.randrange(1, 9000)] = b""
+            part.write_bytes(head + log[len(head) :] + tail)
+        else:
+            part.write_bytes(log)
+            (dataset / ".episode_000000.h5.copy").write_bytes(whole[: rng.randrange(len(whole))])
+        (recovery,) = recover_dataset(dataset)
+        assert recovery.result in ("recovered", "completed") and recovery.steps == 20
+        assert os.listdir(dataset) == [final.name]
+        with Episode.open(final) as episode:
+            np.testing.assert_array_equal(episode.states, drive.states)
+            assert len(episode.images("gripper")) == 20 and episode.recovered
+        final.unlink()
+
+
+def test_a_value_that_was_not_yet_written_is_taken_from_the_log(dataset, record):
     path = record()
-    (dataset / ".episode_000001.h5.part").write_bytes(path.read_bytes()[:5000])
+    with h5py.File(path, "r+") as file:
+        wanted = file["actions"][()]
+        file["actions"][7] = 0.0
+    path.rename(dataset / ".episode_000000.h5.part")
+    (recovery,) = recover_dataset(dataset)
+    assert recovery.result == "recovered"
+    with Episode.open(path) as episode:
+        np.testing.assert_array_equal(episode.actions, wanted)
+
+
+def test_a_truncated_part_without_a_log_is_not_taken_for_an_episode(dataset, record):
+    path = record()
+    (dataset / ".episode_000001.h5.part").write_bytes(b"\x89HDF" + path.read_bytes()[20:5000])
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "lost" and Dataset.open(dataset).episode_ids == ["episode_000000"]
-
-
-def test_a_journal_that_is_none_is_refused(tmp_path):
-    path = tmp_path / ".episode_000000.journal"
-    path.write_bytes(b"something else entirely")
-    with pytest.raises(JournalError, match="is not an episode journal"):
-        read_journal(path)
 
 
 def test_a_recovered_file_reads_with_plain_h5py(dataset, contract, make_drive):

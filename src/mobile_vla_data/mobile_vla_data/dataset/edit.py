@@ -23,10 +23,11 @@ from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.durable import as_disk_full, publish, write_text_atomically
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
-from mobile_vla_data.episode.journal import EpisodeHeader, StepRecord
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
+from mobile_vla_data.episode.journal import EpisodeHeader
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.steps import StepRecord
 
 
 class EditError(ValueError):
@@ -192,7 +193,7 @@ def _copy_steps(episode: Episode, steps: range, target: Path) -> None:
         while block := list(islice(records, BLOCK_STEPS)):
             builder.append(block)
         optional = {name: episode.file.attrs[name] for name in schema.OPTIONAL_ATTRIBUTES if name in episode.file.attrs}
-        builder.finish(episode.outcome, episode.dropped_ticks, optional)
+        builder.finish(Ending(episode.outcome, episode.dropped_ticks, optional))
     finally:
         builder.close()
 

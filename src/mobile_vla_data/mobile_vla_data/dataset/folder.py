@@ -45,8 +45,8 @@ class Dataset:
 
     @property
     def unfinished_paths(self) -> list[Path]:
-        """Files that an open or crashed recording left: ``.part`` and journal."""
-        return sorted([*self.path.glob(".episode_*.part"), *self.path.glob(".episode_*.journal")])
+        """The ``.part`` files of open and crashed recordings."""
+        return sorted(self.path.glob(".episode_*.part"))
 
     def episode_path(self, episode_id: str) -> Path:
         """Path of a committed episode.

@@ -1,22 +1,71 @@
-"""Builds the HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see writer.py."""
+"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see writer.py."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import numpy.typing as npt
+from h5py import h5a, h5d, h5p, h5s, h5t
 
 from mobile_vla_data import __version__
-from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.journal import EpisodeHeader, StepRecord
+from mobile_vla_data.episode import heap, schema
+from mobile_vla_data.episode.journal import EpisodeHeader, LogIndex
+from mobile_vla_data.episode.steps import StepRecord, StepTable
 
 #: Images written in one go; one HDF5 call costs as much as several images.
 BLOCK_STEPS = 64
 _VLEN_BYTES = h5py.vlen_dtype(np.uint8)
+_TEXT = h5py.string_dtype()
+# h5py finds the HDF5 type of a dtype anew each time, which takes as long as writing an attribute of it.
+_TEXT_KIND, _VLEN_BYTES_KIND = h5t.py_create(_TEXT, logical=True), h5t.py_create(_VLEN_BYTES, logical=True)
+_TEXT_IN_MEMORY = h5t.py_create(_TEXT)
+#: References in one chunk; a reader fetches them together.
+_REFERENCES_IN_CHUNK = 4096
+#: What h5py adds to a log, at most: for the file, and for a step.
+_ROOM_BYTES, _ROOM_BYTES_A_STEP = 1 << 18, 256
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of an episode only at its end."""
+
+    outcome: str
+    """success, failure or unlabelled."""
+    dropped_ticks: int
+    """Control ticks that found no complete, fresh observation."""
+    optional: Mapping[str, Any]
+    """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
+
+
+def complete_log(path: Path, header: EpisodeHeader, index: LogIndex, ending: Ending) -> None:
+    """Make the log of JPEG steps in ``path`` a whole HDF5 file; its images stay where they are.
+
+    May be repeated after any interruption: nothing within the log is changed.
+
+    Raises:
+        OSError: the disk is full, or does not take it.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.ftruncate(descriptor, index.end)
+        # HDF5 cannot be interrupted by a full disk, so its room is taken first; it gives back what it does not use.
+        os.posix_fallocate(descriptor, index.end, _ROOM_BYTES + _ROOM_BYTES_A_STEP * len(index.table))
+        os.pwrite(descriptor, heap.first_page(), 0)
+        heap.set_end(descriptor, index.end)
+    finally:
+        os.close(descriptor)
+    with h5py.File(path, "r+", libver=heap.LIBVER) as file:
+        for camera, references in index.references.items():
+            dataset = _create_images(file, header, camera, len(index.table))
+            _write_references(dataset, bytes(references))
+        _write_table(file, index.table)
+        _write_attributes(file, header, len(index.table), ending)
 
 
 class EpisodeFileBuilder:
@@ -28,15 +77,16 @@ class EpisodeFileBuilder:
     def __init__(self, path: Path, header: EpisodeHeader) -> None:
         self.path = path
         self._header = header
-        self._file: Any = h5py.File(path, "w", libver=("earliest", "v108"))
+        self._file: Any = h5py.File(path, "w", libver=heap.LIBVER)
+        heap.create_groups(self._file)
         # Looked up once: finding a dataset by its path costs as much as writing an image to it.
-        self._images = {camera: self._create_images(camera) for camera in header.cameras}
-        self._rows: list[StepRecord] = []
+        self._images = {camera: _create_images(self._file, header, camera, None) for camera in header.cameras}
+        self._table = StepTable()
 
     @property
     def num_steps(self) -> int:
         """Steps appended so far."""
-        return len(self._rows)
+        return len(self._table)
 
     def append(self, steps: Sequence[StepRecord]) -> None:
         """Write a block of steps; all must have the streams of the first."""
@@ -44,61 +94,18 @@ class EpisodeFileBuilder:
             return
         for camera, dataset in self._images.items():
             self._write_images(dataset, [step.images[camera] for step in steps])
-        self._rows += [
-            StepRecord(step.stamp_ns, {}, step.state, step.action, step.stamps_ns, step.takeover) for step in steps
-        ]
+        for step in steps:
+            self._table.append(step)
 
-    def finish(self, outcome: str, dropped_ticks: int, optional: Mapping[str, Any]) -> None:
+    def finish(self, ending: Ending) -> None:
         """Write the small datasets and the root attributes, and close; the file is then complete."""
-        rows, file = self._rows, self._file
-        file[schema.STATE] = np.stack([row.state for row in rows])
-        file[schema.ACTIONS] = np.stack([row.action for row in rows])
-        file[schema.TIMESTAMPS] = np.array([row.stamp_ns for row in rows], dtype=np.int64)
-        file[schema.TAKEOVER] = np.array([row.takeover for row in rows], dtype=bool)
-        for stream in rows[0].stamps_ns:
-            stamps = np.array([row.stamps_ns[stream] for row in rows], dtype=np.int64)
-            file[schema.stamp_path(stream)] = stamps
-        for name, value in self._attributes(outcome, dropped_ticks, optional).items():
-            file.attrs[name] = value
-        file.close()
+        _write_table(self._file, self._table)
+        _write_attributes(self._file, self._header, self.num_steps, ending)
+        self._file.close()
 
     def close(self) -> None:
         """Close an unfinished file. Idempotent."""
         self._file.close()
-
-    def _attributes(self, outcome: str, dropped_ticks: int, optional: Mapping[str, Any]) -> dict[str, Any]:
-        header, metadata = self._header, self._header.metadata
-        return {
-            "schema": schema.SCHEMA,
-            "schema_version": schema.SCHEMA_VERSION,
-            "episode_id": header.episode_id,
-            "language": metadata.language,
-            "task": metadata.task,
-            "category": metadata.category,
-            "outcome": outcome,
-            "source": metadata.source,
-            "environment": metadata.environment_json,
-            "contract": header.contract.to_json(),
-            "num_steps": np.int64(self.num_steps),
-            "dropped_ticks": np.int64(dropped_ticks),
-            "created_at": header.created_at,
-            "software_version": __version__,
-            **optional,
-        }
-
-    def _create_images(self, camera: str) -> Any:
-        size, path = self._header.contract.cameras[camera], schema.image_path(camera)
-        shape: tuple[int, ...] = ()
-        dtype, chunk_steps = _VLEN_BYTES, BLOCK_STEPS
-        if self._header.encoding == schema.RAW:
-            shape, dtype, chunk_steps = (size.height, size.width, 3), np.dtype(np.uint8), 1
-        dataset = self._file.create_dataset(
-            path, shape=(0, *shape), maxshape=(None, *shape), chunks=(chunk_steps, *shape), dtype=dtype
-        )
-        dataset.attrs["encoding"] = self._header.encoding
-        if self._header.encoding == schema.JPEG:
-            dataset.attrs["jpeg_quality"] = np.int64(self._header.jpeg_quality)
-        return dataset
 
     def _write_images(self, dataset: Any, images: Sequence[npt.NDArray[np.uint8]]) -> None:
         start, end = self.num_steps, self.num_steps + len(images)
@@ -112,4 +119,81 @@ class EpisodeFileBuilder:
             block[index] = image
         space = dataset.id.get_space()
         space.select_hyperslab((start,), (len(images),))
-        dataset.id.write(h5py.h5s.create_simple((len(images),)), space, block)
+        dataset.id.write(h5s.create_simple((len(images),)), space, block)
+
+
+def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:
+    """Create the dataset of a camera's images for a known number of steps, or for one that grows."""
+    size = header.contract.cameras[camera]
+    frame: tuple[int, ...] = ()
+    kind, chunk_steps = _VLEN_BYTES_KIND, min(steps, _REFERENCES_IN_CHUNK) if steps else BLOCK_STEPS
+    if header.encoding == schema.RAW:
+        frame, kind, chunk_steps = (size.height, size.width, 3), h5t.STD_U8LE, 1
+    space = h5s.create_simple((steps or 0, *frame), (h5s.UNLIMITED, *frame))
+    layout = h5p.create(h5p.DATASET_CREATE)
+    layout.set_chunk((chunk_steps, *frame))
+    dataset = h5py.Dataset(h5d.create(file.id, schema.image_path(camera).encode(), kind, space, layout))
+    _write_attribute(dataset, "encoding", header.encoding)
+    if header.encoding == schema.JPEG:
+        _write_attribute(dataset, "jpeg_quality", np.int64(header.jpeg_quality))
+    return dataset
+
+
+def _write_references(dataset: Any, references: bytes) -> None:
+    """Store heap references as they are; HDF5's own writing would copy the images to another heap."""
+    (chunk_steps,) = dataset.chunks
+    each = len(references) // len(dataset)
+    for start in range(0, len(dataset), chunk_steps):
+        block = references[start * each : (start + chunk_steps) * each]
+        dataset.id.write_direct_chunk((start,), block.ljust(chunk_steps * each, b"\0"))
+
+
+def _write_table(file: Any, table: StepTable) -> None:
+    _write_array(file, schema.STATE, table.states)
+    _write_array(file, schema.ACTIONS, table.actions)
+    _write_array(file, schema.TIMESTAMPS, table.ticks_ns)
+    _write_array(file, schema.TAKEOVER, table.takeover)
+    for stream, stamps in table.stamps_ns.items():
+        _write_array(file, schema.stamp_path(stream), stamps)
+
+
+def _write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Ending) -> None:
+    metadata = header.metadata
+    values = {
+        "schema": schema.SCHEMA,
+        "schema_version": schema.SCHEMA_VERSION,
+        "episode_id": header.episode_id,
+        "language": metadata.language,
+        "task": metadata.task,
+        "category": metadata.category,
+        "outcome": ending.outcome,
+        "source": metadata.source,
+        "environment": metadata.environment_json,
+        "contract": header.contract.to_json(),
+        "num_steps": np.int64(steps),
+        "dropped_ticks": np.int64(ending.dropped_ticks),
+        "created_at": header.created_at,
+        "software_version": __version__,
+        **ending.optional,
+    }
+    for name, value in values.items():
+        _write_attribute(file, name, value)
+
+
+# h5py's own assignment takes three times as long as these two, and thirty of them stand between stop and start.
+
+
+def _write_array(file: Any, path: str, array: npt.NDArray[Any]) -> None:
+    kind = h5t.py_create(array.dtype, logical=True)
+    dataset = h5d.create(file.id, path.encode(), kind, h5s.create_simple(array.shape))
+    dataset.write(h5s.ALL, h5s.ALL, array, kind)
+
+
+def _write_attribute(target: Any, name: str, value: Any) -> None:
+    if isinstance(value, str):
+        array, kind, in_memory = np.array(value, dtype=_TEXT), _TEXT_KIND, _TEXT_IN_MEMORY
+    else:
+        array = np.array(value)
+        kind = in_memory = h5t.py_create(array.dtype, logical=True)
+    attribute = h5a.create(target.id, name.encode(), kind, h5s.create(h5s.SCALAR))
+    attribute.write(array, in_memory)

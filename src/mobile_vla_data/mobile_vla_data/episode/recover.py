@@ -6,20 +6,21 @@ touched.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.commit import Ending, commit_log
 from mobile_vla_data.episode.durable import as_disk_full, fsync_path, publish
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
-from mobile_vla_data.episode.journal import JournalError, read_journal
+from mobile_vla_data.episode.journal import EpisodeHeader, JournalError, LogIndex, breaks_off_in_header, read_journal
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.episode.steps import StepTable
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Recovery:
 
     episode_id: str
     result: Literal["recovered", "completed", "cleaned", "lost"]
-    """recovered: rebuilt from its journal; completed: only the last rename was missing; cleaned: it had been committed,
+    """recovered: rebuilt from its log; completed: only the last rename was missing; cleaned: it had been committed,
     or held no step; lost: cannot be read, moved to the trash folder."""
     path: str | None
     """The episode file, if there is one now."""
@@ -55,76 +56,72 @@ def recover_dataset(dataset: str | Path) -> list[Recovery]:
 def _recover(dataset: Path, episode_id: str) -> Recovery:
     final = schema.final_path(dataset, episode_id)
     part = schema.part_path(dataset, episode_id)
-    journal = schema.journal_path(dataset, episode_id)
+    schema.copy_path(dataset, episode_id).unlink(missing_ok=True)
     if final.exists():
-        _remove(dataset, part, journal)
+        _remove(dataset, part)
         return Recovery(episode_id, "cleaned", str(final), 0, "it had been committed; its leftovers were removed")
-    steps = _count_steps(journal)
-    complete = _steps_of_complete(part)
-    if complete is not None and complete >= steps:
-        publish(part, final)
-        _remove(dataset, journal)
-        return Recovery(episode_id, "completed", str(final), complete, "it was complete but for its final name")
-    if steps:
-        _rebuild(journal, part, final)
-        _remove(dataset, journal)
-        return Recovery(episode_id, "recovered", str(final), steps, "rebuilt from its journal")
-    return _give_up(dataset, episode_id, part, journal)
-
-
-def _rebuild(journal: Path, part: Path, final: Path) -> None:
-    header, steps = read_journal(journal)
-    # The old part goes first: on a full disk its room is needed, and the journal holds all it has.
-    part.unlink(missing_ok=True)
-    builder = EpisodeFileBuilder(part, header)
     try:
-        while block := list(islice(steps, BLOCK_STEPS)):
-            builder.append(block)
-        builder.finish("unlabelled", 0, {schema.RECOVERED: True})
+        header, index = _read_log(part)
+    except JournalError as error:
+        return _without_log(dataset, episode_id, part, str(error))
+    steps = len(index.table)
+    if _is_complete(part, index.table):
         publish(part, final)
+        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
+    if not steps:
+        _remove(dataset, part)
+        return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
+    try:
+        commit_log(dataset, header, index, Ending("unlabelled", 0, {schema.RECOVERED: True}))
     except OSError as error:
-        with contextlib.suppress(OSError, RuntimeError):
-            builder.close()
         raise as_disk_full(error, part) from None
+    return Recovery(episode_id, "recovered", str(final), steps, "rebuilt from the log of its steps")
 
 
-def _give_up(dataset: Path, episode_id: str, part: Path, journal: Path) -> Recovery:
-    reason = "its journal is missing, and the file was never completed"
-    if journal.exists():
-        try:
-            read_journal(journal)
-        except JournalError as error:
-            reason = str(error)
-        else:
-            _remove(dataset, part, journal)
-            return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
-    kept = [move_to_trash(path) for path in (part, journal) if path.exists()]
-    return Recovery(episode_id, "lost", None, 0, f"{reason}; moved to {kept[0].parent if kept else dataset}")
+def _read_log(part: Path) -> tuple[EpisodeHeader, LogIndex]:
+    header, logged = read_journal(part)
+    index = LogIndex(header.cameras)
+    for step, address, size in logged:
+        index.append(step, address, size)
+    return header, index
 
 
-def _count_steps(journal: Path) -> int:
-    try:
-        _, steps = read_journal(journal)
-        return sum(1 for _ in steps)
-    except (JournalError, FileNotFoundError):
-        return 0
+def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Recovery:
+    """Deal with a part that is no log: a copied episode of raw images, or hardly begun, or damaged."""
+    if _is_complete(part, None):
+        final = schema.final_path(dataset, episode_id)
+        publish(part, final)
+        with Episode.open(final) as episode:
+            steps = episode.num_steps
+        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
+    if breaks_off_in_header(part):
+        _remove(dataset, part)
+        return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
+    kept = move_to_trash(part)
+    return Recovery(episode_id, "lost", None, 0, f"{reason}; moved to {kept.parent}")
 
 
-def _steps_of_complete(part: Path) -> int | None:
-    """Number of steps of a part that is a whole episode, images included; None if it is not."""
+def _is_complete(part: Path, logged: StepTable | None) -> bool:
+    """Whether a part is a whole episode with the steps of its log, images included."""
     try:
         with Episode.open(part) as episode:
             if check_structure(episode):
-                return None
+                return False
             for camera in episode.cameras:
                 for index in range(episode.num_steps):
                     episode.image(camera, index)
-            return episode.num_steps
-    except EpisodeError:
-        return None
+            # HDF5 may have been killed with a dataset in place and its values still to be written.
+            return logged is None or (
+                np.array_equal(episode.timestamps_ns, logged.ticks_ns)
+                and np.array_equal(episode.states, logged.states)
+                and np.array_equal(episode.actions, logged.actions)
+                and np.array_equal(episode.takeover, logged.takeover)
+                and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
+            )
+    except (EpisodeError, KeyError):
+        return False
 
 
-def _remove(dataset: Path, *paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _remove(dataset: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
     fsync_path(dataset)

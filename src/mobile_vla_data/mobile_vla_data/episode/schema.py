@@ -88,7 +88,7 @@ def id_of_file(path: Path) -> str | None:
 
 
 def number_in_name(name: str) -> int | None:
-    """Episode number in the name of any trace of an episode: committed, unfinished, journal or trash."""
+    """Episode number in the name of any trace of an episode: committed, unfinished or trash."""
     match = _ANY_TRACE.fullmatch(name)
     return int(match.group(1)) if match else None
 
@@ -99,10 +99,10 @@ def final_path(dataset: Path, episode_id: str) -> Path:
 
 
 def part_path(dataset: Path, episode_id: str) -> Path:
-    """Where an episode lies while it is written."""
+    """Where an episode lies while it is written: a log of its steps, so that a crash loses none of them."""
     return dataset / f".{episode_id}.h5.part"
 
 
-def journal_path(dataset: Path, episode_id: str) -> Path:
-    """Where the steps of an open episode are logged, so that a crash loses none of them."""
-    return dataset / f".{episode_id}.journal"
+def copy_path(dataset: Path, episode_id: str) -> Path:
+    """Where an episode of raw images is put together out of its part; see commit.py."""
+    return dataset / f".{episode_id}.h5.copy"

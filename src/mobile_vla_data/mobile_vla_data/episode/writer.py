@@ -1,16 +1,15 @@
 """Writes one episode: committed whole under its final name, or not at all.
 
-While an episode is open two hidden files stand in the dataset folder: ``.episode_NNNNNN.h5.part``, the HDF5 file that
-grows block by block, and ``.episode_NNNNNN.journal``, the log of every step (journal.py beside this).
-:meth:`EpisodeWriter.commit` completes the first, fsyncs it, gives it its final name, fsyncs the folder and removes the
-journal. After a crash, recover.py builds the episode again from the journal.
+While an episode is open a hidden file stands in the dataset folder: ``.episode_NNNNNN.h5.part``, a log to which every
+step is appended at once (journal.py beside this). :meth:`EpisodeWriter.commit` makes an HDF5 file of it without moving
+an image, fsyncs it, gives it its final name and fsyncs the folder (commit.py). After a crash, recover.py does the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,18 +23,17 @@ import numpy.typing as npt
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import next_number
 from mobile_vla_data.episode import jpeg, schema
-from mobile_vla_data.episode.durable import DiskFullError, as_disk_full, fsync_path, publish, require_space
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
-from mobile_vla_data.episode.journal import EpisodeHeader, Journal, StepRecord
+from mobile_vla_data.episode.commit import Ending, commit_log
+from mobile_vla_data.episode.durable import DiskFullError, as_disk_full, fsync_path, require_space
+from mobile_vla_data.episode.journal import EpisodeHeader, Journal
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.step_checks import WriterError, require_arguments, require_image, require_vector
+from mobile_vla_data.episode.steps import StepRecord
 
 __all__ = ["DiskFullError", "EpisodeWriter", "WriterError"]
 
-#: Kept free on top of a block, for HDF5's own tables: it cannot be interrupted by a full disk without losing the file.
+#: Without so much room an episode is not begun.
 _SPARE_BYTES = 1 << 20
-#: A block is also closed when its images reach this size, so that raw episodes do not collect in memory.
-_BLOCK_BYTES = 8 << 20
 
 
 class EpisodeWriter:
@@ -70,25 +68,14 @@ class EpisodeWriter:
         self._dataset = Path(dataset)
         self._dataset.mkdir(parents=True, exist_ok=True)
         require_space(self._dataset, _SPARE_BYTES, self._dataset)
-        self._quality = jpeg_quality
         self._header, self._journal = self._claim(
             episode_id,
             EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, _now()),
         )
-        self._part = schema.part_path(self._dataset, self.episode_id)
-        try:
-            self._builder = EpisodeFileBuilder(self._part, self._header)
-        except OSError as error:
-            self._journal.close()
-            self._journal.path.unlink()
-            raise as_disk_full(error, self._part) from None
-        self._pending: list[StepRecord] = []
-        self._pending_bytes = 0
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
         self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")
         self._streams: tuple[str, ...] | None = None
         self._last_stamp_ns = 0
-        self._num_steps = 0
         self._open = True
 
     @property
@@ -99,7 +86,7 @@ class EpisodeWriter:
     @property
     def num_steps(self) -> int:
         """Steps taken so far."""
-        return self._num_steps
+        return len(self._journal.index.table)
 
     def add_step(
         self,
@@ -126,9 +113,10 @@ class EpisodeWriter:
             DiskFullError: the disk is full; the episode is closed and what was written can be recovered.
         """
         self._require_open()
+        stored, checksums = self._encode_all(images)
         step = StepRecord(
             int(stamp_ns),
-            self._encode_all(images),
+            stored,
             require_vector("state", state),
             require_vector("action", action),
             {stream: int(stamp) for stream, stamp in stamps_ns.items()},
@@ -136,12 +124,7 @@ class EpisodeWriter:
         )
         self._check_order(step)
         with self._closing_on_failure():
-            self._journal.append(step)
-            self._pending.append(step)
-            self._pending_bytes += step.nbytes
-            self._num_steps += 1
-            if len(self._pending) >= BLOCK_STEPS or self._pending_bytes >= _BLOCK_BYTES:
-                self._flush()
+            self._journal.append(step, checksums)
         self._last_stamp_ns, self._streams = step.stamp_ns, tuple(step.stamps_ns)
 
     def commit(
@@ -166,68 +149,65 @@ class EpisodeWriter:
         """
         self._require_open()
         require_one_of("outcome", outcome, OUTCOMES)
-        if not self._num_steps:
+        if not self.num_steps:
             raise WriterError(f"{self.episode_id} has no steps; discard it")
         optional: dict[str, Any] = {schema.RECOVERED: True} if recovered else {}
         if input_counters is not None:
             optional[schema.INPUT_COUNTERS] = json.dumps(
                 {stream: dict(counts) for stream, counts in input_counters.items()}, sort_keys=True
             )
-        final = schema.final_path(self._dataset, self.episode_id)
         with self._closing_on_failure():
-            self._flush()
-            self._builder.finish(outcome, dropped_ticks, optional)
-            publish(self._part, final)
-        self._open = False
-        self._encoders.shutdown(wait=False)
-        self._journal.close()
-        self._journal.path.unlink()
-        return final
+            self.abandon()
+            return commit_log(
+                self._dataset, self._header, self._journal.index, Ending(outcome, dropped_ticks, optional)
+            )
 
     def discard(self) -> None:
         """Remove every trace of the episode. Idempotent; does nothing after :meth:`commit`."""
-        if self._open or self._journal.path.exists():
+        if self._journal.path.exists():
             self.abandon()
-            self._part.unlink(missing_ok=True)
-            self._journal.path.unlink(missing_ok=True)
+            self._journal.path.unlink()
+            schema.copy_path(self._dataset, self.episode_id).unlink(missing_ok=True)
             fsync_path(self._dataset)
 
     def abandon(self) -> None:
-        """Close the files and leave them for ``mobile-vla-data recover``. Idempotent."""
+        """Close the file and leave it for ``mobile-vla-data recover``. Idempotent."""
         self._open = False
         self._encoders.shutdown(wait=False)
         self._journal.close()
-        # A full disk can keep HDF5 from closing its file; the journal holds everything.
-        with contextlib.suppress(OSError, RuntimeError):
-            self._builder.close()
 
     def _claim(self, episode_id: str | None, header: EpisodeHeader) -> tuple[EpisodeHeader, Journal]:
-        """Create the journal, which reserves the episode id against every other writer."""
+        """Create the part, which reserves the episode id against every other writer."""
         while True:
             claimed = episode_id or schema.format_id(next_number(self._dataset))
             header = replace(header, episode_id=claimed)
             if schema.final_path(self._dataset, claimed).exists():
                 raise WriterError(f"{schema.final_path(self._dataset, claimed)} exists already; choose another id")
             try:
-                return header, Journal(schema.journal_path(self._dataset, claimed), header)
+                return header, Journal(schema.part_path(self._dataset, claimed), header)
             except FileExistsError:
                 if episode_id is not None:
                     raise WriterError(
-                        f"{schema.journal_path(self._dataset, claimed)} exists: an episode of this id is open or "
+                        f"{schema.part_path(self._dataset, claimed)} exists: an episode of this id is open or "
                         f"unfinished; run 'mobile-vla-data recover {self._dataset}'"
                     ) from None
 
-    def _encode_all(self, images: Mapping[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
+    def _encode_all(
+        self, images: Mapping[str, npt.NDArray[np.uint8]]
+    ) -> tuple[dict[str, npt.NDArray[np.uint8]], list[int]]:
+        """Camera -> image as it is stored, and their checksums."""
         checked = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
-        if self._header.encoding == schema.RAW:
-            # The caller may fill the same buffer again before the block is written.
-            return {camera: image.copy() for camera, image in checked.items()}
-        # The encoder works outside Python's lock, so that two cameras take hardly longer than one.
-        (first, *others) = checked
-        futures = {camera: self._encoders.submit(jpeg.encode, checked[camera], self._quality) for camera in others}
-        encoded = {first: jpeg.encode(checked[first], self._quality)}
-        encoded |= {camera: future.result() for camera, future in futures.items()}
-        return {camera: np.frombuffer(data, dtype=np.uint8) for camera, data in encoded.items()}
+        # Encoder and checksum work outside Python's lock, so that two cameras take hardly longer than one.
+        first, *others = checked.values()
+        futures = [self._encoders.submit(self._encode, image) for image in others]
+        stored = [self._encode(first), *(future.result() for future in futures)]
+        return {camera: image for camera, (image, _) in zip(checked, stored, strict=True)}, [crc for _, crc in stored]
+
+    def _encode(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
+        if self._header.encoding == schema.JPEG:
+            image = np.frombuffer(jpeg.encode(image, self._header.jpeg_quality), dtype=np.uint8)
+        image = np.ascontiguousarray(image)
+        return image, zlib.crc32(image.data)
 
     def _check_order(self, step: StepRecord) -> None:
         if step.stamp_ns <= self._last_stamp_ns:
@@ -240,12 +220,6 @@ class EpisodeWriter:
             raise WriterError(
                 f"stamps_ns has streams {sorted(step.stamps_ns)}; the first step had {sorted(self._streams)}"
             )
-
-    def _flush(self) -> None:
-        if self._pending:
-            require_space(self._dataset, self._pending_bytes + _SPARE_BYTES, self._part)
-            self._builder.append(self._pending)
-            self._pending, self._pending_bytes = [], 0
 
     def _closing_on_failure(self) -> _ClosingOnFailure:
         return _ClosingOnFailure(self)
@@ -269,7 +243,7 @@ class _ClosingOnFailure:
             return
         self._writer.abandon()
         if isinstance(error, OSError):
-            raise as_disk_full(error, self._writer._part) from None
+            raise as_disk_full(error, self._writer._journal.path) from None
 
 
 def _now() -> str:

@@ -69,7 +69,8 @@ def test_setup_has_nothing_to_do_a_second_time() -> None:
     done = subprocess.run([ROOT / "tools/setup.sh"], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     if "==>" not in done.stdout:
-        assert time.monotonic() - started < 2.0
+        # 0.3 s on an idle machine; what it must not do is to look at every package again.
+        assert time.monotonic() - started < 10.0
 
 
 def test_setup_refuses_an_unsupported_python_in_one_line(tmp_path: Path) -> None:

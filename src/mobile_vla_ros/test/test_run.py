@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from std_msgs.msg import String
@@ -40,7 +41,7 @@ class Last(Node):
             1 / 0
     def close(self):
         self.publisher.publish(String(data="zero"))
-        self.publisher.wait_for_all_acked(Duration(seconds=0.5))
+        self.publisher.wait_for_all_acked(Duration(seconds=5))
 
 sys.exit(run(Last))
 """
@@ -92,6 +93,39 @@ def test_the_last_message_leaves_on_every_way_out(start, how, number, status):
                 return  # over before anyone was there to hear it
         wait_for(lambda: words and words[-1].data == "zero", what="the last message")
         assert ("ZeroDivisionError" in node.output) == (how == "raise")
+
+
+LAUNCH = """
+import os, subprocess, sys
+os.environ["MOBILE_VLA_LAUNCH_PID"] = str(os.getpid())
+print(subprocess.Popen([sys.executable, sys.argv[1]]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_node_whose_launch_is_gone_sends_its_last_message_and_ends(start, tmp_path):
+    start(how="leave").wait()  # writes the node's file
+    with Probe() as probe:
+        words = probe.collect(String, "words", LATCHED)
+        launch = subprocess.Popen(
+            [sys.executable, "-c", LAUNCH, str(tmp_path / "node.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert launch.stdout is not None
+        node = int(launch.stdout.readline())
+        wait_for(lambda: words and words[-1].data == "begun", what="the node")
+        launch.kill()
+        wait_for(lambda: words[-1].data == "zero", what="the last message")
+        wait_for(lambda: launch.poll() is not None and not Path(f"/proc/{node}").exists(), what="the node's end")
+
+
+def test_a_node_that_comes_up_after_its_launch_has_gone_ends_at_once(start, monkeypatch):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setenv("MOBILE_VLA_LAUNCH_PID", str(gone.pid))
+    assert start().wait() == 0
 
 
 @pytest.mark.parametrize(

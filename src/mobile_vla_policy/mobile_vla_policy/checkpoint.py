@@ -123,6 +123,13 @@ def read_info(folder: Path) -> CheckpointInfo:
     )
 
 
+def copy_description(folder: Path, target: Path) -> None:
+    """Copy everything of a checkpoint but its weights: settings, statistics, contract, tokenizer."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.name != WEIGHTS and not path.name.startswith("."):
+            shutil.copyfile(path, target / path.name)
+
+
 def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32) -> PolicyNetwork:
     """Build the network and fill in the weights.
 
@@ -152,10 +159,15 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32) -> Po
 
 
 def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
-    """Names of the tensors that a checkpoint holds: all, or what learns if the rest can be had by name."""
-    if settings.backbone.has_base_weights:
-        return {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    return set(network.state_dict())
+    """Names of the tensors that a checkpoint holds: all, or what is not as published if the rest can be had by name."""
+    if not settings.backbone.has_base_weights:
+        return set(network.state_dict())
+    # Adapters, ACT and head are no one's but ours, even when they do not learn any more.
+    return {
+        name
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad or name.startswith("head.") or name == "backbone.act" or ".lora_" in name
+    }
 
 
 def replace_folder(part: Path, folder: Path) -> None:

@@ -34,11 +34,14 @@ class BackboneSettings(_Frozen):
     cameras: tuple[Literal["static", "gripper"], ...] = ("static", "gripper")
     """Cameras shown to the model, in this order."""
     freeze: bool = True
-    """Train only LoRA and the head. Random weights must not be frozen: they have nothing to keep."""
+    """Train only LoRA and the head; without LoRA the head alone, on features that are computed once. Random weights
+    must not be frozen: they have nothing to keep."""
     train_vision: bool = False
     """When not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
     load_in: Literal["full", "8bit", "4bit"] = "full"
     """Storage of the frozen base weights; 8bit and 4bit need bitsandbytes and CUDA."""
+    tuned: bool = False
+    """The weights are no longer the published ones, so a checkpoint holds them all; init_from sets it."""
     width: int = Field(default=128, ge=32, multiple_of=32)
     """kosmos2-tiny only: hidden size of both towers."""
     layers: int = Field(default=3, ge=1)
@@ -61,7 +64,7 @@ class BackboneSettings(_Frozen):
     @property
     def has_base_weights(self) -> bool:
         """Whether the base weights can be had again by name, so that a checkpoint need not hold them."""
-        return self.kind != "kosmos2-tiny" and self.weights == "pretrained"
+        return self.kind != "kosmos2-tiny" and self.weights == "pretrained" and not self.tuned
 
 
 class LoraSettings(_Frozen):
@@ -74,6 +77,8 @@ class LoraSettings(_Frozen):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     targets: str | None = None
     """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
+    train: bool = True
+    """false: the adapters stay as init_from has them."""
 
 
 class HeadSettings(_Frozen):
@@ -102,11 +107,10 @@ class PolicySettings(_Frozen):
     lora: LoraSettings = LoraSettings()
     head: HeadSettings = HeadSettings()
 
-    @model_validator(mode="after")
-    def _something_learns_to_see(self) -> PolicySettings:
-        if self.backbone.kind == "kosmos2-tiny" and self.backbone.freeze and not self.lora.enabled:
-            raise ValueError("a frozen kosmos2-tiny has random weights and sees nothing; set backbone.freeze: false")
-        return self
+    @property
+    def head_only(self) -> bool:
+        """Whether nothing but the head learns (stage 2), so that the backbone needs to see each frame only once."""
+        return self.backbone.freeze and not (self.lora.enabled and self.lora.train)
 
 
 class AugmentSettings(_Frozen):
@@ -123,6 +127,11 @@ class TrainSettings(_Frozen):
     """How the network is trained."""
 
     policy: PolicySettings = PolicySettings()
+    init_from: str | None = None
+    """Begin with the weights of this checkpoint (folder, output of a training, or hub name). With lora.enabled: false,
+    its adapters are kept as they are."""
+    feature_cache: str | None = None
+    """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
     augment: AugmentSettings = AugmentSettings()
     learning_rate: float = Field(default=1e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
@@ -158,6 +167,19 @@ class TrainSettings(_Frozen):
     """Stop after this many validations without a better loss."""
     log_every: int = Field(default=10, ge=1)
     """Optimisation steps between two lines of the log."""
+
+    @model_validator(mode="after")
+    def _something_learns_to_see(self) -> TrainSettings:
+        policy = self.policy
+        blind = policy.backbone.kind == "kosmos2-tiny" and policy.backbone.freeze and not policy.lora.enabled
+        if blind and self.init_from is None:
+            raise ValueError(
+                "a frozen kosmos2-tiny has random weights and sees nothing; set policy.backbone.freeze: false, "
+                "or init_from: a checkpoint that has learned to see"
+            )
+        if policy.lora.enabled and not policy.lora.train and self.init_from is None:
+            raise ValueError("policy.lora.train: false keeps adapters of an earlier training; name it in init_from")
+        return self
 
 
 def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> TrainSettings:

@@ -73,7 +73,7 @@ def test_targets_are_the_next_actions_and_masked_beyond_the_end(dataset: Path) -
             assert bool(batch.mask[b, w, ahead]) == recorded
             if recorded:
                 assert np.allclose(actions[b, w, ahead], episode.actions[step + ahead], atol=1e-6)
-    assert int(batch.valid.sum()) == episode.num_steps == len(batch.images)
+    assert int(batch.valid.sum()) == episode.num_steps == len(batch.frames)
     assert not batch.mask[~batch.valid].any()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mobile_vla_policy.config import BackboneSettings, PolicySettings
+from mobile_vla_policy.config import PolicySettings
 from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone, load_auto, pixel_statistics
 from mobile_vla_policy.model.backbone import Backbone, Tokens
 from mobile_vla_policy.model.head import ActionHead
@@ -73,12 +73,9 @@ def build_network(
     backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype)
     if settings.lora.enabled:
         add_lora(backbone, settings.lora, settings.lora.targets or backbone.lora_targets)
-    # After peft, which freezes everything but its adapters, the ACT embedding too.
-    _mark_trainable(backbone, settings.backbone)
     network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    # After peft, which freezes everything but its adapters, the ACT embedding too.
+    mark_trainable(network, settings)
     return network
 
 
@@ -104,10 +101,20 @@ def _build_backbone(
     return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras, adapt_vision)
 
 
-def _mark_trainable(backbone: Backbone, settings: BackboneSettings) -> None:
-    """Freeze what is to stay; adapters and the ACT embedding are new, so they always learn."""
+def mark_trainable(network: PolicyNetwork, settings: PolicySettings) -> None:
+    """Say what learns, and store that in float32. The head always does; adapters and ACT unless only the head does."""
+    backbone, kept = network.backbone, settings.backbone
+    tunes = not kept.freeze
     for name, parameter in backbone.named_parameters():
         vision = name.startswith(backbone.vision_prefix)
-        learns = name == "act" or ".lora_" in name or (not settings.freeze and (settings.train_vision or not vision))
+        if name == "act":
+            learns = not settings.head_only
+        elif ".lora_" in name:
+            learns = settings.lora.train
+        else:
+            learns = tunes and (kept.train_vision or not vision)
         if parameter.is_floating_point():
             parameter.requires_grad_(learns)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
 METRICS, PLOT = "metrics.csv", "loss.png"
@@ -82,6 +82,46 @@ class TrainingLog:
     def note(self, text: str) -> None:
         """A line that stays."""
         self._progress.console.print(text)
+
+
+class Looking:
+    """Shows how far the backbone has looked at the episodes, and says at the end what that took. A context manager."""
+
+    def __init__(self, console: Console, folder: Path, episodes: int) -> None:
+        self._console, self._folder, self._episodes = console, folder, episodes
+        self._progress = Progress(
+            TextColumn("look at every frame once"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("", total=episodes)
+        self._done = self._computed = 0
+        self._began_s = self._said_s = time.monotonic()
+
+    def __enter__(self) -> Looking:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._progress.stop()
+        if kind is None:
+            taken = time.monotonic() - self._began_s
+            self._console.print(
+                f"features: {self._computed} episodes computed, {self._done - self._computed} from {self._folder}, "
+                f"{taken:.1f} s"
+            )
+
+    def advance(self, computed: bool) -> None:
+        """One more episode is done; ``computed`` when its features were not on disk."""
+        self._done, self._computed = self._done + 1, self._computed + computed
+        self._progress.advance(self._task)
+        if not self._console.is_terminal and time.monotonic() >= self._said_s + _LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            self._console.print(f"features: {self._done} of {self._episodes} episodes")
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

@@ -13,14 +13,14 @@ from rich.progress import Progress
 
 from mobile_vla_policy.checkpoint import save_checkpoint
 from mobile_vla_policy.config import TrainSettings
-from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData, open_dataset
+from mobile_vla_policy.training.features import FOLDER, FeatureStore
 from mobile_vla_policy.training.frames import FramesInMemory, open_frames
-from mobile_vla_policy.training.log import TrainingLog
+from mobile_vla_policy.training.log import Looking, TrainingLog
+from mobile_vla_policy.training.start import begin, storage
 from mobile_vla_policy.training.trainer import Trainer, TrainingError
 from mobile_vla_policy.training.windows import WindowDataset
-
-_STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def train(settings: TrainSettings, dataset: Path, output: Path, console: Console, resume: bool = False) -> float:
@@ -42,13 +42,9 @@ def train(settings: TrainSettings, dataset: Path, output: Path, console: Console
         console = Console(quiet=True)
     data = _open(dataset, settings, console, accelerator)
     output.mkdir(parents=True, exist_ok=True)
-    network = build_initial(settings, data)
+    settings, network = begin(settings, data)
     describe(network, data, console)
-    sets = {
-        name: _window_dataset(data.splits[name], data, settings, network, console)
-        for name in ("train", "validation")
-        if data.splits.get(name)
-    }
+    sets = open_windows(dataset, data, settings, network, accelerator, console)
     trainer = Trainer(settings, network, data, sets["train"], sets.get("validation"), output, accelerator)
     return trainer.run(lambda step: TrainingLog(output, console, step), resume)
 
@@ -57,14 +53,8 @@ def init(settings: TrainSettings, dataset: Path, output: Path, console: Console)
     """Write the untrained checkpoint that :func:`train` would begin from."""
     set_seed(settings.seed)
     data = _open(dataset, settings, console, None)
-    network = build_initial(settings, data)
+    settings, network = begin(settings, data)
     save_checkpoint(output, network, settings.policy, data.normalisation, data.contract, {"steps": 0})
-
-
-def build_initial(settings: TrainSettings, data: TrainingData) -> PolicyNetwork:
-    """The network before training; its random weights come from torch's current random state."""
-    instructions = [episode.instruction for episode in data.splits["train"]]
-    return build_network(settings.policy, instructions=instructions, dtype=_STORAGE[settings.precision])
 
 
 def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> None:
@@ -90,7 +80,36 @@ def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator:
     return data
 
 
-def _window_dataset(
+def open_windows(
+    dataset: Path,
+    data: TrainingData,
+    settings: TrainSettings,
+    network: PolicyNetwork,
+    accelerator: Accelerator,
+    console: Console,
+) -> dict[str, WindowDataset]:
+    """The windows of the train split, and of the validation split if there is one: over images, or over features."""
+    splits = {name: data.splits[name] for name in ("train", "validation") if data.splits.get(name)}
+    if not settings.policy.head_only:
+        return {name: _image_windows(episodes, data, settings, network, console) for name, episodes in splits.items()}
+    if any(settings.augment.model_dump().values()):
+        console.print("only the head learns, on features computed once: augment is off")
+    if settings.init_from is None:
+        console.print("ACT is as it was drawn and stays so; init_from=CHECKPOINT would begin with one that has learned")
+    network.to(accelerator.device).backbone.eval()
+    folder = Path(settings.feature_cache) if settings.feature_cache else dataset / FOLDER
+    store = FeatureStore(folder, network.backbone, settings.policy.backbone.cameras, data.contract, storage(settings))
+    with Looking(console, store.folder, sum(len(episodes) for episodes in splits.values())) as looking:
+        features = {
+            name: store.compute(episodes, accelerator.autocast, looking.advance) for name, episodes in splits.items()
+        }
+    return {
+        name: WindowDataset(episodes, features[name], data.normalisation, settings.policy.head)
+        for name, episodes in splits.items()
+    }
+
+
+def _image_windows(
     episodes: Sequence[EpisodeData],
     data: TrainingData,
     settings: TrainSettings,

@@ -19,6 +19,7 @@ from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.training.augment import augment
 from mobile_vla_policy.training.average import WeightAverage
 from mobile_vla_policy.training.episodes import TrainingData
+from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.log import TrainingLog
 from mobile_vla_policy.training.resume import FOLDER, Position, ResumeError, load_position, load_state, save_state
 from mobile_vla_policy.training.schedule import Schedule
@@ -49,10 +50,16 @@ class Trainer:
         self.output = output
         self.accelerator = accelerator
         self.network = network
-        if settings.gradient_checkpointing:
+        model: torch.nn.Module = network
+        if settings.policy.head_only:
+            model = HeadOnFeatures(network.head)
+        elif settings.gradient_checkpointing:
             network.backbone.enable_gradient_checkpointing()
-        optimizer = torch.optim.AdamW(parameter_groups(network, settings), settings.learning_rate, settings.betas)
-        self.model, self.optimizer = accelerator.prepare(network, optimizer)
+        # One kernel for all parameters: at thousands of windows a second, a loop over them would be a tenth of a step.
+        optimizer = torch.optim.AdamW(
+            parameter_groups(network, settings), settings.learning_rate, settings.betas, fused=True
+        )
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.tokens = {id(s): network.backbone.tokenise(s.instructions) for s in (train, validation) if s is not None}
         self.average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
         self.schedule = Schedule(
@@ -77,7 +84,7 @@ class Trainer:
             for batch in self._batches():
                 loss = self._train_on(batch)
                 if self.accelerator.sync_gradients:
-                    self._after_step(journal, loss, len(batch.images))
+                    self._after_step(journal, loss, int(batch.valid.sum()))
                     if self._over():
                         break
             if self.step % self.settings.evaluate_every or not self.step:
@@ -112,11 +119,14 @@ class Trainer:
     def _loss(self, batch: Batch, train: bool) -> ActionLoss:
         tokens = tokens_for(batch, self.tokens[id(self.train_set if train else self.validation_set)])
         batch, tokens = batch.to(self.accelerator.device), tokens.to(self.accelerator.device)
-        images = to_float(batch.images)
-        if train:
-            draws = torch.Generator().manual_seed(self._seed_of_batch())
-            images = augment(images, batch.valid.nonzero()[:, 0], self.settings.augment, draws)
-        predicted = self.model(images, batch.state, tokens, batch.valid)
+        if self.settings.policy.head_only:
+            predicted = self.model(batch.frames, batch.state)
+        else:
+            images = to_float(batch.frames)
+            if train:
+                draws = torch.Generator().manual_seed(self._seed_of_batch())
+                images = augment(images, batch.valid.nonzero()[:, 0], self.settings.augment, draws)
+            predicted = self.model(images, batch.state, tokens, batch.valid)
         count = self.accelerator.reduce(batch.mask.sum().float(), "mean") if train else None
         return action_loss(predicted, batch.target, batch.mask, self.settings.gripper_weight, count)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -37,8 +37,9 @@ class Window:
 class Batch:
     """Windows, laid out for :class:`~mobile_vla_policy.model.network.PolicyNetwork`. N valid frames, B windows."""
 
-    images: torch.Tensor
-    """uint8 ``[N, cameras, S, S, 3]``, window after window."""
+    frames: torch.Tensor
+    """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or, computed beforehand, ACT
+    states ``[B, W, hidden]``."""
     state: torch.Tensor
     """Normalised, float ``[B, W, 3]``."""
     target: torch.Tensor
@@ -54,9 +55,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        tensors = (self.images, self.state, self.target, self.mask, self.valid, self.instruction)
-        images, state, target, mask, valid, instruction = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(images, state, target, mask, valid, instruction, self.episodes)
+        tensors = (self.frames, self.state, self.target, self.mask, self.valid, self.instruction)
+        frames, state, target, mask, valid, instruction = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(frames, state, target, mask, valid, instruction, self.episodes)
 
 
 def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
@@ -86,12 +87,15 @@ def batches(windows: Sequence[Window], size: int, rank: int = 0, processes: int 
 
 
 class WindowDataset(Dataset[Batch]):
-    """Item n is the n-th batch of :attr:`plan`; the caller puts a new plan in for every epoch."""
+    """Item n is the n-th batch of :attr:`plan`; the caller puts a new plan in for every epoch.
+
+    ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode.
+    """
 
     def __init__(
         self,
         episodes: Sequence[EpisodeData],
-        frames: Frames,
+        frames: Frames | Sequence[torch.Tensor],
         normalisation: Normalisation,
         head: HeadSettings,
         workers: int = 0,
@@ -100,12 +104,14 @@ class WindowDataset(Dataset[Batch]):
         self.workers = workers
         self.instructions = sorted({episode.instruction for episode in episodes})
         self.plan: list[list[Window]] = []
-        self._frames = frames
         self._head = head
         index = {text: i for i, text in enumerate(self.instructions)}
         self._instruction = [index[episode.instruction] for episode in episodes]
-        self._states = [normalisation.normalise_state(torch.from_numpy(episode.states)) for episode in episodes]
-        self._actions = [normalisation.action.normalise(torch.from_numpy(episode.actions)) for episode in episodes]
+        # All episodes one after the other: a batch is then one look-up, however many windows it has.
+        self._first = [0, *accumulate(self.lengths)]
+        self._states = normalisation.normalise_state(torch.from_numpy(np.concatenate([e.states for e in episodes])))
+        self._actions = normalisation.action.normalise(torch.from_numpy(np.concatenate([e.actions for e in episodes])))
+        self._frames = torch.cat(list(frames)) if isinstance(frames, Sequence) else frames
 
     @property
     def lengths(self) -> list[int]:
@@ -116,26 +122,27 @@ class WindowDataset(Dataset[Batch]):
         return len(self.plan)
 
     def __getitem__(self, index: int) -> Batch:
-        windows = self.plan[index]
-        shape = (len(windows), self._head.window)
-        state, target = torch.zeros(*shape, 3), torch.zeros(*shape, self._head.horizon, 3)
-        mask = torch.zeros(*shape, self._head.horizon, dtype=torch.bool)
-        valid = torch.zeros(shape, dtype=torch.bool)
-        for row, window in enumerate(windows):
-            steps = torch.tensor(window.steps)
-            actions = self._actions[window.episode]
-            future = steps[:, None] + torch.arange(self._head.horizon)
-            count = len(steps)
-            state[row, :count] = self._states[window.episode][steps]
-            target[row, :count] = actions[future.clamp(max=len(actions) - 1)]
-            mask[row, :count] = (future < len(actions)) & window.counted
-            valid[row, :count] = True
-        images = np.concatenate([self._frames.get(window.episode, window.steps) for window in windows])
+        windows, width = self.plan[index], self._head.window
+        counts = torch.tensor([len(window.steps) for window in windows])
+        first = torch.tensor([self._first[window.episode] for window in windows])
+        end = torch.tensor([self._first[window.episode + 1] for window in windows])
+        counted = torch.tensor([window.counted for window in windows])
+        padded = [window.steps + window.steps[-1:] * (width - len(window.steps)) for window in windows]
+        place = torch.tensor(padded) + first[:, None]
+        valid = torch.arange(width) < counts[:, None]
+        future = place[..., None] + torch.arange(self._head.horizon)
+        recorded = future < end[:, None, None]
+        target = self._actions[future.minimum(end[:, None, None] - 1)]
+        if isinstance(self._frames, torch.Tensor):
+            frames = self._frames[place]
+        else:
+            images = [self._frames.get(window.episode, window.steps) for window in windows]
+            frames = torch.from_numpy(np.concatenate(images))
         return Batch(
-            images=torch.from_numpy(images),
-            state=state,
-            target=target,
-            mask=mask,
+            frames=frames,
+            state=self._states[place] * valid[..., None],
+            target=target * valid[..., None, None],
+            mask=recorded & valid[..., None] & counted[:, None, None],
             valid=valid,
             instruction=torch.tensor([self._instruction[window.episode] for window in windows]),
             episodes=tuple(self.episodes[window.episode].path.stem for window in windows),

@@ -1,0 +1,167 @@
+"""What a frozen backbone sees in every frame, computed once and kept on disk, so that the head can train on that alone.
+
+One safetensors file an episode, ``FOLDER/<backbone>/<episode>-<key>.safetensors`` with ``features`` ``[T, hidden]``.
+``<backbone>`` is a fingerprint of the backbone's weights, cameras and precision; ``<key>`` one of the episode file's
+bytes, the instruction, the cameras and the contract. So a change of either finds nothing and computes anew, and two
+trainings that share a backbone share its features. A file appears under its name complete or not at all; after a kill
+the next training goes on where this one was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.model.backbone import Backbone
+from mobile_vla_policy.preprocess import to_float
+from mobile_vla_policy.training.episodes import EpisodeData
+from mobile_vla_policy.training.frames import decode_frames
+
+FOLDER = ".features"
+Autocast = Callable[[], AbstractContextManager[object]]
+"""Makes the context of mixed precision that the backbone runs in."""
+_FORMAT = "1"
+_FRAMES_AT_ONCE = 16
+_LEFT_BEHIND_S = 3600.0
+
+
+class FeatureError(OSError):
+    """Features cannot be kept. The message is one line naming the folder."""
+
+
+class FeatureStore:
+    """Features of one backbone on one robot's frames. ``dtype`` is what they are stored in."""
+
+    def __init__(
+        self, folder: Path, backbone: Backbone, cameras: Sequence[str], contract: Contract, dtype: torch.dtype
+    ) -> None:
+        self._backbone = backbone
+        self._cameras = list(cameras)
+        self._contract = _digest(contract.to_json().encode())
+        self._dtype = dtype
+        self._of_backbone = fingerprint(backbone, f"{_FORMAT} {self._cameras} {backbone.image_size} {dtype}")
+        self.folder = folder / self._of_backbone[:16]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _sweep(self.folder)
+        except OSError as error:
+            raise FeatureError(f"{folder}: features cannot be kept here ({error}); set feature_cache=FOLDER") from None
+
+    def compute(
+        self,
+        episodes: Sequence[EpisodeData],
+        autocast: Autocast,
+        on_episode: Callable[[bool], None],
+    ) -> list[torch.Tensor]:
+        """Features of each episode, ``[T, hidden]`` in ``dtype`` on the CPU, from disk where they are.
+
+        Missing ones are computed in an order that differs from process to process, so that several processes, and
+        several trainings, share the work. ``on_episode`` is
+        called for each episode with whether it had to be computed.
+
+        Raises:
+            FeatureError: they cannot be written.
+            EpisodeError: an episode cannot be read.
+        """
+        found: dict[int, torch.Tensor] = {}
+        keys = [self._key(episode) for episode in episodes]
+        order = list(range(len(episodes)))
+        random.Random(os.getpid()).shuffle(order)
+        for index in order:
+            episode, key = episodes[index], keys[index]
+            features = self._load(episode, key)
+            found[index] = self._compute(episode, key, autocast) if features is None else features
+            on_episode(features is None)
+        return [found[index] for index in range(len(episodes))]
+
+    def path(self, episode: EpisodeData) -> Path:
+        """Where the features of an episode are kept."""
+        return self._path(episode, self._key(episode))
+
+    def _path(self, episode: EpisodeData, key: dict[str, str]) -> Path:
+        return self.folder / f"{episode.path.stem}-{_digest(json.dumps(key).encode())[:16]}.safetensors"
+
+    def _key(self, episode: EpisodeData) -> dict[str, str]:
+        return {
+            "format": _FORMAT,
+            "backbone": self._of_backbone,
+            "contract": self._contract,
+            "cameras": " ".join(self._cameras),
+            "episode": _file_digest(episode.path),
+            "instruction": episode.instruction,
+            "tokens": str(self._backbone.tokenise([episode.instruction]).ids.tolist()),
+        }
+
+    def _load(self, episode: EpisodeData, key: dict[str, str]) -> torch.Tensor | None:
+        """The features on disk; None when there are none, or damaged ones, or others than the name promises."""
+        try:
+            with safe_open(self._path(episode, key), framework="pt") as file:
+                features: torch.Tensor = file.get_tensor("features")
+                whole = file.metadata() == key and features.dtype == self._dtype
+        except (SafetensorError, OSError):
+            return None
+        return features if whole and features.shape == (episode.num_steps, self._backbone.hidden_size) else None
+
+    @torch.no_grad()
+    def _compute(self, episode: EpisodeData, key: dict[str, str], autocast: Autocast) -> torch.Tensor:
+        device = self._backbone.get_parameter("act").device
+        frames = torch.from_numpy(
+            decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
+        )
+        one = self._backbone.tokenise([episode.instruction]).to(device)
+        parts = []
+        for some in frames.split(_FRAMES_AT_ONCE):
+            tokens = one.select(torch.zeros(len(some), dtype=torch.int64, device=device))
+            with autocast():
+                parts.append(self._backbone.encode(to_float(some.to(device)), tokens).to(self._dtype).cpu())
+        features = torch.cat(parts)
+        path = self._path(episode, key)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            save_file({"features": features}, part, metadata=key)
+            os.replace(part, path)
+        except (OSError, SafetensorError) as error:
+            part.unlink(missing_ok=True)
+            raise FeatureError(
+                f"{path}: cannot be written ({' '.join(str(error).split())}); free space or set feature_cache=FOLDER"
+            ) from None
+        return features
+
+
+def fingerprint(module: torch.nn.Module, also: str) -> str:
+    """A digest of every tensor of ``module``, with names and types, and of ``also``."""
+    digest = hashlib.sha256(also.encode())
+    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed training left behind; a living one finishes an episode long before."""
+    for part in folder.glob(".*.part"):
+        if time.time() - part.stat().st_mtime > _LEFT_BEHIND_S:
+            part.unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""What a training begins from: new weights, or those of another checkpoint (``init_from``)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
+from mobile_vla_policy.config import PolicySettings, TrainSettings
+from mobile_vla_policy.model.lora import add_lora
+from mobile_vla_policy.model.network import PolicyNetwork, build_network, mark_trainable
+from mobile_vla_policy.training.episodes import TrainingData
+
+_STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+#: Fields that give tensors their shapes or their meaning: these must be the same in both trainings.
+_BACKBONE = ("kind", "name", "weights", "cameras", "width", "layers", "image_size", "latents")
+_HEAD = ("input_size", "hidden_size", "layers", "horizon", "use_state")
+_LORA = ("rank", "alpha", "targets")
+
+
+class StartError(ValueError):
+    """A training cannot begin from that checkpoint. The message is one line naming the field that differs."""
+
+
+def storage(settings: TrainSettings) -> torch.dtype:
+    """How frozen weights and features are stored."""
+    return _STORAGE[settings.precision]
+
+
+def begin(settings: TrainSettings, data: TrainingData) -> tuple[TrainSettings, PolicyNetwork]:
+    """The network before training, and the settings with what ``init_from`` brought along.
+
+    Random weights come from torch's current random state.
+
+    Raises:
+        StartError: the checkpoint's architecture is another one.
+        CheckpointError, ContractError: it cannot be loaded, or was trained for another robot.
+        BackboneError: base weights cannot be loaded.
+    """
+    if settings.init_from is None:
+        instructions = [episode.instruction for episode in data.splits["train"]]
+        return settings, build_network(settings.policy, instructions=instructions, dtype=storage(settings))
+    info = read_info(resolve(settings.init_from))
+    info.contract.require_same(data.contract, f"the checkpoint {info.folder}", "the dataset")
+    policy = _continued(settings.policy, info)
+    # Dropout, window and stride change no tensor: there the new training has its way.
+    source = replace(info, settings=info.settings.model_copy(update={"head": policy.head}))
+    network = load_network(source, storage(settings))
+    if policy.lora.enabled and not info.settings.lora.enabled:
+        add_lora(network.backbone, policy.lora, policy.lora.targets or network.backbone.lora_targets)
+    mark_trainable(network, policy)
+    if policy.backbone.kind != "kosmos2-tiny":
+        # What learned in float32 there and is frozen here is stored like the rest of the frozen weights.
+        for name, parameter in network.backbone.named_parameters():
+            if not parameter.requires_grad and parameter.is_floating_point() and ".lora_" not in name:
+                parameter.data = parameter.data.to(storage(settings))
+    return settings.model_copy(update={"policy": policy}), network
+
+
+def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
+    """The new training's architecture, with the adapters and the tuned weights that are already there."""
+    there = info.settings
+    _require_same(info.folder, "policy.backbone", wanted.backbone, there.backbone, _BACKBONE)
+    _require_same(info.folder, "policy.head", wanted.head, there.head, _HEAD)
+    lora = wanted.lora
+    if there.lora.enabled and wanted.lora.enabled:
+        _require_same(info.folder, "policy.lora", wanted.lora, there.lora, _LORA)
+    elif there.lora.enabled:
+        lora = there.lora.model_copy(update={"train": False})
+    elif not wanted.lora.train:
+        raise StartError(f"{info.folder}: has no adapters that policy.lora.train: false could keep; leave it out")
+    # Adapters on the vision tower are there or not, whatever the new training asks for.
+    vision = {"train_vision": there.backbone.train_vision} if there.lora.enabled else {}
+    tuned = there.backbone.tuned or (not there.backbone.freeze and there.backbone.has_base_weights)
+    backbone = wanted.backbone.model_copy(update={"tuned": tuned, **vision})
+    return wanted.model_copy(update={"backbone": backbone, "lora": lora})
+
+
+def _require_same(folder: Path, group: str, wanted: object, there: object, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        mine, theirs = getattr(wanted, field), getattr(there, field)
+        if mine != theirs:
+            raise StartError(
+                f"init_from {folder}: {group}.{field} is {theirs} there and {mine} here; set {group}.{field}={theirs}"
+            )

@@ -1,0 +1,220 @@
+"""Training the head alone, on what a frozen backbone saw: features on disk, and beginning from another checkpoint."""
+
+import json
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from rich.console import Console
+from safetensors.torch import load_file
+from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
+
+from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_policy.checkpoint import load_network, read_info
+from mobile_vla_policy.config import HeadSettings, PolicySettings, TrainSettings
+from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.model.head import ActionHead
+from mobile_vla_policy.policy import Policy
+from mobile_vla_policy.training import trainer as trainer_module
+from mobile_vla_policy.training.head_step import HeadOnFeatures
+from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.start import StartError
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=12, steps=12)
+
+
+@pytest.fixture(scope="module")
+def stage1(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("stage1")
+    train(train_settings(max_steps=3), dataset, output, QUIET)
+    return output
+
+
+@pytest.fixture(scope="module")
+def stage1_lora(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("stage1_lora")
+    train(train_settings(policy=policy_settings(lora=True), max_steps=3), dataset, output, QUIET)
+    return output
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    """accelerate keeps one precision for the life of a process."""
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+def head_only(start: Path, **changes: object) -> TrainSettings:
+    policy = policy_settings().model_dump()
+    policy["backbone"]["freeze"] = True
+    return train_settings(**{"policy": policy, "init_from": str(start), "max_steps": 4, "evaluate_every": 2, **changes})
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def said(settings: TrainSettings, dataset: Path, output: Path) -> str:
+    console = Console(file=StringIO(), width=200)
+    train(settings, dataset, output, console)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_only_the_head_learns_and_its_checkpoint_evaluates_and_drives(
+    dataset: Path, stage1: Path, tmp_path: Path
+) -> None:
+    train(head_only(stage1), dataset, tmp_path, QUIET)
+    before, after = weights(stage1 / "best"), weights(tmp_path / "last")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("head.") for name in changed)
+    assert evaluate(tmp_path, dataset, "test", 0.01, "cpu").overall.steps == 12
+    policy = Policy.load(tmp_path, device="cpu")
+    image = np.zeros((224, 224, 3), dtype=np.uint8)
+    policy.predict({"static": image}, np.zeros(3, dtype=np.float32), next(iter(GOALS)), policy.initial_memory())
+
+
+def test_training_on_features_equals_training_on_images(
+    dataset: Path, stage1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(head_only(stage1), dataset, tmp_path / "features", QUIET)
+    # The same training with the backbone in every step: what is frozen must not tell the difference.
+    monkeypatch.setattr(PolicySettings, "head_only", property(lambda _: False))
+    monkeypatch.setattr("mobile_vla_policy.model.network.mark_trainable", lambda *_: None)
+    monkeypatch.setattr("mobile_vla_policy.training.start.mark_trainable", only_head)
+    train(head_only(stage1), dataset, tmp_path / "images", QUIET)
+    one, two = weights(tmp_path / "features" / "last"), weights(tmp_path / "images" / "last")
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-5
+
+
+def only_head(network: torch.nn.Module, _: object) -> None:
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name.startswith("head."))
+
+
+def test_features_are_computed_once_and_shared_until_something_they_depend_on_changes(
+    stage1: Path, stage1_lora: Path, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=5)
+    assert "features: 9 episodes computed, 0 from" in said(head_only(stage1), dataset, tmp_path / "a")
+    assert "features: 0 episodes computed, 9 from" in said(head_only(stage1, seed=1), dataset, tmp_path / "b")
+
+    files = sorted((dataset / ".features").glob("*/*.safetensors"))
+    files[0].write_bytes(files[0].read_bytes()[:-100])
+    files[1].write_bytes(files[2].read_bytes())
+    (files[3].parent / f".{files[3].name}.1.part").write_bytes(b"killed here")
+    assert "features: 2 episodes computed, 7 from" in said(head_only(stage1), dataset, tmp_path / "c")
+
+    splits = json.loads((dataset / "splits.json").read_text())["splits"]
+    again = dataset / f"{splits['train'][0]}.h5"
+    other = write_episode(
+        tmp_path / "d", Contract.load(CONTRACT), "go to the sofa", np.random.default_rng(9), 5, ("static",)
+    )
+    other.rename(again)
+    assert "features: 1 episodes computed, 8 from" in said(head_only(stage1), dataset, tmp_path / "e")
+    assert "features: 9 episodes computed, 0 from" in said(head_only(stage1_lora), dataset, tmp_path / "f")
+    elsewhere = head_only(stage1, feature_cache=str(tmp_path / "cache"))
+    assert "features: 9 episodes computed, 0 from" in said(elsewhere, dataset, tmp_path / "g")
+
+
+def test_augmentation_is_switched_off_aloud(dataset: Path, stage1: Path, tmp_path: Path) -> None:
+    assert "augment is off" in said(head_only(stage1, augment={"shift": 0.1}), dataset, tmp_path)
+
+
+def test_adapters_of_an_earlier_training_are_kept_when_lora_is_off(
+    dataset: Path, stage1_lora: Path, tmp_path: Path
+) -> None:
+    train(head_only(stage1_lora), dataset, tmp_path, QUIET)
+    before, after = weights(stage1_lora / "best"), weights(tmp_path / "last")
+    assert before.keys() == after.keys()
+    assert any(".lora_" in name for name in after)
+    assert all(torch.equal(before[name], after[name]) for name in before if not name.startswith("head."))
+    info = read_info(tmp_path / "last")
+    assert info.settings.lora.enabled
+    assert not info.settings.lora.train
+    assert not any(p.requires_grad for p in load_network(info).backbone.parameters())
+    Policy.load(tmp_path, device="cpu")
+
+
+def test_adapters_can_be_put_on_a_tuned_backbone(dataset: Path, stage1: Path, tmp_path: Path) -> None:
+    settings = train_settings(policy=policy_settings(lora=True), init_from=str(stage1), max_steps=2)
+    train(settings, dataset, tmp_path, QUIET)
+    before, after = weights(stage1 / "best"), weights(tmp_path / "last")
+    same = "backbone.model.text_model.model.layers.0.ffn.fc1.{}weight"
+    assert torch.equal(before[same.format("")], after[same.format("base_layer.")])
+
+
+def test_a_resumed_training_on_features_equals_an_uninterrupted_one(
+    dataset: Path, stage1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_precision: None
+) -> None:
+    settings = head_only(stage1, max_steps=6, precision="bf16")
+    train(settings, dataset, tmp_path / "whole", QUIET)
+    after = trainer_module.Trainer._after_step
+
+    def power_cut(self: trainer_module.Trainer, *arguments: object) -> None:
+        after(self, *arguments)  # type: ignore[arg-type]
+        if self.step == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.Trainer, "_after_step", power_cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, dataset, tmp_path / "parts", QUIET)
+    train(settings, dataset, tmp_path / "parts", QUIET, resume=True)
+    whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_beginning_from_another_architecture_or_robot_is_refused_by_field(
+    dataset: Path, stage1: Path, tmp_path: Path
+) -> None:
+    policy = head_only(stage1).policy.model_dump()
+    for group, field, value in (("backbone", "width", 96), ("head", "horizon", 4), ("head", "use_state", False)):
+        changed = {**policy, group: {**policy[group], field: value}}
+        with pytest.raises(StartError, match=rf"policy\.{group}\.{field} is .* there and {value} here; set"):
+            train(head_only(stage1, policy=changed), dataset, tmp_path / "out", QUIET)
+    folder = tmp_path / "other_robot"
+    contract = Contract.from_dict({**Contract.load(CONTRACT).model_dump(mode="json"), "control_rate_hz": 20.0})
+    folder.mkdir()
+    for seed in range(10):
+        write_episode(folder, contract, list(GOALS)[seed % 3], np.random.default_rng(seed), 4, ("static",))
+    with pytest.raises(ContractError, match="control_rate_hz"):
+        train(head_only(stage1), folder, tmp_path / "out", QUIET)
+
+
+def test_the_bfloat16_head_is_the_head() -> None:
+    torch.manual_seed(0)
+    head = ActionHead(48, HeadSettings(input_size=64, hidden_size=32, dropout=0.0, use_state=True))
+    features, state, seen = torch.randn(6, 8, 48), torch.randn(6, 8, 3), torch.randn(6, 8, 5, 3)
+    results = []
+    for mixed in (False, True):
+        head.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            chunks = HeadOnFeatures(head)(features, state).float()
+        (chunks * seen).sum().backward()
+        results.append((chunks.detach(), [p.grad for p in head.parameters()]))
+    (exact, gradients), (rounded, of_rounded) = results
+    assert float((exact - rounded).abs().max()) < 0.02
+    for one, two in zip(gradients, of_rounded, strict=True):
+        assert one is not None
+        assert two is not None
+        assert float((one - two).norm() / one.norm()) < 0.03
+
+
+def test_dropout_of_the_bfloat16_head_drops_the_share_it_is_told_and_keeps_the_mean() -> None:
+    from mobile_vla_policy.training.head_step import _dropout
+
+    torch.manual_seed(0)
+    dropped = _dropout(torch.ones(200, 1001, dtype=torch.bfloat16), 0.1).float()
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.1, abs=0.003)
+    assert float(dropped.mean()) == pytest.approx(1.0, abs=0.005)

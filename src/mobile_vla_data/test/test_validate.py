@@ -87,7 +87,8 @@ def test_another_schema_version_is_refused(dataset, record):
 
 
 @pytest.mark.parametrize("name", ["/actions", "/observations/state", "/timestamps", "/takeover",
-                                  "/observations/images/static", "/observations/stamps/static"])  # fmt: skip
+                                  "/observations/images/static", "/observations/stamps/static",
+                                  "/observations/stamps/odom", "/observations/stamps/gripper_state"])  # fmt: skip
 def test_a_missing_dataset_is_named(record, name):
     path = record()
     with h5py.File(path, "r+") as file:

@@ -13,6 +13,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, SOURCES, MetadataError, parse_environment
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 
 _RECORD_AGAIN = "record it again, or delete it"
 
@@ -89,8 +90,10 @@ def _datasets(episode: Episode) -> Iterator[Finding]:
         yield from _check(episode, schema.stamp_path(stream), schema.STAMP_DTYPE, (), lengths)
     for camera in _cameras(episode):
         yield from _check_images(episode, camera, lengths)
-        if camera not in _members(episode, schema.STAMPS_GROUP):
-            yield _error(episode, "dataset-missing", f"dataset {schema.stamp_path(camera)} is missing")
+    # The contract gives every stream an age limit, which nobody can check without capture times.
+    for stream in (*_cameras(episode), ODOMETRY, GRIPPER_STATE):
+        if stream not in _members(episode, schema.STAMPS_GROUP):
+            yield _error(episode, "dataset-missing", f"dataset {schema.stamp_path(stream)} is missing")
     if not _cameras(episode) and _contract(episode) is None:
         yield _error(episode, "dataset-missing", f"group {schema.IMAGES_GROUP} holds no camera")
     for path, length in lengths.items():

@@ -16,6 +16,14 @@ def ros2_commands() -> list[str]:
     return [str(LITE)] + ([found] if found and Path(found).resolve() != LITE.resolve() else [])
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Launched:
     """A running ``ros2`` command, with what it printed in a file."""
 

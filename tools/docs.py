@@ -13,7 +13,7 @@ COMMANDS = {
     "mobile-vla-sim": "mobile_vla_sim.cli",
     "mobile-vla-policy": "mobile_vla_policy.cli",
 }
-LAUNCH_FILES = ("collect.launch.py", "inference.launch.py", "sim.launch.py")
+LAUNCH_FILES = ("collect.launch.py", "inference.launch.py", "policy.launch.py", "sim.launch.py")
 INTRODUCTION = """# Reference
 
 Made from the code by `make docs`; do not edit. What the parts are for: [architecture](architecture.md).

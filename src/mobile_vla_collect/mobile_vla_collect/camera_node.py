@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import sys
 from typing import Any
 
@@ -79,8 +80,9 @@ class CameraNode(Node):
         self._image_publisher.publish(image_message(image, picture.stamp_ns, self._frame_id))
         self._info.header.stamp = to_stamp(picture.stamp_ns)
         self._info_publisher.publish(self._info)
-        if self._compressed_publisher is not None:
-            message = CompressedImage(format="rgb8; jpeg compressed bgr8", data=jpeg.encode(image, self._quality))
+        if self._compressed_publisher is not None and self._compressed_publisher.get_subscription_count() > 0:
+            message = CompressedImage(format="rgb8; jpeg compressed rgb8")
+            message.data = array.array("B", jpeg.encode(image, self._quality))
             message.header = self._info.header
             self._compressed_publisher.publish(message)
 

@@ -255,7 +255,8 @@ class RecorderNode(AutostartNode):
     def _on_progress(self, _request: GetProgress.Request, response: GetProgress.Response) -> GetProgress.Response:
         response.dataset = str(self._settings.writer.dataset)
         if self._plan is None:
-            response.message = "recorder_node is not configured"
+            response.error_code = GetProgress.Response.NOT_CONFIGURED
+            response.message = "recorder_node is not configured; configure it (ros2 lifecycle set) or use autostart"
             return response
         response.success = True
         response.episodes, response.steps = self._plan.tally.episodes, self._plan.tally.steps

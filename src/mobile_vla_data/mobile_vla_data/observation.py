@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image, ImageError, fit, unpack
 
 #: Names of the streams that are not cameras; a camera's stream is called like the camera.
@@ -122,6 +123,15 @@ class ObservationBuilder:
         stream = self._cameras[camera]
         try:
             image = unpack(data, encoding, height, width, step)
+        except ImageError as error:
+            return self._refuse(stream, str(error))
+        return self._accept(stream, stamp_ns, now_ns, image)
+
+    def put_jpeg(self, camera: str, stamp_ns: int, now_ns: int, data: bytes) -> bool:
+        """Take an image as JPEG bytes; from the decoded pixels on it is the same as :meth:`put_image`."""
+        stream = self._cameras[camera]
+        try:
+            image = jpeg.decode(data)
         except ImageError as error:
             return self._refuse(stream, str(error))
         return self._accept(stream, stamp_ns, now_ns, image)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.observation import ObservationBuilder
 
 NOW = 1_790_000_000_000_000_000
@@ -117,6 +118,23 @@ def test_rates_are_measured_over_two_seconds(builder):
         builder.put_gripper(NOW + index * 100 * MS, NOW + index * 100 * MS, 0.0)
     stream = next(stream for stream in builder.streams if stream.name == "gripper_state")
     assert stream.rate_hz(NOW + 5900 * MS) == pytest.approx(10.0, abs=0.6)
+
+
+def test_a_jpeg_becomes_the_image_that_its_pixels_would_and_what_is_none_is_refused(contract):
+    builder, picture = ObservationBuilder(contract), np.full((48, 64, 3), 90, np.uint8)
+    picture[:, 32:] = 200
+    data = jpeg.encode(picture, 95)
+    assert builder.put_jpeg("static", NOW, NOW, data)
+    other = ObservationBuilder(contract)
+    pixels = jpeg.decode(data)
+    assert other.put_image("static", NOW, NOW, pixels.data, "rgb8", 48, 64, 192)
+    for each in (builder, other):
+        each.put_odometry(NOW, NOW, 0.0, 0.0, "odom")
+        each.put_gripper(NOW, NOW, 0.0)
+    first, second = builder.snapshot(NOW), other.snapshot(NOW)
+    assert first.images["static"].tobytes() == second.images["static"].tobytes()
+    assert not builder.put_jpeg("static", NOW + MS, NOW + MS, b"no picture")
+    assert "not a JPEG (10 bytes)" in builder.streams[0].counters.last_refusal
 
 
 def test_a_stream_that_is_silent_since_the_clock_was_set_back_is_not_taken_for_fresh(builder):

@@ -8,7 +8,7 @@ from typing import Any
 
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import CallbackGroup
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.observation import ObservationBuilder
@@ -20,7 +20,8 @@ from mobile_vla_ros.qos import SENSOR
 class ObservationInputs:
     """The subscriptions of the contract's streams; recorder and policy node own one each.
 
-    ``on_image`` is called with the camera's name after each of its images was accepted.
+    ``on_image`` is called with the camera's name after each of its images was accepted. With ``compressed`` it
+    subscribes the cameras' ``<topic>/compressed`` (JPEG) instead of their raw images: for a policy on another machine.
     """
 
     def __init__(
@@ -29,13 +30,21 @@ class ObservationInputs:
         contract: Contract,
         callback_group: CallbackGroup | None = None,
         on_image: Callable[[str], None] | None = None,
+        *,
+        compressed: bool = False,
     ) -> None:
         self.builder = ObservationBuilder(contract)
         self._node = node
         self._image_listener = on_image
         group = {"callback_group": callback_group} if callback_group else {}
         self._subscriptions = [
-            node.create_subscription(Image, camera.topic, partial(self._on_image, name), SENSOR, **group)
+            node.create_subscription(
+                CompressedImage if compressed else Image,
+                f"{camera.topic}/compressed" if compressed else camera.topic,
+                partial(self._on_jpeg if compressed else self._on_image, name),
+                SENSOR,
+                **group,
+            )
             for name, camera in contract.cameras.items()
         ]
         state = contract.state
@@ -68,6 +77,11 @@ class ObservationInputs:
             message.width,
             message.step,
         )
+        if accepted and self._image_listener is not None:
+            self._image_listener(camera)
+
+    def _on_jpeg(self, camera: str, message: CompressedImage) -> None:
+        accepted = self.builder.put_jpeg(camera, to_ns(message.header.stamp), self._now_ns(), bytes(message.data))
         if accepted and self._image_listener is not None:
             self._image_listener(camera)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import sys
 import traceback
@@ -12,6 +14,10 @@ import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
+
+#: Environment variable in which a launch file says which process has started the node (mobile_vla_ros.launching).
+LAUNCH_PID = "MOBILE_VLA_LAUNCH_PID"
+_PR_SET_PDEATHSIG = 1
 
 
 class StartError(RuntimeError):
@@ -45,6 +51,24 @@ class _StopFlag:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._stop)
 
+    def stop_with_launch(self) -> None:
+        """Stop when the launch that has started this process is gone, however it went.
+
+        ``ros2 launch`` leaves its nodes running when it gets SIGTERM (it says so itself) or SIGKILL: a robot would
+        drive on with nobody there to end it. Linux tells a child (prctl(2), PR_SET_PDEATHSIG).
+        """
+        launch = os.environ.get(LAUNCH_PID, "")
+        if not launch.isdigit():
+            return
+        try:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+            # It may have gone before the line above.
+            os.kill(int(launch), 0)
+        except ProcessLookupError:
+            self.stopped = True
+        except (AttributeError, OSError):
+            return  # no Linux, or a launch of somebody else's
+
     def _stop(self, _signal: int, _frame: object) -> None:
         self.stopped = True
 
@@ -63,9 +87,10 @@ def run(
 
     rclpy's own signal handlers would end the context first, and a node could not publish its last zeros: so they are
     off, and ours only ends the spinning. ``close()`` runs on every way out, exceptions included. SIGHUP counts as a
-    stop, too: it is what a lost SSH connection sends.
+    stop, too: it is what a lost SSH connection sends. A node that was launched also ends when its launch is gone.
     """
     flag = _StopFlag()
+    flag.stop_with_launch()
     try:
         rclpy.init(args=list(args) if args is not None else None, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rcl's own exceptions differ between distributions

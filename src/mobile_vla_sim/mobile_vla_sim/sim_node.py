@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import math
 import sys
@@ -106,10 +107,11 @@ class SimNode(Node):
         try:
             scene = make_scene(request.seed, request.task, random_yaw=self._contract.base == "differential")
         except UnknownTaskError as error:
-            response.message = str(error)
+            response.error_code, response.message = ResetSim.Response.INVALID_REQUEST, str(error)
             return response
         # The simulation's own thread answers within a frame, so that waiting here does not hold up the executor.
         if wait([self._sim.reset(scene)], timeout=_RESET_TIMEOUT_S).not_done:
+            response.error_code = ResetSim.Response.TIMED_OUT
             response.message = f"the simulation did not answer within {_RESET_TIMEOUT_S:g} s"
             return response
         response.success = True
@@ -201,7 +203,8 @@ class _CameraPublisher:
         self._info_message.header.stamp = to_stamp(stamp_ns)
         self._info.publish(self._info_message)
         if self._compressed is not None and self._compressed.get_subscription_count() > 0:
-            message = CompressedImage(format="rgb8; jpeg compressed rgb8", data=jpeg.encode(image, self._jpeg_quality))
+            message = CompressedImage(format="rgb8; jpeg compressed rgb8")
+            message.data = array.array("B", jpeg.encode(image, self._jpeg_quality))
             message.header.stamp, message.header.frame_id = to_stamp(stamp_ns), self._frame_id
             self._compressed.publish(message)
 

@@ -1,0 +1,53 @@
+"""The policy alone, on a machine other than the robot, which runs inference.launch.py inference_host:=remote.
+
+ros2 launch mobile_vla_bringup policy.launch.py checkpoint:=/models/kosmos2 contract:=robot.yaml
+
+Both machines share a network and a ROS_DOMAIN_ID (docs/remote.md). inference.launch.py includes this file, too.
+"""
+
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+from mobile_vla_ros import launching
+from mobile_vla_ros.launching import switch, text
+
+
+def check(context):
+    """Say what is missing in one line, before anything starts."""
+    launching.require_checkpoint(context)
+    launching.require_contract(context)
+
+
+def generate_launch_description():
+    arguments = [
+        *launching.common_arguments(),
+        DeclareLaunchArgument("checkpoint", default_value="", description="folder of a trained policy; required"),
+        DeclareLaunchArgument(
+            "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
+        ),
+        DeclareLaunchArgument(
+            "device",
+            default_value="auto",
+            choices=["auto", "cpu", "cuda"],
+            description="where the model runs; auto: the GPU where there is one",
+        ),
+        DeclareLaunchArgument(
+            "images",
+            default_value="compressed",
+            choices=["raw", "compressed"],
+            description="what it subscribes of the cameras: image_raw/compressed (JPEG), or image_raw",
+        ),
+    ]
+    policy = Node(
+        package="mobile_vla_policy",
+        executable="policy_node",
+        output="screen",
+        parameters=[
+            launching.parameter_file("inference.yaml"),
+            {"stamped": switch("stamped"), "autostart": True},
+            {name: text(name) for name in ("contract", "checkpoint", "instruction", "device", "images")},
+        ],
+        on_exit=launching.ended,
+    )
+    return LaunchDescription([*arguments, OpaqueFunction(function=check), launching.namespaced(policy)])

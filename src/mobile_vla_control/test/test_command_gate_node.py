@@ -2,8 +2,10 @@
 
 import math
 import signal
+import statistics
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
-from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
@@ -60,24 +62,27 @@ def test_a_driver_that_falls_silent_is_followed_by_explicit_zeros_at_rate(probe)
         sender.stop()
         stopped_at = time.monotonic()
         wait_for(lambda: velocities[-1].linear.x == 0.0, what="zeros")
-        assert time.monotonic() - stopped_at < 0.3 + 0.2
-        seen, since = len(velocities), time.monotonic()
-        wait_for(lambda: len(velocities) >= seen + 20, what="20 more zeros")
-        assert time.monotonic() - since == pytest.approx(1.0, abs=0.2)
+        # The time-out, and what a busy machine takes to wake this test.
+        assert time.monotonic() - stopped_at < 0.3 + 1.0
+        seen, arrivals = len(velocities), []
+        probe.node.create_subscription(Twist, "cmd_vel", lambda _: arrivals.append(time.monotonic()), 100)
+        wait_for(lambda: len(arrivals) > 20, what="20 more zeros")
+        assert statistics.median(after - before for before, after in pairwise(arrivals)) == pytest.approx(0.05, rel=0.5)
         assert all(velocity.linear.x == 0.0 for velocity in velocities[seen:])
-        wait_for(lambda: statuses[-1].timeouts == 1 and statuses[-1].driver == GateStatus.DRIVER_NONE, what="status")
+        wait_for(lambda: statuses[-1].timeouts >= 1 and statuses[-1].driver == GateStatus.DRIVER_NONE, what="status")
 
 
 def test_teleop_comes_before_the_policy_and_the_status_says_so(probe):
-    with start_gate(release_s=0.2):
-        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+    with start_gate(release_s=1.0):
+        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", EVERY_STATUS)
         Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
         wait_for(lambda: statuses and statuses[-1].driver == GateStatus.DRIVER_POLICY, what="policy driving")
         human = Sender(probe, Twist, "cmd_vel_teleop", lambda: twist(-0.2))
         wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_TELEOP, what="teleop driving")
         wait_for(lambda: velocities[-1].linear.x == pytest.approx(-0.2), what="teleop's speed")
         human.stop()
-        wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_NONE, what="release")
+        since = len(statuses)
+        wait_for(lambda: any(status.driver == GateStatus.DRIVER_NONE for status in statuses[since:]), what="release")
         wait_for(lambda: statuses[-1].driver == GateStatus.DRIVER_POLICY, what="hand-back")
 
 
@@ -140,13 +145,15 @@ def test_stamped_commands_that_are_stale_are_refused(probe):
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
             publisher.publish(message)
 
-        for age_s in (2.0, -2.0):
+        for refusals, age_s in enumerate((2.0, -2.0), start=1):
             send(age_s)
-            wait_for(lambda: statuses and statuses[-1].refused > 0, what="a refusal")
-            assert "limit 0.5 s" in statuses[-1].reason
+            wait_for(
+                lambda n=refusals: statuses and statuses[-1].refused >= n and "limit 0.5 s" in statuses[-1].reason,
+                what=f"refusal {refusals}",
+            )
         assert all(velocity.twist.linear.x == 0.0 for velocity in velocities)
-        send(0.0)
-        wait_for(lambda: velocities[-1].twist.linear.x > 0.0, what="a fresh command")
+        # Again and again: one that a busy machine delivers late is rightly refused.
+        wait_for(lambda: send(0.0) or velocities[-1].twist.linear.x > 0.0, what="a fresh command")
         assert velocities[-1].header.frame_id == "base_link"
 
 

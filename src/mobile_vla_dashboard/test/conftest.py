@@ -1,0 +1,42 @@
+"""Fixtures of the dashboard's tests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist
+from websockets.sync.client import ClientConnection
+
+from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.testing import Probe, unique_domain, wait_for
+
+# pytest's importlib mode leaves the test folder off the path; the helper beside the tests is imported from there.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dashboard_stage import Robot
+
+
+@pytest.fixture(scope="module")
+def robot() -> Iterator[Robot]:
+    with unique_domain(), Probe() as probe:
+        robot = Robot(probe)
+        try:
+            yield robot
+        finally:
+            robot.close()
+
+
+@pytest.fixture
+def driving(robot: Robot) -> Iterator[tuple[ClientConnection, list[Twist]]]:
+    """A driver in the seat, and what arrives on cmd_vel_teleop."""
+    commands = robot.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
+    wheel = robot.open("drive")
+    assert json.loads(wheel.recv(timeout=20)) == {"seated": True}
+    wait_for(lambda: robot.probe.node.count_publishers("cmd_vel_teleop") >= 1, what="the teleop publisher")
+    yield wheel, commands
+    wheel.close()
+    robot.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")

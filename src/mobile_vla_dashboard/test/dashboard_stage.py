@@ -1,0 +1,106 @@
+"""For the dashboard's tests: the page's node and the real command gate as processes, and a browser's two sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from geometry_msgs.msg import Twist
+from websockets.sync.client import ClientConnection, connect
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
+
+CONTRACT_FILE = Path(__file__).parents[3] / "config" / "robot.yaml"
+CONTRACT = Contract.load(CONTRACT_FILE)
+
+
+def free_port() -> int:
+    """A port of our own: below those that the system hands out, in a block that no other test process has."""
+    first = 20_000 + 100 * int(os.environ["ROS_DOMAIN_ID"])
+    for port in range(first, first + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no free port from {first} to {first + 99}")
+
+
+class Robot:
+    """A dashboard and a gate as processes, and a probe on the same domain."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe, self.port = probe, free_port()
+        self._open = ExitStack()
+        self.gate = NodeProcess("mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT_FILE)})
+        self.node = NodeProcess(
+            "mobile_vla_dashboard",
+            "dashboard_node",
+            {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True},
+        )
+        wait_for(self._serving, what="the page")
+        self.view: ClientConnection = self.open("view")
+        self.wait_state(lambda state: state["gate"]["present"], "the gate's status on the page")
+
+    def _serving(self) -> bool:
+        assert self.node.process.poll() is None, self.node.output
+        try:
+            return bool(self.get("/healthz") == b'{"ok":true}')
+        except OSError:
+            return False
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=20) as answer:
+            return bytes(answer.read())
+
+    def post(self, path: str, body: dict | None = None, **headers: str) -> dict:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            json.dumps(body or {}).encode(),
+            {"Content-Type": "application/json", **headers},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            return dict(json.load(error))
+
+    def open(self, name: str) -> ClientConnection:
+        url, origin = f"ws://127.0.0.1:{self.port}/ws/{name}", f"http://127.0.0.1:{self.port}"
+        return self._open.enter_context(connect(url, origin=origin, close_timeout=1))
+
+    def wait_state(self, condition, what: str, timeout_s: float = 30.0) -> dict:
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            message = self.view.recv(timeout=timeout_s)
+            if isinstance(message, str) and condition(state := json.loads(message)):
+                return state
+        raise TimeoutError(f"waited {timeout_s} s for {what}")
+
+    def close(self) -> None:
+        self._open.close()
+        self.node.stop()
+        self.gate.stop()
+
+
+def hold(wheel: ClientConnection, commands: list[Twist], until) -> None:
+    """Send the stick at the page's rate until ``until()``."""
+    deadline_s = time.monotonic() + 60.0
+    while not until():
+        assert time.monotonic() < deadline_s, "the command never arrived"
+        wheel.send(json.dumps({"x": 0.5, "y": 0.0}))
+        time.sleep(0.05)
+
+
+def moving(commands: list[Twist]) -> bool:
+    return bool(commands) and commands[-1].linear.x == pytest.approx(0.5 * CONTRACT.limits.linear_m_s)

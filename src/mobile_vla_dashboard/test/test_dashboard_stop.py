@@ -1,0 +1,55 @@
+"""The stop button, with the real command gate behind it and without."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+
+import pytest
+from dashboard_stage import CONTRACT_FILE, Robot, free_port, hold
+from geometry_msgs.msg import Twist
+
+from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
+
+
+def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
+    reply = robot.post("/api/stop")
+    assert reply["ok"], reply
+    state = robot.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
+    assert state["gate"]["headline"] == "Stopped"
+    assert robot.post("/api/resume")["ok"]
+    robot.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
+
+
+def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(robot: Robot, driving) -> None:
+    wheel, commands = driving
+    output = robot.probe.collect(Twist, "cmd_vel", COMMAND)
+    hold(wheel, commands, lambda: bool(output) and output[-1].linear.x > 0.1)
+    holding = threading.Event()
+    thread = threading.Thread(target=lambda: hold(wheel, commands, holding.is_set), daemon=True)
+    thread.start()
+    assert robot.post("/api/stop")["ok"]
+    wait_for(lambda: output[-1] == Twist(), what="zero on cmd_vel")
+    holding.set()
+    thread.join()
+    assert robot.post("/api/resume")["ok"]
+
+
+def test_a_stop_that_no_gate_confirms_is_said_to_be_unconfirmed() -> None:
+    with ExitStack() as stack:
+        stack.enter_context(unique_domain())
+        port = free_port()
+        parameters = {"contract": str(CONTRACT_FILE), "port": port}
+        node = stack.enter_context(NodeProcess("mobile_vla_dashboard", "dashboard_node", parameters))
+        wait_for(lambda: "dashboard at" in node.output or node.process.poll() is not None, what="the page")
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/stop", b"{}")
+        with pytest.raises(urllib.error.HTTPError, match="409") as refused:
+            urllib.request.urlopen(request, timeout=20)
+        assert json.load(refused.value)["message"] == (
+            "NOT CONFIRMED: no command gate is running (nobody offers the service gate/stop). "
+            "Use the robot's own emergency stop"
+        )

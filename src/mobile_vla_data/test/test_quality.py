@@ -207,6 +207,29 @@ def test_odometry_that_disagrees_with_the_actions_is_named(record, factor):
     assert "actions sum to a drive of 2.3" in findings["odometry-disagrees"].message
 
 
+@pytest.mark.parametrize(("shift", "said"), [(7, "0.7 s after"), (-5, "0.5 s before")])
+def test_odometry_that_moves_at_another_time_than_the_actions_is_named(record, shift, said):
+    def shifted(drive):
+        # Stop and go, as people drive; a constant speed shows no lag.
+        going = (np.sin(np.arange(len(drive)) / 4 + np.sin(np.arange(len(drive)) / 9)) > 0).astype(np.float32)
+        drive.actions[:, :2] *= going[:, None]
+        moved = np.roll(drive.actions[:, :2], shift, axis=0)
+        drive.states[1:, :2] = np.cumsum(moved[:-1], axis=0)
+
+    findings = {finding.code: finding for finding in check_episode(record(steps=80, edit=shifted), images=False)}
+    assert set(findings) == {"misaligned"} and said in findings["misaligned"].message
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+def test_a_robot_that_follows_a_little_later_is_not_misaligned(record, shift):
+    def shifted(drive):
+        going = (np.sin(np.arange(len(drive)) / 4 + np.sin(np.arange(len(drive)) / 9)) > 0).astype(np.float32)
+        drive.actions[:, :2] *= going[:, None]
+        drive.states[1:, :2] = np.cumsum(np.roll(drive.actions[:, :2], shift, axis=0)[:-1], axis=0)
+
+    assert check_episode(record(steps=80, edit=shifted)) == []
+
+
 def test_noisy_odometry_of_a_resting_robot_is_no_disagreement(record):
     def rest(drive):
         noise = np.random.default_rng(0).normal(0, 0.01, (len(drive), 2))

@@ -29,6 +29,10 @@ LIMIT_SLACK = 1.02
 JUMP_FACTOR, JUMP_SLACK_M = 2.0, 0.1
 #: ... and a whole drive may be longer or shorter than commanded by this factor, once it is this long.
 PATH_FACTOR, PATH_SLACK_M = 2.0, 0.5
+#: Odometry's speed may follow the commanded one this much later (wheels have mass, odometry is filtered) ...
+MAX_LAG_S, SEARCHED_LAG_S = 0.4, 1.5
+#: ... and a larger lag is believed when the two speeds agree this well there, and so badly without it (correlation).
+LAG_SEEN, LAG_UNSEEN = 0.9, 0.6
 #: Fewer steps hold no demonstration, only a start.
 MIN_STEPS = 5
 #: Stamps of so many steps do not agree to the nanosecond by chance.
@@ -80,7 +84,14 @@ def check_signals(signals: Signals) -> list[Finding]:
     if len(signals.ticks_ns) < MIN_STEPS:
         message = f"has {len(signals.ticks_ns)} steps, a demonstration has at least {MIN_STEPS}"
         return [signals.finding("too-short", message, "delete it")]
-    return [*_rate(signals), *_capture_times(signals), *_actions(signals), *_states(signals), *_agreement(signals)]
+    return [
+        *_rate(signals),
+        *_capture_times(signals),
+        *_actions(signals),
+        *_states(signals),
+        *_agreement(signals),
+        *_alignment(signals),
+    ]
 
 
 def _rate(signals: Signals) -> Iterator[Finding]:
@@ -234,3 +245,31 @@ def _agreement(signals: Signals) -> Iterator[Finding]:
             f"actions sum to a drive of {told:.2f} m, odometry shows {went:.2f} m",
             "check the odometry's units, wheel slip and whether the robot was blocked",
         )
+
+
+def _alignment(signals: Signals) -> Iterator[Finding]:
+    """Find the lag at which odometry's speed follows the commanded one; speeds, because the state holds no heading."""
+    told = np.hypot(*signals.actions[:-1, :2].T)
+    went = np.hypot(*np.diff(signals.states[:, :2], axis=0).T)
+    allowed = round(MAX_LAG_S * signals.contract.control_rate_hz)
+    searched = round(SEARCHED_LAG_S * signals.contract.control_rate_hz)
+    if len(told) < max(MANY_STEPS, 3 * searched):
+        return
+    agreement = {lag: _correlation(told, went, lag) for lag in range(-searched, searched + 1)}
+    best = max(agreement, key=lambda lag: agreement[lag])
+    aligned = max(agreement[lag] for lag in range(-1, allowed + 1))
+    if agreement[best] > LAG_SEEN and aligned < LAG_UNSEEN:
+        lag_s = best * signals.contract.period_s
+        yield signals.finding(
+            "misaligned",
+            f"odometry moves {abs(lag_s):.1f} s {'after' if best > 0 else 'before'} the actions that tell it to",
+            "check the stamps of odometry and commands (they must come from one clock), and record it again",
+        )
+
+
+def _correlation(told: npt.NDArray[np.float64], went: npt.NDArray[np.float64], lag: int) -> float:
+    """Of ``told[k]`` with ``went[k + lag]``; 0 where one of them does not vary."""
+    first, second = (told[: len(told) - lag], went[lag:]) if lag >= 0 else (told[-lag:], went[:lag])
+    if min(first.std(), second.std()) < 1e-4:
+        return 0.0
+    return float(np.corrcoef(first, second)[0, 1])

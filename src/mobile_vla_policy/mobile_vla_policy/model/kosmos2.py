@@ -51,13 +51,13 @@ class Kosmos2Backbone(Backbone):
         self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras
         self._adapt_vision = adapt_vision
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._instructions = InstructionCache(tokenizer)
         width = self._text.embed_dim
         # Token embeddings of this family have a standard deviation of width^-0.5; ACT starts as one of them.
         self.act = nn.Parameter(torch.randn(width) * width**-0.5)
         begin, image, end, grounding = (self._id(token) for token in (BEGIN, IMAGE, END_OF_IMAGE, GROUNDING))
-        self._frame_ids = [[begin, image]] + [[end, image]] * (cameras - 1) + [[end, grounding]]
+        self.frame_ids = [[begin, image]] + [[end, image]] * (cameras - 1) + [[end, grounding]]
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
 
@@ -117,11 +117,11 @@ class Kosmos2Backbone(Backbone):
 
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files."""
-        self._tokenizer.save_pretrained(str(folder))
+        self.tokenizer.save_pretrained(str(folder))
 
     def _embed_frame(self, latents: torch.Tensor) -> torch.Tensor:
         count = len(latents)
-        ids = torch.tensor(self._frame_ids, device=latents.device)
+        ids = torch.tensor(self.frame_ids, device=latents.device)
         marks = self.model.text_model.model.embed_tokens(ids).expand(count, -1, -1, -1)
         parts = [marks[:, 0]]
         for camera in range(self.cameras):
@@ -135,8 +135,8 @@ class Kosmos2Backbone(Backbone):
         return torch.where(here[..., None], self.act.to(words.dtype), words)
 
     def _id(self, token: str) -> int:
-        index = self._tokenizer.convert_tokens_to_ids(token)
-        if not isinstance(index, int) or index == self._tokenizer.unk_token_id:
+        index = self.tokenizer.convert_tokens_to_ids(token)
+        if not isinstance(index, int) or index == self.tokenizer.unk_token_id:
             raise BackboneError(f"the tokenizer has no token '{token}'; it is not Kosmos-2's")
         return index
 

@@ -1,0 +1,76 @@
+"""Linear layers with 8-bit weights and activations (W8A8): half the bytes, and up to twice the products a second.
+
+Weights are symmetric with one scale per output, fixed when loading. Activations are symmetric with one scale per row,
+that is per token, measured anew in every step: nothing is to be calibrated, and an outlier costs only its own token
+(Dettmers et al. 2022). The products go to oneDNN (VNNI or AMX) on an x86 CPU, and to ``torch._int_mm`` elsewhere
+(tensor cores on CUDA).
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mobile_vla_policy.engine.elementwise import Elementwise, quantise_rows
+from mobile_vla_policy.engine.linear import LinearSpec, activate
+
+#: ``torch._int_mm`` on CUDA takes more than 16 rows.
+_FEWEST_ROWS = 32
+
+
+class Int8Linear(nn.Module):
+    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.engine.linear`."""
+
+    scale: torch.Tensor
+
+    def __init__(self, spec: LinearSpec, elementwise: Elementwise, onednn: bool | None = None) -> None:
+        """Quantise. ``onednn`` chooses the kernel; by default the faster one that this machine has."""
+        super().__init__()
+        self.norm = spec.norm
+        device = spec.weight.device
+        bias = torch.zeros(len(spec.weight), device=device) if spec.bias is None else spec.bias
+        self.bias = nn.Parameter(bias.float(), requires_grad=False)
+        weight, scale = quantise_rows(spec.weight)
+        self.register_buffer("scale", scale.flatten())
+        self._activation = spec.activation
+        self._elementwise = elementwise
+        self._onednn = has_onednn(device) if onednn is None else onednn
+        self._weight = torch.ops.onednn.qlinear_prepack(weight, None) if self._onednn else weight
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64, device=device)
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[..., out]`` of ``[..., in]``."""
+        run = self._elementwise
+        quantised, scale = run.quantise((x if self.norm is None else self.norm(x)).flatten(0, -2))
+        product = self._product(quantised, x.dtype)
+        result: torch.Tensor
+        if self._activation == "none" and residual is not None:
+            result = run.rescale_add(product, scale, self.bias, residual.flatten(0, -2))
+            return torch.unflatten(result, 0, x.shape[:-1])
+        if self._activation == "quick_gelu":
+            result = run.rescale_quick_gelu(product, scale, self.bias)
+        else:
+            result = activate(run.rescale(product, scale, self.bias), self._activation)
+        result = torch.unflatten(result, 0, x.shape[:-1])
+        return result if residual is None else residual + result
+
+    def _product(self, quantised: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """``[rows, out]`` with the weights' scales, still without those of the rows."""
+        product: torch.Tensor
+        if self._onednn:
+            product = torch.ops.onednn.qlinear_pointwise(
+                quantised, 1.0, 0, self._weight, self.scale, self._zeros, None, 1.0, 0, dtype, "none", [], ""
+            )
+            return product
+        count = len(quantised)
+        padded = functional.pad(quantised, (0, 0, 0, max(0, _FEWEST_ROWS - count)))
+        product = torch._int_mm(padded, self._weight.t())[:count]
+        return (product * self.scale).to(dtype)
+
+
+def has_onednn(device: torch.device) -> bool:
+    """Whether oneDNN's 8-bit products are there: on x86 CPUs."""
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")

@@ -1,6 +1,6 @@
 """The policy as a lifecycle node: observations in, velocity and gripper commands for the gate out.
 
-configure loads the checkpoint, activate arms, deactivate stops the work and then sends zeros, cleanup frees the memory.
+configure loads the checkpoint, activate arms, deactivate sends zeros last, cleanup frees the memory.
 One thread publishes, another one infers (see :mod:`mobile_vla_policy.runtime.driver`); the executor never waits for it.
 """
 
@@ -18,27 +18,26 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
 from mobile_vla_policy.node.commands import Commands
+from mobile_vla_policy.node.drive import Drive
 from mobile_vla_policy.node.execute import ExecuteServer
 from mobile_vla_policy.node.instruction import BUSY, InstructionService, problem_of
-from mobile_vla_policy.node.loading import loaded, wait_for
+from mobile_vla_policy.node.loading import keep_in_memory, loaded, release_memory, wait_for
 from mobile_vla_policy.node.parameters import SettableParameters
-from mobile_vla_policy.node.status import STATE, chunk_message, health, status_message
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step, Tick
+from mobile_vla_policy.node.status import STATE, health, status_message
+from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.settings import require_checkpoint
-from mobile_vla_policy.runtime.trace import TraceRecorder
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.parameters import flag, load_contract, number, text
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.run import run
+from mobile_vla_ros.run import StartError, run
 
 _STATUS_PERIOD_S = 0.5
-#: How long deactivation waits for a running forward pass. Its result is dropped anyway.
-_STOP_WAIT_S = 0.2
-_RIVALS = "another policy commands this robot, stop one of the two (or set its parameter shadow)"
+#: How long activation waits for a forward pass from before: a policy is not made for two threads.
+_ENDED_WAIT_S = 2.0
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -57,6 +56,8 @@ class PolicyNode(AutostartNode):
         observation_timeout_s = number(self, "observation_timeout_s", 2.0, silence, above=0)
         stuck = "a forward pass that has not returned for this long is an error [s]"
         self._inference_timeout_s = number(self, "inference_timeout_s", 5.0, stuck, above=0)
+        source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
+        self._compressed = text(self, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
         trace = text(self, "trace", "", "file for a Chrome trace of every forward pass, written on deactivation")
         self._trace_file = Path(trace).expanduser() if trace else None
         self._settings = SettableParameters(self, self._refuse_changes, self._apply_changes)
@@ -64,20 +65,15 @@ class PolicyNode(AutostartNode):
         self._loader: PolicyLoader | None = None
         self._policy: DrivingPolicy | None = None
         self._inputs: ObservationInputs | None = None
-        self._driver: PolicyDriver | None = None
-        self._command_timer: Any = None
-        self._tick_result = Tick(DriveState.IDLE, "", None)
-        self._rivals: list[str] = []
-        self._trace = TraceRecorder()
+        self._drive: Drive | None = None
+        self._drive_before: Drive | None = None
         self._chunk_arrived = self.create_guard_condition(self._on_chunk)
-        self.stuck = False
-        """Whether a forward pass was still running when the node was closed."""
 
         self._commands = Commands(self, self._contract, self._rate_hz, stamped)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
-        self._execute = ExecuteServer(self, lambda: self._driver, observation_timeout_s)
-        self._instruction = InstructionService(self, lambda: self._driver, lambda: self._execute.busy)
+        self._execute = ExecuteServer(self, self._driver, observation_timeout_s)
+        self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=_STEADY)
 
@@ -121,7 +117,8 @@ class PolicyNode(AutostartNode):
         if problem := problem_of(policy, self._settings["instruction"]):
             raise ValueError(f"parameter 'instruction': {problem}")
         self._policy = policy
-        self._inputs = ObservationInputs(self, self._contract, on_image=self._on_image)
+        self._inputs = ObservationInputs(self, self._contract, on_image=self._on_image, compressed=self._compressed)
+        keep_in_memory()
         self.get_logger().info(f"loaded {loader.checkpoint} in {loader.elapsed_s:.1f} s")
         self.last_error = ""
         return TransitionCallbackReturn.SUCCESS
@@ -134,28 +131,39 @@ class PolicyNode(AutostartNode):
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Arm: from now on an instruction moves the robot."""
         assert self._policy is not None and self._inputs is not None
+        if self._drive_before is not None and not self._drive_before.ended(_ENDED_WAIT_S):
+            raise StartError("the last forward pass before deactivation has not returned; clean up and configure again")
         # Nothing captured before now is acted upon.
         self._inputs.builder.clear()
         self._inputs.builder.reset_counters()
-        self._driver = PolicyDriver(
+        # No method of self: a forward pass that never returns must not keep the node, and so its place in the graph.
+        clock = self.get_clock()
+        driver = PolicyDriver(
             self._policy,
             self._inputs.builder,
             self._settings.scheduler,
-            self._now_ns,
+            lambda: int(clock.now().nanoseconds),
             inference_timeout_s=self._inference_timeout_s,
             notify=self._chunk_arrived.trigger,
         )
-        self._tick_result = Tick(DriveState.IDLE, "", None)
-        self._set_armed(not self._shadow)
-        self._driver.start()
-        self._driver.follow(self._settings["instruction"])
-        self._command_timer = self.create_timer(1.0 / self._rate_hz, self._tick, clock=_STEADY)
+        self._drive = Drive(
+            self,
+            self._contract,
+            driver,
+            self._commands,
+            self._execute,
+            self._chunk_publisher.publish,
+            self._publish_status,
+            self._trace_file,
+        )
+        self._commands.set_armed(not self._shadow)
+        self._drive.begin(self._settings["instruction"], self._rate_hz)
         self._publish_status()
         return TransitionCallbackReturn.SUCCESS
 
     @loud
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop the work first, then tell the robot to stop: nothing can follow the zeros."""
+        """Tell the robot to stop, as the last thing that this node says to it."""
         self._disarm()
         return TransitionCallbackReturn.SUCCESS
 
@@ -188,44 +196,20 @@ class PolicyNode(AutostartNode):
             while time.monotonic() < deadline:
                 self.executor.spin_once(timeout_sec=0.02)
 
-    def _set_armed(self, armed: bool) -> None:
-        if armed:
-            self._commands.arm()
-        else:
-            self._commands.disarm()
-
     def _disarm(self) -> None:
-        driver = self._driver
-        if driver is None:
-            return
-        self.destroy_timer(self._command_timer)
-        self._command_timer = None
-        self._execute.deactivated()
-        self.stuck = not driver.stop(_STOP_WAIT_S) or self.stuck
-        self._driver = None
-        self._commands.disarm()
-        self._write_trace()
-        self._rivals = []
-        self._publish_status()
-
-    def _write_trace(self) -> None:
-        if self._trace_file is None:
-            return
-        try:
-            count = self._trace.write(self._trace_file)
-            self.get_logger().info(f"trace of {count} forward passes: {self._trace_file}")
-        except OSError as error:
-            self.get_logger().error(f"cannot write the trace: {error}")
+        if self._drive is not None:
+            self._drive.end()
+            self._drive, self._drive_before = None, self._drive
+            self._publish_status()
 
     def _free(self) -> None:
         self._policy = None
         self._loader = None
+        self._drive_before = None
         if self._inputs is not None:
             self._inputs.destroy()
             self._inputs = None
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
 
     # Driving ---------------------------------------------------------------------------------------------------------
 
@@ -233,39 +217,18 @@ class PolicyNode(AutostartNode):
     def _shadow(self) -> bool:
         return bool(self._settings["shadow"])
 
+    def _driver(self) -> PolicyDriver | None:
+        """The driver while the node is active."""
+        return self._drive.driver if self._drive is not None else None
+
     def _on_image(self, camera: str) -> None:
         # The first camera of the contract sets the pace; the others are used as they are at that moment.
-        if self._driver is not None and camera == next(iter(self._contract.cameras)):
-            self._driver.wake()
+        if self._drive is not None and camera == next(iter(self._contract.cameras)):
+            self._drive.driver.wake()
 
     def _on_chunk(self) -> None:
-        # What is new goes out at once; the timer's period then counts from here.
-        if self._command_timer is not None:
-            self._command_timer.reset()
-            self._tick()
-
-    def _tick(self) -> None:
-        driver = self._driver
-        if driver is None:
-            return
-        before, tick = self._tick_result, driver.tick(self._now_ns())
-        if self._rivals:
-            # Two that drive one robot: neither knows what the other is about to do. So both stand.
-            tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self._rivals)}", None, tick.steps)
-        self._tick_result = tick
-        self._commands.send(tick)
-        for number_of_step, step in enumerate(tick.steps, start=driver.steps - len(tick.steps) + 1):
-            if self._trace_file is not None:
-                self._trace.add(number_of_step, step, self._now_ns())
-            self._publish_chunk(step, number_of_step)
-        self._execute.tick(tick)
-        if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
-            self._report(tick)
-
-    def _publish_chunk(self, step: Step, number_of_step: int) -> None:
-        message = chunk_message(step, number_of_step, self._contract)
-        self._chunk_publisher.publish(message)
-        self._execute.feedback(message)
+        if self._drive is not None:
+            self._drive.chunk_arrived()
 
     # Parameters ------------------------------------------------------------------------------------------------------
 
@@ -280,34 +243,20 @@ class PolicyNode(AutostartNode):
         return ""
 
     def _apply_changes(self, changes: Mapping[str, Any]) -> None:
-        driver = self._driver
-        if driver is None:
+        if self._drive is None:
             return
         # The last thing that a driver who becomes an onlooker does is to stop.
-        self._set_armed(not self._shadow)
-        driver.scheduler.options = self._settings.scheduler
+        self._commands.set_armed(not self._shadow)
+        self._drive.driver.scheduler.options = self._settings.scheduler
         if "instruction" in changes:
-            driver.follow(changes["instruction"])
+            self._drive.driver.follow(changes["instruction"])
 
     # Status ----------------------------------------------------------------------------------------------------------
 
-    def _report(self, tick: Tick) -> None:
-        log = self.get_logger()
-        message = tick.message or f"driving: '{self._driver.instruction if self._driver else ''}'"
-        failure = self._driver.failure if self._driver else None
-        # One call for each severity: rclpy raises when the same line logs at two.
-        if tick.state is not DriveState.ERROR:
-            log.info(message)
-        elif failure is None:
-            log.error(message)
-        else:
-            log.error(f"{message}\n{failure.traceback}")
-        self._publish_status()
-
     def _state(self) -> tuple[int, str]:
         """State of the message PolicyStatus, and one line."""
-        if self._driver is not None:
-            return STATE[self._tick_result.state], self._tick_result.message
+        if self._drive is not None:
+            return STATE[self._drive.last.state], self._drive.last.message
         if self._loader is not None:
             return PolicyStatus.STATE_LOADING, f"{self._loader.progress} ({self._loader.elapsed_s:.0f} s)"
         if self._policy is not None:
@@ -319,37 +268,31 @@ class PolicyNode(AutostartNode):
         return status_message(
             state,
             message,
-            self._now_ns(),
+            int(self.get_clock().now().nanoseconds),
             checkpoint=self._settings["checkpoint"],
             shadow=self._shadow,
             command_rate_hz=self._commands.rate_hz,
-            driver=self._driver,
+            driver=self._driver(),
             inputs=self._inputs,
         )
 
     def _publish_status(self) -> None:
-        self._rivals = self._commands.rivals()
+        if self._drive is not None:
+            self._drive.rivals = self._commands.rivals()
         self._status_publisher.publish(self._status())
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
 
 
 def main(load: LoadPolicy = load_checkpoint) -> None:
     """Run the node until it is told to stop."""
-    nodes: list[PolicyNode] = []
-
-    def make() -> PolicyNode:
-        nodes.append(PolicyNode(load))
-        return nodes[0]
-
-    status = run(make)
-    if nodes and nodes[0].stuck:
-        # A thread inside the forward pass would keep the interpreter from ending, or crash it on its way out.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    status = run(lambda: PolicyNode(load))
+    # The node leaves the graph when the last reference to one of its entities goes. Without that, others would see it
+    # until its DDS lease ends.
+    release_memory()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # What is left is to take torch apart, which lasts seconds on a busy machine and may crash while a thread is still
+    # loading or inside a forward pass.
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ GO = "go to the kitchen"
 #: policy_timeout_s of the gate in config/inference.yaml, and two of its ticks.
 GATE_STOPS_S = 0.3 + 0.1
 #: A busy machine wakes the listener late; the benchmark measures without this.
-SLACK_S = 0.3
+SLACK_S = 1.0
 
 
 class Wheels:
@@ -80,7 +81,7 @@ def test_a_gate_restarted_while_moving_leaves_on_zero_and_goes_on_within_its_lim
     with gate() as first:
         wait_for(lambda: wheels.turning)
         first.stop(signal.SIGTERM)
-    assert wheels.still, "the last word of the gate is zero"
+    wait_for(lambda: wheels.still, what="the last word of the gate, which is zero")
     before = len(wheels.heard)
     with gate():
         wait_for(lambda: wheels.turning)
@@ -95,8 +96,13 @@ def test_two_policies_on_one_robot_both_stand_and_name_each_other(probe, robot, 
         start_node("steady", instruction=GO)
         wait_for(lambda: wheels.turning)
         second = start_node("steady", instruction=GO)
-        wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_ERROR and "another policy" in statuses[-1].message)
-        assert "/policy_node" in statuses[-1].message
+
+        def rival_named() -> bool:
+            status = statuses[-1]
+            words = ("another policy", "/policy_node")
+            return status.state == PolicyStatus.STATE_ERROR and all(word in status.message for word in words)
+
+        wait_for(rival_named)
         wait_for(lambda: wheels.still)
         second.stop()
         wait_for(lambda: wheels.turning)
@@ -146,21 +152,57 @@ def test_a_clock_that_jumps_stops_the_robot_for_a_moment_at_most(probe, robot, s
         assert max(abs(message.linear.x) for _, message in wheels.heard) <= 0.3 + 1e-6
 
 
+@contextmanager
+def transitions(probe: Any) -> Iterator[Callable[[int], bool]]:
+    """Changes the state of policy_node: one client for all, as a lifecycle manager does."""
+    client = probe.node.create_client(ChangeState, "policy_node/change_state")
+    wait_for(client.service_is_ready, what="policy_node")
+
+    def change(transition: int) -> bool:
+        # A service that is just being discovered may lose its first answer, and a transition must not be asked twice.
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        wait_for(future.done, what=f"the end of transition {transition}")
+        return bool(future.result().success)
+
+    try:
+        yield change
+    finally:
+        probe.node.destroy_client(client)
+
+
+def footprint(node: NodeProcess) -> tuple[int, int]:
+    """Resident memory [bytes] and threads of a process, from the kernel."""
+    lines = Path(f"/proc/{node.process.pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"])
+
+
 def test_activating_and_deactivating_a_hundred_times_leaks_nothing(probe, robot, start_node, statuses):
-    start_node("steady", instruction=GO, autostart=False)
+    node = start_node("steady", instruction=GO, autostart=False)
+    with transitions(probe) as change:
+        assert change(Transition.TRANSITION_CONFIGURE)
+        for cycle in range(100):
+            assert change(Transition.TRANSITION_ACTIVATE)
+            assert change(Transition.TRANSITION_DEACTIVATE)
+            if cycle == 20:
+                memory, threads = footprint(node)
+        memory_after, threads_after = footprint(node)
+        assert memory_after - memory < 8e6, "bytes over 80 cycles; an image is 150 kB, a thread's stack 8 MB"
+        assert threads_after == threads, "no inference thread is left behind"
+        assert change(Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
 
-    def change(transition: int) -> None:
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert probe.call(ChangeState, "policy_node/change_state", request).success
 
-    change(Transition.TRANSITION_CONFIGURE)
-    resident = []
-    for _ in range(100):
-        change(Transition.TRANSITION_ACTIVATE)
-        change(Transition.TRANSITION_DEACTIVATE)
-        resident.append(statuses[-1].memory_bytes)
-    assert resident[-1] - resident[20] < 8e6, "bytes over 80 cycles; an image is 150 kB, a thread's stack 8 MB"
-    change(Transition.TRANSITION_ACTIVATE)
+def test_a_forward_pass_left_behind_is_never_joined_by_a_second_one(probe, robot, start_node, statuses):
+    start_node("stuck", instruction=GO, autostart=False, inference_timeout_s=0.5)
+    with transitions(probe) as change:
+        assert change(Transition.TRANSITION_CONFIGURE)
+        assert change(Transition.TRANSITION_ACTIVATE)
+        wait_for(lambda: "has not returned" in statuses[-1].message)
+        assert change(Transition.TRANSITION_DEACTIVATE)
+        assert not change(Transition.TRANSITION_ACTIVATE), "a policy is not made for two threads"
+        assert change(Transition.TRANSITION_CLEANUP) and change(Transition.TRANSITION_CONFIGURE)
+        assert change(Transition.TRANSITION_ACTIVATE)
     wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
 
 

@@ -40,6 +40,13 @@ class Commands:
         """Velocity commands per second, measured [Hz]."""
         return self._rate.rate_hz(time.monotonic())
 
+    def set_armed(self, armed: bool) -> None:
+        """:meth:`arm` or :meth:`disarm`."""
+        if armed:
+            self.arm()
+        else:
+            self.disarm()
+
     def arm(self) -> None:
         """Be able to command from now on."""
         if self._velocity_publisher is None:

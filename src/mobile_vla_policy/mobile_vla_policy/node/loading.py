@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import time
 from collections.abc import Callable
 
@@ -32,3 +34,22 @@ def loaded(loader: PolicyLoader, contract: Contract) -> DrivingPolicy:
         raise StartError("told to stop while the checkpoint was being loaded")
     contract.require_same(loader.policy.contract, "this robot", f"the checkpoint {loader.checkpoint}")
     return loader.policy
+
+
+def keep_in_memory() -> None:
+    """Take what was loaded out of the garbage collector's sight.
+
+    A full collection looks at every object of torch and transformers, for a tenth of a second in which no command goes
+    out.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def release_memory() -> None:
+    """Undo :func:`keep_in_memory`, and free what nobody refers to any more, on the GPU, too."""
+    gc.unfreeze()
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()

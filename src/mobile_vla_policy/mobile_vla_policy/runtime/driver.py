@@ -4,7 +4,7 @@
                                                                                 │ results
     command timer ── tick ─► drain steps ► scheduler ► Tick(action or stop, state, why)
 
-Only :meth:`PolicyDriver._infer` runs on the inference thread; what both threads read is replaced whole, never changed.
+What runs on the inference thread is in :mod:`mobile_vla_policy.runtime.inference`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_policy.runtime.inference import Inference, Step, Task
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.scheduler import Action, ChunkRefusedError, ChunkScheduler, SchedulerOptions
 from mobile_vla_policy.runtime.statistics import LatencyWindow, RateMeter
 from mobile_vla_policy.runtime.worker import Failure, InferenceWorker
-
-#: A frame that comes this share of a period before it is due is taken: the next one would come much too late.
-_EARLY = 0.25
 
 #: After an exception in the forward pass, wait before trying again: it will most likely fail the same way.
 _RETRY_S = 1.0
@@ -49,23 +43,6 @@ class DriveState(Enum):
 
 
 @dataclass(frozen=True)
-class Step:
-    """One forward pass."""
-
-    generation: int
-    instruction: str
-    stamp_ns: int
-    """When the observation was captured: the chunk counts from here."""
-    deltas: npt.NDArray[np.float32]
-    gripper: npt.NDArray[np.float32]
-    started_ns: int
-    stages_s: dict[str, float]
-    inference_s: float
-    state_closed: bool
-    """Whether the gripper was closed when the observation was made."""
-
-
-@dataclass(frozen=True)
 class Tick:
     """What the command timer is to do."""
 
@@ -75,14 +52,6 @@ class Tick:
     """None: stop."""
     steps: list[Step] = field(default_factory=list)
     """Forward passes that ended since the last tick, fit to be published."""
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What the inference thread is working on; a new generation begins with an empty memory."""
-
-    generation: int
-    instruction: str
 
 
 class PolicyDriver:
@@ -103,8 +72,7 @@ class PolicyDriver:
         notify: Callable[[], None] = lambda: None,
     ) -> None:
         contract = policy.contract
-        self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
-        self._period_ns = contract.period_ns
+        self._policy, self._builder = policy, builder
         self._inference_timeout_s = inference_timeout_s
         self.scheduler = ChunkScheduler(contract.period_ns, contract.gripper, options)
         self.latency = LatencyWindow()
@@ -119,20 +87,13 @@ class PolicyDriver:
         self._intervals_s: list[float] = []
         self._arrival_s = 0.0
         self._lost_since_s: float | None = None
-        # Read by the inference thread.
-        self._task = _Task(0, "")
-        self._replan_ns = 0
-        self._retry_at_s = 0.0
-        # Owned by the inference thread.
-        self._memory: tuple[int, Any] = (0, policy.initial_memory())
-        self._due_ns = 0
-        self._used_ns = 0
-        self._worker: InferenceWorker[Step] = InferenceWorker(self._infer, notify)
+        self._inference = Inference(policy, builder, clock_ns)
+        self._worker: InferenceWorker[Step] = InferenceWorker(self._inference.step, notify)
 
     @property
     def instruction(self) -> str:
         """What is being followed; empty when nothing is."""
-        return self._task.instruction
+        return self._inference.task.instruction
 
     def check_instruction(self, instruction: str) -> str:
         """Why this policy cannot follow an instruction, in one line; empty when it can."""
@@ -144,7 +105,7 @@ class PolicyDriver:
 
     def stop(self, timeout_s: float) -> bool:
         """Begin no further forward pass; returns whether the running one ended in time. Its result is dropped."""
-        self._task = _Task(self._task.generation + 1, "")
+        self._inference.task = Task(self._inference.task.generation + 1, "")
         return self._worker.stop(timeout_s)
 
     def wake(self) -> None:
@@ -155,7 +116,7 @@ class PolicyDriver:
         """Follow another instruction, or none if empty: the plan and the memory of the old one are dropped."""
         self._restart(instruction)
         self.failure = None
-        self._retry_at_s = 0.0
+        self._inference.retry_at_s = 0.0
         self._worker.wake()
 
     def lost_s(self) -> float:
@@ -191,15 +152,15 @@ class PolicyDriver:
         now_s = time.monotonic()
         if self._lost_since_s is None:
             self._lost_since_s = now_s
-        elif self._task.instruction and now_s - self._lost_since_s > _FORGET_S and self.scheduler.filled:
-            self._restart(self._task.instruction)
+        elif self._inference.task.instruction and now_s - self._lost_since_s > _FORGET_S and self.scheduler.filled:
+            self._restart(self._inference.task.instruction)
 
     def _restart(self, instruction: str) -> None:
-        self._task = _Task(self._task.generation + 1, instruction)
+        self._inference.task = Task(self._inference.task.generation + 1, instruction)
         self.scheduler.reset()
         self._intervals_s = []
         self._arrival_s = 0.0
-        self._replan_ns = 0
+        self._inference.replan_ns = 0
         self._refused_in_a_row = 0
 
     def _drain(self, now_ns: int) -> list[Step]:
@@ -207,9 +168,9 @@ class PolicyDriver:
         for result in self._worker.results():
             if isinstance(result, Failure):
                 self.failure = result
-                self._retry_at_s = time.monotonic() + _RETRY_S
+                self._inference.retry_at_s = time.monotonic() + _RETRY_S
                 self.scheduler.reset()
-            elif result.generation == self._task.generation and self._accept(result, now_ns):
+            elif result.generation == self._inference.task.generation and self._accept(result, now_ns):
                 accepted.append(result)
         return accepted
 
@@ -230,7 +191,7 @@ class PolicyDriver:
             self.last_refusal = str(error)
             return False
         self._refused_in_a_row = 0
-        self._replan_ns = self.scheduler.replan_ns(delay_ns)
+        self._inference.replan_ns = self.scheduler.replan_ns(delay_ns)
         self.latency.add("transport", max(0.0, (step.started_ns - step.stamp_ns) * 1e-9))
         for stage, seconds in step.stages_s.items():
             self.latency.add(stage, seconds)
@@ -251,53 +212,3 @@ class PolicyDriver:
         if action.stamp_ns != self._stamp_measured:
             self._stamp_measured = action.stamp_ns
             self.latency.add("total", max(0.0, (now_ns - action.stamp_ns) * 1e-9))
-
-    def _infer(self) -> Step | None:
-        """One forward pass on the newest observation; None when none is due. Runs on the inference thread."""
-        task = self._task
-        if not task.instruction or time.monotonic() < self._retry_at_s:
-            return None
-        started_ns = self._clock_ns()
-        stamp_ns = self._builder.streams[0].stamp_ns
-        if not self._is_due(stamp_ns) or stamp_ns < self._replan_ns:
-            return None
-        observation = self._builder.snapshot(started_ns)
-        if observation is None:
-            return None
-        stamp_ns = next(iter(observation.stamps_ns.values()))
-        elapsed_periods = max(1, round((stamp_ns - self._used_ns) / self._period_ns))
-        self._take(stamp_ns)
-        generation, memory = self._memory
-        if generation != task.generation:
-            memory = self._policy.initial_memory()
-        began_s = time.perf_counter()
-        predicted, new_memory = self._policy.predict(
-            observation.images, observation.state, task.instruction, memory, elapsed_periods=elapsed_periods
-        )
-        inference_s = time.perf_counter() - began_s
-        deltas = np.asarray(predicted.deltas, dtype=np.float32)
-        gripper = np.asarray(predicted.gripper, dtype=np.float32)
-        sound = bool(np.isfinite(deltas).all() and np.isfinite(gripper).all())
-        # What came out not finite went into the memory, too.
-        self._memory = (task.generation, new_memory if sound else memory)
-        stages_s = dict(self._policy.stage_latency_s)
-        closed = bool(observation.state[2] > 0.5)
-        return Step(
-            task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s, closed
-        )
-
-    def _is_due(self, stamp_ns: int) -> bool:
-        """Whether a frame captured then is the one of the next control period.
-
-        A frame from before the last one used passes: the observation takes it only if the clock was set back.
-        """
-        if not stamp_ns or stamp_ns == self._used_ns:
-            return False
-        return stamp_ns < self._used_ns or stamp_ns >= self._due_ns - _EARLY * self._period_ns
-
-    def _take(self, stamp_ns: int) -> None:
-        """Note that a frame was used; the grid of due times goes on from it, without running after a slow pass."""
-        self._used_ns = stamp_ns
-        self._due_ns += self._period_ns
-        if not stamp_ns <= self._due_ns <= stamp_ns + (1.0 + _EARLY) * self._period_ns:
-            self._due_ns = stamp_ns + self._period_ns

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 import traceback
@@ -11,6 +13,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
+
+#: Niceness of the inference thread, and of the threads that torch starts from it: whoever sends commands comes first,
+#: here and in the gate. Where cores are free it costs nothing.
+_NICENESS = 5
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,10 @@ class Failure:
     traceback: str
 
 
+def _nobody() -> None:
+    """Is not listening."""
+
+
 class InferenceWorker(Generic[Result]):
     """Calls ``step`` on its thread: whenever it is woken, and again at once as long as ``step`` had something to do.
 
@@ -30,7 +40,7 @@ class InferenceWorker(Generic[Result]):
     everything else, which ``notify`` may wake; that is called on the inference thread.
     """
 
-    def __init__(self, step: Callable[[], Result | None], notify: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, step: Callable[[], Result | None], notify: Callable[[], None] = _nobody) -> None:
         self._step, self._notify = step, notify
         self._results: queue.SimpleQueue[Result | Failure] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -48,8 +58,12 @@ class InferenceWorker(Generic[Result]):
         self._wake.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """Begin no other step, and wait for the running one; returns whether the thread has ended."""
+        """Begin no other step, and wait for the running one; returns whether the thread has ended.
+
+        A step that does not return keeps alive only what it works with, not whoever listens for its result.
+        """
         self._stopping = True
+        self._notify = _nobody
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -70,6 +84,9 @@ class InferenceWorker(Generic[Result]):
         return 0.0 if since_s is None else time.monotonic() - since_s
 
     def _run(self) -> None:
+        if sys.platform == "linux":
+            # There, niceness belongs to the thread.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         while not self._stopping:
             self._wake.wait()
             self._wake.clear()
@@ -93,5 +110,4 @@ class InferenceWorker(Generic[Result]):
 
     def _put(self, result: Result | Failure) -> None:
         self._results.put(result)
-        if not self._stopping:
-            self._notify()
+        self._notify()

@@ -1,0 +1,125 @@
+"""One drive, from activation to deactivation: each tick asks the driver what to do, and what it says goes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.node.commands import Commands
+from mobile_vla_policy.node.execute import ExecuteServer
+from mobile_vla_policy.node.status import chunk_message
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
+from mobile_vla_policy.runtime.inference import Step
+from mobile_vla_policy.runtime.trace import TraceRecorder
+
+#: How long the end waits for a running forward pass. Its result is dropped anyway.
+_STOP_WAIT_S = 0.2
+_RIVALS = "another policy commands this robot, stop one of the two (or set its parameter shadow)"
+_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
+
+
+class Drive:
+    """Owns a driver and the timer of its commands. Whether they reach the gate is a matter of ``commands`` being armed.
+
+    ``publish_chunk`` takes an ActionChunk, ``changed`` is called when the state has; ``trace_file`` gets a Chrome trace
+    at the end.
+    """
+
+    def __init__(
+        self,
+        node: Any,
+        contract: Contract,
+        driver: PolicyDriver,
+        commands: Commands,
+        execute: ExecuteServer,
+        publish_chunk: Callable[[Any], None],
+        changed: Callable[[], None],
+        trace_file: Path | None,
+    ) -> None:
+        self.driver = driver
+        self.last = Tick(DriveState.IDLE, "", None)
+        """What the newest tick said."""
+        self.rivals: list[str] = []
+        """Other policies that command this robot: while there are any, it stands."""
+        self._node, self._contract, self._commands, self._execute = node, contract, commands, execute
+        self._publish_chunk, self._changed = publish_chunk, changed
+        self._trace_file = trace_file
+        self._trace = TraceRecorder()
+        self._timer: Any = None
+
+    def begin(self, instruction: str, rate_hz: float) -> None:
+        """Follow ``instruction``, which may be empty, sending commands at ``rate_hz``."""
+        self.driver.start()
+        self.driver.follow(instruction)
+        self._timer = self._node.create_timer(1.0 / rate_hz, self.tick, clock=_STEADY)
+
+    def end(self) -> None:
+        """Stop: nothing can follow the zeros, for whoever could send something is the thread that is in here.
+
+        A forward pass that does not return in time is left behind, see :meth:`ended`.
+        """
+        if self._timer is not None:
+            self._node.destroy_timer(self._timer)
+            self._timer = None
+        self._execute.deactivated()
+        self._commands.disarm()
+        self.driver.stop(_STOP_WAIT_S)
+        if self._trace_file is not None:
+            self._write_trace(self._trace_file)
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether, after :meth:`end`, the last forward pass has returned, too; waits for it that long."""
+        return self.driver.stop(timeout_s)
+
+    def chunk_arrived(self) -> None:
+        """What is new goes out at once; the timer's period then counts from here."""
+        if self._timer is not None:
+            self._timer.reset()
+            self.tick()
+
+    def tick(self) -> None:
+        """Do what the driver says is right at this moment."""
+        before, tick = self.last, self.driver.tick(self._now_ns())
+        if self.rivals:
+            # Two that drive one robot: neither knows what the other is about to do. So both stand.
+            tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self.rivals)}", None, tick.steps)
+        self.last = tick
+        self._commands.send(tick)
+        for number, step in enumerate(tick.steps, start=self.driver.steps - len(tick.steps) + 1):
+            self._tell_step(step, number)
+        self._execute.tick(tick)
+        if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
+            self._report(tick)
+
+    def _tell_step(self, step: Step, number: int) -> None:
+        if self._trace_file is not None:
+            self._trace.add(number, step, self._now_ns())
+        message = chunk_message(step, number, self._contract)
+        self._publish_chunk(message)
+        self._execute.feedback(message)
+
+    def _report(self, tick: Tick) -> None:
+        log, failure = self._node.get_logger(), self.driver.failure
+        message = tick.message or f"driving: '{self.driver.instruction}'"
+        # One call for each severity: rclpy raises when the same line logs at two.
+        if tick.state is not DriveState.ERROR:
+            log.info(message)
+        elif failure is None:
+            log.error(message)
+        else:
+            log.error(f"{message}\n{failure.traceback}")
+        self._changed()
+
+    def _write_trace(self, file: Path) -> None:
+        try:
+            count = self._trace.write(file)
+            self._node.get_logger().info(f"trace of {count} forward passes: {file}")
+        except OSError as error:
+            self._node.get_logger().error(f"cannot write the trace: {error}")
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

@@ -47,6 +47,13 @@ def test_too_many_missing_ticks_are_named_with_the_longest_gap(record):
     assert finding.step == 12 and "20% of the ticks are missing" in finding.message and "0.60 s" in finding.message
 
 
+def test_ticks_that_come_late_are_not_missing(record):
+    def late(drive):
+        drive.stamps[3::5] += 70 * MS
+
+    assert check_episode(record(edit=late)) == []
+
+
 def test_dropped_ticks_that_the_recorder_counted_are_named(record):
     the_one(record(dropped_ticks=10), "dropped-ticks")
 

@@ -12,18 +12,17 @@ Every episode ends in one of four ways, and none loses steps silently:
 
 from __future__ import annotations
 
-import enum
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mobile_vla_collect.recording import Closed, OpenEpisode, RecorderSettings, RefusedError, State
 from mobile_vla_collect.sampler import Sampler, Step
 from mobile_vla_collect.ticker import Ticker
-from mobile_vla_collect.writer_thread import WriterSettings, WriterThread
+from mobile_vla_collect.writer_thread import WriterThread
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.durable import DiskFullError
@@ -32,73 +31,6 @@ from mobile_vla_data.observation import ObservationBuilder
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
-
-
-class RefusedError(Exception):
-    """A request cannot be met. ``code`` is the name of an error constant of the service asked."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class State(enum.IntEnum):
-    """Values of mobile_vla_msgs/RecorderStatus."""
-
-    INACTIVE = 0
-    IDLE = 1
-    RECORDING = 2
-    SAVING = 3
-    ERROR = 4
-
-
-@dataclass(frozen=True)
-class RecorderSettings:
-    """What may be chosen about recording."""
-
-    writer: WriterSettings
-    min_steps: int
-    """Shorter episodes are not kept."""
-    max_dropped_share: float
-    """Above this share of dropped ticks an episode fails its own check at stop (0 .. 1)."""
-    command_max_age_s: float
-    """A step whose newest command is older than this has no known action and is dropped [s]."""
-    min_free_bytes: int
-    """Recording does not start, and stops, below this much free space."""
-    pre_trigger_s: float = 0.0
-    """How much of what came before its start an episode begins with [s]."""
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A committed episode."""
-
-    episode_id: str
-    path: Path
-    steps: int
-    dropped_ticks: int
-    real_rate_hz: float
-    findings: tuple[str, ...]
-    """What its own check found wrong; empty when all is well."""
-
-
-@dataclass
-class _Open:
-    """The episode being recorded."""
-
-    metadata: EpisodeMetadata
-    episode_id: str
-    started_s: float
-    steps: int = 0
-    first_stamp_ns: int = 0
-    last_stamp_ns: int = 0
-    ended_by: str = ""
-    """Why it ended on its own; empty while it is recorded."""
-
-    @property
-    def real_rate_hz(self) -> float:
-        elapsed_s = (self.last_stamp_ns - self.first_stamp_ns) * 1e-9
-        return (self.steps - 1) / elapsed_s if elapsed_s > 0 else 0.0
 
 
 class Recorder:
@@ -122,8 +54,9 @@ class Recorder:
         self.writer = WriterThread(builder.contract, settings.writer)
         self.ticker = Ticker(builder.contract.period_s, self._on_tick)
         self._lock = threading.RLock()
-        self._open: _Open | None = None
+        self._open: OpenEpisode | None = None
         self._busy = ""
+        self._saved: list[Path] = []
         self.last: Closed | None = None
         self.message = ""
         """One line about the last thing that went wrong; empty when all is well."""
@@ -140,7 +73,7 @@ class Recorder:
             return State.ERROR if self._open.ended_by else State.RECORDING
 
     @property
-    def current(self) -> _Open | None:
+    def current(self) -> OpenEpisode | None:
         """The open episode, or None."""
         return self._open
 
@@ -161,6 +94,12 @@ class Recorder:
             self._busy = "an episode is being opened"
         cameras = self.sampler.cameras_present(self._now_ns())
         return self._then(self.writer.open(metadata, cameras), lambda id_: self._began(id_, metadata, cameras))
+
+    def take_saved(self) -> list[Path]:
+        """Episodes committed since the last call, those included that ended by themselves."""
+        with self._lock:
+            saved, self._saved = self._saved, []
+        return saved
 
     def stop(self, outcome: str) -> Future[Closed]:
         """Commit the open episode. Raises :class:`RefusedError`; the future may raise it, too."""
@@ -211,7 +150,7 @@ class Recorder:
         self.writer.close()
         return said
 
-    def _take_open(self) -> _Open:
+    def _take_open(self) -> OpenEpisode:
         episode = self._open
         if episode is None:
             raise RefusedError("NOT_RECORDING", self._busy or "no episode is open; call recorder/start_episode first")
@@ -229,7 +168,15 @@ class Recorder:
         elif episode.steps < self._settings.min_steps:
             self.writer.discard()
         else:
-            self.writer.commit("unlabelled", self.sampler.dropped_ticks, self.sampler.counters())
+            saved = self.writer.commit("unlabelled", self.sampler.dropped_ticks, self.sampler.counters())
+            saved.add_done_callback(self._put_away)
+
+    def _put_away(self, saved: Future[Path]) -> None:
+        with self._lock:
+            if (error := saved.exception()) is None:
+                self._saved.append(saved.result())
+            else:
+                self.message = f"{error}; 'mobile-vla-data recover' gets back what was written"
 
     def _require_space(self) -> None:
         free, needed = self.writer.free_bytes, self._settings.min_free_bytes
@@ -243,19 +190,20 @@ class Recorder:
     def _began(self, episode_id: str, metadata: EpisodeMetadata, cameras: tuple[str, ...]) -> str:
         self.message = ""
         before = self.sampler.begin(time.monotonic_ns(), cameras, policy_drives=metadata.source == "policy")
-        self._open = _Open(metadata, episode_id, time.monotonic())
+        self._open = OpenEpisode(metadata, episode_id, time.monotonic())
         for step in before:
             self._add(self._open, step)
         return episode_id
 
-    def _committed(self, episode: _Open, dropped: int, path: Path, checked: list[Finding]) -> Closed:
+    def _committed(self, episode: OpenEpisode, dropped: int, path: Path, checked: list[Finding]) -> Closed:
         errors = [f"{found.message}; {found.advice} [{found.code}]" for found in checked if found.severity == "error"]
         findings = (*self._check(episode, dropped), *errors)
         self.message = f"{episode.episode_id}: {findings[0]}" if findings else ""
+        self._saved.append(path)
         self.last = Closed(episode.episode_id, path, episode.steps, dropped, episode.real_rate_hz, findings)
         return self.last
 
-    def _check(self, episode: _Open, dropped: int) -> list[str]:
+    def _check(self, episode: OpenEpisode, dropped: int) -> list[str]:
         findings = self.sampler.findings()
         share = dropped / (dropped + episode.steps)
         if share > self._settings.max_dropped_share:
@@ -279,15 +227,13 @@ class Recorder:
             elif step is not None:
                 self._add(episode, step)
 
-    def _add(self, episode: _Open, step: Step) -> None:
+    def _add(self, episode: OpenEpisode, step: Step) -> None:
         if not self.writer.add(step):
             self.sampler.drop("the disk is too slow: the queue of steps to write is full")
             return
-        episode.steps += 1
-        episode.first_stamp_ns = episode.first_stamp_ns or step.stamp_ns
-        episode.last_stamp_ns = step.stamp_ns
+        episode.add(step.stamp_ns)
 
-    def _end_by_itself(self, episode: _Open, why: str) -> None:
+    def _end_by_itself(self, episode: OpenEpisode, why: str) -> None:
         self.sampler.end()
         episode.ended_by = self.message = why
 

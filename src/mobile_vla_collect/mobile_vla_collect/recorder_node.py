@@ -1,4 +1,4 @@
-"""The recorder as a lifecycle node: subscribes, answers services, reports; recorder.py does the work.
+"""The recorder as a lifecycle node: locks, subscribes, samples; recorder.py does the work.
 
 configure: contract, dataset folder (locked against a second recorder), subscriptions. activate: sampling.
 deactivate: an open episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A signal deactivates.
@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import sys
 import time
-from concurrent.futures import Future as ThreadFuture
 from pathlib import Path
 from typing import Any
 
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
 
-from mobile_vla_collect.recorder import Recorder, RecorderSettings, RefusedError, State
+from mobile_vla_collect.recorder import Recorder
+from mobile_vla_collect.recorder_parameters import read_settings
+from mobile_vla_collect.recorder_report import fill_plan, fill_recorder, health_of
+from mobile_vla_collect.recorder_services import RecorderServices
+from mobile_vla_collect.recording import State
 from mobile_vla_collect.task_plan import TaskPlan
-from mobile_vla_collect.writer_thread import WriterSettings
 from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.plan import PlanError
-from mobile_vla_data.episode.metadata import MetadataError, parse_environment
 from mobile_vla_data.episode.recover import recover_dataset
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus, TaskProgress
-from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
-from mobile_vla_ros.convert import stream_status, velocity_of, velocity_type
-from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_ros.convert import velocity_of, velocity_type
+from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.parameters import flag, load_contract, text
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
 
@@ -45,7 +43,7 @@ class RecorderNode(AutostartNode):
             raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
-        self._settings = self._read_settings()
+        self._settings = read_settings(self)
         plan = text(self, "plan", "", "collection plan that a new dataset folder gets; empty: the one it has, if any")
         self._plan_file = Path(plan).expanduser() if plan else None
         self._lock = DatasetLock(self._settings.writer.dataset)
@@ -54,51 +52,15 @@ class RecorderNode(AutostartNode):
         self._plan: TaskPlan | None = None
         self._subscriptions_of_commands: list[Any] = []
         self._status_publisher = self.create_publisher(RecorderStatus, "recorder/status", LATCHED)
-        # An answer waits for the disk; everything else must go on meanwhile.
-        services = ReentrantCallbackGroup()
-        for type_, name, answer in (
-            (StartEpisode, "start_episode", self._on_start),
-            (StopEpisode, "stop_episode", self._on_stop),
-            (DiscardEpisode, "discard_episode", self._on_discard),
-            (GetProgress, "get_progress", self._on_progress),
-        ):
-            self.create_service(type_, f"recorder/{name}", answer, callback_group=services)
+        self._episode_services = RecorderServices(
+            self,
+            self._settings.writer.dataset,
+            lambda: self._recorder,
+            lambda: self._plan,
+            self._publish_status,
+        )
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status)
         self._diagnostics = Diagnostics(self, self._health)
-
-    def _read_settings(self) -> RecorderSettings:
-        folder = text(
-            self, "dataset", "", "folder the episodes go to, for example dataset:=$HOME/kitchen", required=True
-        )
-        writer = WriterSettings(
-            dataset=Path(folder).expanduser().absolute(),
-            encoding=text(self, "image_encoding", "jpeg", "how images are stored", choices=("jpeg", "raw")),
-            jpeg_quality=integer(self, "jpeg_quality", 95, "quality of stored JPEGs", at_least=1, at_most=100),
-            queue_steps=integer(
-                self, "queue_steps", 100, "steps that may wait for the disk", at_least=1, at_most=10_000
-            ),
-        )
-        return RecorderSettings(
-            writer=writer,
-            min_steps=integer(self, "min_steps", 10, "shorter episodes are not kept", at_least=1),
-            max_dropped_share=number(
-                self, "max_dropped_share", 0.05, "above it an episode fails its check", at_least=0, at_most=1
-            ),
-            command_max_age_s=number(
-                self, "command_max_age_s", 0.3, "a step with an older command is dropped [s]", above=0
-            ),
-            pre_trigger_s=number(
-                self,
-                "pre_trigger_s",
-                0.0,
-                "an episode begins with this much of what came before [s]",
-                at_least=0,
-                at_most=60,
-            ),
-            min_free_bytes=int(
-                1e6 * number(self, "min_free_mb", 500.0, "recording stops below this much free space [MB]", at_least=0)
-            ),
-        )
 
     @loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -183,8 +145,7 @@ class RecorderNode(AutostartNode):
         said = recorder.close()
         if said:
             self.get_logger().warning(said)
-        if recorder.last is not None and self._plan is not None:
-            self._plan.add(recorder.last.path)
+        self._count(recorder)
         self._publish_status()
 
     def _on_velocity(self, message: Any) -> None:
@@ -199,165 +160,30 @@ class RecorderNode(AutostartNode):
         if self._recorder is not None:
             self._recorder.sampler.take_driver(message.driver == GateStatus.DRIVER_TELEOP)
 
-    async def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
-        try:
-            recorder = self._require_active()
-            assert self._plan is not None
-            metadata = self._plan.fill(
-                request.language,
-                request.task,
-                request.category,
-                request.source,
-                parse_environment(request.environment),
-            )
-            response.episode_id = await self._result(recorder.start(metadata))
-            response.success, response.message = True, f"recording {response.episode_id}: {metadata.language}"
-        except MetadataError as error:
-            response.error_code, response.message = StartEpisode.Response.INVALID_REQUEST, str(error)
-        except RefusedError as refusal:
-            self._refuse(response, refusal)
-        self._log(response)
-        return response
-
-    async def _on_stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
-        try:
-            recorder = self._require_active()
-            response.episode_id = self._open_id(recorder)
-            response.dropped_ticks = recorder.sampler.dropped_ticks
-            closed = await self._result(recorder.stop(request.outcome))
-            response.path, response.steps = str(closed.path), closed.steps
-            response.dropped_ticks, response.real_rate_hz = closed.dropped_ticks, closed.real_rate_hz
-            response.success, response.message = True, f"saved {closed.steps} steps"
-            if self._plan is not None:
-                self._plan.add(closed.path)
-            if closed.findings:
-                raise RefusedError("CHECK_FAILED", f"saved, but: {'; '.join(closed.findings)}")
-        except RefusedError as refusal:
-            self._refuse(response, refusal)
-        self._log(response)
-        self._publish_status()
-        return response
-
-    async def _on_discard(
-        self, request: DiscardEpisode.Request, response: DiscardEpisode.Response
-    ) -> DiscardEpisode.Response:
-        try:
-            recorder = self._require_active()
-            response.episode_id = await self._result(recorder.discard())
-            reason = f": {request.reason}" if request.reason else ""
-            response.success, response.message = True, f"discarded {response.episode_id}{reason}"
-        except RefusedError as refusal:
-            self._refuse(response, refusal)
-        self._log(response)
-        self._publish_status()
-        return response
-
-    def _on_progress(self, _request: GetProgress.Request, response: GetProgress.Response) -> GetProgress.Response:
-        response.dataset = str(self._settings.writer.dataset)
-        if self._plan is None:
-            response.error_code = GetProgress.Response.NOT_CONFIGURED
-            response.message = "recorder_node is not configured; configure it (ros2 lifecycle set) or use autostart"
-            return response
-        response.success = True
-        response.episodes, response.steps = self._plan.tally.episodes, self._plan.tally.steps
-        response.tasks = [
-            TaskProgress(category=item.category, task=item.task, wanted=item.wanted, done=item.done, failed=item.failed)
-            for item in self._plan.tasks
-        ]
-        if self._plan.next is not None:
-            response.next_task, response.next_language = self._plan.next.task, self._plan.next.language
-        return response
-
-    def _require_active(self) -> Recorder:
-        if self._recorder is None:
-            raise RefusedError(
-                "NOT_ACTIVE", "recorder_node is not active; activate it (ros2 lifecycle set) or use autostart"
-            )
-        return self._recorder
-
-    @staticmethod
-    def _open_id(recorder: Recorder) -> str:
-        episode = recorder.current
-        return episode.episode_id if episode is not None else ""
-
-    @staticmethod
-    def _refuse(response: Any, refusal: RefusedError) -> None:
-        response.success, response.message = False, str(refusal)
-        response.error_code = getattr(type(response), refusal.code)
-
-    def _log(self, response: Any) -> None:
-        if response.success:
-            self.get_logger().info(f"{response.episode_id}: {response.message}")
-        else:
-            self.get_logger().warning(response.message)
-
-    def _result(self, work: ThreadFuture[Any]) -> Future:
-        """An awaitable of this node's executor for what another thread finishes."""
-        awaitable = Future(executor=self.executor)
-
-        def done(future: ThreadFuture[Any]) -> None:
-            error = future.exception()
-            if error is not None:
-                awaitable.set_exception(error)
-            else:
-                awaitable.set_result(future.result())
-
-        work.add_done_callback(done)
-        return awaitable
-
     def _publish_status(self) -> None:
-        now_ns = self._now_ns()
+        now_ns, recorder, dataset = self._now_ns(), self._recorder, self._settings.writer.dataset
+        if recorder is not None:
+            self._count(recorder)
         status = RecorderStatus(
-            dataset=str(self._settings.writer.dataset), declared_rate_hz=self._contract.control_rate_hz
+            state=int(State.INACTIVE),
+            message=self.last_error,
+            dataset=str(dataset),
+            declared_rate_hz=self._contract.control_rate_hz,
         )
         status.header.stamp = self.get_clock().now().to_msg()
-        if self._plan is not None:
-            status.episodes_saved = self._plan.tally.episodes
-            if self._plan.next is not None:
-                status.next_task, status.next_language = self._plan.next.task, self._plan.next.language
-        recorder = self._recorder
-        if recorder is None:
-            status.state, status.message = int(State.INACTIVE), self.last_error
-            self._status_publisher.publish(status)
-            return
-        assert self._inputs is not None
-        status.state, status.message = int(recorder.state), recorder.message
-        status.disk_free_bytes = recorder.writer.free_bytes
-        status.streams = [stream_status(stream, now_ns) for stream in self._inputs.builder.streams]
-        status.streams.append(stream_status(recorder.sampler.command, now_ns))
-        episode = recorder.current
-        if episode is not None:
-            status.episode_id, status.language = episode.episode_id, episode.metadata.language
-            status.task, status.category = episode.metadata.task, episode.metadata.category
-            status.steps, status.dropped_ticks = episode.steps, recorder.sampler.dropped_ticks
-            status.duration_s, status.real_rate_hz = time.monotonic() - episode.started_s, episode.real_rate_hz
-            if not status.message and recorder.sampler.dropped_ticks:
-                status.message = f"dropped ticks: {recorder.sampler.last_drop}"
-        elif recorder.last is not None:
-            status.episode_id = recorder.last.episode_id
-        if not status.message and status.state == State.IDLE:
-            status.message = "; ".join(recorder.sampler.problems(time.monotonic_ns(), now_ns))
+        fill_plan(status, self._plan)
+        if recorder is not None and self._inputs is not None:
+            fill_recorder(status, recorder, self._inputs.builder.streams, now_ns)
         self._status_publisher.publish(status)
 
+    def _count(self, recorder: Recorder) -> None:
+        """Count what was committed since, so that the plan proposes what is next."""
+        for path in recorder.take_saved():
+            if self._plan is not None:
+                self._plan.add(path)
+
     def _health(self) -> Health:
-        recorder = self._recorder
-        if recorder is None:
-            return Health(WARN if self.last_error else OK, self.last_error or "not active")
-        lateness = sorted(recorder.ticker.lateness_s)
-        values = {
-            "state": recorder.state.name.lower(),
-            "dataset": self._settings.writer.dataset,
-            "free space [MB]": round(recorder.writer.free_bytes / 1e6),
-            "tick lateness p99 [ms]": round(1e3 * lateness[int(0.99 * (len(lateness) - 1))], 3) if lateness else "",
-            "dropped ticks": recorder.sampler.dropped_ticks,
-            "last dropped tick": recorder.sampler.last_drop,
-        }
-        if recorder.state is State.ERROR:
-            return Health(ERROR, recorder.message, values)
-        problems = recorder.sampler.problems(time.monotonic_ns(), self._now_ns())
-        if problems or recorder.message:
-            return Health(WARN, "; ".join(problems) or recorder.message, values)
-        return Health(OK, "recording" if recorder.state is State.RECORDING else "ready", values)
+        return health_of(self._recorder, self.last_error, self._settings.writer.dataset, self._now_ns())
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

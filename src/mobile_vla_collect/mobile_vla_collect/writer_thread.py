@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -100,6 +101,10 @@ class WriterThread:
         def work() -> Path:
             writer, self._writer = self._writer, None
             if self.failure is not None:
+                if writer is not None:
+                    # On a broken disk closing may fail as well; what failed first is what matters.
+                    with contextlib.suppress(OSError):
+                        writer.abandon()
                 raise self.failure
             assert writer is not None, "commit without an open episode"
             return writer.commit(outcome, dropped_ticks, input_counters=input_counters)
@@ -162,4 +167,13 @@ class WriterThread:
                 work()
             if time.monotonic() - measured_at >= _SPACE_PERIOD_S:
                 measured_at = time.monotonic()
-                self.free_bytes = free_bytes(self._settings.dataset)
+                self._measure_space()
+
+    def _measure_space(self) -> None:
+        folder = self._settings.dataset
+        try:
+            self.free_bytes = free_bytes(folder)
+        except OSError as error:
+            # Unmounted or removed; what was written so far would be found by nobody.
+            if self._writer is not None and self.failure is None:
+                self.failure = OSError(f"dataset {folder}: {error.strerror}; is its disk still mounted?")

@@ -1,5 +1,6 @@
 """A robot for tests: publishes every stream of the contract, with images that say which they are."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -159,10 +160,10 @@ class Recording:
         return self._ask(self._stop, StopEpisode.Request(outcome=outcome), 30.0)
 
     def save(self, outcome="success"):
-        """Stop, for tests in which it is no fault when a busy machine drops ticks; the episode must be there."""
+        """Stop, for tests in which it is no fault that a busy machine samples badly; the episode must be there."""
         response = self.stop(outcome)
-        assert response.success or response.dropped_ticks, response.message
         assert response.path and response.error_code in (StopEpisode.Response.OK, StopEpisode.Response.CHECK_FAILED)
+        assert set(re.findall(r"\[([a-z-]+)\]", response.message)) <= {"dropped-ticks", "rate", "camera-slow"}
         return response
 
     def discard(self):

@@ -234,6 +234,32 @@ def test_a_bad_parameter_is_one_line_and_status_1(start_recorder, parameters, co
     assert complaint in line
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_dataset_that_is_a_file_is_one_line_and_status_1(start_recorder, tmp_path, below):
+    (tmp_path / "notes.txt").touch()
+    recorder = start_recorder(dataset=tmp_path / "notes.txt" / below)
+    assert recorder.wait() == 1
+    (line,) = recorder.output.splitlines()
+    assert f"dataset {tmp_path / 'notes.txt' / below}: is a file, or lies below one; choose a folder" in line
+
+
+def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(
+    probe, start_recorder, recording, tmp_path
+):
+    folder = tmp_path / "usb disk (ä)"
+    start_recorder(dataset=folder)
+    FakeRobot(probe)
+    recording.start()
+    recording.until_steps(3)
+    folder.rename(tmp_path / "elsewhere")
+    recording.until_said("is its disk still mounted?")
+    assert recording.stop().error_code == StopEpisode.Response.INTERNAL_ERROR
+    (tmp_path / "elsewhere").rename(folder)
+    recording.start()
+    recording.until_steps(6)
+    assert recording.save().path.startswith(str(folder))
+
+
 def test_a_command_that_falls_silent_drops_the_ticks(probe, start_recorder, recording):
     start_recorder(min_steps=1)
     robot = FakeRobot(probe)

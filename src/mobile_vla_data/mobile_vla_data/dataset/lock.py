@@ -33,11 +33,19 @@ class DatasetLock:
 
         Raises:
             DatasetBusyError: another process, or another lock object of this one, holds it.
+            OSError: the folder cannot be made or written to; one line.
         """
         if self._file is not None:
             return
-        self.dataset.mkdir(parents=True, exist_ok=True)
-        file = open(self.dataset / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
+        try:
+            self.dataset.mkdir(parents=True, exist_ok=True)
+            file = open(self.dataset / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
+        except (FileExistsError, NotADirectoryError):
+            raise OSError(f"dataset {self.dataset}: is a file, or lies below one; choose a folder") from None
+        except OSError as error:
+            raise OSError(
+                f"dataset {self.dataset}: cannot be written to ({error.strerror}); choose a folder of your own"
+            ) from None
         try:
             _lock_exclusively(file)
         except BlockingIOError:

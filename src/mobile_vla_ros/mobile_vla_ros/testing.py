@@ -40,6 +40,10 @@ def unique_domain() -> Iterator[int]:
         except OSError:
             claim.close()
             continue
+        if _heard_from(domain_id):
+            # Somebody's robot or simulation, started by hand.
+            claim.close()
+            continue
         before = {name: os.environ.get(name) for name in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE")}
         os.environ.update(ROS_DOMAIN_ID=str(domain_id), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
         try:
@@ -53,6 +57,16 @@ def unique_domain() -> Iterator[int]:
             claim.close()
         return
     raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; wait for other tests to end")
+
+
+def _heard_from(domain_id: int) -> bool:
+    """Whether a participant holds the first discovery port of the domain (RTPS 2.2, 9.6.1.1: 7400 + 250 d + 10)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", 7400 + 250 * domain_id + 10))
+        except OSError:
+            return True
+    return False
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:

@@ -21,6 +21,7 @@ setup(
         "peft>=0.17",
         "accelerate>=1.0",
         "safetensors>=0.4",
+        "huggingface_hub>=0.34",
         "kornia>=0.7",
         "pydantic>=2.5",
         "PyYAML",

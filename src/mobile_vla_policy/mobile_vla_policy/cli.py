@@ -1,4 +1,4 @@
-"""``mobile-vla-policy``: train a policy, make an untrained one, look at one, measure one. No ROS needed."""
+"""``mobile-vla-policy``: train a policy, make an untrained one, look at one, measure one, export one. No ROS needed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from mobile_vla_data.interrupt import Interrupted, raise_interrupted
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 ConfigOption = Annotated[Path, typer.Option(help="Settings; config/train.yaml is an example.")]
 DatasetOption = Annotated[Path, typer.Option(help="Folder of episodes.")]
 OutputOption = Annotated[Path, typer.Option(help="Folder to write to.")]
 OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Override settings.")]
-CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint folder, or output folder of a training.")]
+CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint folder, output of a training, or hub name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -31,6 +33,7 @@ def train(
     overrides: OverrideArgument = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule ends with it.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on with the training in --output.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train on the train split; best and last checkpoint, metrics.csv and loss.png are left in --output.
 
@@ -41,19 +44,50 @@ def train(
 
     console = Console(stderr=True)
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
-    best = run(load_train_settings(config, [*(overrides or []), *budget]), dataset, output, console, resume)
+    settings = load_train_settings(config, [*(overrides or []), *budget])
+    try:
+        best = run(settings, dataset, output, console, resume)
+    except Interrupted:
+        raise Interrupted(_how_to_go_on(output)) from None
+    if as_json:
+        _print_described(output)
+        return
     console.print(f"{output}: " + (f"best validation loss {best:.4f}" if best >= 0 else "trained, without validation"))
 
 
 @app.command()
 def init(
-    config: ConfigOption, dataset: DatasetOption, output: OutputOption, overrides: OverrideArgument = None
+    config: ConfigOption,
+    dataset: DatasetOption,
+    output: OutputOption,
+    overrides: OverrideArgument = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write an untrained checkpoint: what training begins from, and a control to compare with."""
     from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import init as run
 
     run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
+    if as_json:
+        _print_described(output)
+
+
+@app.command()
+def push(
+    checkpoint: CheckpointArgument,
+    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="Hub repository; made if it is not there.")],
+    private: Annotated[bool, typer.Option(help="When it is made: for yourself only.")] = False,
+    message: Annotated[str, typer.Option(help="Commit message.")] = "Checkpoint of a mobile VLA policy",
+    as_json: JsonOption = False,
+) -> None:
+    """Upload a checkpoint to a hub repository. Everything that takes a checkpoint also takes USER/NAME[@REVISION]."""
+    from mobile_vla_policy.checkpoint import read_info, resolve
+    from mobile_vla_policy.hub import push as run
+
+    folder = resolve(checkpoint)
+    read_info(folder)
+    address = run(folder, repo, private=private, message=message)
+    print(json.dumps({"folder": str(folder), "repo": repo, "commit": address}) if as_json else f"{repo}: {address}")
 
 
 @app.command()
@@ -94,6 +128,71 @@ def evaluate(
         print_report(result, Console())
 
 
+@app.command()
+def export(
+    checkpoint: CheckpointArgument,
+    output: Annotated[Path, typer.Argument(help="Folder to write; an export that stands there is replaced.")],
+    format_: Annotated[str, typer.Option("--format", help="torchscript, onnx or pt2.")],
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16; onnx: fp32 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where it is to run.")] = "auto",
+    tokens: Annotated[int, typer.Option(help="Longest instruction; each costs the time of this many tokens.")] = 24,
+    dataset: Annotated[Path | None, typer.Option(help="Episodes to verify on, besides random frames.")] = None,
+    tolerance: Annotated[float | None, typer.Option(min=0, help="Allowed deviation; by precision otherwise.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a checkpoint for another engine, and compare that with eager frame by frame before it counts.
+
+    torchscript: traced, frozen, optimised for the machine that loads it. onnx: for ONNX Runtime and for trtexec.
+    pt2: compiled for this very machine. policy_node and mobile-vla-sim take the folder as they take a checkpoint.
+    """
+    from mobile_vla_policy.engine.export import ExportSettings
+    from mobile_vla_policy.engine.export import export as run
+
+    console = Console(stderr=True)
+    settings = ExportSettings(format_, precision, device, tokens, tolerance, dataset)
+    report = run(checkpoint, output, settings, lambda line: console.print(line, highlight=False))
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        console.print(
+            f"{output}: {report.format} in {report.precision} for {report.device}, {report.size_bytes / 1e6:.1f} MB, "
+            f"{report.took_s:.0f} s; instructions of up to {report.instruction_tokens} tokens",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+@app.command()
+def benchmark(
+    checkpoint: CheckpointArgument,
+    backend: Annotated[str, typer.Option(help="auto, eager, torchscript, onnxruntime, aoti, or all.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
+    compile_: Annotated[bool, typer.Option("--compile", help="With eager: torch.compile.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    steps: Annotated[int, typer.Option(min=1, help="Steps to measure, after warming up.")] = 100,
+    instruction: Annotated[str, typer.Option(help="What the policy is told.")] = "go to the kitchen",
+    trace: Annotated[Path | None, typer.Option(help="File for a Chrome trace of the steps; not with all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time every stage of a step, and compare with what the matrix products alone take on this machine.
+
+    A backend other than the checkpoint's own exports first; the export is kept in ~/.cache/mobile_vla.
+    """
+    from mobile_vla_policy.benchmark.report import print_results
+    from mobile_vla_policy.benchmark.run import BenchmarkSettings, measure, measure_all
+    from mobile_vla_policy.engine.choices import EngineOptions
+
+    settings = BenchmarkSettings(steps, instruction, trace)
+    if backend == "all":
+        results = measure_all(checkpoint, device, precision, settings, Console(stderr=True))
+    else:
+        results = [measure(checkpoint, EngineOptions(device, backend, precision, compile_), settings)]
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results], indent=2))
+    else:
+        print_results(results, Console())
+
+
 def main() -> NoReturn:
     """Entry point: exit 0 done, 1 failure with one line on stderr, 2 wrong usage."""
     # OpenMP threads that spin while they wait take the cores from whoever else runs here.
@@ -102,15 +201,32 @@ def main() -> NoReturn:
 
 
 def _run(command: Callable[[], None]) -> int:
+    raise_interrupted()
     try:
         command()
     except (ValueError, OSError, RuntimeError) as error:
         print(f"mobile-vla-policy: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("mobile-vla-policy: stopped; go on with train --resume", file=sys.stderr)
+    except Interrupted as stopped:
+        print(f"mobile-vla-policy: stopped{stopped}", file=sys.stderr)
         return 130
     return 0
+
+
+def _how_to_go_on(output: Path) -> str:
+    from mobile_vla_policy.training.resume import FOLDER, ResumeError, load_position
+
+    try:
+        step = load_position(output / FOLDER).step
+    except ResumeError:
+        return " before the first validation, so nothing was saved; train again"
+    return f"; {output} holds everything up to step {step}, go on from there with train --resume"
+
+
+def _print_described(output: Path) -> None:
+    from mobile_vla_policy.info import describe
+
+    print(json.dumps(describe(output), indent=2))
 
 
 if __name__ == "__main__":

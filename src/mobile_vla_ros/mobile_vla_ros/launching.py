@@ -7,6 +7,7 @@ on has it, and as ``tools/ros2_lite`` stands in for it.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +141,15 @@ def require_contract(context: Any) -> None:
 
 
 def require_checkpoint(context: Any) -> None:
-    """Raise RuntimeError, one line, unless the checkpoint is a folder."""
+    """Raise RuntimeError, one line, unless the checkpoint is a folder or has the form of a hub name."""
     checkpoint = value(context, "checkpoint")
     if not checkpoint:
         raise RuntimeError("argument 'checkpoint' is missing: name a folder written by mobile-vla-policy train")
-    if not Path(checkpoint).expanduser().is_dir():
+    # user/name[@revision], where user is no folder here; the policy node fetches it, or says why not.
+    on_hub = (
+        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", checkpoint) and not Path(checkpoint.split("/")[0]).exists()
+    )
+    if not on_hub and not Path(checkpoint).expanduser().is_dir():
         raise RuntimeError(f"checkpoint '{checkpoint}' is no folder: name one written by mobile-vla-policy train")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_sim.scene import LIGHTINGS, make_scene
 from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS
 
@@ -73,14 +74,17 @@ def collect(
     count = default_workers() if workers == "auto" else int(workers)
     config = CollectConfig(output, Contract.load(contract), seed, _tasks(tasks), noise)
     started, made, steps = time.monotonic(), 0, 0
-    with _progress(as_json) as progress:
-        bar = progress.add_task("collecting", total=None, rate="")
-        for length in run(
-            config, episodes, workers=count, top_up=top_up, on_plan=lambda wanted: progress.update(bar, total=wanted)
-        ):
-            made, steps = made + 1, steps + length
-            rate = 60.0 * made / (time.monotonic() - started)
-            progress.update(bar, advance=1, rate=f"{rate:.0f} episodes/min")
+    try:
+        with _progress(as_json) as progress:
+            bar = progress.add_task("collecting", total=None, rate="")
+            for length in run(
+                config, episodes, workers=count, top_up=top_up, on_plan=lambda all_: progress.update(bar, total=all_)
+            ):
+                made, steps = made + 1, steps + length
+                rate = 60.0 * made / (time.monotonic() - started)
+                progress.update(bar, advance=1, rate=f"{rate:.0f} episodes/min")
+    except Interrupted:
+        raise Interrupted(f" after {made} episodes; the same command goes on from there") from None
     elapsed_s = time.monotonic() - started
     summary = {
         "dataset": str(output),
@@ -184,10 +188,12 @@ def _tasks(text: str) -> tuple[str, ...]:
 
 def main() -> NoReturn:
     """Entry point: exit 0 done, 1 failure with one line on stderr, 2 wrong usage."""
+    raise_interrupted()
     try:
         app()
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to continue", file=sys.stderr)
+    except Interrupted as stopped:
+        print(f"mobile-vla-sim: stopped{stopped}", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     sys.exit(1)

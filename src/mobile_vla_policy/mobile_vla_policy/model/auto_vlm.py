@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel, PreTrainedTokenizerBase
 
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
+from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens, checkpoint_activations
 from mobile_vla_policy.model.quantise import quantised
 
 _LINEAR = r"(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2)"
@@ -105,8 +105,8 @@ class AutoVlmBackbone(Backbone):
         return states[torch.arange(count, device=states.device), act]
 
     def enable_gradient_checkpointing(self) -> None:
-        """Non-reentrant, which also works when the inputs need no gradient."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        """Recompute activations in the backward pass."""
+        checkpoint_activations(self.model)
 
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files."""

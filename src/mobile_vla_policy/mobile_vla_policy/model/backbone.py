@@ -82,6 +82,19 @@ class Backbone(nn.Module, ABC):
         """Write the tokenizer's files into a checkpoint folder."""
 
 
+def checkpoint_activations(model: Any) -> None:
+    """Recompute a transformers model's activations in the backward pass.
+
+    Non-reentrant: the reentrant kind silently leaves LoRA without gradients when the inputs need none.
+    """
+    arguments = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=arguments)
+    else:
+        # Its name in older versions.
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=arguments)
+
+
 class InstructionCache:
     """Tokenises each distinct instruction once."""
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
 
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
+from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens, checkpoint_activations
 from mobile_vla_policy.model.quantise import quantised
 
 #: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
@@ -112,8 +112,8 @@ class Kosmos2Backbone(Backbone):
         return torch.unflatten(latents, 0, (count, cameras))
 
     def enable_gradient_checkpointing(self) -> None:
-        """Non-reentrant: the reentrant kind silently leaves LoRA without gradients on this model."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        """Recompute activations in the backward pass."""
+        checkpoint_activations(self.model)
 
     def save_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer's files."""

@@ -1,0 +1,88 @@
+"""Checkpoints in a hub repository: pushed to it, and loaded from it by name (``user/name`` or ``user/name@revision``).
+
+Everything goes through huggingface_hub, with its cache, its tokens and its ``HF_ENDPOINT``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w./-]+))?")
+#: What a checkpoint consists of. Nothing else is fetched: a repository may hold files that can run code.
+_FILES = ["*.json", "*.safetensors", "*.yaml", "*.txt", "*.model"]
+
+
+class HubError(ValueError):
+    """The hub has no such checkpoint, or cannot be reached. The message is one line that says what to do."""
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether ``name`` has the form ``user/name`` or ``user/name@revision``, and ``user`` is no folder here."""
+    return _NAME.fullmatch(name) is not None and not Path(name.partition("/")[0]).exists()
+
+
+def download(name: str) -> Path:
+    """The checkpoint ``user/name[@revision]`` as a folder of the hub's cache; fetched if it is new.
+
+    Raises:
+        HubError: there is none, it may not be read, or the hub cannot be reached and nothing is cached.
+    """
+    from huggingface_hub import snapshot_download
+
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise HubError(f"'{name}' is no hub name; write user/name or user/name@revision")
+    with _one_line(name):
+        return Path(snapshot_download(match["repo"], revision=match["revision"], allow_patterns=_FILES))
+
+
+def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
+    """Upload a checkpoint folder; the repository is made if it is not there. Returns its address.
+
+    Raises:
+        HubError: not logged in, no permission, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi
+
+    if _NAME.fullmatch(repo) is None or "@" in repo:
+        raise HubError(f"'{repo}' is no repository; write user/name")
+    with _one_line(repo):
+        api = HfApi()
+        api.create_repo(repo, private=private, exist_ok=True)
+        done = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message, allow_patterns=_FILES)
+    return str(done.commit_url)
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Turn what the client raises into one line. The order matters: the errors are subclasses of each other."""
+    from huggingface_hub import constants, errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise HubError(f"hub: '{name}' is gated; ask for access on its page, then run hf auth login") from None
+    except errors.RepositoryNotFoundError:
+        raise HubError(f"hub: no repository '{name}', or it is private: check the name, or hf auth login") from None
+    except errors.RevisionNotFoundError:
+        raise HubError(f"hub: '{name}': no such revision; leave out @... for the newest") from None
+    except (errors.LocalTokenNotFoundError, errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        raise HubError(f"hub: '{name}': {_reason(error, constants.ENDPOINT)}") from None
+    except Exception as error:
+        # The HTTP library below differs between versions of the client, and with it the class of a refused connection.
+        if not type(error).__module__.startswith("httpx"):
+            raise
+        raise HubError(f"hub: '{name}': {_reason(error, constants.ENDPOINT)}") from None
+
+
+def _reason(error: Exception, endpoint: str) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"not allowed ({status}); run hf auth login with a token that may write"
+    brief = " ".join(str(error).split())[:200]
+    if status is not None:
+        return f"{endpoint} answered {status}: {brief}"
+    return f"{endpoint} cannot be reached ({brief}); name a local folder, or check the network and HF_HUB_OFFLINE"

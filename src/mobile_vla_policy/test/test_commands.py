@@ -1,0 +1,140 @@
+"""The command line with real processes: a hub on this machine, Ctrl-C, and JSON."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from local_hub import TOKEN, LocalHub
+from rich.console import Console
+from synthetic_episodes import train_settings, write_dataset
+
+from mobile_vla_policy.training.run import init
+
+SEVERAL = """
+import contextlib, io, json, sys
+from mobile_vla_policy.cli import main
+outcomes = []
+for line in json.loads(sys.argv[1]):
+    sys.argv = ["mobile-vla-policy", *line]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    outcomes.append({"code": code, "out": out.getvalue(), "err": err.getvalue()})
+print(json.dumps(outcomes))
+"""
+COMMAND = [sys.executable, "-m", "mobile_vla_policy.cli"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=6)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("out") / "checkpoint"
+    init(train_settings(), dataset, folder, Console(quiet=True))
+    return folder
+
+
+def settings_file(folder: Path, **changes: object) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump(train_settings(**changes).model_dump(mode="json")))
+    return path
+
+
+def run_all(*lines: list[object], **environment: str) -> list[Outcome]:
+    """Run several commands in one process, since importing torch takes longer than any of them."""
+    child = [sys.executable, "-c", SEVERAL, json.dumps([[str(word) for word in line] for line in lines])]
+    done = subprocess.run(
+        child, capture_output=True, text=True, timeout=180, check=False, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    return [Outcome(**outcome) for outcome in json.loads(done.stdout.splitlines()[-1])]
+
+
+def test_a_checkpoint_is_pushed_to_a_hub_and_loaded_from_it_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    with LocalHub() as hub:
+        reach = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+        reach |= {"HF_HOME": str(tmp_path / "home"), "HF_TOKEN": TOKEN}
+        (pushed,) = run_all(["push", checkpoint, "someone/flat", "--json"], **reach)
+        assert pushed.code == 0, pushed.err
+        assert json.loads(pushed.out)["repo"] == "someone/flat"
+        (first, files) = hub.commits["someone/flat"][0]
+        assert files == {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+
+        hub.commit("someone/flat", {"config.json": b"{}", "evil.bin": b"a pickle"})
+        older, newest, nothing, revision, stranger = run_all(
+            ["info", f"someone/flat@{first}", "--json"],
+            ["info", "someone/flat"],
+            ["info", "someone/nothing"],
+            ["info", "someone/flat@elsewhere"],
+            ["push", checkpoint, "someone/flat"],
+            **{**reach, "HF_TOKEN": ""},
+        )
+        assert older.code == 0, older.err
+        folder = Path(json.loads(older.out)["folder"])
+        assert (folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
+        assert "format_version is None" in newest.err
+        assert not list((tmp_path / "home").rglob("evil.bin"))
+        assert "no repository 'someone/nothing'" in nothing.err
+        assert "no such revision" in revision.err
+        assert "hf auth login" in stranger.err
+    cached, away = run_all(["info", f"someone/flat@{first}", "--json"], ["info", "someone/else"], **reach)
+    assert cached.code == 0, cached.err
+    assert "cannot be reached" in away.err
+    assert newest.code == 1
+    for refused in (nothing, revision, stranger, away):
+        assert (refused.code, refused.err.strip().count("\n")) == (1, 0), refused.err
+
+
+def test_ctrl_c_stops_a_training_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
+    config, output = settings_file(tmp_path, max_steps=100_000, evaluate_every=5), tmp_path / "out"
+    training = subprocess.Popen(
+        [*COMMAND, "train", "--config", str(config), "--dataset", str(dataset), "--output", str(output)],
+        stderr=subprocess.PIPE, text=True,
+        # A background job of a shell ignores SIGINT, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (output / "resume" / "position.json").exists():
+        assert training.poll() is None, training.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    training.send_signal(signal.SIGINT)
+    _, said = training.communicate(timeout=60)
+    assert training.returncode == 130, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("mobile-vla-policy: stopped; ")
+    assert last.endswith("go on from there with train --resume")
+    assert "Traceback" not in said
+
+
+def test_training_and_init_describe_what_they_made_as_one_json_document(dataset: Path, tmp_path: Path) -> None:
+    config = settings_file(tmp_path, max_steps=2)
+    lines = [
+        [name, "--config", config, "--dataset", dataset, "--output", tmp_path / name, "--json"]
+        for name in ("init", "train")
+    ]
+    initial, trained = run_all(*lines)
+    assert json.loads(initial.out)["training"]["steps"] == 0
+    assert json.loads(trained.out)["training"]["steps"] == 2

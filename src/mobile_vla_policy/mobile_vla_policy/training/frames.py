@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -97,21 +97,19 @@ def decode_frames(episode: EpisodeData, steps: Sequence[int], cameras: Sequence[
 def _decode(file: Episode, steps: Sequence[int], cameras: Sequence[str], size: int) -> Frame:
     frames = np.empty((len(steps), len(cameras), size, size, 3), dtype=np.uint8)
     for column, camera in enumerate(cameras):
-        for row, image in enumerate(_images(file, camera, steps)):
-            frames[row, column] = resize_frame(image, size)
+        if file.encoding(camera) == schema.RAW:
+            for row, step in enumerate(steps):
+                frames[row, column] = resize_frame(file.image(camera, step), size)
+        else:
+            _decode_jpegs(file, camera, steps, frames[:, column])
     return frames
 
 
-def _images(file: Episode, camera: str, steps: Sequence[int]) -> Iterator[Frame]:
-    """The images of ``steps``; JPEGs of evenly spaced ones in one read, since each costs as much as decoding one."""
-    stride = steps[1] - steps[0] if len(steps) > 1 else 1
-    evenly = range(steps[0], steps[-1] + 1, stride)
-    if file.encoding(camera) == schema.RAW or list(steps) != list(evenly):
-        yield from (file.image(camera, step) for step in steps)
-        return
-    path = schema.image_path(camera)
+def _decode_jpegs(file: Episode, camera: str, steps: Sequence[int], frames: Frame) -> None:
+    """Fill ``frames`` uint8 ``[len(steps), S, S, 3]``, straight from the decoder where the sizes agree."""
     try:
-        blobs = file.file[path][evenly.start : evenly.stop : stride]
-        yield from (jpeg.decode(blob) for blob in blobs)
-    except (OSError, ImageError) as error:
-        raise EpisodeError(f"{file.path}: {path}: {' '.join(str(error).split())}") from None
+        for row, blob in enumerate(file.jpegs(camera, steps)):
+            if not jpeg.decode_into(blob, frames[row]):
+                frames[row] = resize_frame(jpeg.decode(blob), frames.shape[1])
+    except ImageError as error:
+        raise EpisodeError(f"{file.path}: {schema.image_path(camera)}: {error}") from None

@@ -62,6 +62,8 @@ class Sampler:
         self._before: deque[Step] = deque(maxlen=round(pre_trigger_s * contract.control_rate_hz))
         self._policy_drives = False
         self._recording = False
+        self._newest_ns = 0
+        """Tick of the newest step of the open episode."""
         self.command = Stream(COMMAND, command_topic, True, command_max_age_s)
         self.dropped_ticks = 0
         self.last_drop = ""
@@ -132,6 +134,7 @@ class Sampler:
             ]
             if not before:
                 self._restart(mono_ns)
+            self._newest_ns = before[-1].stamp_ns if before else 0
             self._before.clear()
             self._watch.clear()
             self.command.counters = type(self.command.counters)()
@@ -201,9 +204,12 @@ class Sampler:
             self.command.counters.late += 1
             self._drop(1, why)
             return None
-        if stamp_ns <= pending.stamp_ns:
-            self._drop(1, "the system clock went backwards")
+        # Also while it catches up: in a file ticks only rise.
+        behind_ns = max(pending.stamp_ns - stamp_ns, self._newest_ns - pending.stamp_ns if self._recording else -1)
+        if behind_ns >= 0:
+            self._drop(1, f"the system clock was set back by {behind_ns * 1e-9:.1f} s; stop, and record it again")
             return None
+        self._newest_ns = pending.stamp_ns
         cameras = self._cameras if self._recording else tuple(set(pending.images) - set(pending.stale))
         return Step(
             pending.stamp_ns,

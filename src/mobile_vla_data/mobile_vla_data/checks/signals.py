@@ -32,7 +32,7 @@ PATH_FACTOR, PATH_SLACK_M = 2.0, 0.5
 #: Odometry's speed may follow the commanded one this much later (wheels have mass, odometry is filtered) ...
 MAX_LAG_S, SEARCHED_LAG_S = 0.4, 1.5
 #: ... and a larger lag is believed when the two speeds agree this well there, and so badly without it (correlation).
-LAG_SEEN, LAG_UNSEEN = 0.9, 0.6
+LAG_SEEN, LAG_UNSEEN = 0.8, 0.6
 #: Fewer steps hold no demonstration, only a start.
 MIN_STEPS = 5
 #: Stamps of so many steps do not agree to the nanosecond by chance.

@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -40,6 +42,11 @@ class Figure:
         if relation not in compared:
             raise ValueError(f"goal '{self.goal}' of '{self.name}': write '<= 5', '>= 10' or '== 0'")
         return compared[relation]
+
+
+def say(what: str) -> None:
+    """Tell on standard error what is being measured; a full run takes long."""
+    print(f"[{time.strftime('%H:%M:%S')}] {what}", file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:

@@ -35,6 +35,7 @@ from mobile_vla_data.episode.steps import StepRecord, StepTable
 
 _HEADER, _STEP = b"MVLAEPIS", b"MVLASTEP"
 _CHECKSUM = struct.Struct("<I")
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 #: A power cut may lose what is younger than this; a killed process loses nothing that was appended.
 SYNC_PERIOD_S = 1.0
 
@@ -98,24 +99,24 @@ class Journal:
             raise
         self.index.end = heap.LOG_START + size
 
-    def append(self, step: StepRecord, checksums: Sequence[int]) -> None:
-        """Log one step; ``checksums`` are the ``zlib.crc32`` of its images, in the order of the cameras.
+    def append(self, step: StepRecord) -> None:
+        """Log one step.
 
         Raises:
             DiskFullError: the disk is full; the steps before this one stay readable.
         """
+        images: list[heap.Buffer] = [
+            np.ascontiguousarray(step.images[camera]).data.cast("B") for camera in self._cameras
+        ]
         row = {
             "stamp_ns": step.stamp_ns,
             "takeover": step.takeover,
             "stamps_ns": step.stamps_ns,
             "state": step.state.tolist(),
             "action": step.action.tolist(),
-            "crc": list(checksums),
+            "crc": [zlib.crc32(image) for image in images],
         }
-        text = json.dumps(row, separators=(",", ":")).encode()
-        images: list[heap.Buffer] = [
-            np.ascontiguousarray(step.images[camera]).data.cast("B") for camera in self._cameras
-        ]
+        text = _to_json(row).encode()
         pieces, size = heap.collection([_marked(_STEP, text), *images])
         self._append(pieces)
         self.index.append(step, self.index.end, size)

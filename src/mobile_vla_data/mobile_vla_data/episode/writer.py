@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -74,7 +73,7 @@ class EpisodeWriter:
         )
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
         self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")
-        self._streams: tuple[str, ...] | None = None
+        self._streams: Set[str] | None = None
         self._last_stamp_ns = 0
         self._open = True
 
@@ -113,19 +112,14 @@ class EpisodeWriter:
             DiskFullError: the disk is full; the episode is closed and what was written can be recovered.
         """
         self._require_open()
-        stored, checksums = self._encode_all(images)
-        step = StepRecord(
-            int(stamp_ns),
-            stored,
-            require_vector("state", state),
-            require_vector("action", action),
-            {stream: int(stamp) for stream, stamp in stamps_ns.items()},
-            bool(takeover),
-        )
-        self._check_order(step)
+        pictures = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
+        numbers = require_vector("state", state), require_vector("action", action)
+        stamps = {stream: int(stamp) for stream, stamp in stamps_ns.items()}
+        self._check_order(int(stamp_ns), stamps)
+        step = StepRecord(int(stamp_ns), self._encode(pictures), *numbers, stamps, bool(takeover))
         with self._closing_on_failure():
-            self._journal.append(step, checksums)
-        self._last_stamp_ns, self._streams = step.stamp_ns, tuple(step.stamps_ns)
+            self._journal.append(step)
+        self._last_stamp_ns, self._streams = step.stamp_ns, stamps.keys()
 
     def commit(
         self,
@@ -192,34 +186,24 @@ class EpisodeWriter:
                         f"unfinished; run 'mobile-vla-data recover {self._dataset}'"
                     ) from None
 
-    def _encode_all(
-        self, images: Mapping[str, npt.NDArray[np.uint8]]
-    ) -> tuple[dict[str, npt.NDArray[np.uint8]], list[int]]:
-        """Camera -> image as it is stored, and their checksums."""
-        checked = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
-        # Encoder and checksum work outside Python's lock, so that two cameras take hardly longer than one.
-        first, *others = checked.values()
-        futures = [self._encoders.submit(self._encode, image) for image in others]
-        stored = [self._encode(first), *(future.result() for future in futures)]
-        return {camera: image for camera, (image, _) in zip(checked, stored, strict=True)}, [crc for _, crc in stored]
+    def _encode(self, images: dict[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
+        if self._header.encoding == schema.RAW:
+            return images
+        # The encoder works outside Python's lock, so that two cameras take hardly longer than one.
+        (first, *others), quality = images.values(), self._header.jpeg_quality
+        futures = [self._encoders.submit(jpeg.encode, image, quality) for image in others]
+        encoded = [jpeg.encode(first, quality), *(future.result() for future in futures)]
+        return {camera: np.frombuffer(data, dtype=np.uint8) for camera, data in zip(images, encoded, strict=True)}
 
-    def _encode(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], int]:
-        if self._header.encoding == schema.JPEG:
-            image = np.frombuffer(jpeg.encode(image, self._header.jpeg_quality), dtype=np.uint8)
-        image = np.ascontiguousarray(image)
-        return image, zlib.crc32(image.data)
-
-    def _check_order(self, step: StepRecord) -> None:
-        if step.stamp_ns <= self._last_stamp_ns:
-            raise WriterError(f"stamp_ns {step.stamp_ns} is not later than the step before, {self._last_stamp_ns}")
+    def _check_order(self, stamp_ns: int, stamps_ns: dict[str, int]) -> None:
+        if stamp_ns <= self._last_stamp_ns:
+            raise WriterError(f"stamp_ns {stamp_ns} is not later than the step before, {self._last_stamp_ns}")
         if self._streams is None:
-            missing = [camera for camera in self._header.cameras if camera not in step.stamps_ns]
+            missing = [camera for camera in self._header.cameras if camera not in stamps_ns]
             if missing:
                 raise WriterError(f"stamps_ns: the capture time of camera '{missing[0]}' is missing")
-        elif set(step.stamps_ns) != set(self._streams):
-            raise WriterError(
-                f"stamps_ns has streams {sorted(step.stamps_ns)}; the first step had {sorted(self._streams)}"
-            )
+        elif stamps_ns.keys() != self._streams:
+            raise WriterError(f"stamps_ns has streams {sorted(stamps_ns)}; the first step had {sorted(self._streams)}")
 
     def _closing_on_failure(self) -> _ClosingOnFailure:
         return _ClosingOnFailure(self)

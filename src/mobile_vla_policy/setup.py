@@ -30,7 +30,12 @@ setup(
         "matplotlib",
         "tensorboard",
     ],
-    extras_require={"test": ["pytest"], "quantisation": ["bitsandbytes"], "opencv": ["opencv-python-headless"]},
+    extras_require={
+        "test": ["pytest"],
+        "quantisation": ["bitsandbytes"],
+        "opencv": ["opencv-python-headless"],
+        "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
+    },
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",

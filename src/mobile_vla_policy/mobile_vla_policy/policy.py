@@ -16,11 +16,15 @@ import numpy.typing as npt
 import torch
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
+from mobile_vla_policy.checkpoint import CheckpointInfo, read_info, resolve
 from mobile_vla_policy.config import PolicySettings
-from mobile_vla_policy.model.backbone import Tokens
-from mobile_vla_policy.model.lora import merge_lora
-from mobile_vla_policy.model.network import PolicyNetwork
+from mobile_vla_policy.engine.choices import EngineOptions
+from mobile_vla_policy.engine.load import load_engine
+from mobile_vla_policy.engine.protocol import Engine
+from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
+from mobile_vla_policy.model.backbone import InstructionCache, Tokens
+from mobile_vla_policy.model.kosmos2 import load_tokenizer
+from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.preprocess import Frame, FrameError, stack_cameras, to_float
 
 #: Longer instructions than this are refused [tokens]; every one costs time in each step.
@@ -48,38 +52,49 @@ class PolicyMemory:
 
 
 class Policy:
-    """A network with its normalisation and contract. Use :meth:`load`. For one thread at a time."""
+    """An engine with its memory, normalisation and contract. Use :meth:`load`. For one thread at a time."""
 
-    def __init__(self, network: PolicyNetwork, info: CheckpointInfo, device: torch.device) -> None:
-        self._network = network
+    def __init__(self, engine: Engine, info: CheckpointInfo) -> None:
+        self.engine = engine
+        """What runs the network."""
         self._info = info
-        self._device = device
+        self._tokenizer = InstructionCache(load_tokenizer(info.folder))
         self._tokens: dict[str, Tokens] = {}
         self.stage_latency_s: dict[str, float] = {}
         """Seconds that each stage of the last prediction took, in the order in which they ran."""
 
     @classmethod
-    def load(cls, checkpoint: str | Path, *, device: str = "auto", contract: Contract | None = None) -> Policy:
-        """Load a checkpoint folder, or the best checkpoint of a training output folder.
+    def load(
+        cls,
+        checkpoint: str | Path,
+        *,
+        device: str = "auto",
+        contract: Contract | None = None,
+        backend: str = "auto",
+        precision: str = "auto",
+        compile: bool = False,
+    ) -> Policy:
+        """Load a checkpoint or exported folder, or the best checkpoint of a training output folder.
 
         Args:
             checkpoint: the folder.
             device: auto (CUDA if there is one), cpu, cuda, cuda:1 ...
             contract: the robot's; a policy trained for another robot is refused.
+            backend: auto (what an export is for, else eager), eager, torchscript, onnxruntime or aoti. A checkpoint
+                that is to run on one of the last three is exported first, once; it is kept in the user's cache folder.
+            precision: auto, fp32, bf16, fp16, int8.
+            compile: eager only: compile the vision and the text stage.
 
         Raises:
             CheckpointError: the checkpoint is missing, incomplete or damaged.
+            EngineError: backend, precision and folder do not go together, or an export is damaged.
             ContractError: the robot's contract differs in meaning; the message names the fields.
             BackboneError: base weights cannot be loaded.
         """
         info = read_info(resolve(checkpoint))
         if contract is not None:
             info.contract.require_same(contract, f"the checkpoint {info.folder}", "this robot")
-        target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        network = load_network(info, _storage(info.settings, target)).to(target)
-        if info.settings.lora.enabled and info.settings.backbone.load_in == "full":
-            merge_lora(network.backbone)
-        return cls(network.eval(), info, target)
+        return cls(load_engine(info, EngineOptions(device, backend, precision, compile)), info)
 
     @property
     def contract(self) -> Contract:
@@ -92,6 +107,11 @@ class Policy:
         return self._info.settings
 
     @property
+    def normalisation(self) -> Normalisation:
+        """Ranges of actions and states."""
+        return self._info.normalisation
+
+    @property
     def horizon(self) -> int:
         """Actions in a chunk."""
         return self.config.head.horizon
@@ -99,7 +119,7 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return self._device
+        return self.engine.device
 
     def initial_memory(self) -> PolicyMemory:
         """The memory before the first frame. Begin anew when the instruction changes."""
@@ -108,12 +128,23 @@ class Policy:
     def check_instruction(self, instruction: str) -> str:
         """Why the instruction cannot be followed, in one line; empty when it can."""
         try:
-            length = int(self._tokenise(instruction).lengths[0])
+            length = self.instruction_length(instruction)
         except ValueError as error:
             return str(error)
-        if length > MAX_INSTRUCTION_TOKENS:
-            return f"the instruction has {length} tokens, at most {MAX_INSTRUCTION_TOKENS} are allowed; say it shorter"
+        if length > self.max_instruction_tokens:
+            exported = self.engine.shape.instruction_tokens
+            advice = "say it shorter" + (f", or export with --tokens {length}" if exported else "")
+            return f"the instruction has {length} tokens, at most {self.max_instruction_tokens} are allowed; {advice}"
         return ""
+
+    def instruction_length(self, instruction: str) -> int:
+        """Its tokens. Raises ValueError when it is empty."""
+        return int(self._tokenise(instruction).lengths[0])
+
+    @property
+    def max_instruction_tokens(self) -> int:
+        """Longest instruction that it can follow."""
+        return self.engine.shape.instruction_tokens or MAX_INSTRUCTION_TOKENS
 
     @torch.inference_mode()
     def predict(
@@ -142,32 +173,39 @@ class Policy:
         head = self.config.head
         if not np.isfinite(state).all():
             raise FrameError(f"the state {state.tolist()} is not finite")
-        stacked = stack_cameras(images, self.config.backbone.cameras, self._network.backbone.image_size)
-        pixels = to_float(torch.from_numpy(stacked)[None].to(self._device))
-        where = self._info.normalisation.normalise_state(torch.as_tensor(state, dtype=torch.float32))
+        engine, device = self.engine, self.engine.device
+        stacked = stack_cameras(images, self.config.backbone.cameras, engine.shape.image_size)
+        pixels = to_float(torch.from_numpy(stacked).to(device))
+        where = self._info.normalisation.normalise_state(torch.as_tensor(state, dtype=torch.float32)).to(device)
         tokens = self._tokenise(instruction)
         prepared = self._now()
-        features = self._network.backbone.encode(pixels, tokens)
-        new_input = self._network.head.embed(features, where.to(self._device)[None])[0].float()
+        latents = engine.see(pixels)
         seen = self._now()
+        new_input = engine.read(latents, tokens, where)
+        read = self._now()
         memory = remember(memory, new_input, elapsed_periods, (head.window - 1) * head.frame_stride)
         window = torch.stack([memory.inputs[i] for i in strided(memory.periods, head.window, head.frame_stride)])
-        chunks, _ = self._network.head(window[None])
-        chunk = self._info.normalisation.action.denormalise(chunks[0, -1].float().cpu())
+        chunk = self._info.normalisation.action.denormalise(engine.act(window).cpu())
         decided = self._now()
-        self.stage_latency_s = {"preprocess": prepared - began, "backbone": seen - prepared, "head": decided - seen}
+        self.stage_latency_s = {
+            "preprocess": prepared - began,
+            VISION: seen - prepared,
+            TEXT: read - seen,
+            HEAD: decided - read,
+        }
         deltas = chunk[:, :2].numpy().astype(np.float32)
         return PredictedChunk(deltas, torch.sigmoid(chunk[:, 2]).numpy().astype(np.float32)), memory
 
     def _tokenise(self, instruction: str) -> Tokens:
         if instruction not in self._tokens:
-            self._tokens = {instruction: self._network.backbone.tokenise([instruction]).to(self._device)}
+            tokens = self.engine.pad(self._tokenizer([instruction]))
+            self._tokens = {instruction: tokens.to(self.engine.device)}
         return self._tokens[instruction]
 
     def _now(self) -> float:
         # CUDA runs behind: without waiting, the last stage would be charged with everybody's work.
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.engine.device.type == "cuda":
+            torch.cuda.synchronize(self.engine.device)
         return time.perf_counter()
 
 
@@ -191,10 +229,3 @@ def strided(periods: tuple[int, ...], window: int, stride: int) -> list[int]:
             break
         chosen.append(index)
     return chosen[::-1]
-
-
-def _storage(settings: PolicySettings, device: torch.device) -> torch.dtype:
-    """How weights are stored: the small model in full precision, large ones in 16 bits."""
-    if settings.backbone.kind == "kosmos2-tiny":
-        return torch.float32
-    return torch.float16 if device.type == "cuda" and not torch.cuda.is_bf16_supported() else torch.bfloat16

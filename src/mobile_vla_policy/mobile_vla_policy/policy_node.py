@@ -27,7 +27,7 @@ from mobile_vla_policy.node.status import STATE, health, status_message
 from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
-from mobile_vla_policy.runtime.settings import require_checkpoint
+from mobile_vla_policy.runtime.settings import SETTINGS, require_checkpoint
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
@@ -103,7 +103,7 @@ class PolicyNode(AutostartNode):
 
     def _make_loader(self) -> PolicyLoader:
         checkpoint = require_checkpoint(self._settings["checkpoint"])
-        return PolicyLoader(self._load, checkpoint, self._settings["device"], self._contract)
+        return PolicyLoader(self._load, checkpoint, self._settings.engine, self._contract)
 
     @loud
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
@@ -233,7 +233,7 @@ class PolicyNode(AutostartNode):
     # Parameters ------------------------------------------------------------------------------------------------------
 
     def _refuse_changes(self, changes: Mapping[str, Any]) -> str:
-        loaded = [name for name in ("checkpoint", "device") if name in changes]
+        loaded = [name for name in changes if not SETTINGS[name].while_loaded]
         if loaded and (self._policy is not None or self._loader is not None):
             return f"{loaded[0]} cannot change while a checkpoint is loaded; deactivate and clean up first"
         if "instruction" in changes and self._policy is not None:

@@ -33,7 +33,7 @@ class Chunk:
 class ScriptedPolicy:
     def __init__(self, contract: Contract, behaviours: dict[str, str]) -> None:
         self.contract, self.horizon = contract, HORIZON
-        self.stage_latency_s = {"preprocess": 0.001, "backbone": 0.002, "head": 0.001}
+        self.stage_latency_s = {"preprocess": 0.001, "vision": 0.001, "text": 0.001, "head": 0.001}
         self._behaviours, self._passes = behaviours, 0
 
     def initial_memory(self) -> int:

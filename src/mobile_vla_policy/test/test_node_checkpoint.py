@@ -72,7 +72,8 @@ def test_a_real_checkpoint_drives_from_the_first_frame_under_a_namespace(probe, 
         assert len(chunks[0].delta_x) == 5 and np.isfinite([*chunks[-1].delta_x, *chunks[-1].gripper]).all()
         assert any(command.linear.x != 0.0 for command in commands)
         wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
-        assert [item.stage for item in statuses[-1].latency][:4] == ["transport", "preprocess", "backbone", "head"]
+        stages = [item.stage for item in statuses[-1].latency]
+        assert stages[:5] == ["transport", "preprocess", "vision", "text", "head"]
         assert statuses[-1].checkpoint == str(checkpoint) and statuses[-1].memory_bytes > 0
 
 
@@ -98,3 +99,22 @@ def test_a_damaged_checkpoint_is_refused_by_the_name_of_the_file(probe, checkpoi
         assert node.wait(120.0) == 1
         lines = [line for line in node.output.splitlines() if "cannot configure" in line]
         assert len(lines) == 1 and "model.safetensors" in lines[0] and "Traceback" not in node.output
+
+
+def test_an_exported_checkpoint_drives_and_the_wrong_backend_is_refused(probe, robot, checkpoint, tmp_path):
+    exported = tmp_path / "exported"
+    command = [sys.executable, "-m", "mobile_vla_policy.cli", "export", str(checkpoint), str(exported)]
+    subprocess.run([*command, "--format", "torchscript"], check=True)
+    chunks = probe.collect(ActionChunk, "policy/action_chunk")
+    commands = probe.collect(Twist, "cmd_vel_policy")
+    with NodeProcess("mobile_vla_policy", "policy_node", parameters(exported, instruction="go to the kitchen")):
+        wait_for(lambda: len(chunks) > 5, 120.0)
+        assert np.isfinite([*chunks[-1].delta_x, *chunks[-1].gripper]).all()
+        wait_for(lambda: any(command.linear.x != 0.0 for command in commands))
+    with NodeProcess("mobile_vla_policy", "policy_node", parameters(exported, backend="onnxruntime")) as node:
+        assert node.wait(120.0) == 1
+        lines = [line for line in node.output.splitlines() if "cannot configure" in line]
+        assert len(lines) == 1 and "is an export for torchscript; backend onnxruntime cannot run it" in lines[0]
+    with NodeProcess("mobile_vla_policy", "policy_node", parameters(exported, precision="fp8")) as node:
+        assert node.wait(120.0) == 1
+        assert "precision is 'fp8'; it must be one of auto, fp32, bf16, fp16, int8" in node.output

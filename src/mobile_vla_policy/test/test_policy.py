@@ -61,7 +61,7 @@ def test_driving_predicts_what_offline_evaluation_predicts(trained: Path, datase
             assert chunk.deltas.shape == (5, 2)
             assert np.abs(chunk.deltas - offline.deltas[step]).max() < 1e-5
             assert ((chunk.gripper >= 0) & (chunk.gripper <= 1)).all()
-    assert list(policy.stage_latency_s) == ["preprocess", "backbone", "head"]
+    assert list(policy.stage_latency_s) == ["preprocess", "vision", "text", "head"]
     assert all(value >= 0 for value in policy.stage_latency_s.values())
     assert policy.horizon == 5
 

@@ -47,7 +47,8 @@ class TextStage(nn.Module):
         self, latents: torch.Tensor, ids: torch.Tensor, lengths: torch.Tensor, state: torch.Tensor
     ) -> torch.Tensor:
         """LSTM input float32 ``[1, input_size]`` of ids int64 ``[1, L]``, lengths ``[1]`` and states ``[1, 3]``."""
-        return self.head.embed(self.backbone.act_states(latents, Tokens(ids, lengths)), state).float()
+        inputs: torch.Tensor = self.head.embed(self.backbone.act_states(latents, Tokens(ids, lengths)), state)
+        return inputs.float()
 
 
 class HeadStage(nn.Module):
@@ -59,6 +60,7 @@ class HeadStage(nn.Module):
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
         """Chunks float32 ``[1, window, horizon, 3]`` of LSTM inputs float32 ``[1, window, input_size]``."""
+        chunks: torch.Tensor
         chunks, _ = self.head(window)
         return chunks.float()
 

@@ -31,10 +31,10 @@ _PHRASES = (
 )
 
 
-def tiny_kosmos2(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Model:
-    """A small Kosmos-2 with weights drawn from torch's current random state."""
+def tiny_config(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Config:
+    """Kosmos-2's configuration at ``width``, for square images [px] and so many latents per image."""
     heads = width // 32
-    config = Kosmos2Config(
+    return Kosmos2Config(
         text_config={
             "vocab_size": _VOCABULARY,
             "max_position_embeddings": 512,
@@ -56,6 +56,11 @@ def tiny_kosmos2(width: int, layers: int, image_size: int, latents: int) -> Kosm
         },
         latent_query_num=latents,
     )
+
+
+def tiny_kosmos2(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Model:
+    """A small Kosmos-2 with weights drawn from torch's current random state."""
+    config = tiny_config(width, layers, image_size, latents)
     model = Kosmos2Model(config)
     with torch.no_grad():
         model.text_model.model.embed_tokens.weight.normal_(std=width**-0.5)

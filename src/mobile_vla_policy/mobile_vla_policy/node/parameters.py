@@ -8,6 +8,7 @@ from typing import Any
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
+from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 from mobile_vla_policy.runtime.settings import SETTINGS, clean
 from mobile_vla_ros.run import StartError
@@ -46,6 +47,14 @@ class SettableParameters:
     def scheduler(self) -> SchedulerOptions:
         """The options of the chunk scheduler."""
         return SchedulerOptions(**{name: self._values[name] for name in SchedulerOptions.__dataclass_fields__})
+
+    @property
+    def engine(self) -> EngineOptions:
+        """How the network is to be executed; raises ValueError when the parameters contradict each other."""
+        options = EngineOptions(**{name: self._values[name] for name in EngineOptions.__dataclass_fields__})
+        if problem := options.problem():
+            raise ValueError(problem)
+        return options
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         try:

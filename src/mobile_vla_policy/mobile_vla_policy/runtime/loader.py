@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
 
-#: Loads a checkpoint folder on a device, for a robot; raises ValueError or OSError with one line that says what to do.
-LoadPolicy = Callable[[Path, str, Contract], DrivingPolicy]
+#: Loads a folder, to be executed as the options say, for a robot; raises ValueError or OSError with one line that says
+#: what to do.
+LoadPolicy = Callable[[Path, EngineOptions, Contract], DrivingPolicy]
 
 #: Passes before the first real one: the first allocates, and where there is a compiler, compiles.
 _WARM_UP_PASSES = 2
@@ -27,13 +29,13 @@ _CONTRACT = "contract.yaml"
 class PolicyLoader:
     """Loads and warms up one policy in the background. ``progress`` is one line for a human."""
 
-    def __init__(self, load: LoadPolicy, checkpoint: Path, device: str, contract: Contract) -> None:
+    def __init__(self, load: LoadPolicy, checkpoint: Path, options: EngineOptions, contract: Contract) -> None:
         self.checkpoint = checkpoint
         self.progress = "starting"
         self.policy: DrivingPolicy | None = None
         self.error: Exception | None = None
         self._load = load
-        self._device = device
+        self._options = options
         self._contract = contract
         self._began_s = time.monotonic()
         # A daemon, so that a load which hangs on a dead disk or network does not keep the process alive.
@@ -53,7 +55,7 @@ class PolicyLoader:
     def _run(self) -> None:
         try:
             self.progress = f"loading {self.checkpoint}"
-            policy = self._load(self.checkpoint, self._device, self._contract)
+            policy = self._load(self.checkpoint, self._options, self._contract)
             self.progress = "warming up"
             warm_up(policy)
         except (ValueError, OSError, RuntimeError) as error:
@@ -76,8 +78,8 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
         policy.predict(images, np.zeros(3, dtype=np.float32), "go to the kitchen", policy.initial_memory())
 
 
-def load_checkpoint(checkpoint: Path, device: str, contract: Contract) -> DrivingPolicy:
-    """Load a checkpoint with :class:`mobile_vla_policy.policy.Policy`, on half of the processor's cores.
+def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract) -> DrivingPolicy:
+    """Load a checkpoint or an export with :class:`mobile_vla_policy.policy.Policy`, on half of the processor's cores.
 
     The other half is for the rest of the robot: torch's threads wait for each other at every operation, so one
     that does not get its core holds all of them up. OMP_NUM_THREADS has the last word.
@@ -90,5 +92,12 @@ def load_checkpoint(checkpoint: Path, device: str, contract: Contract) -> Drivin
     # Here, because importing torch and transformers takes seconds, in which the node can already be seen.
     from mobile_vla_policy.policy import Policy
 
-    policy: DrivingPolicy = Policy.load(checkpoint, device=device, contract=contract)
+    policy: DrivingPolicy = Policy.load(
+        checkpoint,
+        device=options.device,
+        contract=contract,
+        backend=options.backend,
+        precision=options.precision,
+        compile=options.compile,
+    )
     return policy

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobile_vla_policy.engine.choices import EngineOptions
+from mobile_vla_policy.hub import is_hub_name
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
 #: Longer than any instruction in any published data set; what fits the checkpoint's context is checked besides.
@@ -23,8 +25,11 @@ class Setting:
 
 
 SETTINGS: dict[str, Setting] = {
-    "checkpoint": Setting("", "folder of the checkpoint to load", while_loaded=False),
+    "checkpoint": Setting("", "folder of the checkpoint, or of an export of one, to load", while_loaded=False),
     "device": Setting("auto", "where to run the policy: auto, cpu, cuda or cuda:N", while_loaded=False),
+    "backend": Setting("auto", "what runs it: auto, eager, torchscript, onnxruntime or aoti", while_loaded=False),
+    "precision": Setting("auto", "of the network: auto, fp32, bf16, fp16 or int8", while_loaded=False),
+    "compile": Setting(False, "compile the network at the first start, with backend eager", while_loaded=False),
     "instruction": Setting("", "what to follow from activation on; empty waits for one", while_loaded=True),
     "shadow": Setting(False, "predict and publish chunks, but command nothing", while_loaded=True),
     "horizon": Setting(0, "actions used of each chunk; 0 for all", while_loaded=True),
@@ -50,8 +55,8 @@ def clean(name: str, value: Any) -> Any:
         raise ValueError(f"{name} is {value!r}; it must be {kinds[wanted]}")
     if name == "instruction":
         return clean_instruction(value)
-    if name == "device" and not (value in ("auto", "cpu", "cuda") or value.removeprefix("cuda:").isdecimal()):
-        raise ValueError(f"device is '{value}'; it must be auto, cpu, cuda or cuda:N")
+    if name in EngineOptions.__dataclass_fields__ and (problem := EngineOptions(**{name: value}).problem()):
+        raise ValueError(problem)
     if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):
         raise ValueError(problem)
     return value
@@ -68,10 +73,10 @@ def clean_instruction(text: str) -> str:
 
 
 def require_checkpoint(value: str) -> Path:
-    """The checkpoint's folder; ValueError with one line when it is unset or missing."""
+    """The checkpoint's folder, or its name on the hub; ValueError with one line when it is unset or missing."""
     if not value:
         raise ValueError("parameter 'checkpoint' is empty; set it to a folder made by mobile-vla-policy train")
     path = Path(value).expanduser()
-    if not path.is_dir():
+    if not path.is_dir() and not is_hub_name(value):
         raise ValueError(f"{path}: no such checkpoint folder; train one with mobile-vla-policy train")
     return path

@@ -13,14 +13,15 @@ RATE_WINDOW_S = 2.0
 
 
 class LatencyWindow:
-    """The last durations of every stage."""
+    """The last ``steps`` durations of every stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int = WINDOW_STEPS) -> None:
+        self._steps = steps
         self._stages: dict[str, deque[float]] = {}
 
     def add(self, stage: str, seconds: float) -> None:
         """Take one duration of ``stage``."""
-        self._stages.setdefault(stage, deque(maxlen=WINDOW_STEPS)).append(seconds)
+        self._stages.setdefault(stage, deque(maxlen=self._steps)).append(seconds)
 
     def clear(self) -> None:
         """Start afresh."""

@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from mobile_vla_policy.runtime.driver import Step
+from mobile_vla_policy.runtime.inference import Step
 
 #: Forward passes that are kept, the newest ones: half an hour at 10 Hz, 25 MB of JSON.
 _MAX_STEPS = 18_000
@@ -24,16 +24,15 @@ class TraceRecorder:
     def add(self, number: int, step: Step, sent_ns: int) -> None:
         """Take a forward pass, the ``number``-th, whose first command was sent at ``sent_ns``."""
         arguments = {"step": number, "instruction": step.instruction}
-        bars = [_bar("transport", 1, step.stamp_ns, step.started_ns, arguments)]
+        bars = [_moment("capture", 1, step.stamp_ns, arguments)]
+        bars += [_bar("transport", 1, step.stamp_ns, step.started_ns, arguments)]
         at_ns = step.started_ns
         for stage, seconds in step.stages_s.items():
             bars.append(_bar(stage, 2, at_ns, at_ns + round(seconds * 1e9), arguments))
             at_ns += round(seconds * 1e9)
         finished_ns = step.started_ns + round(step.inference_s * 1e9)
         bars.append(_bar("schedule", 3, min(finished_ns, sent_ns), sent_ns, arguments))
-        bars.append(
-            {"name": "publish", "ph": "i", "s": "p", "pid": 1, "tid": 3, "ts": sent_ns / 1e3, "args": arguments}
-        )
+        bars.append(_moment("publish", 3, sent_ns, arguments))
         self._steps.append(bars)
 
     def write(self, path: Path) -> int:
@@ -51,3 +50,7 @@ class TraceRecorder:
 def _bar(name: str, row: int, begin_ns: int, end_ns: int, arguments: dict[str, Any]) -> dict[str, Any]:
     duration_us = max(0, end_ns - begin_ns) / 1e3
     return {"name": name, "ph": "X", "pid": 1, "tid": row, "ts": begin_ns / 1e3, "dur": duration_us, "args": arguments}
+
+
+def _moment(name: str, row: int, at_ns: int, arguments: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "ph": "i", "s": "t", "pid": 1, "tid": row, "ts": at_ns / 1e3, "args": arguments}

@@ -1,0 +1,151 @@
+"""The matrix products of one step, and nothing else: what no way of executing the network can do without.
+
+Every product has weights of its own, as in the network, because reading them is part of the work. Norms, activations,
+embeddings and everything that only moves data are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Kosmos2Config
+
+from mobile_vla_policy.config import HeadSettings, PolicySettings
+from mobile_vla_policy.model.head import ACTION_DIM
+from mobile_vla_policy.model.kosmos2_tiny import tiny_config
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``count`` products ``[rows, inputs] x [inputs, outputs]``, each with its own weights."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    count: int
+    repeats: int = 1
+    """How often each is computed with the same weights."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """``count`` times queries with keys, and what comes out with values, of ``heads`` heads."""
+
+    heads: int
+    queries: int
+    keys: int
+    dim: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Products:
+    """All of a step."""
+
+    linear: tuple[Linear, ...]
+    attention: tuple[Attention, ...]
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations, two a multiplication."""
+        linear = sum(2.0 * item.rows * item.inputs * item.outputs * item.count * item.repeats for item in self.linear)
+        mixed = sum(4.0 * item.heads * item.queries * item.keys * item.dim * item.count for item in self.attention)
+        return linear + mixed
+
+
+def products_of(settings: PolicySettings, instruction_tokens: int) -> Products | None:
+    """Of a policy with such settings; None for backbones whose layers are not known here."""
+    backbone = settings.backbone
+    if backbone.kind == "auto":
+        return None
+    config: Any = Kosmos2Config()
+    if backbone.kind == "kosmos2-tiny":
+        config = tiny_config(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
+    seen = kosmos2_products(config, len(backbone.cameras), instruction_tokens)
+    return Products(seen.linear + head_products(settings.head, config.text_config.embed_dim), seen.attention)
+
+
+def kosmos2_products(config: Any, cameras: int, instruction_tokens: int) -> Products:
+    """Of one new frame through Kosmos-2, in the shapes of ``engine/fast_kosmos2.py``.
+
+    Query, key and value of a layer are one product, and the last text layer goes on with ACT only.
+    """
+    vision, text, latents = config.vision_config, config.text_config, config.latent_query_num
+    side, vision_layers = (vision.image_size // vision.patch_size) ** 2, vision.num_hidden_layers
+    narrow, wide, layers = vision.hidden_size, text.embed_dim, text.layers - 1
+    seen, length = cameras * (side + 1), 3 + cameras * (latents + 2) + instruction_tokens
+    linear = (
+        Linear(cameras * side, 3 * vision.patch_size**2, narrow, 1),
+        Linear(seen, narrow, 3 * narrow, vision_layers),
+        Linear(seen, narrow, narrow, vision_layers),
+        Linear(seen, narrow, vision.intermediate_size, vision_layers),
+        Linear(seen, vision.intermediate_size, narrow, vision_layers),
+        Linear(seen, narrow, wide, 1),
+        Linear(seen, wide, 2 * wide, 1),
+        Linear(cameras * latents, wide, wide, 1),
+        Linear(length, wide, 3 * wide, layers),
+        Linear(length, wide, wide, layers),
+        Linear(length, wide, text.ffn_dim, layers),
+        Linear(length, text.ffn_dim, wide, layers),
+        Linear(length, wide, 2 * wide, 1),
+        Linear(1, wide, wide, 2),
+        Linear(1, wide, text.ffn_dim, 1),
+        Linear(1, text.ffn_dim, wide, 1),
+    )
+    eyes, ears = vision.num_attention_heads, text.attention_heads
+    attention = (
+        Attention(cameras * eyes, side + 1, side + 1, narrow // eyes, vision_layers),
+        Attention(cameras * ears, latents, side + 1 + latents, wide // ears, 1),
+        Attention(ears, length, length, wide // ears, layers),
+        Attention(ears, 1, length, wide // ears, 1),
+    )
+    return Products(linear, tuple(item for item in attention if item.count))
+
+
+def head_products(head: HeadSettings, features: int) -> tuple[Linear, ...]:
+    """Of the LSTM over a whole window; what a step feeds back waits for the step before it."""
+    gates = 4 * head.hidden_size
+    return (
+        Linear(1, features, head.input_size, 1),
+        Linear(head.window, head.input_size, gates, 1),
+        *([Linear(head.window, head.hidden_size, gates, head.layers - 1)] if head.layers > 1 else []),
+        Linear(1, head.hidden_size, gates, head.layers, repeats=head.window),
+        Linear(1, head.hidden_size, head.horizon * ACTION_DIM, 1),
+    )
+
+
+def runner(products: Products, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    """A function that computes them once, with torch's own products."""
+    work = [
+        (
+            torch.rand(item.rows, item.inputs, dtype=dtype, device=device),
+            torch.rand(item.outputs, item.inputs, dtype=dtype, device=device),
+            item.repeats,
+        )
+        for item in products.linear
+        for _ in range(item.count)
+    ]
+    attention = [
+        (
+            torch.rand(item.heads, item.queries, item.dim, dtype=dtype, device=device),
+            torch.rand(item.heads, item.keys, item.dim, dtype=dtype, device=device),
+            item.count,
+        )
+        for item in products.attention
+    ]
+
+    def run() -> None:
+        for left, weight, repeats in work:
+            for _ in range(repeats):
+                nn.functional.linear(left, weight)
+        for queries, keys, count in attention:
+            for _ in range(count):
+                (queries @ keys.transpose(1, 2)) @ keys
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return run

@@ -1,0 +1,84 @@
+"""PyTorch runs the stages: optimised for this machine, or compiled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from mobile_vla_policy.checkpoint import CheckpointInfo, load_network
+from mobile_vla_policy.engine.fast_kosmos2 import FastKosmos2Backbone
+from mobile_vla_policy.engine.linear import PlainLinear
+from mobile_vla_policy.engine.optimise import Precision, optimise
+from mobile_vla_policy.engine.precision import dtype_of, resolve_precision
+from mobile_vla_policy.engine.protocol import Engine, EngineShape, RunStage
+from mobile_vla_policy.engine.stages import STAGES, TEXT, VISION, cut
+from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.model.lora import merge_lora
+from mobile_vla_policy.model.network import PolicyNetwork
+
+#: Compiled code is for one length of instruction. This one fits most, so that a new instruction compiles nothing.
+COMPILED_TOKENS = 16
+
+
+def load_eager(info: CheckpointInfo, device: torch.device, precision: str, compile_: bool) -> Engine:
+    """Load a checkpoint's network for driving.
+
+    Raises:
+        EngineError: the precision does not go with how the base weights are stored.
+        CheckpointError, BackboneError: as :func:`mobile_vla_policy.checkpoint.load_network`.
+    """
+    precision = resolve_precision(precision, info.settings, device)
+    network = _load_merged(info, device, precision)
+    if info.settings.backbone.load_in == "full":
+        # What is to be compiled must be made of operations that the compiler knows.
+        network = portable(network, precision) if compile_ else optimise(network, cast(Precision, precision))
+    return eager_engine(network, info.settings.head.window, device, precision, compile_)
+
+
+def load_portable(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
+    """The network of a checkpoint for exporting; ``precision`` is not auto and not int8. Raises as load_eager."""
+    return portable(_load_merged(info, device, precision), precision)
+
+
+def portable(network: PolicyNetwork, precision: str) -> PolicyNetwork:
+    """Optimised as far as plain operations go: nothing that is tied to this machine. Uses the given network up."""
+    backbone, dtype = network.backbone, dtype_of(precision, next(network.parameters()).device)
+    with torch.no_grad():
+        if isinstance(backbone, Kosmos2Backbone):
+            network = PolicyNetwork(FastKosmos2Backbone(backbone, dtype, PlainLinear), network.head)
+        else:
+            # Its children only: ACT and the pixel statistics stay in full precision, which costs nothing.
+            for child in backbone.children():
+                child.to(dtype)
+        network.head.float()
+    return network.eval().requires_grad_(False)
+
+
+def eager_engine(
+    network: PolicyNetwork, window: int, device: torch.device, precision: str, compile_: bool = False
+) -> Engine:
+    """An engine around a network that is ready to drive."""
+    run: dict[str, RunStage] = dict(zip(STAGES, cut(network), strict=True))
+    if compile_:
+        _keep_compiled_code()
+        # The head is left alone: LSTM is a kernel of its own, which the compiler refuses.
+        for name in (VISION, TEXT):
+            run[name] = torch.compile(run[name], fullgraph=True, dynamic=False)
+    shape = EngineShape(network.backbone.image_size, window, COMPILED_TOKENS if compile_ else 0)
+    return Engine(run, shape, device, "eager", precision)
+
+
+def _load_merged(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
+    network = load_network(info, dtype_of(precision, device)).to(device)
+    if info.settings.lora.enabled and info.settings.backbone.load_in == "full":
+        merge_lora(network.backbone)
+    return network.eval().requires_grad_(False)
+
+
+def _keep_compiled_code() -> None:
+    """Inductor's own place is under /tmp, which is empty after each start of the robot."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "mobile_vla" / "inductor"))

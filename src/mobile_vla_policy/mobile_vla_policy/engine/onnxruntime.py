@@ -1,0 +1,110 @@
+"""ONNX: written by torch.export, run by ONNX Runtime; on a Jetson, trtexec makes a TensorRT engine of the same files.
+
+Shapes are constant and the operators are those of opset 18 that TensorRT's parser lists as supported
+(:data:`TENSORRT_OPERATORS`); attention is spelled out as products and a softmax, which TensorRT fuses itself. Weights
+stand in a file of their own beside the graph, because a graph may not exceed 2 GB.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.engine.protocol import RunStage
+
+SUFFIX = ".onnx"
+#: The oldest that torch.export writes; TensorRT 10's parser reads up to 24.
+OPSET = 18
+
+#: What these networks may consist of: all are in the support matrix of onnx-tensorrt (docs/operators.md).
+TENSORRT_OPERATORS = frozenset(
+    """
+    Abs Add And Cast Clip Concat Constant ConstantOfShape Conv Cos Div Equal Erf Exp Expand Gather GatherElements
+    GatherND Gemm Greater GreaterOrEqual Identity IsNaN LSTM LayerNormalization Less LessOrEqual Log MatMul Max Min Mul
+    Neg Not Or Pad Pow Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceSum Relu Reshape ScatterND Shape Sigmoid Sin
+    Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Trilu Unsqueeze Where
+    """.split()  # noqa: SIM905
+)
+
+
+def write(stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[str, ...], path: Path) -> None:
+    """Write ``path`` and, beside it, ``path`` + ``.data`` with the weights.
+
+    Raises:
+        EngineError: a package is missing, or an operator is not one that TensorRT takes.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401  (torch.onnx needs it, and says so less well)
+    except ImportError as error:
+        raise EngineError(f"exporting to ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            stage,
+            arguments,
+            str(path),
+            input_names=list(names),
+            output_names=[path.stem],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=True,
+            verbose=False,
+        )
+    unknown = operators(onnx.load(str(path), load_external_data=False)) - TENSORRT_OPERATORS
+    if unknown:
+        raise EngineError(f"{path.name}: TensorRT is not known to take the operators {', '.join(sorted(unknown))}")
+
+
+def operators(model: onnx.ModelProto) -> set[str]:  # type: ignore[name-defined]  # noqa: F821
+    """Types of all nodes; those of other domains with their domain."""
+    return {f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node}
+
+
+def load(path: Path, device: torch.device) -> RunStage:
+    """Read a stage into ONNX Runtime: on TensorRT or CUDA if it has that, and the device is one."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise EngineError("backend onnxruntime is not installed: pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # As many threads as torch would take, and none that spins: the rest of the robot needs the cores.
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0) or torch.get_num_threads())
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    wanted = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        wanted = ["TensorrtExecutionProvider", "CUDAExecutionProvider", *wanted]
+    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # its exceptions derive from Exception alone
+        raise EngineError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from None
+    names = [item.name for item in session.get_inputs()]
+
+    def run(*arguments: torch.Tensor) -> torch.Tensor:
+        feeds = {name: value.cpu().numpy() for name, value in zip(names, arguments, strict=True)}
+        return torch.from_numpy(session.run(None, feeds)[0]).to(device)
+
+    return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of optional packages that this network has no use for."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,76 @@
+"""The engine: three stages that somebody runs, at constant shapes. Who runs them is the backend's business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
+from mobile_vla_policy.model.backbone import Tokens
+
+
+class RunStage(Protocol):
+    """One stage, ready to run: tensors in the order of :mod:`mobile_vla_policy.engine.stages` in, one out."""
+
+    def __call__(self, *arguments: torch.Tensor) -> torch.Tensor:
+        """The stage's result."""
+
+
+class Backend(Protocol):
+    """How a stage becomes a file, and a file something to run. Each is a module with these two functions."""
+
+    #: How the name of a stage's file ends.
+    SUFFIX: str
+
+    def write(self, stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[str, ...], path: Path) -> None:
+        """Write a stage for arguments of exactly these shapes. Raises EngineError."""
+
+    def load(self, path: Path, device: torch.device) -> RunStage:
+        """Read it back. Raises EngineError."""
+
+
+@dataclass(frozen=True)
+class EngineShape:
+    """The constant sizes."""
+
+    image_size: int
+    """Side of the square images [px]."""
+    window: int
+    """Frames that the head sees."""
+    instruction_tokens: int
+    """Instructions are padded to this length; 0: they may have any."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What a policy calls. Keeps nothing from one call to the next."""
+
+    stages: Mapping[str, RunStage]
+    shape: EngineShape
+    device: torch.device
+    backend: str
+    precision: str
+
+    def see(self, images: torch.Tensor) -> torch.Tensor:
+        """Latents of one frame, images float32 ``[cameras, 3, S, S]`` in 0 .. 1; what they look like is the stage's."""
+        return self.stages[VISION](images[None])
+
+    def read(self, latents: torch.Tensor, tokens: Tokens, state: torch.Tensor) -> torch.Tensor:
+        """LSTM input float32 ``[input_size]`` of a frame's latents, one instruction and a normalised state ``[3]``."""
+        return self.stages[TEXT](latents, tokens.ids, tokens.lengths, state[None])[0]
+
+    def act(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The newest frame's chunk float32 ``[horizon, 3]`` of 1 .. window LSTM inputs ``[n, input_size]``."""
+        newest = len(inputs) - 1
+        window = nn.functional.pad(inputs, (0, 0, 0, self.shape.window - len(inputs)))
+        return self.stages[HEAD](window[None])[0, newest]
+
+    def pad(self, tokens: Tokens) -> Tokens:
+        """One instruction at the engine's length, behind which ACT does not look."""
+        missing = self.shape.instruction_tokens - tokens.ids.shape[1]
+        return tokens if missing <= 0 else Tokens(nn.functional.pad(tokens.ids, (0, missing)), tokens.lengths)

@@ -8,7 +8,8 @@ from typing import Any
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Step
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver
+from mobile_vla_policy.runtime.inference import Step
 from mobile_vla_policy.runtime.platform import resident_bytes, temperature_c
 from mobile_vla_ros.convert import stream_status, to_stamp
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Health

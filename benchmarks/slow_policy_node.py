@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.policy_node import main
 from mobile_vla_policy.runtime.loader import load_checkpoint
 
@@ -29,9 +30,9 @@ class SlowPolicy:
         return result
 
 
-def load(checkpoint: Path, device: str, contract: Contract) -> Any:
+def load(checkpoint: Path, options: EngineOptions, contract: Contract) -> Any:
     """Load the real one and slow it down."""
-    return SlowPolicy(load_checkpoint(checkpoint, device, contract), float(sys.argv[1]))
+    return SlowPolicy(load_checkpoint(checkpoint, options, contract), float(sys.argv[1]))
 
 
 if __name__ == "__main__":

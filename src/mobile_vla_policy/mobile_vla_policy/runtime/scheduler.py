@@ -8,6 +8,11 @@ begins at ``stamp_ns + i * period``. Time alone decides what is sent:
                               ^ arrived here; now b1 and a3 overlap and are blended, later b3, b4 stand alone,
                                 and after b4 the queue is dry: None, the robot is told to stop
 
+Slow inference: at 0.3 s a pass, a chunk of 5 x 0.1 s arrives 0.33 s after its picture with 0.17 s left, and the next
+one comes 0.3 s later. So what is left is played slower, by 0.33 / 0.17 = 1.9 (a tenth longer than the next one should
+take): the robot goes the same way at half the speed, instead of stopping three times a second. A tick is starved when
+no chunk, played slower or not, has an action left for it.
+
 Everything is passed in, clock included, so that a test can drive it through any sequence of delays.
 """
 

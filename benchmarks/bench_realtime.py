@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import realtime_backends
 import realtime_graph
 import realtime_memory
 from common import machine, report
@@ -26,6 +27,7 @@ def main() -> int:
         checkpoint = trained_checkpoint(arguments.checkpoint, Path(folder), quick)
         figures = realtime_graph.measure(checkpoint, quick)
         figures += realtime_memory.measure(checkpoint)
+        figures += realtime_backends.measure(checkpoint, quick)
     return report("realtime", figures, quick=quick, on=on)
 
 

@@ -247,6 +247,8 @@ def test_parameters_are_refused_with_one_line(probe, robot, ears, start_node):
         ("horizon", -1, "horizon is -1"),
         ("horizon", "all", "a whole number"),
         ("instruction", "do the impossible", "beyond me"),
+        ("precision", "fp8", "precision is 'fp8'"),
+        ("backend", "aoti", "backend cannot change while a checkpoint is loaded"),
         ("contract", "/etc/passwd", "read-only"),
         ("command_rate_hz", 5.0, "read-only"),
     ]:

@@ -7,6 +7,7 @@ import sys
 
 import model_full_size
 import model_loader
+import model_stage2
 from common import machine, report
 
 
@@ -14,9 +15,14 @@ def main() -> int:
     """Measure every part, print the table, write out/bench/model.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
-    quick = parser.parse_args().quick
+    parser.add_argument(
+        "--lerobot-python", metavar="PATH", help="Python of an environment with LeRobot (or LEROBOT_PYTHON)"
+    )
+    arguments = parser.parse_args()
+    quick = arguments.quick
     on = machine()
-    figures = [*model_loader.measure(quick), *model_full_size.measure(quick)]
+    figures = [*model_loader.measure(quick, arguments.lerobot_python), *model_stage2.measure(quick)]
+    figures += model_full_size.measure(quick)
     return report("model", figures, quick=quick, on=on)
 
 

@@ -1,0 +1,79 @@
+"""How fast the head trains on features that were computed beforehand: the real trainer, at the real head's size.
+
+Kosmos-2's ACT states have 2048 values; the head is 1024 -> LSTM 512 x 2 -> 5 x 3, windows of 8, bfloat16, dropout
+and AdamW included. The features are random: what they mean does not change what they cost. The backbone is never run.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from common import Figure
+from rich.console import Console
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings, TrainSettings
+from mobile_vla_policy.model.head import ActionHead
+from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.normalisation import Normalisation, Range
+from mobile_vla_policy.training.episodes import EpisodeData, TrainingData
+from mobile_vla_policy.training.log import METRICS, TrainingLog
+from mobile_vla_policy.training.trainer import Trainer
+from mobile_vla_policy.training.windows import WindowDataset
+
+_CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
+_FEATURES = 2048
+_EPISODES, _STEPS = 240, 75
+_BATCH = 512
+
+
+def measure(quick: bool) -> list[Figure]:
+    """Windows per second of the training loop, from its own log; the median of stretches of four steps."""
+    backbone = BackboneSettings(kind="kosmos2-tiny", cameras=("static",), freeze=True, width=32, layers=1)
+    settings = TrainSettings(
+        policy=PolicySettings(backbone=backbone, lora=LoraSettings(enabled=False)),
+        init_from="nothing: the head below is the start",
+        batch_size=_BATCH,
+        max_steps=24 if quick else 80,
+        log_every=4,
+        evaluate_every=1000,
+        precision="bf16",
+    )
+    tiny = build_network(settings.policy, instructions=["go to the kitchen"])
+    network = PolicyNetwork(tiny.backbone, ActionHead(_FEATURES, settings.policy.head))
+    normalisation = Normalisation(action=Range((-0.05, -0.05), (0.05, 0.05)), state=Range((-3.0, -3.0), (3.0, 3.0)))
+    random = np.random.default_rng(0)
+    episodes = [_episode(random, number) for number in range(_EPISODES)]
+    features = [torch.randn(_STEPS, _FEATURES, dtype=torch.bfloat16) for _ in episodes]
+    windows = WindowDataset(episodes, features, normalisation, settings.policy.head)
+    data = TrainingData(Contract.load(_CONTRACT), normalisation, {"train": episodes}, "")
+    with tempfile.TemporaryDirectory(prefix="bench_stage2_") as name:
+        folder = Path(name)
+        trainer = Trainer(settings, network, data, windows, None, folder, Accelerator(mixed_precision="bf16"))
+        trainer.run(lambda step: TrainingLog(folder, Console(quiet=True), step))
+        with (folder / METRICS).open() as stream:
+            rows = [(int(row["step"]), float(row["elapsed_s"])) for row in csv.DictReader(stream) if row["elapsed_s"]]
+    # The first stretch warms up.
+    rates = [_BATCH * (later[0] - earlier[0]) / (later[1] - earlier[1]) for earlier, later in pairwise(rows[1:])]
+    return [Figure("stage 2: the head on features, windows of 8", median(rates), "windows/s", ">= 3,000")]
+
+
+def _episode(random: np.random.Generator, number: int) -> EpisodeData:
+    states = random.uniform(-1, 1, (_STEPS, 3)).astype(np.float32)
+    actions = random.uniform(-0.05, 0.05, (_STEPS, 3)).astype(np.float32)
+    actions[:, 2] = actions[:, 2] > 0
+    return EpisodeData(
+        Path(f"episode_{number:06d}.h5"), "go to the kitchen", "go_to_kitchen", "navigation", states, actions
+    )
+
+
+if __name__ == "__main__":
+    for figure in measure(quick=True):
+        print(figure)

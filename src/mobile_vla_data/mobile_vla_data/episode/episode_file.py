@@ -111,7 +111,9 @@ class EpisodeFileBuilder:
         start, end = self.num_steps, self.num_steps + len(images)
         dataset.resize(end, axis=0)
         if self._header.encoding == schema.RAW:
-            dataset[start:end] = np.stack(images)
+            # Each image is a chunk as it stands; HDF5's own writing would copy it twice on the way.
+            for index, image in enumerate(images, start):
+                dataset.id.write_direct_chunk((index, 0, 0, 0), np.ascontiguousarray(image))
             return
         # h5py's own assignment stacks images that happen to have equal lengths and then refuses them.
         block = np.empty(len(images), dtype=_VLEN_BYTES)

@@ -79,10 +79,11 @@ def _slope(checkpoint: Path, how: str) -> float:
         tracemalloc.start()
         for _ in range(20):
             step()
-    memory = []
-    for _ in range(_STEPS):
+    # Made beforehand: a list that grows would count itself.
+    memory = np.zeros(_STEPS)
+    for number in range(_STEPS):
         step()
-        memory.append(tracemalloc.get_traced_memory()[0] if how == "python" else resident_bytes())
+        memory[number] = tracemalloc.get_traced_memory()[0] if how == "python" else resident_bytes()
     driver.stop(5.0)
     return float(np.polyfit(np.arange(_STEPS), memory, 1)[0])
 

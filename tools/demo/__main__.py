@@ -40,6 +40,7 @@ def run(demo: Demo) -> int:
     stages.run("collect_headless", f"Top up to {demo.episodes} episodes, headless", lambda: collect_headless(demo))
     stages.run("validate", "Validate and split the dataset", lambda: validate(demo))
     stages.run("train", "Train the tiny policy", lambda: train(demo))
+    stages.run("evaluate", "Compare with recorded actions, before and after training", lambda: evaluate(demo))
     stages.run("trials_untrained", "Drive with an untrained policy, for comparison", lambda: drive_untrained(demo))
     stages.run("trials", "Drive with the trained policy", lambda: drive_trained(demo))
 
@@ -108,6 +109,14 @@ def train(demo: Demo) -> None:
     config = CONFIG / "train_tiny.yaml"
     command(["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained])
     command(["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint])
+
+
+def evaluate(demo: Demo) -> None:
+    """Predict on the test split, which neither checkpoint was trained on: what learned, metric by metric."""
+    for checkpoint, name in ((demo.untrained, "evaluation_untrained"), (demo.checkpoint, "evaluation")):
+        line = ["mobile-vla-policy", "evaluate", checkpoint, "--dataset", demo.dataset, "--split", "test"]
+        result = command([*line, "--output", demo.root / name, "--json"])
+        (demo.root / f"{name}.json").write_text(result)
 
 
 def drive_untrained(demo: Demo) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from demo import evaluation
 from demo.stages import Demo, read_json
 from demo.summary import rows
 from mobile_vla_data.episode.reader import Dataset, Episode
@@ -26,8 +27,13 @@ def write_report(demo: Demo, summary: dict[str, Any]) -> None:
     page = Template(PAGE.read_text()).substitute(
         headline=_headline(summary),
         table="".join(f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in rows(summary)),
+        predicted=_figure(
+            _file(demo.root / "evaluation" / "paths.png"), "Recorded paths, and what the policy predicts"
+        ),
         sheet=_figure(_png(contact_sheet(paths[0])), _instruction(paths[0])),
         losses=_figure(_file(demo.checkpoint / "loss.png"), "Loss on training and validation windows"),
+        evaluation="".join(_metric(row) for row in evaluation.rows(summary["evaluation"])),
+        evaluated=_text(_evaluated(summary["evaluation"])),
         rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),
         paths=paths_drawing(result["trials"]),
         trials="".join(_trial(trial) for trial in result["trials"]),
@@ -98,6 +104,17 @@ def _instruction(path: Path) -> str:
 
 def _rollout(path: Path, trial: dict[str, Any]) -> str:
     return _figure(_file(path), f"The trained policy, live: “{trial['instruction']}”")
+
+
+def _metric(row: tuple[str, str, str, str]) -> str:
+    label, before, after, verdict = row
+    mark = "missed" if verdict == "not better" else "reached" if verdict.startswith("better") else ""
+    cells = "".join(f"<td>{_text(value)}</td>" for value in (label, before, after, verdict))
+    return f'<tr class="{mark}">{cells}</tr>'
+
+
+def _evaluated(comparison: dict[str, Any]) -> str:
+    return f"{comparison['episodes']} episodes of the {comparison['split']} split, {comparison['steps']} steps"
 
 
 def _trial(trial: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from demo import evaluation
 from demo.stages import Demo, Stages, read_json
 
 
@@ -29,6 +30,7 @@ def summarise(demo: Demo, stages: Stages) -> dict[str, Any]:
             **{f"{level}s": _count(validation["findings"], level) for level in ("error", "warning")},
         },
         "losses": _losses(demo),
+        "evaluation": evaluation.compare(demo),
         "trials": {"trained": _score(trained), "untrained": _score(untrained)},
         "cmd_vel_rate_hz": trained["cmd_vel"]["rate_hz"],
         "policy_latency_s": trained["policy_latency_s"],
@@ -48,7 +50,7 @@ def shortfalls(summary: dict[str, Any]) -> list[str]:
         )
     if untrained["successes"] > 1:
         lines.append(f"an untrained policy reached the room in {untrained['successes']} trials: they prove little")
-    return lines
+    return lines + evaluation.shortfalls(summary["evaluation"])
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
@@ -58,6 +60,10 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("Episodes, steps", f"{summary['episodes']}, {summary['steps']:,}"),
         ("Validation", f"{summary['validation']['errors']} errors, {summary['validation']['warnings']} warnings"),
         ("Training loss, first → last", f"{losses['first']:.3f} → {losses['last']:.3f}"),
+        *(
+            (f"{label}, untrained → trained", f"{before} → {after} ({verdict})")
+            for label, before, after, verdict in evaluation.rows(summary["evaluation"])
+        ),
         ("Reached the named room, trained", _of(trials["trained"])),
         ("Reached the named room, untrained", _of(trials["untrained"])),
         ("cmd_vel on the topic", f"{summary['cmd_vel_rate_hz']:.1f} Hz"),

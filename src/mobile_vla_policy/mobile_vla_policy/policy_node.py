@@ -203,13 +203,13 @@ class PolicyNode(AutostartNode):
             self._publish_status()
 
     def _free(self) -> None:
-        self._policy = None
+        was_loaded, self._policy = self._policy is not None, None
         self._loader = None
         self._drive_before = None
         if self._inputs is not None:
             self._inputs.destroy()
             self._inputs = None
-        release_memory()
+        release_memory(gpu=was_loaded)
 
     # Driving ---------------------------------------------------------------------------------------------------------
 

@@ -46,10 +46,13 @@ def keep_in_memory() -> None:
     gc.freeze()
 
 
-def release_memory() -> None:
-    """Undo :func:`keep_in_memory`, and free what nobody refers to any more, on the GPU, too."""
+def release_memory(*, gpu: bool = False) -> None:
+    """Undo :func:`keep_in_memory`, and free what nobody refers to any more.
+
+    ``gpu``: there, too. Not while a policy is being loaded: torch may be imported by half then.
+    """
     gc.unfreeze()
     gc.collect()
-    torch = sys.modules.get("torch")
+    torch = sys.modules.get("torch") if gpu else None
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -118,3 +118,11 @@ def test_an_exported_checkpoint_drives_and_the_wrong_backend_is_refused(probe, r
     with NodeProcess("mobile_vla_policy", "policy_node", parameters(exported, precision="fp8")) as node:
         assert node.wait(120.0) == 1
         assert "precision is 'fp8'; it must be one of auto, fp32, bf16, fp16, int8" in node.output
+
+
+def test_a_signal_while_torch_is_being_imported_ends_the_node_without_a_traceback(probe, checkpoint):
+    statuses = probe.collect(PolicyStatus, "policy/status", LATCHED)
+    with NodeProcess("mobile_vla_policy", "policy_node", parameters(checkpoint)) as node:
+        wait_for(lambda: any(status.state == PolicyStatus.STATE_LOADING for status in statuses))
+        assert node.stop() == 0
+    assert "Traceback" not in node.output

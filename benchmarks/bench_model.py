@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+import model_cost
 import model_full_size
 import model_loader
 import model_stage2
@@ -22,7 +23,7 @@ def main() -> int:
     quick = arguments.quick
     on = machine()
     figures = [*model_loader.measure(quick, arguments.lerobot_python), *model_stage2.measure(quick)]
-    figures += model_full_size.measure(quick)
+    figures += [*model_cost.measure(), *model_full_size.measure(quick)]
     return report("model", figures, quick=quick, on=on)
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import torch
 from common import Figure
+from model_products import products
 from torch import nn
 from transformers import Kosmos2ForConditionalGeneration
 
 from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.engine.optimise import Precision, optimise
+from mobile_vla_policy.model.backbone import Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.loss import action_loss
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
@@ -24,66 +28,95 @@ from mobile_vla_policy.model.network import PolicyNetwork, build_network
 INSTRUCTION_TOKENS = 20
 CAMERAS = 2
 _IMAGE_PX = 224
+_FRAMES_COMPARED = 4
 
 
 def measure(quick: bool) -> list[Figure]:
     """Each part in a process of its own, so that the peak of its memory is its own."""
-    inference, training = _in_process("inference", quick), _in_process("training", quick)
+    speed, training = _in_process("speed", quick), _in_process("training", quick)
+    bf16, int8 = _in_process("memory_bf16", quick), _in_process("memory_int8", quick)
     return [
-        Figure("inference, products of its shapes", inference["products_s"], "s"),
-        Figure("inference step, median", inference["ours_s"], "s"),
-        Figure("inference step over products", inference["ours_s"] / inference["products_s"], "x", "<= 1.25"),
-        Figure("straightforward way over ours", inference["plain_s"] / inference["ours_s"], "x", ">= 1.2"),
-        Figure("eight frames per step over ours", inference["eight_s"] / inference["ours_s"], "x", ">= 9"),
-        Figure("inference, peak resident memory", inference["peak_gb"], "GB", "<= 5"),
+        Figure("inference, products of its shapes, median", speed["products_s"], "s"),
+        Figure("straightforward way, median", speed["plain_s"], "s"),
+        Figure("trained network as it is (bf16), median", speed["trained_s"], "s"),
+        Figure("inference step bf16, median", speed["bf16_s"], "s"),
+        Figure("inference step int8, median", speed["int8_s"], "s"),
+        Figure("inference step bf16 over products", speed["bf16_over_products"], "x", "<= 1.25"),
+        Figure("straightforward way over bf16", speed["plain_over_bf16"], "x", ">= 1.2"),
+        Figure("straightforward way over int8", speed["plain_over_int8"], "x", ">= 1.6"),
+        Figure("eight frames per step over bf16", speed["eight_over_bf16"], "x", ">= 9"),
+        Figure("actions, bf16 optimised from bf16 as trained", speed["bf16_deviation_percent"], "%"),
+        Figure("actions, int8 from bf16 as trained", speed["int8_deviation_percent"], "%"),
+        Figure("inference bf16, peak resident memory, loading too", bf16["peak_gb"], "GB", "<= 5"),
+        Figure("inference int8, peak resident memory, loaded", int8["driving_gb"], "GB", "<= 3.5"),
+        Figure("inference int8, peak resident memory, loading", int8["peak_gb"], "GB"),
         Figure("training step (batch 2, window 8, 2 cameras)", training["step_s"], "s"),
         Figure("training step, peak resident memory", training["peak_gb"], "GB", "<= 14"),
         Figure("training, parameters that learn", training["learns_m"], "M"),
     ]
 
 
-def inference(quick: bool) -> dict[str, float]:
-    """Ours, the products alone, and the two ways that are slower, in turns on the same threads."""
-    settings = PolicySettings(backbone=BackboneSettings(weights="random"), lora=LoraSettings(enabled=False))
-    network = build_network(settings, dtype=torch.bfloat16).eval().requires_grad_(False)
+def speed(quick: bool) -> dict[str, float]:
+    """Ours, the products alone, and the ways that are slower, in turns on the same threads.
+
+    Ratios are of times within one turn, and the median over the turns: another process that slows the machine down for
+    a while then slows both sides.
+    """
+    network, images, tokens = _network_and_input()
     backbone = network.backbone
     assert isinstance(backbone, Kosmos2Backbone)
-    images = torch.rand(1, CAMERAS, 3, _IMAGE_PX, _IMAGE_PX)
-    tokens = backbone.tokenise(["go to the kitchen and pick up the cup"])
-    tokens = type(tokens)(
-        tokens.ids.repeat(1, INSTRUCTION_TOKENS)[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS])
-    )
-    products = _products(backbone)
-    head = network.head
+    runs: dict[str, Callable[[], object]] = {"products_s": products(backbone, CAMERAS, INSTRUCTION_TOKENS)}
+    _say("optimising copies of it in bf16 and int8")
+    bf16, int8 = optimise(deepcopy(network), "bf16"), optimise(deepcopy(network), "int8")
+    # The comparison shares the trained weights: only the way they are used differs.
+    plain_model = _with_language_model_head(backbone)
 
-    def ours() -> None:
-        head(head.embed(backbone.encode(images, tokens), torch.zeros(1, 3))[None])
+    def plain(frames: int = 1) -> None:
+        for _ in range(frames):
+            latents = torch.cat([backbone.embed_images(images[:, i : i + 1])[:, 0] for i in range(CAMERAS)], dim=1)
+            _plain_step(plain_model, latents, tokens.ids)
 
+    runs["bf16_s"] = lambda: _step_of(bf16, images, tokens)
+    runs["int8_s"] = lambda: _step_of(int8, images, tokens)
+    runs["plain_s"] = plain
+    runs["trained_s"] = lambda: _step_of(network, images, tokens)
     with torch.inference_mode():
-        ours()
-        peak_gb = _peak_gb()
-        # The comparison shares our weights: only the way they are used differs.
-        plain_model = _with_language_model_head(backbone)
+        turns = [{name: _time(run) for name, run in runs.items()}]  # the first allocates and compiles
+        for turn in range(3 if quick else 11):
+            turns.append({name: _time(run) for name, run in runs.items()})
+            _say(f"turn {turn + 1}: " + ", ".join(f"{name[:-2]} {value:.3f} s" for name, value in turns[-1].items()))
+        eight = [_time(lambda: plain(8)) / _time(runs["bf16_s"]) for _ in range(1 if quick else 3)]
+        deviations = _deviations(network, {"bf16": bf16, "int8": int8}, tokens)
+    del turns[0]
+    return (
+        {name: median(turn[name] for turn in turns) for name in runs}
+        | deviations
+        | {
+            "bf16_over_products": median(turn["bf16_s"] / turn["products_s"] for turn in turns),
+            "plain_over_bf16": median(turn["plain_s"] / turn["bf16_s"] for turn in turns),
+            "plain_over_int8": median(turn["plain_s"] / turn["int8_s"] for turn in turns),
+            "eight_over_bf16": median(eight),
+        }
+    )
 
-        def plain(frames: int = 1) -> None:
-            for _ in range(frames):
-                latents = torch.cat([backbone.embed_images(images[:, i : i + 1])[:, 0] for i in range(CAMERAS)], dim=1)
-                _plain_step(plain_model, latents, tokens.ids)
 
-        rounds = 2 if quick else 7
-        times: dict[str, list[float]] = {"products_s": [], "ours_s": [], "plain_s": [], "eight_s": []}
-        for round_ in range(rounds + 1):
-            for name, run in (("products_s", products), ("ours_s", ours), ("plain_s", plain)):
-                taken = _time(run)
-                if round_:
-                    times[name].append(taken)
-        times["eight_s"] = [_time(lambda: plain(8)) for _ in range(1 if quick else 3)]
-    return {name: median(values) for name, values in times.items()} | {"peak_gb": peak_gb}
+def memory(precision: Precision, quick: bool) -> dict[str, float]:
+    """Peak resident memory of a process that does nothing but load and drive."""
+    network, images, tokens = _network_and_input()
+    network = optimise(network, precision)
+    loading_gb = _peak_gb()
+    # Resets the peak to what is resident now; the process has no other way to say what driving takes.
+    Path("/proc/self/clear_refs").write_text("5")
+    with torch.inference_mode():
+        for _ in range(3):
+            _step_of(network, images, tokens)
+    return {"peak_gb": max(loading_gb, _peak_gb()), "driving_gb": _peak_gb()}
 
 
 def training(quick: bool) -> dict[str, float]:
     """Forward, backward and an AdamW step with LoRA r 32 and gradient checkpointing."""
     torch.manual_seed(0)
+    _say("building full-size Kosmos-2 with LoRA")
     settings = PolicySettings(backbone=BackboneSettings(weights="random"))
     network = build_network(settings, dtype=torch.bfloat16).train()
     network.backbone.enable_gradient_checkpointing()
@@ -96,13 +129,40 @@ def training(quick: bool) -> dict[str, float]:
     for _ in range(1 if quick else 2):
         images = torch.rand(batch * window, CAMERAS, 3, _IMAGE_PX, _IMAGE_PX)
         began = time.perf_counter()
-        _step(network, optimizer, images, tokens, valid)
+        _training_step(network, optimizer, images, tokens, valid)
         taken.append(time.perf_counter() - began)
+        _say(f"training step: {taken[-1]:.1f} s")
     return {"step_s": min(taken), "peak_gb": _peak_gb(), "learns_m": sum(p.numel() for p in learning) / 1e6}
 
 
-def _step(
-    network: PolicyNetwork, optimizer: torch.optim.Optimizer, images: torch.Tensor, tokens: object, valid: torch.Tensor
+def _network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
+    torch.manual_seed(0)
+    _say("building full-size Kosmos-2")
+    settings = PolicySettings(backbone=BackboneSettings(weights="random"), lora=LoraSettings(enabled=False))
+    network = build_network(settings, dtype=torch.bfloat16).eval().requires_grad_(False)
+    ids = network.backbone.tokenise(["go to the kitchen and pick up the cup"]).ids.repeat(1, INSTRUCTION_TOKENS)
+    tokens = Tokens(ids[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS]))
+    return network, torch.rand(1, CAMERAS, 3, _IMAGE_PX, _IMAGE_PX), tokens
+
+
+def _step_of(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+    """One frame from pixels to a chunk."""
+    return network.act(network.backbone.encode(images, tokens)[None], torch.zeros(1, 1, 3))[0, -1]
+
+
+def _deviations(trained: PolicyNetwork, others: dict[str, PolicyNetwork], tokens: Tokens) -> dict[str, float]:
+    """How far chunks (normalised actions, gripper logits) are from the trained network's, in percent of their norm."""
+    frames = [torch.rand(1, CAMERAS, 3, _IMAGE_PX, _IMAGE_PX) for _ in range(_FRAMES_COMPARED)]
+    expected = torch.stack([_step_of(trained, frame, tokens) for frame in frames])
+    found = {}
+    for name, network in others.items():
+        chunks = torch.stack([_step_of(network, frame, tokens) for frame in frames])
+        found[f"{name}_deviation_percent"] = 100 * float((chunks - expected).norm() / expected.norm())
+    return found
+
+
+def _training_step(
+    network: PolicyNetwork, optimizer: torch.optim.Optimizer, images: torch.Tensor, tokens: Tokens, valid: torch.Tensor
 ) -> None:
     target = torch.zeros(*valid.shape, network.head.horizon, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -110,51 +170,6 @@ def _step(
     action_loss(predicted, target, torch.ones(target.shape[:-1], dtype=torch.bool)).total.backward()
     optimizer.step()
     optimizer.zero_grad()
-
-
-def _products(backbone: Kosmos2Backbone) -> Callable[[], None]:
-    """The matrix products of one step and nothing else: (rows, in, out) and how often, then those of attention."""
-    vision, text = backbone.model.config.vision_config, backbone.model.config.text_config
-    latents, side = backbone.model.config.latent_query_num, (vision.image_size // vision.patch_size) ** 2
-    seen, wide = CAMERAS * (side + 1), text.embed_dim
-    length = 3 + CAMERAS * (latents + 2) + INSTRUCTION_TOKENS
-    linear = [
-        (CAMERAS * side, 3 * vision.patch_size**2, vision.hidden_size, 1),
-        (seen, vision.hidden_size, vision.hidden_size, 4 * vision.num_hidden_layers),
-        (seen, vision.hidden_size, vision.intermediate_size, vision.num_hidden_layers),
-        (seen, vision.intermediate_size, vision.hidden_size, vision.num_hidden_layers),
-        (seen, vision.hidden_size, wide, 1),
-        (CAMERAS * latents, wide, wide, 2),
-        (seen + CAMERAS * latents, wide, wide, 2),
-        (length, wide, wide, 4 * text.layers),
-        (length, wide, text.ffn_dim, text.layers),
-        (length, text.ffn_dim, wide, text.layers),
-    ]
-    weights = [p for p in backbone.model.parameters() if p.ndim == 2]
-    by_shape: dict[tuple[int, int], list[torch.Tensor]] = {}
-    for weight in weights:
-        by_shape.setdefault((weight.shape[0], weight.shape[1]), []).append(weight)
-    # Products with the network's own weights: reading 3 GB of them is part of what has to be done.
-    work = []
-    for rows, inputs, outputs, count in linear:
-        pool = by_shape.get((outputs, inputs)) or [torch.rand(outputs, inputs, dtype=torch.bfloat16)]
-        left = torch.rand(rows, inputs, dtype=torch.bfloat16)
-        work += [(left, pool[i % len(pool)]) for i in range(count)]
-    eyes = vision.num_attention_heads
-    heads = [
-        (CAMERAS * eyes, side + 1, vision.hidden_size // eyes, vision.num_hidden_layers),
-        (text.attention_heads, length, wide // text.attention_heads, text.layers),
-    ]
-    attention = [(torch.rand(n, rows, dim, dtype=torch.bfloat16), count) for n, rows, dim, count in heads]
-
-    def run() -> None:
-        for left, weight in work:
-            nn.functional.linear(left, weight)
-        for queries, count in attention:
-            for _ in range(count):
-                (queries @ queries.transpose(1, 2)) @ queries
-
-    return run
 
 
 def _with_language_model_head(backbone: Kosmos2Backbone) -> Kosmos2ForConditionalGeneration:
@@ -185,7 +200,13 @@ def _time(run: Callable[[], None]) -> float:
 
 
 def _peak_gb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    """VmHWM and not ``ru_maxrss``, which begins with the parent's memory and cannot be reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6
+
+
+def _say(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 def _in_process(part: str, quick: bool) -> dict[str, float]:
@@ -194,6 +215,12 @@ def _in_process(part: str, quick: bool) -> dict[str, float]:
     return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
+_PARTS: dict[str, Callable[[bool], dict[str, float]]] = {
+    "speed": speed,
+    "training": training,
+    "memory_bf16": partial(memory, "bf16"),
+    "memory_int8": partial(memory, "int8"),
+}
+
 if __name__ == "__main__":
-    parts = {"inference": inference, "training": training}
-    print(json.dumps(parts[sys.argv[1]]("--quick" in sys.argv)))
+    print(json.dumps(_PARTS[sys.argv[1]]("--quick" in sys.argv)))

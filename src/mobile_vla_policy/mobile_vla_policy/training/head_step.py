@@ -16,8 +16,8 @@ from torch import nn
 from mobile_vla_policy.model.head import ActionHead
 
 _BF16 = torch.bfloat16
-_sigmoid_backward = torch.ops.aten.sigmoid_backward
-_tanh_backward = torch.ops.aten.tanh_backward
+_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class HeadOnFeatures(nn.Module):
@@ -39,7 +39,8 @@ class HeadOnFeatures(nn.Module):
 
 def _chunks(head: ActionHead, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
     # Time first, so that one step of all windows is one block of memory.
-    inputs: torch.Tensor = head.project(features.transpose(0, 1).to(_BF16))
+    seen = features.transpose(0, 1).to(_BF16).contiguous()
+    inputs = _linear(seen.flatten(0, 1), head.project.weight, head.project.bias).unflatten(0, seen.shape[:2])
     if head.project_state is not None:
         inputs = inputs + head.project_state(state.transpose(0, 1))
     lstm = head.lstm
@@ -96,26 +97,45 @@ class _Layer(torch.autograd.Function):
         steps, count, size = hidden.shape
         d_gates = torch.empty_like(gates)
         before = cells[:-1].to(_BF16)
-        d_cell = torch.zeros(count, size, dtype=_BF16)
+        d_cell, work = torch.zeros(count, size, dtype=_BF16), torch.empty(count, size, dtype=_BF16)
         d_hidden = gradients[0].to(_BF16).clone()
         for t in range(steps - 1, -1, -1):
             enter, keep, new, out = gates[t].chunk(4, dim=1)
             d_enter, d_keep, d_new, d_out = d_gates[t].chunk(4, dim=1)
-            d_cell = d_cell.add_(_tanh_backward(d_hidden[t] * out, squashed[t]))
-            d_out.copy_(_sigmoid_backward(d_hidden[t] * squashed[t], out))
-            d_enter.copy_(_sigmoid_backward(d_cell * new, enter))
-            d_new.copy_(_tanh_backward(d_cell * enter, new))
+            torch.mul(d_hidden[t], out, out=work)
+            d_cell.add_(_tanh_backward(work, squashed[t], grad_input=work))
+            _sigmoid_backward(torch.mul(d_hidden[t], squashed[t], out=work), out, grad_input=d_out)
+            _sigmoid_backward(torch.mul(d_cell, new, out=work), enter, grad_input=d_enter)
+            _tanh_backward(torch.mul(d_cell, enter, out=work), new, grad_input=d_new)
             if t:
-                d_keep.copy_(_sigmoid_backward(d_cell * before[t - 1], keep))
+                _sigmoid_backward(torch.mul(d_cell, before[t - 1], out=work), keep, grad_input=d_keep)
                 d_hidden[t - 1].addmm_(d_gates[t], over)
                 d_cell.mul_(keep)
             else:
                 d_keep.zero_()
         flat = d_gates.flatten(0, 1)
         d_inputs = (flat @ into).view_as(inputs) if ctx.needs_input_grad[0] else None
-        d_into = flat.t() @ inputs.flatten(0, 1)
-        d_over = d_gates[1:].flatten(0, 1).t() @ hidden[:-1].flatten(0, 1)
-        return d_inputs, d_into.float(), d_over.float(), flat.sum(0, dtype=torch.float32)
+        turned = flat.t().contiguous()
+        d_into = turned @ inputs.flatten(0, 1)
+        d_over = turned[:, count:] @ hidden[:-1].flatten(0, 1)
+        return d_inputs, d_into.float(), d_over.float(), turned.sum(1, dtype=torch.float32)
+
+
+class _Linear(torch.autograd.Function):
+    """A linear layer ``[N, I]`` to ``[N, O]`` in bfloat16 whose inputs need no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inputs)
+        return nn.functional.linear(inputs, weight.to(_BF16), bias.to(_BF16))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (inputs,) = ctx.saved_tensors
+        # oneDNN multiplies a transposed left side at less than half its pace: it pays to turn it round first.
+        turned = gradients[0].t().contiguous()
+        return None, (turned @ inputs).float(), turned.sum(1, dtype=torch.float32)
 
 
 _layer: Callable[..., torch.Tensor] = _Layer.apply  # type: ignore[assignment]
+_linear: Callable[..., torch.Tensor] = _Linear.apply  # type: ignore[assignment]

@@ -69,7 +69,7 @@ def compiled(device: torch.device) -> Elementwise:
             fast.quantise(torch.ones(2, 64, device=device))
     except Exception as error:  # whatever a missing or broken compiler raises, the robot can drive without it
         reason = " ".join(str(error).split())[:200]
-        _log.warning("8-bit inference runs at about half its speed: torch.compile failed; install g++ (%s)", reason)
+        _log.warning("8-bit inference is slower than it could be: torch.compile failed; install g++ (%s)", reason)
         return Elementwise()
     return fast
 

@@ -82,7 +82,8 @@ def _reason(error: Exception, endpoint: str) -> str:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
         return f"not allowed ({status}); run hf auth login with a token that may write"
-    brief = " ".join(str(error).split())[:200]
     if status is not None:
-        return f"{endpoint} answered {status}: {brief}"
-    return f"{endpoint} cannot be reached ({brief}); name a local folder, or check the network and HF_HUB_OFFLINE"
+        return f"{endpoint} answered {status}: {' '.join(str(error).split())[:200]}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; the cache is where HF_HOME says"
+    return f"{endpoint} cannot be reached and nothing is cached: name a local folder, or check network, HF_HUB_OFFLINE"

@@ -2,6 +2,7 @@
 
 The policy's memory is explicit: the LSTM inputs of the past frames. Each prediction runs the LSTM anew over the window
 of what exists, at the stride it was trained with, so that the robot acts from the first frame and no state drifts.
+All of that but the newest frame's step can be done while the robot waits for it (:meth:`Policy.prepare`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mobile_vla_policy.engine.load import load_engine
 from mobile_vla_policy.engine.protocol import Engine
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
 from mobile_vla_policy.model.backbone import InstructionCache, Tokens
+from mobile_vla_policy.model.head import LstmState
 from mobile_vla_policy.model.kosmos2 import load_tokenizer
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.preprocess import Frame, FrameError, stack_cameras, to_float
@@ -51,6 +53,18 @@ class PolicyMemory:
     """Control periods since the first frame."""
 
 
+@dataclass(frozen=True)
+class _Past:
+    """The LSTM's state after the frames before the newest."""
+
+    inputs: tuple[torch.Tensor, ...]
+    state: LstmState
+
+    def is_of(self, inputs: list[torch.Tensor]) -> bool:
+        """Whether it is of exactly these LSTM inputs."""
+        return len(inputs) == len(self.inputs) and all(a is b for a, b in zip(inputs, self.inputs, strict=True))
+
+
 class Policy:
     """An engine with its memory, normalisation and contract. Use :meth:`load`. For one thread at a time."""
 
@@ -60,6 +74,7 @@ class Policy:
         self._info = info
         self._tokenizer = InstructionCache(load_tokenizer(info.folder))
         self._tokens: dict[str, Tokens] = {}
+        self._past: _Past | None = None
         self.stage_latency_s: dict[str, float] = {}
         """Seconds that each stage of the last prediction took, in the order in which they ran."""
 
@@ -184,8 +199,7 @@ class Policy:
         new_input = engine.read(latents, tokens, where)
         read = self._now()
         memory = remember(memory, new_input, elapsed_periods, (head.window - 1) * head.frame_stride)
-        window = torch.stack([memory.inputs[i] for i in strided(memory.periods, head.window, head.frame_stride)])
-        chunk = self._info.normalisation.action.denormalise(engine.act(window).cpu())
+        chunk = self._info.normalisation.action.denormalise(self._act(self._window(memory)).cpu())
         decided = self._now()
         self.stage_latency_s = {
             "preprocess": prepared - began,
@@ -195,6 +209,30 @@ class Policy:
         }
         deltas = chunk[:, :2].numpy().astype(np.float32)
         return PredictedChunk(deltas, torch.sigmoid(chunk[:, 2]).numpy().astype(np.float32)), memory
+
+    @torch.inference_mode()
+    def prepare(self, memory: PolicyMemory) -> None:
+        """Compute what the prediction of the next control period needs of the past frames.
+
+        It changes no result, only when the work is done. Without it, or when the next frame comes in another period,
+        :meth:`predict` does all of it.
+        """
+        recurrent, head = self.engine.recurrent, self.config.head
+        if recurrent is None or not memory.inputs:
+            return
+        expected = remember(memory, memory.inputs[-1], 1, (head.window - 1) * head.frame_stride)
+        *past, _ = self._window(expected)
+        self._past = _Past(tuple(past), recurrent.state_after(torch.stack(past))) if past else None
+
+    def _window(self, memory: PolicyMemory) -> list[torch.Tensor]:
+        head = self.config.head
+        return [memory.inputs[i] for i in strided(memory.periods, head.window, head.frame_stride)]
+
+    def _act(self, window: list[torch.Tensor]) -> torch.Tensor:
+        past, recurrent = self._past, self.engine.recurrent
+        if past is not None and recurrent is not None and past.is_of(window[:-1]):
+            return recurrent.chunk(window[-1], past.state)
+        return self.engine.act(torch.stack(window))
 
     def _tokenise(self, instruction: str) -> Tokens:
         if instruction not in self._tokens:

@@ -55,6 +55,9 @@ class ScriptedPolicy:
             self._misbehave(deltas, gripper)
         return Chunk(deltas, gripper), memory + 1
 
+    def prepare(self, memory: int) -> None:
+        pass
+
     def _misbehave(self, deltas: np.ndarray, gripper: np.ndarray) -> None:
         if "nan" in self._behaviours:
             deltas[2, 1] = np.nan

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -73,6 +74,27 @@ def test_a_prediction_leaves_the_memory_it_was_given_unchanged(trained: Path) ->
     first, _ = policy.predict(image, STATE, "go to the kitchen", memory)
     second, _ = policy.predict(image, STATE, "go to the kitchen", memory)
     assert (first.deltas == second.deltas).all()
+
+
+def test_what_is_prepared_before_a_frame_changes_no_prediction(trained: Path) -> None:
+    """Neither when the frame comes as expected, nor when control periods were skipped or the memory is another."""
+    prepared, plain = Policy.load(trained, device="cpu"), Policy.load(trained, device="cpu")
+    random = np.random.default_rng(0)
+    memory, other = prepared.initial_memory(), plain.initial_memory()
+    used = 0
+    for elapsed in (1, 1, 1, 2, 1, 1, 1, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1):
+        image = {"static": random.integers(0, 255, (224, 224, 3), dtype=np.uint8)}
+        with patch.object(prepared.engine.recurrent, "chunk", wraps=prepared.engine.recurrent.chunk) as step:
+            ours, memory = prepared.predict(image, STATE, "go to the kitchen", memory, elapsed_periods=elapsed)
+        used += step.call_count
+        theirs, other = plain.predict(image, STATE, "go to the kitchen", other, elapsed_periods=elapsed)
+        assert np.abs(ours.deltas - theirs.deltas).max() < 1e-6
+        assert np.abs(ours.gripper - theirs.gripper).max() < 1e-6
+        prepared.prepare(memory)
+    assert used >= 10
+    ours, _ = prepared.predict(image, STATE, "go to the kitchen", prepared.initial_memory())
+    theirs, _ = plain.predict(image, STATE, "go to the kitchen", plain.initial_memory())
+    assert (ours.deltas == theirs.deltas).all()
 
 
 def test_memory_keeps_the_window_and_finds_strides_when_periods_were_skipped() -> None:

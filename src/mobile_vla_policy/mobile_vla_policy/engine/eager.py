@@ -14,6 +14,7 @@ from mobile_vla_policy.engine.linear import PlainLinear
 from mobile_vla_policy.engine.optimise import Precision, optimise
 from mobile_vla_policy.engine.precision import dtype_of, resolve_precision
 from mobile_vla_policy.engine.protocol import Engine, EngineShape, RunStage
+from mobile_vla_policy.engine.recurrent import RecurrentHead
 from mobile_vla_policy.engine.stages import STAGES, TEXT, VISION, cut
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.lora import merge_lora
@@ -68,7 +69,7 @@ def eager_engine(
         for name in (VISION, TEXT):
             run[name] = torch.compile(run[name], fullgraph=True, dynamic=False)
     shape = EngineShape(network.backbone.image_size, window, COMPILED_TOKENS if compile_ else 0)
-    return Engine(run, shape, device, "eager", precision)
+    return Engine(run, shape, device, "eager", precision, RecurrentHead(network.head))
 
 
 def _load_merged(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:

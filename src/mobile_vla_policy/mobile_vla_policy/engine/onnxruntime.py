@@ -29,8 +29,8 @@ TENSORRT_OPERATORS = frozenset(
     """
     Abs Add And Cast Clip Concat Constant ConstantOfShape Conv Cos Div Equal Erf Exp Expand Gather GatherElements
     GatherND Gemm Greater GreaterOrEqual Identity IsNaN LSTM LayerNormalization Less LessOrEqual Log MatMul Max Min Mul
-    Neg Not Or Pad Pow Range Reciprocal ReduceL2 ReduceMax ReduceMean ReduceSum Relu Reshape ScatterND Shape Sigmoid Sin
-    Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Trilu Unsqueeze Where
+    Neg Not Or Pad Pow Range ReduceL2 ReduceMax ReduceMean ReduceSum Relu Reshape ScatterND Shape Sigmoid Sin
+    Slice Softmax Split Sqrt Squeeze Sub Tanh Tile Transpose Unsqueeze Where
     """.split()  # noqa: SIM905
 )
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from mobile_vla_policy.engine.recurrent import RecurrentHead
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
 from mobile_vla_policy.model.backbone import Tokens
 
@@ -55,6 +56,8 @@ class Engine:
     device: torch.device
     backend: str
     precision: str
+    recurrent: RecurrentHead | None = None
+    """The head one frame at a time, where the backend can do that."""
 
     def see(self, images: torch.Tensor) -> torch.Tensor:
         """Latents of one frame, images float32 ``[cameras, 3, S, S]`` in 0 .. 1; what they look like is the stage's."""

@@ -57,6 +57,8 @@ class Inference:
         self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
         self._period_ns = policy.contract.period_ns
         self._memory: tuple[int, Any] = (0, policy.initial_memory())
+        self._prepared = True
+        """Whether what can be done before the next frame is done."""
         self._due_ns = 0
         self._used_ns = 0
 
@@ -68,6 +70,7 @@ class Inference:
         started_ns = self._clock_ns()
         stamp_ns = self._builder.streams[0].stamp_ns
         if not self._is_due(stamp_ns) or stamp_ns < self.replan_ns:
+            self._prepare(task)
             return None
         observation = self._builder.snapshot(started_ns)
         if observation is None:
@@ -88,11 +91,19 @@ class Inference:
         sound = bool(np.isfinite(deltas).all() and np.isfinite(gripper).all())
         # What came out not finite went into the memory, too.
         self._memory = (task.generation, new_memory if sound else memory)
+        self._prepared = False
         stages_s = dict(self._policy.stage_latency_s)
         closed = bool(observation.state[2] > 0.5)
         return Step(
             task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s, closed
         )
+
+    def _prepare(self, task: Task) -> None:
+        """Use the time until the next frame is due, once."""
+        generation, memory = self._memory
+        if not self._prepared and generation == task.generation:
+            self._policy.prepare(memory)
+        self._prepared = True
 
     def _is_due(self, stamp_ns: int) -> bool:
         """Whether a frame captured then is the one of the next control period.

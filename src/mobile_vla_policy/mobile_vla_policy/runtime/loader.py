@@ -75,7 +75,8 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
         for name, camera in policy.contract.cameras.items()
     }
     for _ in range(passes):
-        policy.predict(images, np.zeros(3, dtype=np.float32), "go to the kitchen", policy.initial_memory())
+        _, memory = policy.predict(images, np.zeros(3, dtype=np.float32), "go to the kitchen", policy.initial_memory())
+        policy.prepare(memory)
 
 
 def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract) -> DrivingPolicy:

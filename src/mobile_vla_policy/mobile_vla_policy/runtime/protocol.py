@@ -55,5 +55,8 @@ class DrivingPolicy(Protocol):
         ``elapsed_periods`` is how many control periods ago the observation before this one was captured.
         """
 
+    def prepare(self, memory: Any) -> None:
+        """Do now what the next :meth:`predict` can use of the past. Changes no result; may be left out."""
+
     def check_instruction(self, instruction: str) -> str:
         """Why a non-empty instruction cannot be followed (too long for the context), in one line; empty when it can."""

@@ -24,7 +24,7 @@ class VelocityLimiter:
     """Follows a target velocity as fast as acceleration and jerk allow, without overshooting it.
 
     The two axes of the plane are limited together, as vectors: a base that turns its direction of travel accelerates,
-    too. Yaw is limited by itself.
+    too. Yaw is limited by itself. Where not all can be kept, speed comes before jerk.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -58,13 +58,19 @@ class VelocityLimiter:
             limits.angular_acceleration_rad_s2,
             limits.angular_jerk_rad_s3,
         )
-        self._acceleration = Velocity(*linear, turn)
-        self._velocity = Velocity(
+        smooth = Velocity(
             _snapped(now.x + linear[0] * elapsed_s, target.x),
             _snapped(now.y + linear[1] * elapsed_s, target.y),
             _snapped(now.yaw_rate + turn * elapsed_s, target.yaw_rate),
         )
-        return self._velocity
+        # An acceleration that may only fade carries a fast turn of direction past the largest speed.
+        self._velocity = sent = clamp(smooth, limits, can_strafe=True)
+        self._acceleration = Velocity(*linear, turn)
+        if sent != smooth:
+            self._acceleration = Velocity(
+                (sent.x - now.x) / elapsed_s, (sent.y - now.y) / elapsed_s, (sent.yaw_rate - now.yaw_rate) / elapsed_s
+            )
+        return sent
 
 
 def _acceleration(change: _Vector, before: _Vector, period_s: float, largest: float, jerk: float | None) -> _Vector:

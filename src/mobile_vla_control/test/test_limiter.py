@@ -38,15 +38,44 @@ targets = st.builds(
 
 @settings(deadline=None)
 @given(st.lists(targets, min_size=1, max_size=6), st.sampled_from([SOFT, LIMITS]), st.integers(1, 40))
-def test_acceleration_and_jerk_are_never_exceeded(wanted, limits, each):
+def test_acceleration_is_never_exceeded_and_jerk_only_where_speed_is_at_its_limit(wanted, limits, each):
     sent = followed(limits, wanted, each)
-    for vectors, acceleration, jerk in (
-        ([(v.x, v.y) for v in sent], limits.linear_acceleration_m_s2, limits.linear_jerk_m_s3),
-        ([(v.yaw_rate, 0.0) for v in sent], limits.angular_acceleration_rad_s2, limits.angular_jerk_rad_s3),
+    for vectors, speed, acceleration, jerk in (
+        ([(v.x, v.y) for v in sent], limits.linear_m_s, limits.linear_acceleration_m_s2, limits.linear_jerk_m_s3),
+        (
+            [(v.yaw_rate, 0.0) for v in sent],
+            limits.angular_rad_s,
+            limits.angular_acceleration_rad_s2,
+            limits.angular_jerk_rad_s3,
+        ),
     ):
         accelerations = changes(vectors)
         assert max(math.hypot(*a) for a in accelerations) <= acceleration + 1e-6
-        assert max((math.hypot(*j) for j in changes([(0.0, 0.0), *accelerations])), default=0) <= jerk + 1e-6
+        at_limit = [math.hypot(*v) > speed - 1e-6 for v in vectors]
+        jerks = changes([(0.0, 0.0), *accelerations])
+        free = [math.hypot(*j) for j, *there in zip(jerks, at_limit, at_limit[1:], strict=False) if not any(there)]
+        assert max(free, default=0) <= jerk + 1e-6
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(targets, st.sampled_from([0.02, 0.05, 0.1])), min_size=1, max_size=60),
+    st.sampled_from([SOFT, LIMITS]),
+)
+def test_no_turn_of_direction_is_ever_faster_than_the_limit(steps, limits):
+    limiter = VelocityLimiter(limits)
+    for target, elapsed_s in steps:
+        sent = limiter.follow(target, elapsed_s)
+        assert math.hypot(sent.x, sent.y) <= limits.linear_m_s * (1 + 1e-6)
+        assert abs(sent.yaw_rate) <= limits.angular_rad_s * (1 + 1e-6)
+
+
+def test_a_base_that_changes_direction_while_it_accelerates_keeps_to_its_largest_speed():
+    full, limiter = LIMITS.linear_m_s, VelocityLimiter(SOFT)
+    ahead, aside = Velocity(full), Velocity(full * math.cos(0.4), full * math.sin(0.4))
+    sent = [limiter.follow(target, PERIOD) for target in [ahead] * 20 + [aside] * 60]
+    assert max(math.hypot(v.x, v.y) for v in sent) <= full * (1 + 1e-6)
+    assert sent[-1] == aside
 
 
 @settings(deadline=None)

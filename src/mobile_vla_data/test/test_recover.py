@@ -107,6 +107,41 @@ def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_drive):
     assert recovery.result == "recovered" and 8 <= recovery.steps <= 11
 
 
+def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contract, make_drive):
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    part = dataset / ".episode_000000.h5.part"
+    begins = part.stat().st_size
+    for index in range(5):
+        writer.add_step(**make_drive(5).step(index, ("static",)))
+    writer.abandon()
+    data = bytearray(part.read_bytes())
+    data[begins + 2000] ^= 1
+    part.write_bytes(data)
+    (recovery,) = recover_dataset(dataset)
+    assert recovery.result == "lost" and "its first step is damaged" in recovery.reason
+    assert (dataset / ".trash" / part.name).read_bytes() == data
+
+
+def test_zeros_that_a_power_cut_left_behind_the_log_cost_nothing(dataset, contract, make_drive):
+    drive = make_drive(6)
+    writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
+    for index in range(6):
+        writer.add_step(**drive.step(index, ("static",)))
+    end = (dataset / ".episode_000000.h5.part").stat().st_size
+    final = writer.commit("success")
+    whole = final.read_bytes()
+    # HDF5 reads some of these for ever.
+    for start in range(end, len(whole), 512):
+        final.unlink()
+        data = whole[:start] + bytes(len(whole[start : start + 512])) + whole[start + 512 :]
+        (dataset / ".episode_000000.h5.part").write_bytes(data)
+        (recovery,) = recover_dataset(dataset)
+        assert recovery.steps == 6 and (recovery.result == "recovered" or data == whole)
+        with Episode.open(final) as episode:
+            np.testing.assert_array_equal(episode.states, drive.states)
+            assert len(episode.images("static")) == 6
+
+
 def test_only_the_last_rename_was_missing(dataset, record):
     path = record(outcome="failure")
     path.rename(dataset / ".episode_000000.h5.part")

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from mmap import mmap
 from typing import Any, BinaryIO, TypeAlias
 
 import h5py
@@ -37,6 +38,7 @@ _END_OF_FILE_AT = 40
 _ADDRESS = struct.Struct("<Q")
 _COLLECTION = struct.Struct("<4sB3xQ")
 _SIGNATURE, _VERSION = b"GCOL", 1
+_BEGINNING = _SIGNATURE + bytes([_VERSION, 0, 0, 0])
 #: Index, reference count (0, as HDF5 itself writes), size without padding. Index 0 is the free rest of a collection.
 _OBJECT = struct.Struct("<HH4xQ")
 #: HDF5 refuses a smaller collection.
@@ -113,6 +115,28 @@ def read_collections(file: BinaryIO) -> Iterator[Collection]:
             return
         yield Collection(address, size, objects)
         address += size
+
+
+def are_whole(data: bytes | mmap) -> bool:
+    """Whether HDF5 can be let loose on the collections in an HDF5 file's bytes.
+
+    A power cut while it was being written can leave zeros inside one; HDF5 then looks for the next object for ever.
+    """
+    start = data.find(_BEGINNING)
+    while start >= 0:
+        end = start + _COLLECTION.size
+        if end <= len(data):
+            end = start + _COLLECTION.unpack_from(data, start)[2]
+        position = start + _COLLECTION.size
+        while position + _OBJECT.size <= end <= len(data):
+            index, _, length = _OBJECT.unpack_from(data, position)
+            position += length if index == 0 else _OBJECT.size + length + -length % 8
+            if index == 0:
+                break
+        if not end - _OBJECT.size < position <= end <= len(data):
+            return False
+        start = data.find(_BEGINNING, end)
+    return True
 
 
 def _objects(body: memoryview) -> list[memoryview] | None:

@@ -21,6 +21,7 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,11 @@ def breaks_off_in_header(path: Path) -> bool:
     """Whether a file is the beginning of a log up to somewhere within its header, as a kill at the start leaves it."""
     with open(path, "rb") as file:
         return heap.first_page().startswith(file.read(heap.LOG_START)) and not any(heap.read_collections(file))
+
+
+def holds_more_than_header(path: Path) -> bool:
+    """Whether something whole follows a log's header; a kill during the first step leaves only a part of it."""
+    return len(list(islice(_read_collections(path), 2))) == 2
 
 
 def _read_collections(path: Path) -> Iterator[heap.Collection]:

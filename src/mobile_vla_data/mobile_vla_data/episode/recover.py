@@ -6,6 +6,8 @@ touched.
 
 from __future__ import annotations
 
+import mmap
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +17,18 @@ import numpy as np
 from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.trash import move_to_trash
-from mobile_vla_data.episode import schema
+from mobile_vla_data.episode import heap, schema
 from mobile_vla_data.episode.commit import Ending, commit_log
 from mobile_vla_data.episode.durable import as_disk_full, fsync_path, publish
-from mobile_vla_data.episode.journal import EpisodeHeader, JournalError, LogIndex, breaks_off_in_header, read_journal
-from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.episode.journal import (
+    EpisodeHeader,
+    JournalError,
+    LogIndex,
+    breaks_off_in_header,
+    holds_more_than_header,
+    read_journal,
+)
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepTable
 
 
@@ -68,6 +77,9 @@ def _recover(dataset: Path, episode_id: str) -> Recovery:
     if _is_complete(part, index.table):
         publish(part, final)
         return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
+    if not steps and holds_more_than_header(part):
+        kept = move_to_trash(part)
+        return Recovery(episode_id, "lost", None, 0, f"{part}: its first step is damaged; moved to {kept.parent}")
     if not steps:
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
@@ -103,6 +115,8 @@ def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Rec
 
 def _is_complete(part: Path, logged: StepTable | None) -> bool:
     """Whether a part is a whole episode with the steps of its log, images included."""
+    if not _whole_heaps(part):
+        return False
     try:
         with Episode.open(part) as episode:
             if check_structure(episode):
@@ -118,8 +132,17 @@ def _is_complete(part: Path, logged: StepTable | None) -> bool:
                 and np.array_equal(episode.takeover, logged.takeover)
                 and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
             )
-    except (EpisodeError, KeyError):
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
+        # Whatever HDF5 throws at bytes that it did not come to write; EpisodeError is a ValueError.
         return False
+
+
+def _whole_heaps(part: Path) -> bool:
+    with open(part, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return heap.are_whole(data)
 
 
 def _remove(dataset: Path, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy import __version__
@@ -24,6 +24,7 @@ from mobile_vla_policy.config import ConfigError, PolicySettings, validate
 from mobile_vla_policy.hub import download, is_hub_name
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation
+from mobile_vla_policy.weights import WeightsFile
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, STATS, CONTRACT = "config.json", "model.safetensors", "stats.json", "contract.yaml"
@@ -137,8 +138,14 @@ def copy_description(folder: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32) -> PolicyNetwork:
+def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, views: bool = False) -> PolicyNetwork:
     """Build the network and fill in the weights.
+
+    Args:
+        info: the checkpoint.
+        dtype: storage of frozen weights; what learns is always float32.
+        views: large tensors are views of the file, for whoever uses the network up or calls
+            :func:`~mobile_vla_policy.weights.leave_file`.
 
     Raises:
         CheckpointError: the weights are missing or damaged, or their names or shapes are not the network's.
@@ -146,22 +153,28 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32) -> Po
     """
     path = info.folder / WEIGHTS
     try:
-        tensors = load_file(path)
+        file = WeightsFile(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None
-    network = build_network(info.settings, tokenizer_folder=info.folder, dtype=dtype)
-    expected = saved_names(network, info.settings)
-    missing, extra = sorted(expected - tensors.keys()), sorted(tensors.keys() - expected)
+    # With nothing but what is in the file, the backbone's own weights would be drawn only to be replaced.
+    filled = not info.settings.backbone.has_base_weights
+    network = build_network(info.settings, tokenizer_folder=info.folder, dtype=dtype, without_weights=filled)
+    shapes, expected = file.shapes, saved_names(network, info.settings)
+    missing, extra = sorted(expected - shapes.keys()), sorted(shapes.keys() - expected)
     if missing or extra:
         raise CheckpointError(f"{path}: {_listing('missing', missing)}{_listing('unknown', extra)}of this network")
     state = network.state_dict()
-    wrong = [name for name in sorted(expected) if tensors[name].shape != state[name].shape]
+    wrong = [name for name in sorted(expected) if shapes[name] != state[name].shape]
     if wrong:
-        have, want = list(tensors[wrong[0]].shape), list(state[wrong[0]].shape)
+        have, want = list(shapes[wrong[0]]), list(state[wrong[0]].shape)
         raise CheckpointError(f"{path}: tensor {wrong[0]} has shape {have}, the settings say {want}")
-    network.load_state_dict(tensors, strict=False)
+    try:
+        tensors = {name: _like(file.tensor(name, view=views), state[name]) for name in sorted(expected)}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+    network.load_state_dict(tensors, strict=False, assign=True)
     return network.eval()
 
 
@@ -192,6 +205,11 @@ def replace_folder(part: Path, folder: Path) -> None:
 def _replaced(folder: Path) -> Path:
     """Where :func:`replace_folder` keeps the former content of ``folder`` until the new one stands."""
     return folder.with_name(f".{folder.name}.old")
+
+
+def _like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
+    """The tensor as the network stores it there."""
+    return tensor.to(dtype=place.dtype, device=None if place.is_meta else place.device)
 
 
 def _listing(what: str, names: list[str]) -> str:

@@ -72,9 +72,25 @@ def test_other_backbones_keep_their_function(tmp_path: Path, kind: str, precisio
     assert error(act_states(optimise(whole, precision)), expected) < tolerance
 
 
-def test_a_network_whose_lora_is_not_merged_is_refused() -> None:
-    with pytest.raises(ValueError, match="merge LoRA"):
-        optimise(network(lora=True), "fp32")
+def test_adapters_are_merged_into_what_drives() -> None:
+    whole = network(cameras=("static", "gripper"), lora=True)
+    without = act_states(whole)
+    with torch.no_grad():
+        for name, parameter in whole.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    expected = act_states(whole)
+    assert error(without, expected) > 0.01
+    fast = optimise(whole, "fp32")
+    assert not any("lora" in name for name, _ in fast.named_modules())
+    assert error(act_states(fast), expected) < 1e-4
+
+
+def test_weights_that_are_not_numbers_of_their_own_are_refused() -> None:
+    whole = network()
+    whole.backbone.model.text_model.model.layers[0].ffn.fc1 = nn.Identity()  # type: ignore[union-attr, index]
+    with pytest.raises(ValueError, match="Identity is no plain linear layer; use load_in: full"):
+        optimise(whole, "fp32")
 
 
 def test_an_optimised_network_says_that_it_cannot_be_trained() -> None:

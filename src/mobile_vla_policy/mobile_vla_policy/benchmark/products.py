@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,12 +119,23 @@ def head_products(head: HeadSettings, features: int) -> tuple[Linear, ...]:
     )
 
 
-def runner(products: Products, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
-    """A function that computes them once, with torch's own products."""
+def runner(
+    products: Products, dtype: torch.dtype, device: torch.device, borrow_from: nn.Module | None = None
+) -> Callable[[], None]:
+    """A function that computes them once, with torch's own products.
+
+    Args:
+        products: of a step.
+        dtype: of the factors.
+        device: that computes.
+        borrow_from: a network whose matrices serve as weights, instead of new ones that take as much memory again. It
+            must be of that dtype and on that device.
+    """
+    matrix = partial(_random, dtype, device) if borrow_from is None else _Borrowed(borrow_from).matrix
     work = [
         (
             torch.rand(item.rows, item.inputs, dtype=dtype, device=device),
-            torch.rand(item.outputs, item.inputs, dtype=dtype, device=device),
+            matrix(item.outputs, item.inputs),
             item.repeats,
         )
         for item in products.linear
@@ -149,3 +161,24 @@ def runner(products: Products, dtype: torch.dtype, device: torch.device) -> Call
             torch.cuda.synchronize(device)
 
     return run
+
+
+def _random(dtype: torch.dtype, device: torch.device, outputs: int, inputs: int) -> torch.Tensor:
+    return torch.rand(outputs, inputs, dtype=dtype, device=device)
+
+
+class _Borrowed:
+    """Matrices of any shape out of a network's own, a different one each time, without a copy."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._all = [parameter.detach() for parameter in network.parameters() if parameter.ndim == 2]
+        self._taken: dict[tuple[int, int], int] = {}
+
+    def matrix(self, outputs: int, inputs: int) -> torch.Tensor:
+        """``[outputs, inputs]``: one of this shape, or else the beginning of a larger one."""
+        same = [weight for weight in self._all if weight.shape == (outputs, inputs)]
+        large_enough = [weight for weight in self._all if weight.numel() >= outputs * inputs]
+        pool = same or sorted(large_enough, key=lambda weight: weight.numel())[: len(self._all) // 6]
+        index = self._taken.get((outputs, inputs), 0)
+        self._taken[outputs, inputs] = index + 1
+        return pool[index % len(pool)].flatten()[: outputs * inputs].view(outputs, inputs)

@@ -19,6 +19,7 @@ from mobile_vla_policy.engine.stages import STAGES, TEXT, VISION, cut
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.lora import merge_lora
 from mobile_vla_policy.model.network import PolicyNetwork
+from mobile_vla_policy.weights import leave_file
 
 #: Compiled code is for one length of instruction. This one fits most, so that a new instruction compiles nothing.
 COMPILED_TOKENS = 16
@@ -32,16 +33,19 @@ def load_eager(info: CheckpointInfo, device: torch.device, precision: str, compi
         CheckpointError, BackboneError: as :func:`mobile_vla_policy.checkpoint.load_network`.
     """
     precision = resolve_precision(precision, info.settings, device)
-    network = _load_merged(info, device, precision)
+    network = _load(info, device, precision)
     if info.settings.backbone.load_in == "full":
         # What is to be compiled must be made of operations that the compiler knows.
         network = portable(network, precision) if compile_ else optimise(network, cast(Precision, precision))
+    leave_file(network)
     return eager_engine(network, info.settings.head.window, device, precision, compile_)
 
 
 def load_portable(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
     """The network of a checkpoint for exporting; ``precision`` is not auto and not int8. Raises as load_eager."""
-    return portable(_load_merged(info, device, precision), precision)
+    network = portable(_load(info, device, precision), precision)
+    leave_file(network)
+    return network
 
 
 def portable(network: PolicyNetwork, precision: str) -> PolicyNetwork:
@@ -51,6 +55,7 @@ def portable(network: PolicyNetwork, precision: str) -> PolicyNetwork:
         if isinstance(backbone, Kosmos2Backbone):
             network = PolicyNetwork(FastKosmos2Backbone(backbone, dtype, PlainLinear), network.head)
         else:
+            merge_lora(backbone)
             # Its children only: ACT and the pixel statistics stay in full precision, which costs nothing.
             for child in backbone.children():
                 child.to(dtype)
@@ -72,11 +77,9 @@ def eager_engine(
     return Engine(run, shape, device, "eager", precision, RecurrentHead(network.head))
 
 
-def _load_merged(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
-    network = load_network(info, dtype_of(precision, device)).to(device)
-    if info.settings.lora.enabled and info.settings.backbone.load_in == "full":
-        merge_lora(network.backbone)
-    return network.eval().requires_grad_(False)
+def _load(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
+    """The network as views of its file: what is optimised or moved to a GPU never stands in memory twice."""
+    return load_network(info, dtype_of(precision, device), views=True).to(device).eval().requires_grad_(False)
 
 
 def _keep_compiled_code() -> None:

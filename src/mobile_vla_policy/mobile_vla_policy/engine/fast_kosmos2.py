@@ -20,12 +20,16 @@ from torch.nn import functional
 from mobile_vla_policy.engine.linear import MakeLinear, activation_named, spec_of
 from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.model.lora import merge_lora
 
 _DRIVES_ONLY = "this network is optimised for driving and cannot be trained; load the checkpoint again"
 
 
 class FastKosmos2Backbone(Backbone):
-    """Takes over the weights of a :class:`Kosmos2Backbone`, layer by layer; that cannot be used afterwards."""
+    """Takes over the weights of a :class:`Kosmos2Backbone`, layer by layer; that cannot be used afterwards.
+
+    Adapters are merged on the way. Each layer of the given one is let go before the next is looked at.
+    """
 
     def __init__(self, source: Kosmos2Backbone, dtype: torch.dtype, make: MakeLinear) -> None:
         super().__init__()
@@ -33,9 +37,14 @@ class FastKosmos2Backbone(Backbone):
         self._instructions = InstructionCache(source.tokenizer)
         self._hidden_size, self._image_size = source.hidden_size, source.image_size
         model: Any = source.model
-        self.vision = _Vision(model.vision_model.model, model.config.vision_config, dtype, make)
+        vision_layers, text_layers = (
+            _take_layers(model.vision_model.model.encoder),
+            _take_layers(model.text_model.model),
+        )
+        merge_lora(source)  # of what is not in a layer
+        self.vision = _Vision(model.vision_model.model, vision_layers, model.config.vision_config, dtype, make)
         self.resampler = _Resampler(model.image_to_text_projection, dtype, make)
-        self.text = _Text(model.text_model.model, model.config.text_config, dtype, make)
+        self.text = _Text(model.text_model.model, text_layers, model.config.text_config, dtype, make)
         self.act = nn.Parameter(source.act.detach().to(dtype), requires_grad=False)
         self.pixel_mean, self.pixel_std = nn.Buffer(source.pixel_mean), nn.Buffer(source.pixel_std)
         self.frame_ids = nn.Buffer(torch.tensor(source.frame_ids, device=source.act.device))
@@ -91,6 +100,12 @@ class FastKosmos2Backbone(Backbone):
         self._tokenizer.save_pretrained(str(folder))
 
 
+def _take_layers(module: Any) -> list[Any]:
+    layers = list(module.layers)
+    module.layers = nn.ModuleList()
+    return layers
+
+
 class _Attention(nn.Module):
     """Self-attention and feed-forward of one layer, on ``[N, length, width]``."""
 
@@ -121,7 +136,7 @@ class _FeedForward(nn.Module):
 class _Vision(nn.Module):
     """Pixels ``[B, 3, S, S]`` to unit-length states ``[B, 1 + patches, width]``."""
 
-    def __init__(self, source: Any, config: Any, dtype: torch.dtype, make: MakeLinear) -> None:
+    def __init__(self, source: Any, layers: list[Any], config: Any, dtype: torch.dtype, make: MakeLinear) -> None:
         super().__init__()
         embeddings = source.embeddings.to(dtype).requires_grad_(False)
         self.patches = embeddings.patch_embedding
@@ -133,8 +148,9 @@ class _Vision(nn.Module):
         self.last_norm = source.post_layernorm.to(dtype).requires_grad_(False)
         activation, heads = activation_named(config.hidden_act), config.num_attention_heads
         self.layers = nn.ModuleList()
-        while len(source.encoder.layers):
-            layer = source.encoder.layers.pop(0)
+        while layers:
+            layer = layers.pop(0)
+            merge_lora(layer)
             its = layer.self_attn
             self.layers += [
                 _Attention(
@@ -188,7 +204,7 @@ class _Resampler(nn.Module):
 class _Text(nn.Module):
     """Embeddings ``[N, length, width]`` and the place of ACT ``[N]`` to the ACT states ``[N, width]``."""
 
-    def __init__(self, source: Any, config: Any, dtype: torch.dtype, make: MakeLinear) -> None:
+    def __init__(self, source: Any, layers: list[Any], config: Any, dtype: torch.dtype, make: MakeLinear) -> None:
         super().__init__()
         self.words = source.embed_tokens.to(dtype).requires_grad_(False)
         self.last_norm = source.layer_norm.to(dtype).requires_grad_(False)
@@ -197,15 +213,16 @@ class _Text(nn.Module):
         self.positions = nn.Buffer(source.embed_positions.weights[config.pad_token_id + 1 :].to(dtype))
         activation, self._heads = activation_named(config.activation_function), config.attention_heads
         self.layers = nn.ModuleList()
-        while len(source.layers):
-            layer = source.layers.pop(0)
+        while layers:
+            layer = layers.pop(0)
+            merge_lora(layer)
             its, norm = layer.self_attn, layer.self_attn_layer_norm
             out = make(spec_of(its.out_proj, norm=its.inner_attn_ln).to(dtype))
             feed_forward = _FeedForward(
                 make(spec_of(layer.ffn.fc1, norm=layer.final_layer_norm, activation=activation).to(dtype)),
                 make(spec_of(layer.ffn.fc2, norm=layer.ffn.ffn_layernorm).to(dtype)),
             )
-            if len(source.layers):
+            if layers:
                 qkv = make(spec_of(its.q_proj, its.k_proj, its.v_proj, norm=norm).to(dtype))
                 self.layers += [_Attention(qkv, out, self._heads, causal=True), feed_forward]
             else:

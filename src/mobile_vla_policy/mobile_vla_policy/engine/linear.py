@@ -124,7 +124,7 @@ def spec_of(*linears: nn.Module, norm: nn.Module | None = None, activation: Acti
     biases: list[torch.Tensor] = []
     for linear in linears:
         if not isinstance(linear, nn.Linear) or not linear.weight.is_floating_point():
-            raise ValueError(f"{type(linear).__name__} is no plain linear layer; merge LoRA, and use load_in: full")
+            raise ValueError(f"{type(linear).__name__} is no plain linear layer; use load_in: full")
         weights.append(linear.weight)
         biases.append(
             torch.zeros(linear.out_features, device=linear.weight.device) if linear.bias is None else linear.bias

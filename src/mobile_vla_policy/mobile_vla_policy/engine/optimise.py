@@ -20,6 +20,7 @@ from mobile_vla_policy.engine.fast_kosmos2 import FastKosmos2Backbone
 from mobile_vla_policy.engine.int8 import Int8Linear
 from mobile_vla_policy.engine.linear import MakeLinear, PackedLinear, PlainLinear, spec_of
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.model.lora import merge_lora
 from mobile_vla_policy.model.network import PolicyNetwork
 
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -31,13 +32,13 @@ def optimise(network: PolicyNetwork, precision: Precision) -> PolicyNetwork:
     """A network for driving; it takes over the weights of the given one, which cannot be used afterwards.
 
     Args:
-        network: LoRA merged, weights not quantised yet, on the device that is to run it. Any backbone; Kosmos-2
-            gains most.
+        network: weights not quantised yet, on the device that is to run it. Any backbone; Kosmos-2 gains most.
+            Adapters are merged.
         precision: of weights and activations; the small head stays in float32. int8: weights and activations of
             linear layers, the rest in 16 bits.
 
     Raises:
-        ValueError: a layer is of a kind that is not known here: unmerged LoRA, or weights in 8 or 4 bits already.
+        ValueError: a layer is of a kind that is not known here, such as weights in 8 or 4 bits already.
     """
     device = next(network.parameters()).device
     dtype = _DTYPES.get(precision) or sixteen_bits(device)
@@ -47,6 +48,7 @@ def optimise(network: PolicyNetwork, precision: Precision) -> PolicyNetwork:
         if isinstance(backbone, Kosmos2Backbone):
             network = PolicyNetwork(FastKosmos2Backbone(backbone, dtype, make), network.head)
         else:
+            merge_lora(backbone)
             _replace_linears(backbone.to(dtype), make)
         network.head.float()
     _return_memory()

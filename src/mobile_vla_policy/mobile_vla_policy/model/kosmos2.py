@@ -15,10 +15,12 @@ change the ACT state, and no padding mask is needed. Position ids are given expl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import init_empty_weights
 from torch import nn
 from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
 
@@ -153,12 +155,14 @@ def load_kosmos2(name: str, dtype: torch.dtype, load_in: str = "full") -> Kosmos
         raise BackboneError(f"cannot load Kosmos-2 from '{name}': {' '.join(str(error).split())}") from None
 
 
-def random_kosmos2(dtype: torch.dtype) -> Kosmos2Model:
-    """The published architecture (1.66 B parameters) with random weights, for measuring."""
+def random_kosmos2(dtype: torch.dtype, without_weights: bool = False) -> Kosmos2Model:
+    """The published architecture (1.66 B parameters) with random weights, for measuring, or with none yet."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        return Kosmos2Model(Kosmos2Config())
+        # Buffers are computed in any case: a checkpoint does not hold what follows from the configuration.
+        with init_empty_weights(include_buffers=False) if without_weights else nullcontext():
+            return Kosmos2Model(Kosmos2Config())
     finally:
         torch.set_default_dtype(before)
 

@@ -58,6 +58,7 @@ def build_network(
     instructions: Sequence[str] = (),
     tokenizer_folder: Path | None = None,
     dtype: torch.dtype = torch.float32,
+    without_weights: bool = False,
 ) -> PolicyNetwork:
     """Build the network and mark what learns.
 
@@ -66,11 +67,12 @@ def build_network(
         instructions: words that the tokenizer of kosmos2-tiny is built from.
         tokenizer_folder: take the tokenizer from this checkpoint instead.
         dtype: storage of frozen weights; what learns is always float32.
+        without_weights: whoever calls fills in every weight: those of a random Kosmos-2 are left on the meta device.
 
     Raises:
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
     """
-    backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype)
+    backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype, without_weights)
     if settings.lora.enabled:
         add_lora(backbone, settings.lora, settings.lora.targets or backbone.lora_targets)
     network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
@@ -80,7 +82,11 @@ def build_network(
 
 
 def _build_backbone(
-    settings: PolicySettings, instructions: Sequence[str], tokenizer_folder: Path | None, dtype: torch.dtype
+    settings: PolicySettings,
+    instructions: Sequence[str],
+    tokenizer_folder: Path | None,
+    dtype: torch.dtype,
+    without_weights: bool,
 ) -> Backbone:
     backbone = settings.backbone
     cameras, adapt_vision = len(backbone.cameras), backbone.train_vision and settings.lora.enabled
@@ -96,7 +102,7 @@ def _build_backbone(
     if backbone.weights == "random":
         # Nothing is read from the hub: the architecture is known, and words mean nothing to random weights.
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        return Kosmos2Backbone(random_kosmos2(dtype), tokenizer, cameras, adapt_vision)
+        return Kosmos2Backbone(random_kosmos2(dtype, without_weights), tokenizer, cameras, adapt_vision)
     published = load_kosmos2(backbone.name, dtype, backbone.load_in)
     return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras, adapt_vision)
 

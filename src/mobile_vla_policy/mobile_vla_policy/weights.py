@@ -1,0 +1,82 @@
+"""Tensors of a safetensors file, one at a time: read, or as views of the file.
+
+A view takes memory only once it is looked at, and only until it is dropped. Whoever works through a network layer by
+layer and keeps something smaller therefore never holds the whole file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+
+#: Smaller tensors are always read: a view costs a file descriptor, and small ones are often kept as they are.
+_SMALLEST_VIEW_BYTES = 4_000_000
+
+
+class WeightsFile:
+    """What is in a safetensors file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header.
+
+        Raises:
+            FileNotFoundError, OSError: there is no such file, or it cannot be read.
+            SafetensorError: it is damaged, or has a type of numbers that is not known here.
+        """
+        self._path = path
+        with path.open("rb") as file, safe_open(path, "pt"):  # safetensors checks the header against the file's size
+            length = int.from_bytes(file.read(8), "little")
+            self._header = json.loads(file.read(length))
+        self._header.pop("__metadata__", None)
+        self._begin = 8 + length
+        for name, entry in self._header.items():
+            if entry["dtype"] not in _DTYPES:
+                raise SafetensorError(f"tensor {name} is of type {entry['dtype']}, not one of {list(_DTYPES)}")
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Names and shapes of all tensors."""
+        return {name: torch.Size(entry["shape"]) for name, entry in self._header.items()}
+
+    def tensor(self, name: str, *, view: bool = False) -> torch.Tensor:
+        """One tensor on the CPU. As a view it may be written to as well, which does not change the file.
+
+        Raises:
+            OSError: the file cannot be read any more.
+        """
+        entry = self._header[name]
+        first, end = entry["data_offsets"]
+        shape, dtype, begin, size = entry["shape"], _DTYPES[entry["dtype"]], self._begin + first, end - first
+        if not size:
+            return torch.empty(shape, dtype=dtype)
+        with self._path.open("rb") as file:
+            if view and size >= _SMALLEST_VIEW_BYTES:
+                skipped = begin % mmap.ALLOCATIONGRANULARITY
+                pages = mmap.mmap(file.fileno(), skipped + size, access=mmap.ACCESS_COPY, offset=begin - skipped)
+                return torch.frombuffer(pages, dtype=dtype, count=math.prod(shape), offset=skipped).view(shape)
+            file.seek(begin)
+            tensor = torch.empty(shape, dtype=dtype)
+            if file.readinto(tensor.view(-1).view(torch.uint8).numpy().data) != size:
+                raise OSError(f"tensor {name} ends too early")
+            return tensor
+
+
+def leave_file(network: nn.Module) -> None:
+    """Give every parameter and buffer on the CPU memory of its own.
+
+    A view of a file that someone overwrites would change under a robot that drives, or end its process.
+    """
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -66,6 +67,10 @@ class _StopFlag:
             os.kill(int(launch), 0)
         except ProcessLookupError:
             self.stopped = True
+            line = f"the launch of this node (process {launch}) is gone, so it ends; unset {LAUNCH_PID} if it has none"
+            # The launch may have taken the other end of the pipe along.
+            with contextlib.suppress(OSError):
+                print(line, file=sys.stderr, flush=True)
         except (AttributeError, OSError):
             return  # no Linux, or a launch of somebody else's
 

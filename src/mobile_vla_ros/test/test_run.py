@@ -121,11 +121,13 @@ def test_a_node_whose_launch_is_gone_sends_its_last_message_and_ends(start, tmp_
         wait_for(lambda: launch.poll() is not None and not Path(f"/proc/{node}").exists(), what="the node's end")
 
 
-def test_a_node_that_comes_up_after_its_launch_has_gone_ends_at_once(start, monkeypatch):
+def test_a_node_that_comes_up_after_its_launch_has_gone_ends_at_once_and_says_why(start, monkeypatch):
     gone = subprocess.Popen(["true"])
     gone.wait()
     monkeypatch.setenv("MOBILE_VLA_LAUNCH_PID", str(gone.pid))
-    assert start().wait() == 0
+    node = start()
+    assert node.wait() == 0
+    assert f"the launch of this node (process {gone.pid}) is gone" in node.output
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_a_recovered_episode_holds_what_was_written_and_says_so(dataset, contrac
     writer.abandon()
     (recovery,) = recover_dataset(dataset)
     assert (recovery.result, recovery.steps, recovery.episode_id) == ("recovered", 50, "episode_000000")
+    assert recovery.reason == "rebuilt from the log of its steps"
     assert os.listdir(dataset) == ["episode_000000.h5"]
     with Episode.open(recovery.path) as episode:
         assert episode.recovered and episode.outcome == "unlabelled" and episode.metadata == KITCHEN
@@ -105,6 +106,7 @@ def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_drive):
     part.write_bytes(data)
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "recovered" and 8 <= recovery.steps <= 11
+    assert f"step {recovery.steps} is torn or damaged" in recovery.reason
 
 
 def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contract, make_drive):

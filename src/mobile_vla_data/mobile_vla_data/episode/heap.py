@@ -41,6 +41,8 @@ _SIGNATURE, _VERSION = b"GCOL", 1
 _BEGINNING = _SIGNATURE + bytes([_VERSION, 0, 0, 0])
 #: Index, reference count (0, as HDF5 itself writes), size without padding. Index 0 is the free rest of a collection.
 _OBJECT = struct.Struct("<HH4xQ")
+#: Where the bytes of a collection's first object begin in it.
+FIRST_OBJECT_AT = _COLLECTION.size + _OBJECT.size
 #: HDF5 refuses a smaller collection.
 _MIN_COLLECTION = 4096
 #: Length, address of the collection, index in it.

@@ -180,6 +180,13 @@ def holds_more_than_header(path: Path) -> bool:
     return len(list(islice(_read_collections(path), 2))) == 2
 
 
+def broken_step_at(path: Path, end: int) -> bool:
+    """Whether a step that is torn or damaged begins at ``end``, where the whole ones end."""
+    with open(path, "rb") as file:
+        file.seek(end + heap.FIRST_OBJECT_AT)
+        return file.read(len(_STEP)) == _STEP
+
+
 def _read_collections(path: Path) -> Iterator[heap.Collection]:
     with open(path, "rb") as file:
         yield from heap.read_collections(file)

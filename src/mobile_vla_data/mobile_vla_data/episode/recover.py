@@ -25,6 +25,7 @@ from mobile_vla_data.episode.journal import (
     JournalError,
     LogIndex,
     breaks_off_in_header,
+    broken_step_at,
     holds_more_than_header,
     read_journal,
 )
@@ -83,11 +84,12 @@ def _recover(dataset: Path, episode_id: str) -> Recovery:
     if not steps:
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
+    cut = f"; step {steps} is torn or damaged, it and what follows is lost" if broken_step_at(part, index.end) else ""
     try:
         commit_log(dataset, header, index, Ending("unlabelled", 0, {schema.RECOVERED: True}))
     except OSError as error:
         raise as_disk_full(error, part) from None
-    return Recovery(episode_id, "recovered", str(final), steps, "rebuilt from the log of its steps")
+    return Recovery(episode_id, "recovered", str(final), steps, f"rebuilt from the log of its steps{cut}")
 
 
 def _read_log(part: Path) -> tuple[EpisodeHeader, LogIndex]:

@@ -46,7 +46,9 @@ def generate_launch_description():
             "policy.launch.py is started on the other machine (docs/remote.md)",
         ),
         DeclareLaunchArgument(
-            "checkpoint", default_value="", description="folder of a trained policy; required, unless it runs remotely"
+            "checkpoint",
+            default_value="",
+            description="folder of a trained policy, or hf:USER/NAME; required, unless it runs remotely",
         ),
         DeclareLaunchArgument(
             "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"

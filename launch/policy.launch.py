@@ -22,7 +22,9 @@ def check(context):
 def generate_launch_description():
     arguments = [
         *launching.common_arguments(),
-        DeclareLaunchArgument("checkpoint", default_value="", description="folder of a trained policy; required"),
+        DeclareLaunchArgument(
+            "checkpoint", default_value="", description="folder of a trained policy, or hf:USER/NAME; required"
+        ),
         DeclareLaunchArgument(
             "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
         ),

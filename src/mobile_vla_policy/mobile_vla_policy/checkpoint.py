@@ -49,21 +49,17 @@ class CheckpointInfo:
 
 
 def resolve(path: str | Path) -> Path:
-    """The checkpoint folder meant by ``path``: itself, the best one of a training run's output folder, or, where
-    nothing has that name here, the hub repository ``user/name[@revision]``, fetched.
+    """The checkpoint folder meant by ``path``: itself, the best one of a training run's output folder, or the
+    hub repository ``hf:user/name[@revision]``, fetched.
 
     Raises:
         CheckpointError: there is none.
         HubError: the hub has none, or cannot be reached.
     """
-    path = Path(path)
+    path = download(str(path)) if is_hub_name(str(path)) else Path(path)
     for folder in (path, path / BEST, _replaced(path / BEST), path / LAST, _replaced(path / LAST), _replaced(path)):
         if (folder / CONFIG).is_file():
             return folder
-    if not path.exists() and is_hub_name(str(path)):
-        path = download(str(path))
-        if (path / CONFIG).is_file():
-            return path
     unsafe = next((name.name for name in path.glob("*") if name.suffix in _UNSAFE), None) if path.is_dir() else None
     if unsafe:
         raise CheckpointError(f"{path}: '{unsafe}' is a pickle, which can run code; only {WEIGHTS} is loaded")

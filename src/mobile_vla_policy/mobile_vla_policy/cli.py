@@ -21,7 +21,7 @@ ConfigOption = Annotated[Path, typer.Option(help="Settings; config/train.yaml is
 DatasetOption = Annotated[Path, typer.Option(help="Folder of episodes.")]
 OutputOption = Annotated[Path, typer.Option(help="Folder to write to.")]
 OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Override settings.")]
-CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint folder, output of a training, or hub name.")]
+CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint folder, output of a training, or hf:USER/NAME.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 
 
@@ -80,7 +80,7 @@ def push(
     message: Annotated[str, typer.Option(help="Commit message.")] = "Checkpoint of a mobile VLA policy",
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a checkpoint to a hub repository. Everything that takes a checkpoint also takes USER/NAME[@REVISION]."""
+    """Upload a checkpoint to a hub repository. Whatever takes a checkpoint takes hf:USER/NAME[@REVISION], too."""
     from mobile_vla_policy.checkpoint import read_info, resolve
     from mobile_vla_policy.hub import push as run
 

@@ -128,8 +128,8 @@ class TrainSettings(_Frozen):
 
     policy: PolicySettings = PolicySettings()
     init_from: str | None = None
-    """Begin with the weights of this checkpoint (folder, output of a training, or hub name). With lora.enabled: false,
-    its adapters are kept as they are."""
+    """Begin with the weights of this checkpoint (folder, output of a training, or hf:user/name).
+    With lora.enabled: false, its adapters are kept as they are."""
     feature_cache: str | None = None
     """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
     augment: AugmentSettings = AugmentSettings()

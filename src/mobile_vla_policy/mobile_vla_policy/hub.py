@@ -1,4 +1,6 @@
-"""Checkpoints in a hub repository: pushed to it, and loaded from it by name (``user/name`` or ``user/name@revision``).
+"""Checkpoints in a hub repository: pushed to it, and loaded from it by name: ``hf:user/name[@revision]``.
+
+The prefix is asked for because ``models/flat`` is a folder: mistyped, it must not become a stranger's repository.
 
 Everything goes through huggingface_hub, with its cache, its tokens and its ``HF_ENDPOINT``.
 """
@@ -10,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_NAME = re.compile(r"(?P<repo>[\w][\w.-]*/[\w][\w.-]*)(@(?P<revision>[\w./-]+))?")
+PREFIX = "hf:"
+_REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
+_NAME = re.compile(rf"{PREFIX}(?P<repo>{_REPOSITORY.pattern})(@(?P<revision>[\w./-]+))?")
 #: What a checkpoint consists of. Nothing else is fetched: a repository may hold files that can run code.
 _FILES = ["*.json", "*.safetensors", "*.yaml", "*.txt", "*.model"]
 
@@ -20,12 +24,12 @@ class HubError(ValueError):
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` has the form ``user/name`` or ``user/name@revision``, and ``user`` is no folder here."""
-    return _NAME.fullmatch(name) is not None and not Path(name.partition("/")[0]).exists()
+    """Whether ``name`` means a hub repository."""
+    return name.startswith(PREFIX)
 
 
 def download(name: str) -> Path:
-    """The checkpoint ``user/name[@revision]`` as a folder of the hub's cache; fetched if it is new.
+    """The checkpoint ``hf:user/name[@revision]`` as a folder of the hub's cache; fetched if it is new.
 
     Raises:
         HubError: there is none, it may not be read, or the hub cannot be reached and nothing is cached.
@@ -34,7 +38,7 @@ def download(name: str) -> Path:
 
     match = _NAME.fullmatch(name)
     if match is None:
-        raise HubError(f"'{name}' is no hub name; write user/name or user/name@revision")
+        raise HubError(f"'{name}' is no hub name; write hf:user/name or hf:user/name@revision")
     with _one_line(name):
         return Path(snapshot_download(match["repo"], revision=match["revision"], allow_patterns=_FILES))
 
@@ -47,8 +51,13 @@ def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    if _NAME.fullmatch(repo) is None or "@" in repo:
+    from mobile_vla_policy.engine.manifest import is_export
+
+    repo = repo.removeprefix(PREFIX)
+    if _REPOSITORY.fullmatch(repo) is None:
         raise HubError(f"'{repo}' is no repository; write user/name")
+    if is_export(folder):
+        raise HubError(f"{folder} is an export, for this kind of machine only; push the checkpoint it was made from")
     with _one_line(repo):
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)

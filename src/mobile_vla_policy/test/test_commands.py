@@ -84,10 +84,10 @@ def test_a_checkpoint_is_pushed_to_a_hub_and_loaded_from_it_by_name(checkpoint: 
 
         hub.commit("someone/flat", {"config.json": b"{}", "evil.bin": b"a pickle"})
         older, newest, nothing, revision, stranger = run_all(
-            ["info", f"someone/flat@{first}", "--json"],
-            ["info", "someone/flat"],
-            ["info", "someone/nothing"],
-            ["info", "someone/flat@elsewhere"],
+            ["info", f"hf:someone/flat@{first}", "--json"],
+            ["info", "hf:someone/flat"],
+            ["info", "hf:someone/nothing"],
+            ["info", "hf:someone/flat@elsewhere"],
             ["push", checkpoint, "someone/flat"],
             **{**reach, "HF_TOKEN": ""},
         )
@@ -96,10 +96,10 @@ def test_a_checkpoint_is_pushed_to_a_hub_and_loaded_from_it_by_name(checkpoint: 
         assert (folder / "model.safetensors").read_bytes() == (checkpoint / "model.safetensors").read_bytes()
         assert "format_version is None" in newest.err
         assert not list((tmp_path / "home").rglob("evil.bin"))
-        assert "no repository 'someone/nothing'" in nothing.err
+        assert "no repository 'hf:someone/nothing'" in nothing.err
         assert "no such revision" in revision.err
         assert "hf auth login" in stranger.err
-    cached, away = run_all(["info", f"someone/flat@{first}", "--json"], ["info", "someone/else"], **reach)
+    cached, away = run_all(["info", f"hf:someone/flat@{first}", "--json"], ["info", "hf:someone/else"], **reach)
     assert cached.code == 0, cached.err
     assert "cannot be reached" in away.err
     assert newest.code == 1

@@ -7,7 +7,6 @@ on has it, and as ``tools/ros2_lite`` stands in for it.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +140,12 @@ def require_contract(context: Any) -> None:
 
 
 def require_checkpoint(context: Any) -> None:
-    """Raise RuntimeError, one line, unless the checkpoint is a folder or has the form of a hub name."""
+    """Raise RuntimeError, one line, unless the checkpoint is a folder or a hub name."""
     checkpoint = value(context, "checkpoint")
     if not checkpoint:
         raise RuntimeError("argument 'checkpoint' is missing: name a folder written by mobile-vla-policy train")
-    # user/name[@revision], where user is no folder here; the policy node fetches it, or says why not.
-    on_hub = (
-        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?", checkpoint) and not Path(checkpoint.split("/")[0]).exists()
-    )
-    if not on_hub and not Path(checkpoint).expanduser().is_dir():
+    # hf:user/name[@revision] is fetched by the policy node, which says so when it cannot.
+    if not checkpoint.startswith("hf:") and not Path(checkpoint).expanduser().is_dir():
         raise RuntimeError(f"checkpoint '{checkpoint}' is no folder: name one written by mobile-vla-policy train")
 
 

@@ -73,10 +73,12 @@ def clean_instruction(text: str) -> str:
 
 
 def require_checkpoint(value: str) -> Path:
-    """The checkpoint's folder, or its name on the hub; ValueError with one line when it is unset or missing."""
+    """The checkpoint's folder, or hf:user/name of the hub; ValueError with one line when it is unset or missing."""
     if not value:
         raise ValueError("parameter 'checkpoint' is empty; set it to a folder made by mobile-vla-policy train")
     path = Path(value).expanduser()
-    if not path.is_dir() and not is_hub_name(value):
+    if is_hub_name(value):
+        return Path(value)
+    if not path.is_dir():
         raise ValueError(f"{path}: no such checkpoint folder; train one with mobile-vla-policy train")
     return path

@@ -117,7 +117,7 @@ def test_a_compiled_policy_says_what_the_eager_one_says(checkpoint: Path) -> Non
     assert compare(eager, compiled, [random_drive(read_info(checkpoint))]) < 1e-4
 
 
-def test_a_backend_named_for_a_checkpoint_exports_once(
+def test_a_backend_named_for_a_checkpoint_exports_once_and_again_when_it_is_damaged(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -126,6 +126,9 @@ def test_a_backend_named_for_a_checkpoint_exports_once(
     written = (folder / "text.ts").stat().st_mtime_ns
     assert Policy.load(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
     assert (folder / "text.ts").stat().st_mtime_ns == written
+    (folder / "text.ts").write_bytes(b"cut off")
+    assert Policy.load(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
+    assert (folder / "text.ts").stat().st_size > 1000
 
 
 def test_the_policy_remembers_a_window_whatever_its_length(exported: Path, checkpoint: Path) -> None:

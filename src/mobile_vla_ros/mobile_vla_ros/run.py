@@ -142,6 +142,8 @@ def _end(node: Any, executor: Executor | None) -> int:
         try:
             step()
         except Exception:
-            traceback.print_exc()
+            # Whoever read our errors may be gone: a launch that was killed.
+            with contextlib.suppress(OSError):
+                traceback.print_exc()
             status = 1
     return status

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from mobile_vla_data.contract import Contract
@@ -82,7 +83,12 @@ class Robot:
     def wait_state(self, condition, what: str, timeout_s: float = 30.0) -> dict:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
-            message = self.view.recv(timeout=timeout_s)
+            try:
+                message = self.view.recv(timeout=timeout_s)
+            except ConnectionClosed:
+                # A test that looked away for long: the page would connect anew, too.
+                self.view = self.open("view")
+                continue
             if isinstance(message, str) and condition(state := json.loads(message)):
                 return state
         raise TimeoutError(f"waited {timeout_s} s for {what}")

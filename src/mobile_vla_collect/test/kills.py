@@ -5,10 +5,11 @@ Several recorders listen to one robot, each in a namespace and on a folder of it
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,12 +94,15 @@ def _look(folder: Path, committed: int, began_ns: int, ended_ns: int, said: Reco
 def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kill]:
     """``count`` kills, ``at_once`` recorders at a time."""
 
-    def worker(number: int) -> list[Kill]:
-        rng = random.Random(f"{seed}/{number}")
-        with Probe(f"human_{number}") as probe:
-            times = range(number, count, at_once)
-            return [kill_once(probe, f"recorder_{number}", folder / str(number), rng) for _ in times]
-
-    with Probe("robot") as probe, ThreadPoolExecutor(at_once) as pool:
+    # A process each, as robots have it: many participants that come and go within one process can lock DDS up.
+    with Probe("robot") as probe, ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
         FakeRobot(probe)
-        return [kill for kills in pool.map(worker, range(at_once)) for kill in kills]
+        times = [len(range(number, count, at_once)) for number in range(at_once)]
+        done = pool.map(_kill_times, [folder] * at_once, times, [seed] * at_once, range(at_once))
+        return [kill for kills in done for kill in kills]
+
+
+def _kill_times(folder: Path, times: int, seed: int, number: int) -> list[Kill]:
+    rng = random.Random(f"{seed}/{number}")
+    with Probe(f"human_{number}") as probe:
+        return [kill_once(probe, f"recorder_{number}", folder / str(number), rng) for _ in range(times)]

@@ -45,20 +45,7 @@ def generate_launch_description():
             description="where the policy runs; remote: no policy here, cameras publish image_raw/compressed, and "
             "policy.launch.py is started on the other machine (docs/remote.md)",
         ),
-        DeclareLaunchArgument(
-            "checkpoint",
-            default_value="",
-            description="folder of a trained policy, or hf:USER/NAME; required, unless it runs remotely",
-        ),
-        DeclareLaunchArgument(
-            "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
-        ),
-        DeclareLaunchArgument(
-            "device",
-            default_value="auto",
-            choices=["auto", "cpu", "cuda"],
-            description="where the model runs; auto: the GPU where there is one",
-        ),
+        *launching.policy_arguments("required, unless it runs remotely"),
         DeclareLaunchArgument(
             "teleop",
             default_value="keyboard",

@@ -22,18 +22,7 @@ def check(context):
 def generate_launch_description():
     arguments = [
         *launching.common_arguments(),
-        DeclareLaunchArgument(
-            "checkpoint", default_value="", description="folder of a trained policy, or hf:USER/NAME; required"
-        ),
-        DeclareLaunchArgument(
-            "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
-        ),
-        DeclareLaunchArgument(
-            "device",
-            default_value="auto",
-            choices=["auto", "cpu", "cuda"],
-            description="where the model runs; auto: the GPU where there is one",
-        ),
+        *launching.policy_arguments("required"),
         DeclareLaunchArgument(
             "images",
             default_value="compressed",

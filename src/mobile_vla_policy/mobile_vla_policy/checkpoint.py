@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy import __version__
-from mobile_vla_policy.config import ConfigError, PolicySettings, validate
+from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
 from mobile_vla_policy.hub import download, is_hub_name
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation
@@ -106,15 +106,7 @@ def read_info(folder: Path) -> CheckpointInfo:
     """Read everything but the weights. Raises :class:`CheckpointError` or ContractError."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: missing; this is no checkpoint") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
-    version = config.get("format_version") if isinstance(config, dict) else None
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format_version is {version}, this version reads {FORMAT_VERSION}")
-    try:
+        config = read_versioned(path, FORMAT_VERSION, "checkpoint")
         settings = validate(PolicySettings, config.get("policy"), str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None

@@ -6,6 +6,7 @@ what only training needs. A value can be overridden on the command line as ``hea
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -213,6 +214,24 @@ def validate(model: type[Any], data: Any, origin: str) -> Any:
         reason = first["msg"].removeprefix("Value error, ")
         value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
         raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
+
+
+def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:
+    """The JSON document that makes a folder a ``kind``, checkpoint or export.
+
+    Raises:
+        ConfigError: it is missing, cannot be read, or its ``format_version`` is another.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; this is no {kind}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    found = data.get("format_version") if isinstance(data, dict) else None
+    if found != version:
+        raise ConfigError(f"{path}: format_version is {found}, this version reads {version}: use the one that wrote it")
+    return dict(data)
 
 
 def _override(data: dict[str, Any], override: str) -> None:

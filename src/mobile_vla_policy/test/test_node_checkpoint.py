@@ -19,34 +19,13 @@ from mobile_vla_ros.testing import NodeProcess, wait_for
 CONTRACT = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
 
 #: In a process of its own: torch's threads and its memory are not wanted in the one that listens.
-MAKE_CHECKPOINT = """
-import sys
-from pathlib import Path
-import torch
-from mobile_vla_data.contract import Contract
-from mobile_vla_policy.checkpoint import save_checkpoint
-from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
-from mobile_vla_policy.model.network import build_network
-from mobile_vla_policy.normalisation import Normalisation, Range
-
-torch.manual_seed(0)
-settings = PolicySettings(
-    backbone=BackboneSettings(
-        kind="kosmos2-tiny", cameras=("static",), freeze=False, width=32, layers=1, image_size=64
-    ),
-    lora=LoraSettings(enabled=False),
-    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=3, use_state=True),
-)
-network = build_network(settings, instructions=["go to the kitchen", "go to the bedroom"])
-ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
-save_checkpoint(Path(sys.argv[1]), network, settings, ranges, Contract.load(sys.argv[2]), {"steps": 0})
-"""
+MAKE_CHECKPOINT = Path(__file__).with_name("make_checkpoint.py")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("policy") / "checkpoint"
-    subprocess.run([sys.executable, "-c", MAKE_CHECKPOINT, str(folder), str(CONTRACT)], check=True)
+    subprocess.run([sys.executable, str(MAKE_CHECKPOINT), str(folder), str(CONTRACT)], check=True)
     return folder
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from power_cut import train_with_power_cut
 from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
@@ -19,7 +20,6 @@ from mobile_vla_policy.config import HeadSettings, PolicySettings, TrainSettings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.policy import Policy
-from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.run import train
 from mobile_vla_policy.training.start import StartError
@@ -155,22 +155,11 @@ def test_adapters_can_be_put_on_a_tuned_backbone(dataset: Path, stage1: Path, tm
 
 
 def test_a_resumed_training_on_features_equals_an_uninterrupted_one(
-    dataset: Path, stage1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed_precision: None
+    dataset: Path, stage1: Path, tmp_path: Path, mixed_precision: None
 ) -> None:
     settings = head_only(stage1, max_steps=6, precision="bf16")
     train(settings, dataset, tmp_path / "whole", QUIET)
-    after = trainer_module.Trainer._after_step
-
-    def power_cut(self: trainer_module.Trainer, *arguments: object) -> None:
-        after(self, *arguments)  # type: ignore[arg-type]
-        if self.step == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.Trainer, "_after_step", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings, dataset, tmp_path / "parts", QUIET)
-    train(settings, dataset, tmp_path / "parts", QUIET, resume=True)
+    train_with_power_cut(settings, dataset, tmp_path / "parts", step=3)
     whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from power_cut import train_with_power_cut
 from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
@@ -118,29 +119,14 @@ def test_a_model_overfits_four_episodes(tmp_path: Path) -> None:
     assert not any("ignores" in warning for warning in result.warnings)
 
 
-def test_a_resumed_training_equals_an_uninterrupted_one(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(dataset: Path, tmp_path: Path) -> None:
     settings = train_settings(
         max_steps=16, evaluate_every=6, accumulation=2, batch_size=4, ema_decay=0.9,
         policy={**policy_settings().model_dump(), "head": {**policy_settings().head.model_dump(), "dropout": 0.1}},
         augment={"shift": 0.1},
     )  # fmt: skip
     train(settings, dataset, tmp_path / "whole", QUIET)
-
-    after = trainer_module.Trainer._after_step
-
-    def power_cut(self: trainer_module.Trainer, *arguments: object) -> None:
-        after(self, *arguments)  # type: ignore[arg-type]
-        if self.step == 9:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(trainer_module.Trainer, "_after_step", power_cut)
-        with pytest.raises(KeyboardInterrupt):
-            train(settings, dataset, tmp_path / "parts", QUIET)
-    train(settings, dataset, tmp_path / "parts", QUIET, resume=True)
-
+    train_with_power_cut(settings, dataset, tmp_path / "parts", step=9)
     whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 

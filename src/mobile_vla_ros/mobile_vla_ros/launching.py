@@ -139,6 +139,24 @@ def require_contract(context: Any) -> None:
         )
 
 
+def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
+    """What to drive by; ``required`` says when a checkpoint is."""
+    return [
+        DeclareLaunchArgument(
+            "checkpoint", default_value="", description=f"folder of a trained policy, or hf:USER/NAME; {required}"
+        ),
+        DeclareLaunchArgument(
+            "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
+        ),
+        DeclareLaunchArgument(
+            "device",
+            default_value="auto",
+            choices=["auto", "cpu", "cuda"],
+            description="where the model runs; auto: the GPU where there is one",
+        ),
+    ]
+
+
 def require_checkpoint(context: Any) -> None:
     """Raise RuntimeError, one line, unless the checkpoint is a folder or a hub name."""
     checkpoint = value(context, "checkpoint")

@@ -7,12 +7,12 @@ and one file (ONNX: two) per stage. Nothing in it can be swapped for another pol
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from mobile_vla_policy.config import ConfigError, read_versioned, validate
 from mobile_vla_policy.engine.choices import BACKEND_OF_FORMAT, EngineError, check_export
 
 MANIFEST = "export.json"
@@ -78,20 +78,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EngineError(f"{path}: missing; this is no export") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EngineError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    version = data.get("format_version") if isinstance(data, dict) else None
-    if version != FORMAT_VERSION:
-        raise EngineError(f"{path}: format_version is {version}, this version reads {FORMAT_VERSION}; export it again")
+        manifest: Manifest = validate(Manifest, read_versioned(path, FORMAT_VERSION, "export"), str(path))
+    except ConfigError as error:
+        raise EngineError(str(error)) from None
     try:
-        manifest = Manifest.model_validate(data)
         check_export(manifest.format, manifest.precision)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise EngineError(f"{path}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from None
     except EngineError as error:
         raise EngineError(f"{path}: {error}") from None
     return manifest

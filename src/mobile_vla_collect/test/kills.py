@@ -53,9 +53,10 @@ def kill_once(probe: Probe, name: str, folder: Path, rng: random.Random) -> Kill
     committed = len(Dataset.open(folder).episode_paths) if folder.is_dir() else 0
     recorder = recorder_process(folder, name)
     recording = Recording(probe, f"{name}/")
+    ended_ns = 0
     try:
         recording.start()
-        began_ns, ended_ns = probe.now_ns(), 0
+        began_ns = probe.now_ns()
         if rng.random() < 0.3:
             # In the middle of a commit: asked to stop, and killed within the time that takes.
             time.sleep(rng.uniform(0.2, 1.0))

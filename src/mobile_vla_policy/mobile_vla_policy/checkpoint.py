@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode.durable import fsync_path
 from mobile_vla_policy import __version__
 from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
 from mobile_vla_policy.hub import download, is_hub_name
@@ -94,8 +95,6 @@ def save_checkpoint(
         (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
         (part / CONTRACT).write_text(contract.to_yaml(), encoding="utf-8")
         network.backbone.save_tokenizer(part)
-        for path in part.iterdir():
-            _sync(path)
         part.chmod(0o755)
         replace_folder(part, folder)
     finally:
@@ -179,14 +178,18 @@ def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
 
 
 def replace_folder(part: Path, folder: Path) -> None:
-    """Put the finished folder ``part`` in the place of ``folder``, and make it durable."""
+    """Put the finished folder ``part`` in the place of ``folder``; not before all that is in it is on the disk.
+
+    Otherwise a power cut could leave the new name with files that are empty, and the old content gone.
+    """
+    for path in [*part.rglob("*"), part]:
+        fsync_path(path)
     old = _replaced(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
     os.replace(part, folder)
-    _sync(folder)
-    _sync(folder.parent)
+    fsync_path(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -205,11 +208,3 @@ def _listing(what: str, names: list[str]) -> str:
         return ""
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{len(names)} {what} tensors ({shown}) "
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,28 @@ def test_a_result_beyond_the_tolerance_is_refused_and_leaves_nothing(checkpoint:
     assert "deviates from eager by" in done.stderr and "more than 1e-09" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_file_is_on_the_disk_before_the_folder_is_in_its_place(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    def note_replace(part: Path, folder: Path) -> None:
+        done.append(f"in place: {Path(folder).name}")
+        replace(part, folder)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    export(checkpoint, tmp_path / "out", ExportSettings("torchscript"))
+    placed = done.index("in place: out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= set(done[:placed])
+    assert tmp_path.name in done[placed:]
 
 
 def test_the_command_prints_one_json_document(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The launch files, as a user starts them: real processes over DDS."""
 
+import os
 import signal
 import subprocess
 import time
@@ -82,6 +83,38 @@ def test_collecting_in_simulation_starts_records_and_leaves_a_zero_and_nothing_e
     assert status == 0 or number == signal.SIGKILL or not Path(command).is_relative_to(ROOT)
     # Whoever does not end within 5 s is killed by either launch; that none had to be says it, however busy the machine.
     assert "SIGKILL" not in launched.output and took_s < 10.0, launched.output
+
+
+@pytest.fixture
+def foreign_joy_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package ``joy`` whose node, like the real one, knows nothing of this project's launch files."""
+    prefix = tmp_path / "joy"
+    node, marker = prefix / "lib/joy/joy_node", prefix / "share/ament_index/resource_index/packages/joy"
+    for file in (node, marker):
+        file.parent.mkdir(parents=True)
+    marker.touch()
+    node.write_text("#!/bin/sh\nexec sleep 1000\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{prefix}:{os.environ['AMENT_PREFIX_PATH']}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_joystick_node_that_is_not_ours_ends_with_its_launch_too(
+    ros2: str, start: Callable[..., Launched], tmp_path: Path, number: int, foreign_joy_node: None
+) -> None:
+    del foreign_joy_node  # is found by its name
+    launched = start(
+        ros2, "launch", "mobile_vla_bringup", "inference.launch.py", "inference_host:=remote", "teleop:=joy",
+        "dashboard:=false",
+    )  # fmt: skip
+    wait_for(lambda: len(launched.pids()) == 3 or launched.process.poll() is not None, 60, "gate, joystick, teleop")
+    pids = launched.pids()
+    assert len(pids) == 3, launched.output
+    # Not before it has become what it is to be: the launch has forked, and the kernel has been asked.
+    wait_for(lambda: any("sleep" in Path(f"/proc/{pid}/cmdline").read_text() for pid in pids), what="joy_node")
+    launched.signal(number)
+    launched.wait(30)
+    wait_for(lambda: not any(alive(pid) for pid in pids), 20, "the end of every node")
 
 
 def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, tmp_path: Path) -> None:

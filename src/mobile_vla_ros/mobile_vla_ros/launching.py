@@ -7,6 +7,7 @@ on has it, and as ``tools/ros2_lite`` stands in for it.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -226,11 +227,25 @@ def namespaced(*actions: Any) -> GroupAction:
     return GroupAction([PushRosNamespace(LaunchConfiguration("namespace")), *actions])
 
 
+def ends_with_launch() -> str | None:
+    """``prefix`` of a node that is not ours, and does not know LAUNCH_PID: the kernel ends it when its launch is gone.
+
+    setpriv is part of util-linux; without it, None, such a node ends only with a launch that ends in good order.
+    """
+    return "setpriv --pdeathsig TERM" if shutil.which("setpriv") else None
+
+
 def joystick(parameters: Any) -> GroupAction:
     """The nodes of ``teleop:=joy``."""
     return GroupAction(
         [
-            Node(package="joy", executable="joy_node", output="screen", parameters=[parameters]),
+            Node(
+                package="joy",
+                executable="joy_node",
+                output="screen",
+                parameters=[parameters],
+                prefix=ends_with_launch(),
+            ),
             Node(
                 package="mobile_vla_collect",
                 executable="joy_teleop_node",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -26,7 +27,8 @@ class Diagnostics:
     def __init__(self, node: Any, health: Callable[[], Health], hardware_id: str = "") -> None:
         self._node, self._health, self._hardware_id = node, health, hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(1.0, self.publish)
+        # Steady: with a simulated clock that stands, or a system clock that was set back, it would fall silent.
+        self._timer = node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:
         """Publish now; for a node that is about to be busy in a callback."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from mobile_vla_ros.run import StartError
@@ -55,7 +56,10 @@ class AutostartNode(LifecycleNode):
         self.stopping: Callable[[], bool] = bool
         self._autostart_timer = None
         if self.declare_parameter("autostart", False).value:
-            self._autostart_timer = self.create_timer(0.0, self._autostart)
+            # Steady: a simulated clock may not run yet.
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            )
 
     def _autostart(self) -> None:
         """Configure and activate. A node that takes long to configure extends it, to stay alive meanwhile."""

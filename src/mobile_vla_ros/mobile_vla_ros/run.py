@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ from rclpy.signals import SignalHandlerOptions
 #: Environment variable in which a launch file says which process has started the node (mobile_vla_ros.launching).
 LAUNCH_PID = "MOBILE_VLA_LAUNCH_PID"
 _PR_SET_PDEATHSIG = 1
+#: A node that has closed may take so long to leave the graph [s]; then it is ended where it stands. Destroying DDS
+#: entities can block for ever when peers come and go meanwhile (eProsima/Fast-DDS#6193).
+_LEAVE_WITHIN_S = 5.0
 
 
 class StartError(RuntimeError):
@@ -132,7 +136,9 @@ def run(
 def _end(node: Any, executor: Executor | None) -> int:
     """Close, destroy, shut down; a failure of one must not keep the others from running. Returns 0, or 1 on failure."""
     status = 0
+    # close() may take its time: a recorder commits its episode there.
     steps: list[Callable[[], Any]] = [node.close] if node is not None else []
+    steps.append(_leave_in_time)
     if executor is not None:
         # After close(): a node may still be waiting for its own callbacks on other threads of the executor.
         steps.append(lambda: executor.shutdown(timeout_sec=2.0))
@@ -147,3 +153,13 @@ def _end(node: Any, executor: Executor | None) -> int:
                 traceback.print_exc()
             status = 1
     return status
+
+
+def _leave_in_time() -> None:
+    """Let the kernel end this process after a while, wherever it blocks: in C, or holding the interpreter's lock.
+
+    The stacks of all threads go to stderr first; the exit status is that of SIGALRM.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr to write to
+        faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
+    signal.setitimer(signal.ITIMER_REAL, _LEAVE_WITHIN_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import socket
@@ -116,7 +117,13 @@ class NodeProcess:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "RCUTILS_LOGGING_USE_STDOUT": "0", **(env or {})},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONFAULTHANDLER": "1",
+                "RCUTILS_LOGGING_USE_STDOUT": "0",
+                **(env or {}),
+            },
         )
         # A test that fails before it stops its node must not leave it behind in the domain of the next one.
         atexit.register(self.process.kill)
@@ -142,12 +149,19 @@ class NodeProcess:
         return self.wait(timeout_s)
 
     def wait(self, timeout_s: float = 30.0) -> int:
-        """Wait for the process to end by itself and return the exit status; kills it and raises on timeout."""
+        """Wait for the process to end by itself and return the exit status; kills it and raises on timeout.
+
+        The error has what the process said, and the stacks of its threads.
+        """
         try:
             status = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(2.0)
             self.process.kill()
             self.process.wait()
+            self._reader.join(2.0)
             raise TimeoutError(f"process did not end within {timeout_s} s; it said:\n{self.output}") from None
         self._reader.join(2.0)
         self._folder.cleanup()

@@ -12,6 +12,7 @@ from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 NODE = """
+import ctypes
 import sys
 import rclpy
 from rclpy.duration import Duration
@@ -42,6 +43,11 @@ class Last(Node):
     def close(self):
         self.publisher.publish(String(data="zero"))
         self.publisher.wait_for_all_acked(Duration(seconds=5))
+    def destroy_node(self):
+        if self.get_parameter("how").value == "block":
+            # As a lock within DDS: nothing in Python can run, and no signal's handler either.
+            ctypes.PyDLL(None).pause()
+        super().destroy_node()
 
 sys.exit(run(Last))
 """
@@ -93,6 +99,16 @@ def test_the_last_message_leaves_on_every_way_out(start, how, number, status):
                 return  # over before anyone was there to hear it
         wait_for(lambda: words and words[-1].data == "zero", what="the last message")
         assert ("ZeroDivisionError" in node.output) == (how == "raise")
+
+
+def test_a_node_that_blocks_while_it_leaves_the_graph_is_ended_after_its_last_message_and_says_where(start):
+    with Probe() as probe:
+        words = probe.collect(String, "words", LATCHED)
+        node = start(how="block")
+        wait_for(lambda: any(word.data == "begun" for word in words), what="the node")
+        assert node.stop(signal.SIGINT) == -signal.SIGALRM
+        assert words[-1].data == "zero"
+        assert "in destroy_node" in node.output
 
 
 LAUNCH = """

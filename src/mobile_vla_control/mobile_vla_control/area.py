@@ -2,8 +2,8 @@
 
 Inside, speed in the plane is limited to what can be braked away before the edge ahead: at the contract's acceleration,
 and counting what passes until a command takes effect. Outside, only motion that comes nearer to the area is let
-through. Turning on the spot is possible in either place. Without a fresh position nobody knows where the edge is, and
-the robot stands.
+through, no faster than can be braked away before it leads out again. Turning on the spot is possible in either place.
+Without a fresh position nobody knows where the edge is, and the robot stands.
 
 What it says never contains a number that changes from tick to tick: a status goes out whenever the reason changes.
 """
@@ -19,6 +19,8 @@ from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Cosine of the angle to the shortest way back, below which motion is along the edge rather than back inside.
 _ALONG = 0.1
+#: How far the square of a quaternion's norm may be from 1: rounding to four digits, and no more.
+_UNIT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,11 @@ class KeepIn:
         """Whether there is an area at all."""
         return self._polygon is not None
 
-    def put(self, x: float, y: float, yaw: float, frame: str, at_s: float) -> None:
-        """Take a pose in metres and radians, measured at ``at_s`` on the gate's clock."""
-        if not (math.isfinite(x) and math.isfinite(y) and math.isfinite(yaw)):
+    def put(self, x: float, y: float, yaw: float | None, frame: str, at_s: float) -> None:
+        """Take a pose in metres and radians, measured at ``at_s`` on the gate's clock; ``yaw`` of :func:`yaw_of`."""
+        if yaw is None:
+            self._refusal = "; its last orientation is no unit quaternion"
+        elif not (math.isfinite(x) and math.isfinite(y)):
             self._refusal = "; its last position is not finite"
         # A namespaced robot prefixes its frames ("robot1/odom"); the last part is what the contract names.
         elif frame.rsplit("/", 1)[-1] != self._frame.rsplit("/", 1)[-1]:
@@ -86,12 +90,13 @@ class KeepIn:
         direction = _rotated(wanted.x / speed, wanted.y / speed, pose.yaw)
         here = (pose.x, pose.y)
         edge = self._polygon.nearest(here)
+        room_m = self._polygon.distance_to_exit(here, direction)
         if not self._polygon.contains(here) and (outside_m := math.dist(edge, here)) > EDGE_M:
             nearer_m = (edge[0] - pose.x) * direction[0] + (edge[1] - pose.y) * direction[1]
             if nearer_m < _ALONG * outside_m:
                 return Velocity(0.0, 0.0, wanted.yaw_rate), "outside keep_in only motion back inside is let through"
-            return wanted, ""
-        room_m = self._polygon.distance_to_exit(here, direction)
+            # What comes nearer may yet pass by, or cross a corner and leave again behind it.
+            room_m = min(room_m, nearer_m) if math.isinf(room_m) else room_m
         most = self._stoppable_m_s(room_m, max(0.0, now_s - pose.at_s) + reaction_s)
         if speed <= most:
             return wanted, ""
@@ -104,6 +109,13 @@ class KeepIn:
             return math.inf
         unbraked = self._braking_m_s2 * reaction_s
         return max(0.0, math.sqrt(unbraked**2 + 2.0 * self._braking_m_s2 * room_m) - unbraked)
+
+
+def yaw_of(w: float, x: float, y: float, z: float) -> float | None:
+    """Yaw of an orientation [rad]; None when it is no unit quaternion, such as the zeros of a driver that has none."""
+    if not abs(w * w + x * x + y * y + z * z - 1.0) <= _UNIT:
+        return None
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def _rotated(x: float, y: float, yaw: float) -> tuple[float, float]:

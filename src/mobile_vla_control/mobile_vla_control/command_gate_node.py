@@ -14,6 +14,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
+from mobile_vla_control.area import yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
@@ -24,6 +25,8 @@ from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import run
 
 _STATUS_PERIOD_S = 0.5
+#: No timeout is longer [s]: 300 where 0.3 is meant, in milliseconds, would let the robot drive on for minutes.
+_LONGEST_S = 5.0
 #: A gripper driver that starts late still learns where the gripper is to be.
 _GRIPPER_REPEAT_S = 1.0
 
@@ -40,15 +43,14 @@ class CommandGateNode(Node):
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel [Hz]", at_least=1, at_most=200)
+        seconds = partial(number, self, above=0, at_most=_LONGEST_S)
         self._gate = CommandGate(
             self._contract,
             GateSettings(
-                number(self, "teleop_timeout_s", 0.5, "a teleop silent for this long no longer drives [s]", above=0),
-                number(self, "policy_timeout_s", 0.3, "a policy silent for this long no longer drives [s]", above=0),
+                seconds("teleop_timeout_s", 0.5, "a teleop silent for this long no longer drives [s]"),
+                seconds("policy_timeout_s", 0.3, "a policy silent for this long no longer drives [s]"),
                 number(self, "release_s", 1.0, "stand still this long before the policy goes on [s]", at_least=0),
-                number(
-                    self, "max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]", above=0
-                ),
+                seconds("max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]"),
                 1.0 / rate_hz,
             ),
         )
@@ -96,7 +98,7 @@ class CommandGateNode(Node):
 
     def _on_odometry(self, message: Odometry) -> None:
         position, q = message.pose.pose.position, message.pose.pose.orientation
-        yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+        yaw = yaw_of(q.w, q.x, q.y, q.z)
         measured_at_s = time.monotonic() - self._age_s(message)
         self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_at_s)
 
@@ -184,8 +186,11 @@ class CommandGateNode(Node):
             return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
         if self._gate.stopped:
             return Health(WARN, self._output.reason, values)
-        if problem := self._gate.keep_in.problem(time.monotonic()):
+        now_s = time.monotonic()
+        if problem := self._gate.keep_in.problem(now_s):
             return Health(WARN, problem, values)
+        if refused := self._gate.refused_now(now_s):
+            return Health(WARN, f"commands are refused: {refused}", values)
         return Health(OK, self._output.reason, values)
 
     def _other_publishers(self) -> list[str]:

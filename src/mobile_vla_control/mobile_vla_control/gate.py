@@ -138,6 +138,15 @@ class CommandGate:
         """Whether :meth:`stop` is in force."""
         return self._stopped
 
+    def refused_now(self, now_s: float) -> str:
+        """Whose commands are being refused and why, in one line; empty when everybody present sends good ones."""
+        return "; ".join(
+            f"{source.value}: {why}"
+            for source, source_input in self._inputs.items()
+            if source_input.present(now_s)
+            for why in source_input.faults.values()
+        )
+
     def age_s(self, source: Source, now_s: float) -> float:
         """Age of the newest accepted velocity command [s]; -1 when there was none."""
         at = self._inputs[source].velocity_at

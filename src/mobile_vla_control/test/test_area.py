@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobile_vla_control.area import KeepIn
+from mobile_vla_control.area import KeepIn, yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
@@ -67,6 +67,7 @@ def test_outside_only_motion_back_inside_is_let_through(x, y):
         (keep_in(at_s=99.5), "'odom' has no fresh position"),
         (keep_in(at_s=100.5), "'odom' has no fresh position"),
         (keep_in(x=math.nan), "its last position is not finite"),
+        (keep_in(yaw=None), "its last orientation is no unit quaternion"),
         (keep_in(frame="map"), "its frame_id is 'map', the contract says 'odom'"),
     ],
 )
@@ -95,6 +96,38 @@ def test_a_robot_that_does_as_it_is_told_never_leaves(angle, speed, x, y, yaw_ra
         yaw += PERIOD * velocity.yaw_rate
         area = gate.keep_in._polygon
         assert area.contains((x, y)) or math.dist(area.nearest((x, y)), (x, y)) < 1e-6, (x, y)
+
+
+@pytest.mark.parametrize("start", [(-0.5, 0.1), (0.5, -1.0), (-0.3, -0.3)])
+def test_a_robot_that_comes_back_in_does_not_leave_again_on_the_other_side(start):
+    narrow = CONTRACT.model_copy(update={"keep_in": [[0.0, 0.0], [0.1, 0.0], [0.1, 0.2], [0.0, 0.2]]})
+    gate = CommandGate(narrow, GateSettings(0.5, 0.3, 1.0, 0.5, PERIOD))
+    now, (x, y) = 100.0, start
+    angle = math.atan2(0.1 - y, 0.05 - x)
+    gate.tick(now)
+    entered = False
+    for _ in range(600):
+        gate.keep_in.put(x, y, 0.0, "odom", now)
+        gate.offer_velocity(Source.TELEOP, Velocity(0.8 * math.cos(angle), 0.8 * math.sin(angle)), now)
+        now += PERIOD
+        velocity = gate.tick(now).velocity
+        x, y = x + PERIOD * velocity.x, y + PERIOD * velocity.y
+        inside = -1e-6 <= x <= 0.1 + 1e-6 and -1e-6 <= y <= 0.2 + 1e-6
+        assert inside or not entered, (x, y)
+        entered = entered or inside
+    assert entered
+
+
+def test_the_yaw_of_an_orientation_that_says_nothing_is_none():
+    assert yaw_of(math.cos(0.4), 0.0, 0.0, math.sin(0.4)) == pytest.approx(0.8)
+    assert yaw_of(0.7071, 0.0, 0.0, 0.7071) == pytest.approx(math.pi / 2, abs=1e-4)
+    for orientation in (
+        (0.0, 0.0, 0.0, 0.0),
+        (2.0, 0.0, 0.0, 0.0),
+        (math.nan, 0.0, 0.0, 1.0),
+        (math.inf, 0.0, 0.0, 0.0),
+    ):
+        assert yaw_of(*orientation) is None
 
 
 def test_a_robot_stands_at_the_edge_and_may_drive_back():

@@ -123,6 +123,18 @@ def test_a_bad_gripper_value_lets_no_half_of_the_command_through(clocked, positi
     assert (output.velocity.x, output.gripper) == (pytest.approx(0.5), 0.0)
 
 
+def test_who_is_refused_is_told_until_a_good_command_or_silence(clocked):
+    assert clocked.gate.refused_now(clocked.now) == ""
+    clocked.gate.offer_velocity(Source.TELEOP, Velocity(math.nan), clocked.now)
+    assert clocked.gate.refused_now(clocked.now).startswith("teleop: velocity (nan")
+    clocked.tick(20)
+    assert clocked.gate.refused_now(clocked.now) == "", "who has gone sends nothing that could be refused"
+    clocked.gate.offer_gripper(Source.POLICY, 2.0, clocked.now)
+    assert "policy: gripper position 2.0" in clocked.gate.refused_now(clocked.now)
+    clocked.gate.offer_gripper(Source.POLICY, 1.0, clocked.now)
+    assert clocked.gate.refused_now(clocked.now) == ""
+
+
 def test_a_human_with_a_broken_joystick_still_stops_the_policy(clocked):
     clocked.drive(Source.POLICY, Velocity(0.5), 1.0)
     clocked.gate.offer_velocity(Source.TELEOP, Velocity(math.nan), clocked.now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,9 +153,13 @@ class ObservationBuilder:
             return self._refuse(self._gripper, f"position {position} is outside 0 (open) .. 1 (closed)")
         return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
 
-    def problems(self, now_ns: int) -> list[str]:
-        """Why no complete observation can be made now: one line for each required stream; empty if it can."""
-        return [why for stream in self.streams if stream.required and (why := self._why_not(stream, now_ns))]
+    def problems(self, now_ns: int, needed: Collection[str] = ()) -> list[str]:
+        """Why no complete observation can be made now: one line for each required stream; empty if it can.
+
+        ``needed`` names optional streams that count as required for this caller.
+        """
+        asked = [stream for stream in self.streams if stream.required or stream.name in needed]
+        return [why for stream in asked if (why := self._why_not(stream, now_ns))]
 
     def snapshot(self, tick_ns: int) -> Observation | None:
         """Assemble the observation of the control tick ``tick_ns``, counting late, missing and repeated inputs.

@@ -127,6 +127,11 @@ class Policy:
         return self._info.normalisation
 
     @property
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras it looks at."""
+        return self.config.backbone.cameras
+
+    @property
     def horizon(self) -> int:
         """Actions in a chunk."""
         return self.config.head.horizon

@@ -88,7 +88,7 @@ class PolicyNode(AutostartNode):
             super()._autostart()
         elif self._autostart_timer.timer_period_ns == 0:
             self._autostart_timer.cancel()
-            self._autostart_timer = self.create_timer(0.1, self._autostart)
+            self._autostart_timer = self.create_timer(0.1, self._autostart, clock=_STEADY)
 
     def _begin_loading(self) -> bool:
         """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""

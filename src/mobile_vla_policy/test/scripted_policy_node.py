@@ -32,7 +32,7 @@ class Chunk:
 
 class ScriptedPolicy:
     def __init__(self, contract: Contract, behaviours: dict[str, str]) -> None:
-        self.contract, self.horizon = contract, HORIZON
+        self.contract, self.horizon, self.cameras = contract, HORIZON, tuple(contract.cameras)
         self.stage_latency_s = {"preprocess": 0.001, "vision": 0.001, "text": 0.001, "head": 0.001}
         self._behaviours, self._passes = behaviours, 0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -69,6 +71,25 @@ def test_stop_does_not_wait_for_a_step_that_never_returns():
     began = time.monotonic()
     assert not worker.stop(0.1)
     assert time.monotonic() - began < 1.0
+
+
+NICE = """
+import os, threading
+from mobile_vla_policy.runtime.worker import InferenceWorker
+os.nice(12)
+worker = InferenceWorker(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+worker.start()
+worker.wake()
+while not (results := worker.results()):
+    pass
+print(results[0])
+os._exit(0)
+"""
+
+
+def test_a_process_that_is_nice_already_infers_as_nicely():
+    told = subprocess.run([sys.executable, "-c", NICE], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.split() == ["12"] and not told.stderr
 
 
 def test_percentiles_and_rates_forget_what_is_long_ago():

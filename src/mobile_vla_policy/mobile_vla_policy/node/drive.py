@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from mobile_vla_policy.runtime.trace import TraceRecorder
 #: How long the end waits for a running forward pass. Its result is dropped anyway.
 _STOP_WAIT_S = 0.2
 _RIVALS = "another policy commands this robot, stop one of the two (or set its parameter shadow)"
+#: A slow simulation tells the time a few times a second.
+_CLOCK_STANDS_S = 1.0
+_CLOCK_STANDS = "the simulated clock stands still: nothing new on /clock"
 _STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
@@ -50,6 +54,7 @@ class Drive:
         self._trace_file = trace_file
         self._trace = TraceRecorder()
         self._timer: Any = None
+        self._clock_ns, self._clock_moved_s = 0, time.monotonic()
 
     def begin(self, instruction: str, rate_hz: float) -> None:
         """Follow ``instruction``, which may be empty, sending commands at ``rate_hz``."""
@@ -60,14 +65,15 @@ class Drive:
     def end(self) -> None:
         """Stop: nothing can follow the zeros, for whoever could send something is the thread that is in here.
 
-        A forward pass that does not return in time is left behind, see :meth:`ended`.
+        They come before all else, so that nothing else that fails can hold them back. A forward pass that does not
+        return in time is left behind, see :meth:`ended`.
         """
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
             self._timer = None
-        self._execute.deactivated()
         self._commands.disarm()
         self.driver.stop(_STOP_WAIT_S)
+        self._execute.deactivated()
         if self._trace_file is not None:
             self._write_trace(self._trace_file)
 
@@ -83,7 +89,11 @@ class Drive:
 
     def tick(self) -> None:
         """Do what the driver says is right at this moment."""
-        before, tick = self.last, self.driver.tick(self._now_ns())
+        now_ns = self._now_ns()
+        before, tick = self.last, self.driver.tick(now_ns)
+        if self._clock_stands(now_ns):
+            # Without time there is no age, and the action of this moment would be that of every later one.
+            tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.steps)
         if self.rivals:
             # Two that drive one robot: neither knows what the other is about to do. So both stand.
             tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self.rivals)}", None, tick.steps)
@@ -94,6 +104,13 @@ class Drive:
         self._execute.tick(tick)
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
+
+    def _clock_stands(self, now_ns: int) -> bool:
+        """Whether the clock of the stamps has stopped; only a simulated one can."""
+        steady_s = time.monotonic()
+        if now_ns != self._clock_ns:
+            self._clock_ns, self._clock_moved_s = now_ns, steady_s
+        return steady_s - self._clock_moved_s > _CLOCK_STANDS_S
 
     def _tell_step(self, step: Step, number: int) -> None:
         if self._trace_file is not None:

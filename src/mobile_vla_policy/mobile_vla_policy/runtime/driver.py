@@ -128,7 +128,7 @@ class PolicyDriver:
         steps = self._drain(now_ns)
         if not self.instruction:
             return Tick(DriveState.IDLE, _NO_INSTRUCTION, None)
-        if problems := self._builder.problems(now_ns):
+        if problems := self._builder.problems(now_ns, self._policy.cameras):
             self._lose()
             return Tick(DriveState.WAITING, "; ".join(problems), None, steps)
         self._lost_since_s = None

@@ -56,6 +56,7 @@ class Inference:
         """No pass begins before this time.monotonic()."""
         self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
         self._period_ns = policy.contract.period_ns
+        self._cameras = set(policy.cameras)
         self._memory: tuple[int, Any] = (0, policy.initial_memory())
         self._prepared = True
         """Whether what can be done before the next frame is done."""
@@ -73,7 +74,8 @@ class Inference:
             self._prepare(task)
             return None
         observation = self._builder.snapshot(started_ns)
-        if observation is None:
+        # A camera that the contract calls optional is not optional for a policy that was trained to look through it.
+        if observation is None or not self._cameras <= observation.images.keys() - set(observation.stale):
             return None
         stamp_ns = next(iter(observation.stamps_ns.values()))
         elapsed_periods = max(1, round((stamp_ns - self._used_ns) / self._period_ns))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +29,10 @@ class DrivingPolicy(Protocol):
     @property
     def contract(self) -> Contract:
         """The robot it was trained for."""
+
+    @property
+    def cameras(self) -> Sequence[str]:
+        """The cameras it looks at: it is not asked without a fresh image of each, also of one that is optional."""
 
     @property
     def horizon(self) -> int:

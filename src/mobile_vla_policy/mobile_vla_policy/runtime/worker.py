@@ -85,8 +85,9 @@ class InferenceWorker(Generic[Result]):
 
     def _run(self) -> None:
         if sys.platform == "linux":
-            # There, niceness belongs to the thread.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+            # There, niceness belongs to the thread. Of a process that is nicer already it stays: less is not allowed.
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
         while not self._stopping:
             self._wake.wait()
             self._wake.clear()

@@ -115,15 +115,16 @@ class Recording:
         """Start as soon as every input is there."""
         waiting = (StartEpisode.Response.NOT_ACTIVE, StartEpisode.Response.INPUT_MISSING)
 
-        last = "no answer"
+        last, patience_s = "no answer", 2.0
 
         def started():
-            nonlocal last
+            nonlocal last, patience_s
             try:
-                response = self._ask(self._start, start_request(**fields), 2.0)
+                response = self._ask(self._start, start_request(**fields), patience_s)
             except TimeoutError:
                 # The service of a recorder that was killed stays in the graph for a while, and answers nothing; a
-                # client that was matched with it is not asked again.
+                # client that was matched with it is not asked again. A busy machine takes seconds to match a new one.
+                patience_s *= 2
                 self.probe.node.destroy_client(self._start)
                 self._start = self.probe.node.create_client(StartEpisode, f"{self.name}/start_episode")
                 return None

@@ -20,8 +20,8 @@ from rclpy.signals import SignalHandlerOptions
 from ros2_lite.errors import UserError
 
 #: Discovery takes at least this long, and is believed when nothing new came for so long.
-_ANNOUNCE_S = 1.0
-_SETTLED_S = 0.5
+_ANNOUNCE_S = 1.5
+_SETTLED_S = 0.8
 #: A first announcement can be lost on a busy machine; the next one follows 3 s later. Who sees nobody waits for it.
 _ALONE_S = 3.5
 #: What is asked for by name is waited for this long; a graph that keeps changing, too.

@@ -8,7 +8,6 @@ import pytest
 
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look import rerun_view, view
-from mobile_vla_data.look.view import ViewError
 
 
 @pytest.fixture(params=["ffmpeg", "opencv"])
@@ -33,7 +32,7 @@ def test_the_video_has_a_frame_for_every_step_at_the_control_rate(record, tmp_pa
 
 
 def test_a_video_that_cannot_be_written_is_one_line(record, tmp_path, encoder):
-    with Episode.open(record(steps=6)) as episode, pytest.raises(ViewError) as error:
+    with Episode.open(record(steps=6)) as episode, pytest.raises(OSError) as error:
         view.write_video(episode, tmp_path / "nowhere" / "out.mp4")
     assert str(tmp_path / "nowhere") in str(error.value) and "\n" not in str(error.value)
 

@@ -11,6 +11,7 @@ import numpy as np
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, SOURCES, MetadataError, parse_environment
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
@@ -179,7 +180,7 @@ def _check_images(episode: Episode, camera: str, lengths: dict[str, int]) -> Ite
 def _get(episode: Episode, path: str) -> Any:
     try:
         found = episode.file.get(path)
-    except (OSError, RuntimeError, KeyError):
+    except DAMAGE:
         return None
     return found if isinstance(found, h5py.Dataset) else None
 
@@ -188,7 +189,7 @@ def _members(episode: Episode, path: str) -> list[str]:
     try:
         group = episode.file.get(path)
         return list(group) if isinstance(group, h5py.Group) else []
-    except (OSError, RuntimeError, KeyError):
+    except DAMAGE:
         return []
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.checks.whole import EpisodeSummary, check_dataset
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import fingerprint
+from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.interrupt import deferred
 
 __all__ = ["Finding", "ValidationReport", "check_episode", "has_errors", "validate_dataset"]
 
@@ -99,8 +101,15 @@ def _examine_all(paths: list[Path], processes: int) -> Iterator[_Examined]:
         yield from map(_examine, paths)
         return
     # Fork would copy whatever threads the caller runs; a clean interpreter cannot inherit their locks.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_examine, paths, chunksize=8)
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    # Started before, because starting it lets Ctrl-C through again.
+    resource_tracker.ensure_running()
+    try:
+        with deferred():
+            results = pool.map(_examine, paths, chunksize=8)
+        yield from results
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _examine(path: Path, images: bool = True) -> _Examined:
@@ -116,8 +125,7 @@ def _examine(path: Path, images: bool = True) -> _Examined:
             return findings, _summarise(episode)
     except EpisodeError as error:
         message = str(error).removeprefix(f"{path}: ")
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        # Damaged bytes make HDF5 raise any of these from any call.
+    except DAMAGE as error:
         message = f"damaged: {' '.join(str(error).split()):.160}"
     return [Finding("unreadable", "error", str(path), message, "restore it from a copy, or delete it")], None
 

@@ -19,6 +19,7 @@ from mobile_vla_data.episode.recover import recover_dataset
 
 def recover(dataset: DatasetArgument, json: JsonOption = False) -> None:
     """Turn what a crash left into valid episodes, or say why that cannot be; exit 1 when something was lost."""
+    Dataset.open(dataset)  # the lock would make a missing folder
     with DatasetLock(dataset):
         recoveries = recover_dataset(dataset)
     if json:
@@ -50,6 +51,7 @@ def relabel(
     parsed = parse_environment(environment) if environment is not None else None
     labels = Labels(language, task, category, outcome, parsed)
     for path in episodes:
+        Episode.open(path).close()  # the lock would make a missing folder
         with DatasetLock(path.parent):
             edit.relabel(path, labels)
         print_line(f"{path}: relabelled")
@@ -92,6 +94,8 @@ def merge(
     json: JsonOption = False,
 ) -> None:
     """Copy the episodes of other datasets into one, under new ids; what is there already is left out."""
+    for source in sources:
+        Dataset.open(source)  # the lock would make the target's folder
     with DatasetLock(target), progress_bar("merging", quiet=json) as progress:
         copied = edit.merge(target, sources, progress)
     if json:

@@ -11,14 +11,16 @@ import typer
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.cli.output import ERR, OUT, DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
+from mobile_vla_data.episode.durable import require_writable
 from mobile_vla_data.episode.metadata import CATEGORIES
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look.report import write_report
 from mobile_vla_data.look.rerun_view import open_in_rerun
-from mobile_vla_data.look.view import write_contact_sheet, write_video
+from mobile_vla_data.look.view import ViewError, write_contact_sheet, write_video
 
 
 def progress(
@@ -104,7 +106,9 @@ def view(
 ) -> None:
     """Make an MP4 and a contact sheet of an episode: cameras, instruction, actions, states and path."""
     with Episode.open(episode) as opened:
-        output.mkdir(parents=True, exist_ok=True)
+        if findings := check_structure(opened):
+            raise ViewError(f"{findings[0]}; 'mobile-vla-data validate' tells more")
+        require_writable(output)
         if sheet:
             target = output / f"{episode.stem}.png"
             write_contact_sheet(opened, target)

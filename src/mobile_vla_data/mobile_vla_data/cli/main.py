@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -30,7 +30,9 @@ from mobile_vla_data.dataset.info import dataset_info, episode_info
 from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.dataset.stats import compute_statistics
+from mobile_vla_data.episode.durable import explained
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError
 
 app = typer.Typer(
@@ -158,16 +160,26 @@ def _root(
 
 
 def main() -> None:
-    """Run the command; expected failures become one line on stderr and exit status 1."""
+    """Run the command; expected failures become one line on stderr and exit status 1, Ctrl-C one and 130."""
+    raise_interrupted()
     try:
         app()
+    except Interrupted:
+        ERR.print("mobile-vla-data: stopped; nothing is half-written", markup=False)
+        sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing is left to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except (ValueError, OSError, DatasetBusyError, ViewError) as error:
-        ERR.print(f"mobile-vla-data: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+    except OSError as error:
+        _fail(explained(error))
+    except (ValueError, DatasetBusyError, ViewError) as error:
+        _fail(str(error))
+
+
+def _fail(why: str) -> NoReturn:
+    ERR.print(f"mobile-vla-data: {why}", style="red", markup=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def _print_report(report: ValidationReport) -> None:

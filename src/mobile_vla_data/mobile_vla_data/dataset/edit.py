@@ -22,12 +22,15 @@ from mobile_vla_data.dataset.folder import Dataset, next_number
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.durable import as_disk_full, publish, write_text_atomically
+from mobile_vla_data.episode.durable import as_disk_full, publish, require_room, write_text_atomically
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
 from mobile_vla_data.episode.journal import EpisodeHeader
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepRecord
+
+#: What an edited file may be larger than the one it was made of; labels are all that grows.
+_ROOM_BYTES = 1 << 18
 
 
 class EditError(ValueError):
@@ -78,7 +81,7 @@ def relabel(path: str | Path, labels: Labels) -> None:
             for name, value in values.items():
                 file.attrs[name] = value
 
-    _replace(path, write)
+    _replace(path, path, write)
 
 
 def trim(path: str | Path, first: int, last: int) -> None:
@@ -97,7 +100,7 @@ def trim(path: str | Path, first: int, last: int) -> None:
         with Episode.open(path) as episode:
             _copy_steps(episode, range(first, last + 1), temporary)
 
-    _replace(path, write, keep_old=True)
+    _replace(path, path, write, keep_old=True)
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
@@ -161,7 +164,7 @@ def _adopt(folder: Path, path: Path) -> str:
         with h5py.File(temporary, "r+") as file:
             file.attrs["episode_id"] = episode_id
 
-    _replace(schema.final_path(folder, episode_id), write)
+    _replace(path, schema.final_path(folder, episode_id), write)
     return episode_id
 
 
@@ -203,8 +206,12 @@ def _stored_image(episode: Episode, camera: str, index: int) -> Any:
     return episode.image(camera, index) if data is None else np.frombuffer(data, dtype=np.uint8)
 
 
-def _replace(target: Path, write: Callable[[Path], None], keep_old: bool = False) -> None:
-    """Write a new file beside ``target`` and rename it over; ``keep_old`` leaves a copy of the old in the trash."""
+def _replace(source: Path, target: Path, write: Callable[[Path], None], keep_old: bool = False) -> None:
+    """Write a new file, made of ``source``, beside ``target`` and rename it over.
+
+    ``keep_old`` leaves a copy of the old in the trash.
+    """
+    require_room(target, (2 if keep_old else 1) * source.stat().st_size + _ROOM_BYTES)
     temporary = target.parent / f".{target.stem}.edit"
     try:
         write(temporary)

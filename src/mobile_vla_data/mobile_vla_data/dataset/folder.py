@@ -29,7 +29,8 @@ class Dataset:
         """
         path = Path(path)
         if not path.is_dir():
-            raise DatasetError(f"{path}: no such dataset folder")
+            what = "is a file; give the folder of the dataset" if path.exists() else "no such dataset folder"
+            raise DatasetError(f"{path}: {what}")
         return cls(path)
 
     @property

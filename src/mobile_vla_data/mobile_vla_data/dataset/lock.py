@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -59,8 +60,9 @@ class DatasetLock:
             raise
         # The content only serves the other one's message; the lock itself is the kernel's.
         file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-        file.flush()
+        with contextlib.suppress(OSError):
+            # A full disk must not keep anybody from making room on it.
+            os.write(file.fileno(), json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
         self._file = file
 
     def release(self) -> None:

@@ -1,17 +1,57 @@
-"""File operations that survive a crash: fsync of file and folder, atomic replacement, a full disk by name."""
+"""File operations that survive a crash: fsync of file and folder, atomic replacement; what goes wrong, in one line."""
 
 from __future__ import annotations
 
 import errno
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What a human can do about an error of the file system.
+_ADVICE = {
+    **dict.fromkeys(_FULL, "free some space"),
+    errno.EFBIG: "raise the limit (ulimit -f), or choose another file system",
+    errno.EROFS: "choose another folder, or mount it for writing",
+    errno.EACCES: "choose a folder of your own, or give yourself the right to it",
+    errno.EPERM: "choose a folder of your own, or give yourself the right to it",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "a part of the path is a file; choose another",
+    errno.EEXIST: "choose a folder",
+    errno.EISDIR: "name a file in it",
+}
 
 
 class DiskFullError(OSError):
     """The disk is full; one line naming the file. What was written before stays and can be recovered."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def explained(error: OSError) -> str:
+    """One line about ``error``: the path, what is wrong with it, what to do; without the number."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    if error.filename is None:
+        return error.strerror
+    advice = _ADVICE.get(error.errno)
+    return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}" + (f"; {advice}" if advice else "")
+
+
+def require_writable(folder: Path) -> None:
+    """Make ``folder`` if it is missing, and see that files can be put there, before work is done for them.
+
+    Raises:
+        OSError: they cannot; names the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def free_bytes(folder: Path) -> int:
@@ -27,11 +67,26 @@ def require_space(folder: Path, wanted_bytes: int, path: Path) -> None:
         raise DiskFullError(errno.ENOSPC, f"{path}: disk full ({free / 1e6:.1f} MB free); free some space")
 
 
+def require_room(path: Path, wanted_bytes: int) -> None:
+    """See that a file of ``wanted_bytes`` can be written beside ``path``: HDF5 can crash on a disk that fills up.
+
+    Raises:
+        OSError: it cannot; names ``path``.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            os.posix_fallocate(file.fileno(), 0, wanted_bytes)
+    except OSError as error:
+        raise as_disk_full(error, path) from None
+
+
 def as_disk_full(error: OSError, path: Path) -> OSError:
-    """Return a :class:`DiskFullError` if ``error`` (of Python or of HDF5) means a full disk, else ``error`` itself."""
+    """Return ``error`` (of Python or of HDF5) about ``path``: a :class:`DiskFullError` if that is what it means."""
     # HDF5 reports the number only inside its text.
     full = error.errno in _FULL or any(f"errno = {code}," in str(error) for code in _FULL)
-    return DiskFullError(errno.ENOSPC, f"{path}: disk full; free some space") if full else error
+    if full:
+        return DiskFullError(errno.ENOSPC, f"{path}: disk full; free some space")
+    return error if error.errno is None or error.strerror is None else OSError(error.errno, error.strerror, str(path))
 
 
 def fsync_path(path: Path) -> None:
@@ -51,13 +106,27 @@ def publish(part: Path, final: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``; a reader sees the old content or the new, never a mixture."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    """Replace ``path`` by ``text``; a reader sees the old content or the new, never a mixture. Raises OSError."""
+    make_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def make_atomically(path: Path, make: Callable[[Path], object]) -> None:
+    """Let ``make`` write a file beside ``path``, with the same suffix, and give it that name when it is whole.
+
+    Raises:
+        OSError: the file cannot be written; names ``path``.
+    """
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        make(temporary)
         os.chmod(temporary, 0o644)
-        publish(Path(temporary), path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        publish(temporary, path)
+    except OSError as error:
+        raise as_disk_full(error, path) from None
+    finally:
+        temporary.unlink(missing_ok=True)

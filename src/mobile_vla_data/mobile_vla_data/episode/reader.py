@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
 from mobile_vla_data.episode import jpeg, schema
+from mobile_vla_data.episode.damage import DAMAGE, hangs_hdf5
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, parse_environment
 from mobile_vla_data.image import Image, ImageError
 
@@ -40,14 +41,15 @@ class Episode:
         """Open an episode file.
 
         Raises:
-            EpisodeError: the file is missing, truncated, garbage, or not an episode of a schema this version reads.
+            EpisodeError: the file is missing, truncated, garbage, damaged such that HDF5 would hang on it, or not an
+                episode of a schema this version reads.
         """
         path = Path(path)
         if not path.is_file():
             raise EpisodeError(f"{path}: no such episode file")
         try:
             file = h5py.File(path, "r")
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except DAMAGE as error:
             raise EpisodeError(f"{path}: truncated, or not HDF5: {_brief(error)}") from None
         episode = cls(path, file)
         try:
@@ -119,12 +121,13 @@ class Episode:
     @property
     def recovered(self) -> bool:
         """Whether it was rebuilt after a crash."""
-        return bool(self._file.attrs.get(schema.RECOVERED, False))
+        return bool(self._attribute(schema.RECOVERED, False))
 
     @property
     def input_counters(self) -> dict[str, dict[str, int]]:
         """Stream -> counts of its late, missing, repeated and refused inputs; empty when they were not recorded."""
-        return dict(json.loads(self._file.attrs.get(schema.INPUT_COUNTERS, "{}")))
+        with self._reading(f"attribute '{schema.INPUT_COUNTERS}'"):
+            return dict(json.loads(self._attribute(schema.INPUT_COUNTERS, "{}")))
 
     @property
     def num_steps(self) -> int:
@@ -134,8 +137,7 @@ class Episode:
     @cached_property
     def cameras(self) -> tuple[str, ...]:
         """Names of the cameras, ``static`` first."""
-        names = list(self._group(schema.IMAGES_GROUP))
-        return tuple(sorted(names, key=lambda name: (name != "static", name)))
+        return tuple(sorted(self._members(schema.IMAGES_GROUP), key=lambda name: (name != "static", name)))
 
     @property
     def states(self) -> npt.NDArray[np.float32]:
@@ -160,7 +162,7 @@ class Episode:
     @property
     def stamps_ns(self) -> dict[str, npt.NDArray[np.int64]]:
         """Stream -> int64 ``[T]``, when each input was captured [ns]."""
-        return {stream: self.array(schema.stamp_path(stream)) for stream in self._group(schema.STAMPS_GROUP)}
+        return {stream: self.array(schema.stamp_path(stream)) for stream in self._members(schema.STAMPS_GROUP)}
 
     @property
     def real_rate_hz(self) -> float:
@@ -234,26 +236,34 @@ class Episode:
     def _images(self, camera: str) -> tuple[Any, str]:
         """The dataset of a camera's images and its encoding, looked up once: every lookup costs as much as an image."""
         if camera not in self._found:
-            dataset = self._file.get(schema.image_path(camera))
-            if not isinstance(dataset, h5py.Dataset):
-                raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
-            self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
+            with self._reading(path := schema.image_path(camera)):
+                dataset = self._file.get(path)
+                if not isinstance(dataset, h5py.Dataset):
+                    raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
+                self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
         return self._found[camera]
 
-    def _group(self, path: str) -> Any:
-        group = self._file.get(path)
-        if not isinstance(group, h5py.Group):
-            raise EpisodeError(f"{self.path}: group {path} is missing")
-        return group
+    def _members(self, path: str) -> list[str]:
+        with self._reading(f"group {path}"):
+            group = self._file.get(path)
+            if not isinstance(group, h5py.Group):
+                raise EpisodeError(f"{self.path}: group {path} is missing")
+            return list(group)
 
-    def _attribute(self, name: str) -> Any:
+    def _attribute(self, name: str, default: Any = None) -> Any:
         with self._reading(f"attribute '{name}'"):
             if name not in self._file.attrs:
+                if default is not None:
+                    return default
                 raise EpisodeError(f"{self.path}: attribute '{name}' is missing")
             return self._file.attrs[name]
 
     def _check(self) -> None:
-        if "schema" not in self._file.attrs:
+        with self._reading("it"):
+            if hangs_hdf5(self.path, self._file):
+                raise EpisodeError(f"{self.path}: damaged: a heap of its images or texts is broken")
+            known = "schema" in self._file.attrs
+        if not known:
             raise EpisodeError(f"{self.path}: HDF5, but no episode: attribute 'schema' is missing")
         name, version = self.text("schema"), self.text("schema_version")
         if name != schema.SCHEMA or version.split(".")[0] != schema.SCHEMA_VERSION.split(".")[0]:
@@ -270,7 +280,7 @@ class Episode:
             raise
         except IndexError:
             raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        except DAMAGE as error:
             raise EpisodeError(f"{self.path}: {what} cannot be read: {_brief(error)}") from None
 
 

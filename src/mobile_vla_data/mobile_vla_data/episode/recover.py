@@ -6,8 +6,6 @@ touched.
 
 from __future__ import annotations
 
-import mmap
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +15,9 @@ import numpy as np
 from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.trash import move_to_trash
-from mobile_vla_data.episode import heap, schema
+from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.commit import Ending, commit_log
+from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.durable import as_disk_full, fsync_path, publish
 from mobile_vla_data.episode.journal import (
     EpisodeHeader,
@@ -117,8 +116,6 @@ def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Rec
 
 def _is_complete(part: Path, logged: StepTable | None) -> bool:
     """Whether a part is a whole episode with the steps of its log, images included."""
-    if not _whole_heaps(part):
-        return False
     try:
         with Episode.open(part) as episode:
             if check_structure(episode):
@@ -134,17 +131,8 @@ def _is_complete(part: Path, logged: StepTable | None) -> bool:
                 and np.array_equal(episode.takeover, logged.takeover)
                 and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
             )
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError):
-        # Whatever HDF5 throws at bytes that it did not come to write; EpisodeError is a ValueError.
+    except DAMAGE:
         return False
-
-
-def _whole_heaps(part: Path) -> bool:
-    with open(part, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return heap.are_whole(data)
 
 
 def _remove(dataset: Path, path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -22,8 +24,9 @@ from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
 from mobile_vla_data.episode import jpeg
-from mobile_vla_data.episode.durable import write_text_atomically
-from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.episode.damage import DAMAGE
+from mobile_vla_data.episode.durable import require_writable, write_text_atomically
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look import svg
 
 _THUMBNAILS = 24
@@ -55,8 +58,12 @@ def write_report(dataset: str | Path, output: Path, progress: Callable[[int, int
 
     Raises:
         DatasetError: there is no such folder.
+        OSError: ``output`` cannot be written; found out first, since validation takes minutes.
     """
     folder = Dataset.open(dataset)
+    if output.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(output))
+    require_writable(output.parent)
     validation = validate_dataset(folder.path, progress=progress)
     gathered = _gather(folder)
     tally = Tally.of(folder.path)
@@ -80,7 +87,6 @@ def write_report(dataset: str | Path, output: Path, progress: Callable[[int, int
         f"<header><h1>{title}</h1><p>{escape(str(folder.path))}, {made}, mobile_vla_data {__version__}</p></header>"
         f"{''.join(sections)}</body></html>\n"
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(output, page)
 
 
@@ -93,7 +99,7 @@ def _gather(folder: Dataset) -> _Gathered:
         try:
             with Episode.open(path) as episode:
                 _add(gathered, episode, index in pictured, index in drawn)
-        except (EpisodeError, OSError, ValueError, IndexError):
+        except (*DAMAGE, IndexError):
             continue  # a damaged file stands among the findings
     return gathered
 

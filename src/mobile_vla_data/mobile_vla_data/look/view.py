@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -11,9 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mobile_vla_data.episode.durable import as_disk_full
+from mobile_vla_data.episode.durable import make_atomically
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image
+from mobile_vla_data.interrupt import deferred
 from mobile_vla_data.look import draw
 from mobile_vla_data.look.draw import Box, Series
 
@@ -34,11 +37,18 @@ def write_video(episode: Episode, path: Path, progress: Callable[[int, int], Non
 
     Raises:
         ViewError: neither can write the file.
+        OSError: the folder cannot be written to.
     """
+    make_atomically(path, lambda temporary: _write_video(episode, temporary, path, progress))
+
+
+def _write_video(
+    episode: Episode, temporary: Path, path: Path, progress: Callable[[int, int], None] | None = None
+) -> None:
     states, actions = episode.states, episode.actions
     first = _frame(episode, 0, states, actions)
     writer = _FfmpegWriter if shutil.which("ffmpeg") else _OpencvWriter
-    with writer(path, episode.contract.control_rate_hz, first.shape[1], first.shape[0]) as video:
+    with writer(temporary, path, episode.contract.control_rate_hz, first.shape[1], first.shape[0]) as video:
         for index in range(episode.num_steps):
             video.write(_frame(episode, index, states, actions))
             if progress is not None:
@@ -107,42 +117,47 @@ def _write_image(path: Path, image: Image) -> None:
     done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise ViewError(f"{path}: OpenCV cannot encode '{path.suffix}'")
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise as_disk_full(error, path) from None
+    make_atomically(path, lambda temporary: temporary.write_bytes(data.tobytes()))
 
 
 class _FfmpegWriter:
     """Pipes raw frames into ffmpeg."""
 
-    def __init__(self, path: Path, rate_hz: float, width: int, height: int) -> None:
+    def __init__(self, temporary: Path, path: Path, rate_hz: float, width: int, height: int) -> None:
         self._path = path
         command = ["ffmpeg", "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
         command += ["-s", f"{width}x{height}", "-r", f"{rate_hz:g}", "-i", "-"]
         command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
-        command += ["-movflags", "+faststart", str(path)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        command += ["-movflags", "+faststart", str(temporary)]
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
 
     def write(self, frame: Image) -> None:
+        if self._process is None:
+            # An ffmpeg that Ctrl-C hits would look as if it failed; one that nobody knows of yet would go on.
+            with deferred():
+                self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(frame.tobytes())
         except BrokenPipeError:
-            self._finish()
+            self._finish(self._process)
 
-    def _finish(self) -> None:
-        _, errors = self._process.communicate()
-        if self._process.returncode:
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        _, errors = process.communicate()
+        if process.returncode:
             reason = errors.decode("utf-8", "replace").strip().splitlines()
-            raise ViewError(f"{self._path}: ffmpeg failed: {reason[-1] if reason else self._process.returncode}")
+            said = next((line for line in reason if os.strerror(errno.ENOSPC) in line), reason[-1] if reason else "")
+            raise ViewError(f"{self._path}: ffmpeg failed: {said or process.returncode}")
 
     def __enter__(self) -> _FfmpegWriter:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._process is None:
+            return
         if error is None:
-            self._finish()
+            self._finish(self._process)
         else:
             self._process.kill()
             self._process.communicate()
@@ -151,16 +166,21 @@ class _FfmpegWriter:
 class _OpencvWriter:
     """Writes through OpenCV, whose codecs every installation has, but not every browser."""
 
-    def __init__(self, path: Path, rate_hz: float, width: int, height: int) -> None:
-        self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate_hz, (width, height))
+    def __init__(self, temporary: Path, path: Path, rate_hz: float, width: int, height: int) -> None:
+        self._temporary, self._path, self._frames = temporary, path, 0
+        self._writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate_hz, (width, height))
         if not self._writer.isOpened():
             raise ViewError(f"{path}: OpenCV cannot write this video; install ffmpeg, or check the folder")
 
     def write(self, frame: Image) -> None:
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def __enter__(self) -> _OpencvWriter:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._writer.release()
+        # It says nothing when the disk is full.
+        if error is None and cv2.VideoCapture(str(self._temporary)).get(cv2.CAP_PROP_FRAME_COUNT) != self._frames:
+            raise ViewError(f"{self._path}: OpenCV could not write all of it; is the disk full?")

@@ -1,25 +1,26 @@
-"""make bench-collect: what collecting costs. Each part is a module with ``measure(quick)``; see their docstrings."""
+"""make bench-collect: what collecting costs. The parts are described in collect_data.py and collect_ros.py."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import collect_data
 import collect_ros
-from common import machine, report
-
-PARTS = (collect_data, collect_ros)
+from parts import parser_of, run_parts
 
 
 def main() -> int:
-    """Measure every part, print the table, write out/bench/collect.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
-    quick = parser.parse_args().quick
-    on = machine()
-    figures = [figure for part in PARTS for figure in part.measure(quick)]
-    return report("collect", figures, quick=quick, on=on)
+    """Measure every part, or those of --only, into out/bench/collect.json."""
+    parts = {
+        "writers": collect_data.writers,
+        "validation": collect_data.validation,
+        "steady": collect_ros.steady,
+        "ceiling": collect_ros.ceiling,
+        "kills": collect_ros.kills,
+    }
+    given = parser_of(__doc__, parts).parse_args()
+    measures = {name: lambda part=part: part(given.quick) for name, part in parts.items()}
+    return run_parts("collect", measures, given.only, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
@@ -19,9 +18,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chromium import BrowserError, Chromium
-from common import Figure, machine, report
+from chromium import Chromium
+from common import Figure
 from geometry_msgs.msg import Twist
+from parts import parser_of, run_parts
 
 from mobile_vla_ros.qos import COMMAND
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
@@ -196,16 +196,8 @@ def measure(quick: bool) -> list[Figure]:
 
 def main() -> int:
     """Measure, print the table, write out/bench/dashboard.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
-    quick = parser.parse_args().quick
-    on = machine()
-    try:
-        figures = measure(quick)
-    except BrowserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return report("dashboard", figures, quick=quick, on=on)
+    quick: bool = parser_of(__doc__, ("dashboard",)).parse_args().quick
+    return run_parts("dashboard", {"dashboard": lambda: measure(quick)}, quick=quick)
 
 
 if __name__ == "__main__":

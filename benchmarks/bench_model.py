@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 import model_cost
 import model_full_size
 import model_loader
 import model_stage2
-from common import machine, report
+from parts import parser_of, run_parts
 
 
 def main() -> int:
-    """Measure every part, print the table, write out/bench/model.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
+    """Measure every part, or those of --only, into out/bench/model.json."""
+    parser = parser_of(__doc__, ("loader", "stage2", "cost", "full_size"))
     parser.add_argument(
         "--lerobot-python", metavar="PATH", help="Python of an environment with LeRobot (or LEROBOT_PYTHON)"
     )
-    arguments = parser.parse_args()
-    quick = arguments.quick
-    on = machine()
-    figures = [*model_loader.measure(quick, arguments.lerobot_python), *model_stage2.measure(quick)]
-    figures += [*model_cost.measure(), *model_full_size.measure(quick)]
-    return report("model", figures, quick=quick, on=on)
+    given = parser.parse_args()
+    parts = {
+        "loader": lambda: model_loader.measure(given.quick, given.lerobot_python),
+        "stage2": lambda: model_stage2.measure(given.quick),
+        "cost": model_cost.measure,
+        "full_size": lambda: model_full_size.measure(given.quick),
+    }
+    return run_parts("model", parts, given.only, quick=given.quick)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -10,25 +9,25 @@ from pathlib import Path
 import realtime_backends
 import realtime_graph
 import realtime_memory
-from common import machine, report
+from parts import parser_of, run_parts
 from realtime_checkpoint import trained_checkpoint
 
 
 def main() -> int:
-    """Measure every part, print the table, write out/bench/realtime.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a shorter run, marked as such in the file")
+    """Measure every part, or those of --only, into out/bench/realtime.json."""
+    parser = parser_of(__doc__, ("graph", "memory", "backends"))
     checkpoint_help = "drive with this one; by default that of make demo, or one trained here"
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help=checkpoint_help)
-    arguments = parser.parse_args()
-    quick: bool = arguments.quick
-    on = machine()
+    given = parser.parse_args()
+    quick: bool = given.quick
     with tempfile.TemporaryDirectory(prefix="bench_realtime_") as folder:
-        checkpoint = trained_checkpoint(arguments.checkpoint, Path(folder), quick)
-        figures = realtime_graph.measure(checkpoint, quick)
-        figures += realtime_memory.measure(checkpoint)
-        figures += realtime_backends.measure(checkpoint, quick)
-    return report("realtime", figures, quick=quick, on=on)
+        checkpoint = trained_checkpoint(given.checkpoint, Path(folder), quick)
+        parts = {
+            "graph": lambda: realtime_graph.measure(checkpoint, quick),
+            "memory": lambda: realtime_memory.measure(checkpoint),
+            "backends": lambda: realtime_backends.measure(checkpoint, quick),
+        }
+        return run_parts("realtime", parts, given.only, quick=quick)
 
 
 if __name__ == "__main__":

@@ -282,8 +282,3 @@ def _pss_kb(pid: int) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-
-
-def measure(quick: bool) -> list[Figure]:
-    """Every figure of the data side."""
-    return [*writers(quick), *validation(quick)]

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -100,15 +102,30 @@ class Robot:
         self._command.publish(twist)
 
 
-def measure(quick: bool) -> list[Figure]:
-    """Measure everything; about half an hour, or three minutes when ``quick``."""
-    pictures = Pictures()
+def steady(quick: bool) -> list[Figure]:
+    """Ten minutes, or one when ``quick``."""
+    with _folder() as folder:
+        return _steady(folder, Pictures(), episodes=4 if quick else 10, episode_s=15.0 if quick else 60.0)
+
+
+def ceiling(quick: bool) -> list[Figure]:
+    """Up to six minutes, or half a minute when ``quick``."""
+    with _folder() as folder:
+        return _ceiling(folder, Pictures(), 5.0 if quick else 60.0)
+
+
+def kills(quick: bool) -> list[Figure]:
+    """200 kills, or ten when ``quick``."""
+    with _folder() as folder:
+        return _kills(folder, 10 if quick else 200)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A dataset folder, and a DDS domain of its own."""
+    (ROOT / "out").mkdir(exist_ok=True)
     with unique_domain(), tempfile.TemporaryDirectory(prefix="bench_collect_", dir=ROOT / "out") as folder:
-        return [
-            *_steady(Path(folder, "steady"), pictures, episodes=4 if quick else 10, episode_s=15.0 if quick else 60.0),
-            *_ceiling(Path(folder, "ceiling"), pictures, 5.0 if quick else 60.0),
-            *_kills(Path(folder, "kills"), 10 if quick else 200),
-        ]
+        yield Path(folder)
 
 
 def _steady(folder: Path, pictures: Pictures, episodes: int, episode_s: float) -> list[Figure]:

@@ -1,8 +1,7 @@
-"""What every benchmark shares: the machine, the commit, figures against goals, the table, the file in out/bench/."""
+"""What every benchmark shares: the machine, the commit, figures against goals, the table."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -71,38 +69,9 @@ def commit() -> str:
     return _line("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "unknown"
 
 
-def report(name: str, figures: Sequence[Figure], *, quick: bool, on: dict[str, Any] | None = None) -> int:
-    """Print the table and write ``out/bench/NAME.json``; returns the exit status, which is 0: it was measured.
-
-    ``on`` is a :func:`machine` taken before the run, whose load then does not count the benchmark itself.
-    """
-    document = {
-        "name": name,
-        "quick": quick,
-        "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": on or machine(),
-        "commit": commit(),
-        "figures": [
-            {
-                "name": figure.name,
-                "value": figure.value,
-                "unit": figure.unit,
-                "goal": figure.goal or None,
-                "holds": figure.holds,
-            }
-            for figure in figures
-        ],
-    }
-    _print(name, figures, document)
-    OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"{name}.json"
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    Console().print(str(path), soft_wrap=True, highlight=False)
-    return 0
-
-
-def _print(name: str, figures: Sequence[Figure], document: dict[str, Any]) -> None:
-    table = Table(title=f"{name}{' (quick)' if document['quick'] else ''}", title_justify="left")
+def print_figures(title: str, figures: Sequence[Figure], taken: dict[str, Any]) -> None:
+    """Print a table of figures; ``taken`` has the ``machine`` and the ``commit`` they were measured on."""
+    table = Table(title=title, title_justify="left")
     for column in ("figure", "value", "unit", "goal", ""):
         table.add_column(column, justify="right" if column == "value" else "left")
     verdicts = {True: "[green]holds", False: "[red]does not hold", None: ""}
@@ -110,10 +79,10 @@ def _print(name: str, figures: Sequence[Figure], document: dict[str, Any]) -> No
         table.add_row(figure.name, f"{figure.value:,.4g}", figure.unit, figure.goal, verdicts[figure.holds])
     console = Console(highlight=False)
     console.print(table)
-    here = document["machine"]
+    here = taken["machine"]
     console.print(
         f"{here['cpu']}, {here['cores']} cores, {here['memory_gb']} GB, GPU {here['gpu']}, {here['system']}, "
-        f"Python {here['python']}, load before {here['load_before']}; commit {document['commit']}",
+        f"Python {here['python']}, load before {here['load_before']}; commit {taken['commit']}",
         soft_wrap=True,
     )
 

@@ -82,9 +82,10 @@ class CommandGateNode(Node):
         """Send zeros and wait until they have left. The gripper keeps what it holds."""
         self._timer.cancel()
         self._gate.stop("the gate is shutting down")
-        self._output = self._gate.tick(time.monotonic())
+        now_s = time.monotonic()
+        self._output = self._gate.tick(now_s)
         self._publish_velocity(ZERO)
-        self._publish_status()
+        self._publish_status(now_s)
         self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
 
     def _on_velocity(self, source: Source, message: Any) -> None:
@@ -134,7 +135,7 @@ class CommandGateNode(Node):
         changed = (before.driver, before.reason) != (self._output.driver, self._output.reason)
         if changed or now_s - self._status_at >= _STATUS_PERIOD_S:
             self._status_at = now_s
-            self._publish_status()
+            self._publish_status(now_s)
 
     def _publish_velocity(self, velocity: Velocity) -> None:
         frame = self._contract.action.frame
@@ -148,8 +149,9 @@ class CommandGateNode(Node):
         self._gripper_publisher.publish(message)
         self._gripper_sent, self._gripper_sent_at = position, now_s
 
-    def _publish_status(self) -> None:
-        now_s, counters = time.monotonic(), self._gate.counters
+    def _publish_status(self, now_s: float) -> None:
+        """Tell what was decided at ``now_s``, with the ages that it was decided by."""
+        counters = self._gate.counters
         status = GateStatus(
             driver=int(self._output.driver),
             stopped=self._gate.stopped,

@@ -4,11 +4,10 @@ import math
 import signal
 import statistics
 import sys
-import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from std_srvs.srv import Trigger
@@ -16,7 +15,7 @@ from std_srvs.srv import Trigger
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, unique_domain, wait_for
 
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 
@@ -55,21 +54,25 @@ class Sender:
 
 
 def test_a_driver_that_falls_silent_is_followed_by_explicit_zeros_at_rate(probe):
-    with start_gate():
-        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
-        sender = Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
-        wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+    with start_gate(stamped=True):
+        velocities = StampedVelocities(probe, "cmd_vel")
+        statuses = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
+
+        def forward():
+            message = TwistStamped(twist=twist(0.5))
+            message.header.stamp = to_stamp(probe.now_ns())
+            return message
+
+        sender = Sender(probe, TwistStamped, "cmd_vel_policy", forward)
+        wait_for(lambda: velocities.moving and velocities.heard[-1].twist.linear.x == 0.5, what="full speed")
         sender.stop()
-        stopped_at = time.monotonic()
-        wait_for(lambda: velocities[-1].linear.x == 0.0, what="zeros")
-        # The time-out, and what a busy machine takes to wake this test.
-        assert time.monotonic() - stopped_at < 0.3 + 1.0
-        seen, arrivals = len(velocities), []
-        probe.node.create_subscription(Twist, "cmd_vel", lambda _: arrivals.append(time.monotonic()), 100)
-        wait_for(lambda: len(arrivals) > 20, what="20 more zeros")
-        assert statistics.median(after - before for before, after in pairwise(arrivals)) == pytest.approx(0.05, rel=0.5)
-        assert all(velocity.linear.x == 0.0 for velocity in velocities[seen:])
-        wait_for(lambda: statuses[-1].timeouts >= 1 and statuses[-1].driver == GateStatus.DRIVER_NONE, what="status")
+        wait_for(lambda: statuses[-1].timeouts and statuses[-1].driver == GateStatus.DRIVER_NONE, what="status")
+        wait_for(lambda: velocities.still, what="zeros")
+        require_timeouts(statuses, velocities, policy_timeout_s=0.3)
+        seen = len(velocities.heard)
+        wait_for(lambda: len(velocities.heard) > seen + 20, what="20 more zeros")
+        assert statistics.median(velocities.intervals_s()[seen:]) == pytest.approx(0.05, rel=0.2)
+        assert all(velocity.twist == Twist() for velocity in velocities.heard[seen:])
 
 
 def test_teleop_comes_before_the_policy_and_the_status_says_so(probe):
@@ -241,6 +244,21 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         wait_for(lambda: "'odom' has no fresh position" in statuses[-1].reason and robot.speed == 0.0)
 
 
+def test_a_simulated_clock_that_does_not_run_holds_back_neither_zeros_nor_diagnostics(probe):
+    with start_gate(use_sim_time=True):
+        velocities = probe.collect(Twist, "cmd_vel")
+        diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+        Sender(probe, Twist, "cmd_vel_teleop", lambda: twist(0.5, math.nan))
+        wait_for(lambda: len(velocities) > 20 and all(velocity == Twist() for velocity in velocities))
+        wait_for(
+            lambda: (
+                diagnostics
+                and diagnostics[-1].status[0].level == DiagnosticStatus.WARN
+                and "commands are refused: teleop: velocity" in diagnostics[-1].status[0].message
+            )
+        )
+
+
 def test_a_second_publisher_of_cmd_vel_is_reported_by_name(probe):
     with start_gate() as gate:
         probe.publisher(Twist, "cmd_vel", subscribers=0)
@@ -252,11 +270,16 @@ def test_a_second_publisher_of_cmd_vel_is_reported_by_name(probe):
     [
         ({"contract": "/nowhere/robot.yaml"}, "/nowhere/robot.yaml: no such contract file"),
         ({"contract": CONTRACT, "rate_hz": 0}, "parameter 'rate_hz' is 0; it must be a number at least 1"),
+        (
+            {"contract": CONTRACT, "policy_timeout_s": 300},
+            "parameter 'policy_timeout_s' is 300; it must be a number above 0 and at most 5",
+        ),
         ({"contract": CONTRACT, "release_s": "long"}, "parameter 'release_s' is 'long'; it must be a number"),
     ],
 )
 def test_a_bad_parameter_is_one_line_and_status_1(parameters, complaint):
     gate = NodeProcess("mobile_vla_control", "command_gate_node", parameters)
     assert gate.wait() == 1
-    assert complaint in gate.output
-    assert len(gate.output.splitlines()) == 1
+    # What DDS says about shared memory that other processes on this machine use is not ours.
+    lines = [line for line in gate.output.splitlines() if "RTPS_TRANSPORT_SHM" not in line]
+    assert len(lines) == 1 and complaint in lines[0]

@@ -9,4 +9,4 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # pytest's importlib mode leaves the test folder off the path; helpers beside the tests are imported from there.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from robot_fixtures import probe, robot, start_node  # noqa: F401
+from robot_fixtures import probe, robot, stamped, start_node  # noqa: F401

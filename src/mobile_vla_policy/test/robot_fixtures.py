@@ -33,6 +33,8 @@ class Robot:
         self.silent: set[str] = set()
         self.clock_offset_ns = 0
         """Added to every stamp."""
+        self.last_ns: dict[str, int] = {}
+        """Stream -> stamp of its newest message."""
         self._probe = probe
         self._types = {"static": Image, "gripper": Image, "odom": Odometry, "gripper_state": GripperState}
         topics = {
@@ -72,6 +74,7 @@ class Robot:
                     message.header.stamp = to_stamp(stamp_ns)
                     message.header.frame_id = "odom" if name == "odom" else ""
                 publisher.publish(message)
+                self.last_ns[name] = stamp_ns
             due_s = max(due_s + 1 / 30, time.monotonic())
             time.sleep(max(0.0, due_s - time.monotonic()))
 
@@ -92,14 +95,21 @@ def robot(probe: Any) -> Iterator[Robot]:
 
 
 @pytest.fixture
-def start_node(probe: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+def stamped() -> bool:
+    """Whether velocities are TwistStamped. One process cannot listen to both types on a topic: a module decides."""
+    return False
+
+
+@pytest.fixture
+def start_node(probe: Any, tmp_path: Path, stamped: bool) -> Iterator[Callable[..., Any]]:
     """Start policy_node with a scripted policy: ``start_node("slow=0.1", instruction="go to the kitchen")``."""
     from mobile_vla_ros.testing import NodeProcess
 
     with ExitStack() as stack:
 
         def start(behaviour: str, **parameters: Any) -> Any:
-            merged = {"contract": str(CONTRACT), "checkpoint": str(tmp_path), "autostart": True, **parameters}
+            merged = {"contract": str(CONTRACT), "checkpoint": str(tmp_path), "autostart": True, "stamped": stamped}
+            merged |= parameters
             command = [sys.executable, str(SCRIPTED), behaviour]
             return stack.enter_context(NodeProcess("", "", merged, command=command))
 

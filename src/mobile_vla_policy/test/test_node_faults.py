@@ -18,43 +18,24 @@ from lifecycle_msgs.srv import ChangeState
 from robot_fixtures import CONTRACT
 from rosgraph_msgs.msg import Clock
 
-from mobile_vla_msgs.msg import PolicyStatus
+from mobile_vla_msgs.msg import GateStatus, PolicyStatus
 from mobile_vla_ros.convert import to_stamp
-from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import NodeProcess, wait_for
+from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
+from mobile_vla_ros.testing import NodeProcess, StampedVelocities, require_timeouts, wait_for
 
 GO = "go to the kitchen"
-#: policy_timeout_s of the gate in config/inference.yaml, and two of its ticks.
-GATE_STOPS_S = 0.3 + 0.1
-#: A busy machine wakes the listener late; the benchmark measures without this.
-SLACK_S = 1.0
-
-
-class Wheels:
-    """What arrives on cmd_vel."""
-
-    def __init__(self, probe: Any) -> None:
-        self.heard: list[tuple[float, Twist]] = []
-        self._subscription = probe.node.create_subscription(
-            Twist, "cmd_vel", lambda message: self.heard.append((time.monotonic(), message)), 100
-        )
-
-    @property
-    def turning(self) -> bool:
-        return bool(self.heard) and self.heard[-1][1].linear.x != 0.0
-
-    @property
-    def still(self) -> bool:
-        return bool(self.heard) and self.heard[-1][1] == Twist()
-
-    def stopped_after_s(self, since_s: float) -> float:
-        wait_for(lambda: self.still)
-        return next(at for at, message in self.heard if at > since_s and message == Twist()) - since_s
+#: Between judging an age and stamping the command a busy machine may take the processor away.
+SENDS_S = 0.2
 
 
 @pytest.fixture
-def wheels(probe: Any) -> Wheels:
-    return Wheels(probe)
+def stamped() -> bool:
+    return True
+
+
+@pytest.fixture
+def wheels(probe: Any) -> StampedVelocities:
+    return StampedVelocities(probe, "cmd_vel")
 
 
 @pytest.fixture
@@ -63,30 +44,36 @@ def statuses(probe: Any) -> list[PolicyStatus]:
 
 
 def gate(**parameters: Any) -> NodeProcess:
-    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT), **parameters})
+    return NodeProcess(
+        "mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT), "stamped": True, **parameters}
+    )
 
 
-def test_odometry_that_falls_silent_stops_the_wheels(probe, robot, start_node, wheels):
+def test_odometry_that_falls_silent_stops_the_wheels(probe, robot, start_node, wheels, statuses):
+    commands = StampedVelocities(probe, "cmd_vel_policy")
     with gate():
         start_node("steady", instruction=GO, command_rate_hz=20.0)
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         robot.silent = {"odom"}
-        assert wheels.stopped_after_s(time.monotonic()) < 0.2 + 0.4 + SLACK_S
+        wait_for(lambda: "odom' is silent" in statuses[-1].message and commands.still)
+        moved_on_s = (commands.last_motion_ns() - robot.last_ns["odom"]) * 1e-9
+        assert moved_on_s < 0.2 + SENDS_S, "odometry_max_age_s of the contract"
+        wait_for(lambda: wheels.still)
         robot.silent = set()
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
 
 
 def test_a_gate_restarted_while_moving_leaves_on_zero_and_goes_on_within_its_limits(probe, robot, start_node, wheels):
     start_node("steady", instruction=GO, command_rate_hz=20.0)
     with gate() as first:
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         first.stop(signal.SIGTERM)
     wait_for(lambda: wheels.still, what="the last word of the gate, which is zero")
     before = len(wheels.heard)
     with gate():
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         wait_for(lambda: len(wheels.heard) > before + 10)
-        speeds = [message.linear.x for _, message in wheels.heard[before:]]
+        speeds = [message.twist.linear.x for message in wheels.heard[before:]]
         steps = [after - earlier for earlier, after in pairwise(speeds)]
         assert max(steps) <= 2.0 * 0.1, "limits.linear_acceleration_m_s2 for two ticks: on a busy machine one is late"
 
@@ -94,18 +81,18 @@ def test_a_gate_restarted_while_moving_leaves_on_zero_and_goes_on_within_its_lim
 def test_two_policies_on_one_robot_both_stand_and_name_each_other(probe, robot, start_node, wheels, statuses):
     with gate():
         start_node("steady", instruction=GO)
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         second = start_node("steady", instruction=GO)
 
-        def rival_named() -> bool:
-            status = statuses[-1]
+        def rival_named(status: PolicyStatus) -> bool:
             words = ("another policy", "/policy_node")
             return status.state == PolicyStatus.STATE_ERROR and all(word in status.message for word in words)
 
-        wait_for(rival_named)
+        # Each of the two tells twice a second: in so many there are both.
+        wait_for(lambda: len(statuses) > 8 and all(rival_named(status) for status in statuses[-8:]))
         wait_for(lambda: wheels.still)
         second.stop()
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
 
 
 def test_an_onlooker_in_shadow_mode_is_no_rival(probe, robot, start_node, wheels, statuses):
@@ -113,7 +100,7 @@ def test_an_onlooker_in_shadow_mode_is_no_rival(probe, robot, start_node, wheels
         start_node("steady", instruction=GO)
         start_node("steady", instruction=GO, shadow=True)
         wait_for(lambda: any(status.shadow and status.steps > 5 for status in statuses))
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         assert not any("another policy" in status.message for status in statuses)
 
 
@@ -125,7 +112,8 @@ def simulated_clock(probe: Any, robot: Any) -> Iterator[None]:
 
     def run() -> None:
         while running:
-            publisher.publish(Clock(clock=to_stamp(probe.now_ns() + robot.clock_offset_ns)))
+            if "clock" not in robot.silent:
+                publisher.publish(Clock(clock=to_stamp(probe.now_ns() + robot.clock_offset_ns)))
             time.sleep(0.01)
 
     thread = threading.Thread(target=run)
@@ -139,17 +127,31 @@ def simulated_clock(probe: Any, robot: Any) -> Iterator[None]:
 
 
 def test_a_clock_that_jumps_stops_the_robot_for_a_moment_at_most(probe, robot, start_node, wheels):
-    with simulated_clock(probe, robot), gate():
+    with simulated_clock(probe, robot), gate(use_sim_time=True):
         start_node("steady", instruction=GO, command_rate_hz=20.0, use_sim_time=True)
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         for hours in (1, -2):
             robot.clock_offset_ns += hours * 3600 * 10**9
             time.sleep(0.3)
-            wait_for(lambda: wheels.turning)
+            wait_for(lambda: wheels.moving)
         robot.silent = {"static"}
         robot.clock_offset_ns -= 3600 * 10**9
-        assert wheels.stopped_after_s(time.monotonic()) < 0.2 + 0.4 + SLACK_S, "old frames are not fresh ones"
-        assert max(abs(message.linear.x) for _, message in wheels.heard) <= 0.3 + 1e-6
+        wait_for(lambda: wheels.still)
+        heard = len(wheels.heard)
+        wait_for(lambda: len(wheels.heard) > heard + 20)
+        assert all(message.twist == Twist() for message in wheels.heard[heard:]), "old frames are not fresh ones"
+        assert max(abs(message.twist.linear.x) for message in wheels.heard) <= 0.3 + 1e-6
+
+
+def test_a_simulated_clock_that_stops_stops_the_robot(probe, robot, start_node, wheels, statuses):
+    with simulated_clock(probe, robot), gate(use_sim_time=True):
+        start_node("steady", instruction=GO, command_rate_hz=20.0, use_sim_time=True)
+        wait_for(lambda: wheels.moving)
+        robot.silent = {"clock"}
+        wait_for(lambda: "clock stands still" in statuses[-1].message)
+        wait_for(lambda: wheels.still)
+        robot.silent = set()
+        wait_for(lambda: wheels.moving)
 
 
 @contextmanager
@@ -207,10 +209,11 @@ def test_a_forward_pass_left_behind_is_never_joined_by_a_second_one(probe, robot
 
 
 def test_a_policy_that_is_killed_while_moving_leaves_the_gate_to_stop_the_wheels(probe, robot, start_node, wheels):
+    told = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
     with gate():
         node = start_node("steady", instruction=GO, command_rate_hz=20.0)
-        wait_for(lambda: wheels.turning)
+        wait_for(lambda: wheels.moving)
         node.process.kill()
-        stopped_after_s = wheels.stopped_after_s(time.monotonic())
-        print(f"kill -9 to the first zero on cmd_vel: {stopped_after_s:.3f} s")
-        assert stopped_after_s < GATE_STOPS_S + SLACK_S
+        wait_for(lambda: told[-1].timeouts and told[-1].driver == GateStatus.DRIVER_NONE)
+        wait_for(lambda: wheels.still)
+        require_timeouts(told, wheels, policy_timeout_s=0.3)

@@ -18,40 +18,47 @@ from rcl_interfaces.srv import SetParameters
 from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
 from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import wait_for
+from mobile_vla_ros.testing import StampedVelocities, wait_for
 
 GO = "go to the kitchen"
-#: From a signal to the end of the process: 0.3 s on an idle machine. A launch file kills after 5 s.
-ENDS_S = 3.0
-#: A busy machine wakes the listener late; the benchmark measures without this.
-SLACK_S = 1.0
+#: From a signal to the end of the process: 0.3 s on an idle machine. A launch file kills after this.
+ENDS_S = 5.0
+#: Between judging an age and stamping the command a busy machine may take the processor away. Less than what is left of
+#: a chunk, so that a robot which merely runs out of actions is told apart.
+SENDS_S = 0.2
 
 
 class Ears:
-    """Everything that policy_node says, with the time at which it was heard."""
+    """Everything that policy_node says."""
 
     def __init__(self, probe: Any) -> None:
-        self.commands: list[tuple[float, Twist]] = []
-        probe.node.create_subscription(
-            Twist, "cmd_vel_policy", lambda message: self.commands.append((time.monotonic(), message)), 100
-        )
+        self.velocities = StampedVelocities(probe, "cmd_vel_policy")
         self.grippers = probe.collect(GripperCommand, "gripper/command_policy")
         self.chunks = probe.collect(ActionChunk, "policy/action_chunk")
         self.statuses = probe.collect(PolicyStatus, "policy/status", LATCHED)
 
     @property
+    def commands(self) -> list[Twist]:
+        return [message.twist for message in self.velocities.heard]
+
+    @property
     def moving(self) -> bool:
-        return bool(self.commands) and self.commands[-1][1].linear.x != 0.0
+        return bool(self.commands) and self.commands[-1].linear.x != 0.0
 
     @property
     def stopped(self) -> bool:
-        return bool(self.commands) and self.commands[-1][1] == Twist()
+        return self.velocities.still
 
     def state(self) -> int:
         return self.statuses[-1].state if self.statuses else -1
 
     def message(self) -> str:
         return self.statuses[-1].message if self.statuses else ""
+
+
+@pytest.fixture
+def stamped() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -77,15 +84,15 @@ def set_parameter(probe: Any, name: str, value: Any) -> Any:
 
 
 def test_commands_keep_their_rate_while_inference_takes_longer_than_their_period(probe, robot, ears, start_node):
+    commands = ears.velocities
     start_node("slow=0.15", instruction=GO, command_rate_hz=50.0)
-    wait_for(lambda: ears.moving)
-    first = len(ears.commands)
-    wait_for(lambda: len(ears.commands) > first + 100)
-    commands = ears.commands[first:]
-    intervals = np.diff([at for at, _ in commands])
-    assert np.median(intervals) == pytest.approx(0.02, rel=0.25)
-    assert np.median([command.linear.x for _, command in commands]) == pytest.approx(0.3)
-    assert np.median([command.linear.y for _, command in commands]) == pytest.approx(-0.1)
+    wait_for(lambda: commands.moving)
+    first = len(commands.heard)
+    wait_for(lambda: len(commands.heard) > first + 100)
+    assert np.median(commands.intervals_s()[first:]) == pytest.approx(0.02, rel=0.25)
+    twists = [message.twist for message in commands.heard[first:]]
+    assert np.median([twist.linear.x for twist in twists]) == pytest.approx(0.3)
+    assert np.median([twist.linear.y for twist in twists]) == pytest.approx(-0.1)
     wait_for(lambda: ears.grippers and ears.grippers[-1].position == 1.0)
     chunk = ears.chunks[-1]
     assert chunk.instruction == GO and len(chunk.delta_x) == 5 and chunk.header.frame_id == "base_link"
@@ -102,7 +109,7 @@ def test_inference_slower_than_a_chunk_is_long_slows_the_robot_down_but_does_not
     wait_for(lambda: ears.moving)
     first = len(ears.commands)
     wait_for(lambda: len(ears.commands) > first + 20)
-    speeds = [command.linear.x for _, command in ears.commands[first:]]
+    speeds = [command.linear.x for command in ears.commands[first:]]
     assert 0.05 < np.median(speeds) < 0.29 and max(speeds) <= 0.3 + 1e-6
     assert np.mean(np.array(speeds) == 0.0) < 0.5, "out of five ticks none stands still, on an idle machine"
 
@@ -117,13 +124,27 @@ def test_a_camera_that_never_publishes_is_named_and_the_robot_stands(probe, robo
 
 
 def test_a_camera_that_falls_silent_stops_the_robot_within_its_age_limit(probe, robot, ears, start_node):
+    commands = ears.velocities
     start_node("steady", instruction=GO, command_rate_hz=50.0)
-    wait_for(lambda: ears.moving)
+    wait_for(lambda: commands.moving)
     robot.silent = {"static"}
-    silent_at = time.monotonic()
-    wait_for(lambda: ears.stopped)
-    assert time.monotonic() - silent_at < 0.2 + 0.1 + SLACK_S, "max_age_s of the contract, and two ticks"
-    wait_for(lambda: "static_camera/image_raw' is silent" in ears.message())
+    wait_for(lambda: "static_camera/image_raw' is silent" in ears.message() and commands.still)
+    moved_on_s = (commands.last_motion_ns() - robot.last_ns["static"]) * 1e-9
+    assert moved_on_s < 0.2 + SENDS_S, "max_age_s of the contract"
+    robot.silent = set()
+    wait_for(lambda: commands.moving)
+
+
+@pytest.mark.parametrize(
+    ("stream", "topic"), [("gripper", "gripper_camera/image_raw"), ("gripper_state", "gripper/state")]
+)
+def test_the_gripper_falling_silent_stops_the_robot_also_its_optional_camera_that_the_policy_looks_through(
+    probe, robot, ears, start_node, stream, topic
+):
+    start_node("steady", instruction=GO)
+    wait_for(lambda: ears.moving)
+    robot.silent = {stream}
+    wait_for(lambda: f"{topic}' is silent" in ears.message() and ears.stopped)
     robot.silent = set()
     wait_for(lambda: ears.moving)
 
@@ -137,7 +158,7 @@ def test_a_chunk_with_nan_moves_neither_wheels_nor_gripper(probe, robot, ears, s
     grippers, refused = len(ears.grippers), ears.statuses[-1].refused_chunks
     wait_for(lambda: ears.statuses[-1].refused_chunks > refused + 5)
     assert ears.stopped and len(ears.grippers) == grippers
-    assert all(np.isfinite(command.linear.y) for _, command in ears.commands)
+    assert all(np.isfinite(command.linear.y) for command in ears.commands)
 
 
 def test_an_exception_in_the_forward_pass_stops_the_robot_and_is_reported(probe, robot, ears, start_node):
@@ -210,14 +231,18 @@ def test_an_instruction_is_checked_followed_and_taken_back(probe, robot, ears, s
         assert not answer.success and answer.error_code == codes.INVALID_REQUEST and "\n" not in answer.message
     assert not ears.moving
     assert set_instruction(probe, "a" * 40).success
-    wait_for(lambda: ears.commands and ears.commands[-1][1].linear.x == pytest.approx(0.4))
+    wait_for(lambda: ears.commands and ears.commands[-1].linear.x == pytest.approx(0.4))
     assert set_instruction(probe, "b" * 20).success
     heard = len(ears.commands)
-    wait_for(lambda: ears.commands[-1][1].linear.x == pytest.approx(0.2))
-    speeds = {round(command.linear.x, 3) for _, command in ears.commands[heard + 1 :]}
+    wait_for(lambda: ears.commands[-1].linear.x == pytest.approx(0.2))
+    speeds = {round(command.linear.x, 3) for command in ears.commands[heard + 1 :]}
     assert speeds <= {0.0, 0.2}, "nothing of the old instruction is blended into the new"
     assert set_instruction(probe, "").success
     wait_for(lambda: ears.stopped)
+    moved = max(i for i, command in enumerate(ears.commands) if command != Twist())
+    wait_for(lambda: ears.statuses[-1].command_rate_hz == 0.0, what="silence")
+    zeros = ears.commands[moved + 1 :]
+    assert 1 <= len(zeros) <= 8, "half a second of them, at the control rate, and then nothing"
 
 
 def test_shadow_mode_publishes_chunks_and_no_command(probe, robot, ears, start_node):

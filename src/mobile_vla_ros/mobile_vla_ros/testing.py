@@ -13,16 +13,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import rclpy
 import yaml
 from ament_index_python.packages import get_package_prefix
+from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
+from mobile_vla_msgs.msg import GateStatus
+from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import COMMAND
 
 #: Domain ids for tests. Up to 101 the DDS ports stay below Linux' ephemeral ports; people mostly use low ids.
@@ -231,3 +235,49 @@ class Probe:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class StampedVelocities:
+    """What arrives on a TwistStamped topic, timed by the sender's stamps: a listener that wakes late does no harm."""
+
+    def __init__(self, probe: Probe, topic: str) -> None:
+        self.heard: list[TwistStamped] = probe.collect(TwistStamped, topic)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the newest one is not zero."""
+        return bool(self.heard) and self.heard[-1].twist != Twist()
+
+    @property
+    def still(self) -> bool:
+        """Whether the newest one is zero."""
+        return bool(self.heard) and self.heard[-1].twist == Twist()
+
+    def last_motion_ns(self) -> int:
+        """When the last one that is not zero was sent."""
+        return max(to_ns(message.header.stamp) for message in self.heard if message.twist != Twist())
+
+    def intervals_s(self) -> list[float]:
+        """Between one and the next [s]."""
+        stamps = [to_ns(message.header.stamp) for message in self.heard]
+        return [(after - before) * 1e-9 for before, after in pairwise(stamps)]
+
+    def two_ticks_s(self, stamp_ns: int) -> float | None:
+        """From the last but two to the last one that was sent until then [s]; None if fewer have been heard."""
+        wait_for(lambda: self.heard and to_ns(self.heard[-1].header.stamp) > stamp_ns)
+        before = [ns for message in self.heard if (ns := to_ns(message.header.stamp)) <= stamp_ns]
+        return (before[-1] - before[-3]) * 1e-9 if len(before) > 2 else None
+
+
+def require_timeouts(statuses: Sequence[GateStatus], velocities: StampedVelocities, policy_timeout_s: float) -> None:
+    """Assert that the gate has stopped a silent policy at its time limit, every time it did, by its own clock and tick.
+
+    ``statuses`` are every ``gate/status`` and ``velocities`` every ``cmd_vel`` since the policy began to drive. The
+    gate looks once a tick, and a busy machine makes a tick late. How late is told by the stamps: it looked after it had
+    sent the last but two, and did not find the policy silent yet.
+    """
+    stops = [after for before, after in pairwise(statuses) if after.timeouts > before.timeouts]
+    judged = [(stop, ticks_s) for stop in stops if (ticks_s := velocities.two_ticks_s(to_ns(stop.header.stamp)))]
+    assert judged, "the gate has seen no policy fall silent"
+    for stop, ticks_s in judged:
+        assert policy_timeout_s < stop.policy_age_s < policy_timeout_s + ticks_s + 0.005, (ticks_s, stop)

@@ -11,6 +11,7 @@ from test_other_backbones import build, save
 from torch import nn
 
 from mobile_vla_policy.engine.elementwise import Elementwise, compiled
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.int8 import Int8Linear, has_onednn
 from mobile_vla_policy.engine.linear import Activation, LinearSpec, PackedLinear, PlainLinear, spec_of
 from mobile_vla_policy.engine.optimise import Precision, optimise
@@ -128,6 +129,16 @@ def test_a_packed_layer_errs_by_16_bits_only(activation: Activation, residual: b
     expected = PlainLinear(spec)(x, added)
     packed = PackedLinear(spec.to(torch.bfloat16))
     assert error(packed(x.bfloat16(), None if added is None else added.bfloat16()).float(), expected) < 0.01
+
+
+@torch.inference_mode()
+def test_moving_weights_into_huge_pages_changes_none_of_them() -> None:
+    if not has_onednn(CPU):
+        pytest.skip("no oneDNN on this machine")
+    weight = torch.randn(2048, 1024)
+    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+    before = packed.to_dense()
+    assert torch.equal(in_huge_pages(packed).to_dense(), before)
 
 
 @torch.inference_mode()

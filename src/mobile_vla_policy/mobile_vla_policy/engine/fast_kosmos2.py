@@ -3,6 +3,7 @@
 - Query, key and value of a layer are one product; norm, activation and residual belong to the product they stand by.
 - Attention is told that it is causal, instead of being given a mask to add.
 - Keys and values of the resampler's latent queries do not depend on the image: they are computed once.
+- The text model's sequence is padded behind ACT to a length that vector units divide without a rest.
 - Of the last text layer only ACT is read: the rest of the sequence gives it keys and values and goes no further.
 """
 
@@ -22,6 +23,8 @@ from mobile_vla_policy.model.backbone import Backbone, BackboneError, Instructio
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.lora import merge_lora
 
+#: Attention over 160 places takes 0.7 of the time that 155 take, and the products take the same.
+_LENGTH_STEP = 16
 _DRIVES_ONLY = "this network is optimised for driving and cannot be trained; load the checkpoint again"
 
 
@@ -81,7 +84,9 @@ class FastKosmos2Backbone(Backbone):
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
-        count, words = len(latents), self.text.words(functional.pad(tokens.ids, (0, 1)))
+        # One more place for ACT, and padding that it does not look at.
+        length = self.frame_ids.numel() + latents.shape[1] * latents.shape[2] + tokens.ids.shape[1] + 1
+        count, words = len(latents), self.text.words(functional.pad(tokens.ids, (0, 1 + -length % _LENGTH_STEP)))
         here = torch.arange(words.shape[1], device=words.device) == tokens.lengths[:, None]
         marks = self.text.words(self.frame_ids)
         parts = [marks[0].expand(count, -1, -1)]

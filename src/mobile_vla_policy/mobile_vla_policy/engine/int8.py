@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from mobile_vla_policy.engine.elementwise import Elementwise, quantise_rows
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.linear import LinearSpec, activate
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
@@ -38,7 +39,7 @@ class Int8Linear(nn.Module):
         self._activation = spec.activation
         self._elementwise = elementwise
         self._onednn = has_onednn(device) if onednn is None else onednn
-        self._weight = torch.ops.onednn.qlinear_prepack(weight, None) if self._onednn else weight
+        self._weight = in_huge_pages(torch.ops.onednn.qlinear_prepack(weight, None)) if self._onednn else weight
         self._zeros = torch.zeros(len(weight), dtype=torch.int64, device=device)
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
+
 Activation = Literal["none", "gelu", "quick_gelu"]
 
 
@@ -74,7 +76,7 @@ class PackedLinear(nn.Module):
         self.norm = spec.norm
         self.bias = None if spec.bias is None else nn.Parameter(spec.bias, requires_grad=False)
         # An opaque oneDNN tensor: not a parameter, since it can be neither moved nor saved.
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(spec.weight.contiguous())
+        self._packed = in_huge_pages(torch.ops.mkldnn._reorder_linear_weight(spec.weight.contiguous()))
         self._activation = spec.activation
 
     @staticmethod

@@ -15,6 +15,10 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
 
+#: A base that cannot strafe does not go to points nearer than this [m]: their direction is a prediction's noise, and
+#: would make a robot that is to stand turn at full rate.
+STANDS_M = 1e-3
+
 
 @dataclass(frozen=True)
 class Velocity:
@@ -43,10 +47,13 @@ class ActionCodec:
         On a differential base the arc through the end point is driven: with chord d and heading a = atan2(dy, dx),
         the turn is 2a and the arc length d * a / sin(a) (Lynch and Park, Modern Robotics, 13.3.1, solved for the
         chord).
-        End points behind the robot are driven backwards, so the turn never exceeds half a circle.
+        End points behind the robot are driven backwards, so the turn never exceeds half a circle. An end point nearer
+        than :data:`STANDS_M` is where the robot is: it stands.
         """
         if self._holonomic:
             return Velocity(delta_x / self._period_s, delta_y / self._period_s)
+        if math.hypot(delta_x, delta_y) < STANDS_M:
+            return Velocity()
         direction = -1.0 if delta_x < 0 else 1.0
         heading = math.atan2(direction * delta_y, direction * delta_x)
         chord = direction * math.hypot(delta_x, delta_y)

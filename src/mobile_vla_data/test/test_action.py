@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mobile_vla_data.action import ActionCodec, CommandIntegrator, Velocity
+from mobile_vla_data.action import STANDS_M, ActionCodec, CommandIntegrator, Velocity
 from mobile_vla_data.contract import Contract
 
 PERIOD_NS = 100_000_000
@@ -23,7 +23,7 @@ def differential(contract):
 def test_a_delta_survives_the_way_to_a_velocity_and_back(contract, differential, x, y):
     for robot in (contract, differential):
         if robot.base == "differential":
-            assume(abs(x) > 1e-4)
+            assume(abs(x) > 1e-4 and math.hypot(x, y) >= STANDS_M)
         codec = ActionCodec(robot)
         assert codec.to_delta(codec.to_velocity(x, y)) == pytest.approx((x, y), abs=1e-7)
 
@@ -37,7 +37,14 @@ def test_a_differential_base_never_strafes_and_ends_where_the_arc_ends(different
         heading += velocity.yaw_rate * 0.1 / parts / 2
         position += velocity.x * 0.1 / parts * np.array([math.cos(heading), math.sin(heading)])
         heading += velocity.yaw_rate * 0.1 / parts / 2
-    np.testing.assert_allclose(position, (x, y), atol=1e-5)
+    reached = (x, y) if math.hypot(x, y) >= STANDS_M else (0.0, 0.0)
+    np.testing.assert_allclose(position, reached, atol=1e-5)
+
+
+def test_noise_about_standing_still_does_not_turn_a_differential_base(differential):
+    for x, y in ((3e-4, 5e-4), (-3e-4, 5e-4), (0.0, -9e-4), (0.0, 0.0)):
+        assert ActionCodec(differential).to_velocity(x, y) == Velocity()
+    assert ActionCodec(differential).to_velocity(1.1e-3, 0.0).x == pytest.approx(0.011)
 
 
 def test_velocity_is_delta_over_period(contract):

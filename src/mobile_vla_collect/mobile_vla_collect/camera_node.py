@@ -119,6 +119,10 @@ class CameraNode(Node):
         }
         if capture.problem:
             return Health(WARN if capture.ended else ERROR, capture.problem, values)
+        # Slower sources than three pictures in that time are waited for.
+        if capture.silent_s > max(self._frozen_after_s, 3.0 / self._settings.rate_hz):
+            why = f"no picture for {capture.silent_s:.1f} s; the driver hangs: restart the camera"
+            return Health(ERROR, why, values)
         if capture.identical_s >= self._frozen_after_s:
             return Health(ERROR, f"frozen: every picture is the same for {capture.identical_s:.1f} s", values)
         return Health(OK, "pictures arrive", values)

@@ -55,12 +55,18 @@ class Capture:
         self.pictures = 0
         self.reconnects = 0
         self.identical_s = 0.0
+        self._last_s = float("-inf")
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
     def start(self, source: ImageSource | None = None) -> None:
         """Begin; ``source`` is one that was opened already."""
         self._first = source
         self._thread.start()
+
+    @property
+    def silent_s(self) -> float:
+        """Time since the last picture [s]; infinite before the first. A driver can hang without any error."""
+        return time.monotonic() - self._last_s
 
     def close(self) -> None:
         """End capturing. A device that hangs is left to the end of the process."""
@@ -104,6 +110,7 @@ class Capture:
                 self.problem = ""
                 self._on_change("info", f"pictures of {image.shape[1]}x{image.shape[0]} arrive")
             self.pictures += 1
+            self._last_s = now_s
             self._on_picture(Picture(image, stamp_ns, self.identical_s))
 
     def _lose(self, why: str, level: str) -> None:

@@ -23,6 +23,8 @@ from mobile_vla_ros.run import StartError, run
 
 _RATE_HZ = 20.0
 _SPEED_STEP = 1.25
+#: Recorder and gate tell their status at least twice a second.
+_SILENT_S = 3.0
 _DRIVERS = {
     GateStatus.DRIVER_NONE: "nobody drives",
     GateStatus.DRIVER_TELEOP: "you drive",
@@ -57,7 +59,8 @@ class KeyboardTeleopNode(Node):
         self.create_subscription(RecorderStatus, "recorder/status", self._on_status, LATCHED)
         self.create_subscription(GateStatus, "gate/status", self._on_gate, LATCHED)
         self._status: RecorderStatus | None = None
-        self._gate = "no gate"
+        self._gate = ""
+        self._status_s = self._gate_s = float("-inf")
         self._decoder = KeyDecoder()
         self.exit_code: int | None = None
         try:
@@ -132,17 +135,20 @@ class KeyboardTeleopNode(Node):
         self._say(f"speed: {self._hold.scale:.0%}")
 
     def _on_status(self, message: RecorderStatus) -> None:
-        self._status = message
+        self._status, self._status_s = message, time.monotonic()
 
     def _on_gate(self, message: GateStatus) -> None:
-        self._gate = _DRIVERS.get(message.driver, "?")
+        self._gate, self._gate_s = _DRIVERS.get(message.driver, "?"), time.monotonic()
 
     def _say(self, line: str) -> None:
         self._terminal.say(line)
         self._show()
 
     def _show(self) -> None:
-        self._terminal.show(f"{describe(self._status)} | {self._gate}")
+        # What a dead node said last must not look as if it still were so.
+        now_s = time.monotonic()
+        recorder = describe(self._status if now_s - self._status_s < _SILENT_S else None)
+        self._terminal.show(f"{recorder} | {self._gate if now_s - self._gate_s < _SILENT_S else 'no gate'}")
 
 
 def describe(status: Any) -> str:

@@ -136,6 +136,8 @@ class Recorder:
         """Close an open episode as the module says and end the threads; returns one line about it, or nothing."""
         said = ""
         self.ticker.stop()
+        # An episode that is just being opened or saved: what comes of it is known when the queue is through.
+        self.writer.run(lambda: None).result()
         with self._lock:
             episode = self._open
         if episode is not None and self.writer.failure is not None:
@@ -214,6 +216,16 @@ class Recorder:
         return findings
 
     def _on_tick(self, missed: int) -> None:
+        try:
+            self._sample(missed)
+        except Exception as error:
+            # Whatever it is: without the ticker an episode would stay open without steps, and nobody would hear of it.
+            with self._lock:
+                if self._open is not None and not self._open.ended_by:
+                    why = " ".join(f"{type(error).__name__}: {error}".split())
+                    self._end_by_itself(self._open, f"{self._open.episode_id} stopped: sampling failed: {why}")
+
+    def _sample(self, missed: int) -> None:
         step = self.sampler.tick(time.monotonic_ns(), self._now_ns(), missed)
         with self._lock:
             episode = self._open

@@ -17,6 +17,9 @@ from mobile_vla_data.episode.metadata import MetadataError, parse_environment
 from mobile_vla_msgs.msg import TaskProgress
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 
+#: Of a refusal that the service has no name for; the message says it.
+_OTHER = 255
+
 
 class RecorderServices:
     """Answers for ``node``.
@@ -134,7 +137,8 @@ class RecorderServices:
     @staticmethod
     def _refuse(response: Any, refusal: RefusedError) -> None:
         response.success, response.message = False, str(refusal)
-        response.error_code = getattr(type(response), refusal.code)
+        # Not every service names every code; a refusal must not end the node.
+        response.error_code = getattr(type(response), refusal.code, _OTHER)
 
     def _log(self, response: Any) -> None:
         if response.success:

@@ -129,8 +129,7 @@ class Sampler:
                     stamps_ns={name: step.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
                     takeover=step.takeover and policy_drives,
                 )
-                for step in self._before
-                if step.images.keys() >= set(cameras)
+                for step in self._before_with(set(cameras))
             ]
             if not before:
                 self._restart(mono_ns)
@@ -142,6 +141,18 @@ class Sampler:
             self.dropped_ticks, self.last_drop, self.frozen = 0, "", ""
             self._recording = True
             return before
+
+    def _before_with(self, cameras: set[str]) -> list[Step]:
+        """The newest steps without a gap that all have these cameras, up to the open one."""
+        pending = self._pending
+        if pending is None or cameras & set(pending.stale) or not cameras <= pending.images.keys():
+            return []
+        found: list[Step] = []
+        for step in reversed(self._before):
+            if not cameras <= step.images.keys():
+                break
+            found.insert(0, step)
+        return found
 
     def end(self) -> None:
         """End the episode; the open step is left out."""
@@ -160,7 +171,8 @@ class Sampler:
     def tick(self, mono_ns: int, stamp_ns: int, missed: int) -> Step | None:
         """Close the open step and open the next at this tick; returns the closed one if it is complete.
 
-        ``missed`` ticks before this one could not be met; they count as dropped.
+        ``missed`` ticks before this one could not be met; they count as dropped, and so does the open step: its action
+        would be that of several periods.
         """
         if not self._recording and not self._before.maxlen:
             return None
@@ -168,7 +180,8 @@ class Sampler:
         with self._lock:
             step = self._close(mono_ns, stamp_ns)
             if missed:
-                self._drop(missed, f"the recorder's process was too late for {missed} ticks")
+                self._drop(missed + (step is not None), f"the recorder's process was too late for {missed} ticks")
+                step = None
             self._pending = self._usable(observation, stamp_ns)
             if self._recording:
                 return step

@@ -16,6 +16,7 @@ from mobile_vla_collect.sampler import Step
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.durable import free_bytes
 from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.schema import LOCK_FILE
 from mobile_vla_data.episode.writer import EpisodeWriter
 
 T = TypeVar("T")
@@ -58,6 +59,10 @@ class WriterThread:
 
         def work() -> str:
             self._writer, self.failure, self.steps = None, None, 0
+            folder = self._settings.dataset
+            if not (folder / LOCK_FILE).exists():
+                # A folder made anew would hide under the disk when that comes back, and its lock would be free.
+                raise OSError(f"dataset {folder}: is no longer there; is its disk still mounted? Restart the recorder")
             self._writer = EpisodeWriter(
                 self._settings.dataset,
                 self._contract,

@@ -69,8 +69,8 @@ def kill_once(probe: Probe, name: str, folder: Path, rng: random.Random) -> Kill
         recorder.stop(signal.SIGKILL)
         ended_ns = ended_ns or probe.now_ns()
         said = recording.status
-    with recorder_process(folder, name):
-        recording = Recording(probe, f"{name}/")
+        recording.close()
+    with recorder_process(folder, name), Recording(probe, f"{name}/") as recording:
         recording.start()
         recording.until_steps(2)
         recording.stop()

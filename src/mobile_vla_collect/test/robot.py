@@ -107,6 +107,21 @@ class Recording:
         self._start = probe.node.create_client(StartEpisode, f"{self.name}/start_episode")
         self._stop = probe.node.create_client(StopEpisode, f"{self.name}/stop_episode")
 
+    def close(self):
+        """Leave nothing in the probe's node; the newest status stays readable."""
+        node = self.probe.node
+        for client in (self._start, self._stop):
+            node.destroy_client(client)
+        for subscription in list(node.subscriptions):
+            if subscription.topic_name == node.resolve_topic_name(f"{self.name}/status"):
+                node.destroy_subscription(subscription)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
     @property
     def status(self):
         return self.statuses[-1] if self.statuses else RecorderStatus()

@@ -122,6 +122,18 @@ def test_identical_pictures_are_reported_as_frozen(probe, start_camera, tmp_path
     assert wait_for(frozen, what="a diagnosis")[0].level == DiagnosticStatus.ERROR
 
 
+def test_a_source_that_hangs_without_an_error_is_reported(probe, start_camera, tmp_path):
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    # The next picture is due in a minute, as far as the node can tell from a driver that hangs.
+    start_camera(source=write_video(tmp_path / "slow.avi", 1 / 60, 3), frozen_after_s=0.5)
+
+    def hanging():
+        statuses = [status for array in diagnostics for status in array.status if status.name == "camera_node"]
+        return [status for status in statuses if "no picture for" in status.message]
+
+    assert wait_for(hanging, what="a diagnosis")[0].level == DiagnosticStatus.ERROR
+
+
 def test_a_camera_that_must_be_there_and_is_not_ends_in_one_line(start_camera):
     camera = start_camera(source="/dev/video97", required_at_start=True)
     assert camera.wait() == 1

@@ -12,8 +12,9 @@ import pytest
 from geometry_msgs.msg import Twist
 from robot import CONTRACT_PATH
 
-from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_msgs.msg import GripperCommand, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
 
@@ -159,3 +160,14 @@ def test_without_a_terminal_it_says_so_in_one_line_and_exits_2():
     assert node.wait() == 2
     (line,) = node.output.splitlines()
     assert "stdin is not a terminal; run it in one: ros2 run mobile_vla_collect keyboard_teleop_node" in line
+
+
+def test_a_recorder_that_died_is_not_shown_as_still_recording(probe, start_typist):
+    typist = start_typist()
+    publisher = probe.publisher(RecorderStatus, "recorder/status", LATCHED)
+    publisher.publish(RecorderStatus(state=RecorderStatus.STATE_RECORDING, episode_id="episode_000007"))
+    wait_for(lambda: "REC episode_000007" in typist.node.output, what="the recording on the screen")
+    wait_for(
+        lambda: "no recorder | no gate" in typist.node.output.rpartition("REC episode_000007")[2],
+        what="that nobody records any more",
+    )

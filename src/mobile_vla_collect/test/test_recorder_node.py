@@ -19,7 +19,8 @@ from mobile_vla_ros.testing import wait_for
 
 @pytest.fixture
 def recording(probe, start_recorder):
-    return Recording(probe)
+    with Recording(probe) as recording:
+        yield recording
 
 
 def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording):

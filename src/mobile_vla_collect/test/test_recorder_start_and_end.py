@@ -13,7 +13,8 @@ from mobile_vla_ros.testing import wait_for
 
 @pytest.fixture
 def recording(probe, start_recorder):
-    return Recording(probe)
+    with Recording(probe) as recording:
+        yield recording
 
 
 def test_start_is_refused_and_names_the_silent_topic(probe, start_recorder, recording):
@@ -106,6 +107,9 @@ def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(
     folder.rename(tmp_path / "elsewhere")
     recording.until_said("is its disk still mounted?")
     assert recording.stop().error_code == StopEpisode.Response.INTERNAL_ERROR
+    refused = probe.call(StartEpisode, "recorder/start_episode", start_request())
+    assert not refused.success and "is no longer there; is its disk still mounted?" in refused.message
+    assert not folder.exists(), "a folder made anew would hide under the disk that comes back"
     (tmp_path / "elsewhere").rename(folder)
     recording.start()
     recording.until_steps(6)

@@ -11,6 +11,52 @@ from mobile_vla_data.observation import ObservationBuilder
 PERIOD_NS = CONTRACT.period_ns
 
 
+class Stage:
+    """A sampler whose inputs are fresh at every tick."""
+
+    def __init__(self, pre_trigger_s=0.0):
+        self.builder = ObservationBuilder(CONTRACT)
+        self.sampler = Sampler(self.builder, "/cmd_vel", 0.3, pre_trigger_s)
+        self.now_ns = 10**18
+        self._rng = np.random.default_rng(0)
+
+    def tick(self, cameras=tuple(CONTRACT.cameras), missed=0):
+        self.now_ns += (1 + missed) * PERIOD_NS
+        for camera in cameras:
+            image = self._rng.integers(0, 255, (224, 224, 3), dtype=np.uint8)
+            self.builder.put_image(camera, self.now_ns, self.now_ns, image.tobytes(), "rgb8", 224, 224, 672)
+        self.builder.put_odometry(self.now_ns, self.now_ns, 0.0, 0.0, "odom")
+        self.builder.put_gripper(self.now_ns, self.now_ns, 0.0)
+        self.sampler.take_velocity(self.now_ns, self.now_ns, Velocity(0.2, 0.0, 0.0))
+        return self.sampler.tick(self.now_ns, self.now_ns, missed)
+
+    def begin(self):
+        return self.sampler.begin(self.now_ns, tuple(CONTRACT.cameras), policy_drives=False)
+
+
+def test_a_step_whose_next_tick_was_missed_is_dropped_since_its_action_would_be_that_of_several_periods():
+    stage = Stage()
+    stage.tick()
+    stage.begin()
+    ticks = [(stage.tick(missed=2 if number == 5 else 0), stage.now_ns) for number in range(10)]
+    steps = [step for step, _ in ticks if step]
+    assert stage.sampler.dropped_ticks == 3 and len(steps) == 8
+    assert "too late for 2 ticks" in stage.sampler.last_drop
+    assert {round(float(step.action[0]), 4) for step in steps} == {round(0.2 * CONTRACT.period_s, 4)}
+
+
+def test_what_came_before_the_start_has_no_gap_where_an_optional_camera_was_silent():
+    (optional,) = (name for name, camera in CONTRACT.cameras.items() if not camera.required)
+    others = tuple(name for name in CONTRACT.cameras if name != optional)
+    silent_ticks = round(CONTRACT.cameras[optional].max_age_s / CONTRACT.period_s) + 2
+    stage = Stage(pre_trigger_s=3.0)
+    for cameras in [tuple(CONTRACT.cameras)] * 5 + [others] * silent_ticks + [tuple(CONTRACT.cameras)] * 6:
+        stage.tick(cameras)
+    before = stage.begin()
+    assert before and set(np.diff([step.stamp_ns for step in before])) == {PERIOD_NS}
+    assert stage.tick().stamp_ns - before[-1].stamp_ns == PERIOD_NS
+
+
 @pytest.mark.parametrize("jump_s", [-3600, -0.5, 3600])
 def test_ticks_only_rise_when_the_system_clock_is_set(jump_s):
     builder = ObservationBuilder(CONTRACT)

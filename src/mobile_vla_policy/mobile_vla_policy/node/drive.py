@@ -91,7 +91,7 @@ class Drive:
         """Do what the driver says is right at this moment."""
         now_ns = self._now_ns()
         before, tick = self.last, self.driver.tick(now_ns)
-        if self._clock_stands(now_ns):
+        if self._clock_stands(now_ns) and tick.state is not DriveState.IDLE:
             # Without time there is no age, and the action of this moment would be that of every later one.
             tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.steps)
         if self.rivals:

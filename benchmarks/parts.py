@@ -1,7 +1,8 @@
 """A benchmark is made of parts. Each is saved when it is through, so that one that fails or hangs costs no other.
 
-``out/bench/NAME.json`` keeps for each part its figures and on what, when and at which commit they were measured: parts
-can be measured one by one, on different days. A part that failed keeps the figures it had, and its error beside them.
+``out/bench/NAME.json`` has the figures, each with its part, and for each part on what, when and at which commit it was
+measured: parts can be measured one by one, on different days. A part that failed keeps the figures it had, and its
+error beside them. The machine and the commit at the top are those of the newest run.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ def run_parts(name: str, parts: Mapping[str, Part], only: Iterable[str] = (), *,
             status = 130 if isinstance(error, KeyboardInterrupt) else 1
         # In the order in which a whole run measures them.
         results = {**{known: results[known] for known in parts if known in results}, **results}
-        _save(path, {"name": name, "parts": results})
+        _save(path, {"name": name, **taken}, results)
         if status == 130:
             break
     if not only and not status:
         # What no part measures any more.
-        _save(path, {"name": name, "parts": {part: result for part, result in results.items() if part in parts}})
+        _save(path, {"name": name, **taken}, {part: results[part] for part in parts})
     failed = [part for part, result in results.items() if "failed" in result]
     print(f"{path}" + (f"; failed: {', '.join(failed)}" if failed else ""), file=sys.stderr)
     return status
@@ -80,7 +81,17 @@ def read_parts(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return dict(document["parts"]) if "parts" in document else {document["name"]: document}
+    if "parts" not in document:
+        return {document["name"]: document}
+    rows = document["figures"]
+    return {
+        part: {**about, "figures": [_without_part(row) for row in rows if row["part"] == part]}
+        for part, about in document["parts"].items()
+    }
+
+
+def _without_part(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "part"}
 
 
 def _forget(results: dict[str, Any], names: set[str]) -> None:
@@ -101,7 +112,15 @@ def _row(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _save(path: Path, document: dict[str, Any]) -> None:
+def _save(path: Path, about: dict[str, Any], results: Mapping[str, Any]) -> None:
+    document = {
+        **about,
+        "figures": [{**row, "part": part} for part, result in results.items() for row in result["figures"]],
+        "parts": {
+            part: {key: value for key, value in result.items() if key not in ("name", "figures")}
+            for part, result in results.items()
+        },
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

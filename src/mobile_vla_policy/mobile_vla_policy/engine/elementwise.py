@@ -7,21 +7,16 @@ network in 16 bits needs nothing of this.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-_LARGEST = 127
-#: Where compiled kernels are kept, unless TORCHINDUCTOR_CACHE_DIR says otherwise: torch's own default is in /tmp.
-_CACHE = Path("mobile_vla") / "inductor"
+from mobile_vla_policy import compiling
 
-_log = logging.getLogger(__name__)
+_LARGEST = 127
 
 
 def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,39 +55,6 @@ class Elementwise:
 
 
 def compiled(device: torch.device) -> Elementwise:
-    """Compiled when first used: seconds per width of a layer, later read from disk. Uncompiled without a compiler."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _CACHE
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    fast = Elementwise(
-        _Compiled(quantise_rows), _Compiled(rescale), _Compiled(rescale_quick_gelu), _Compiled(rescale_add)
-    )
-    try:
-        with torch.inference_mode():
-            fast.quantise(torch.ones(2, 64, device=device))
-    except Exception as error:  # whatever a missing or broken compiler raises, the robot can drive without it
-        reason = " ".join(str(error).split())[:200]
-        _log.warning("8-bit inference is slower than it could be: torch.compile failed; install g++ (%s)", reason)
-        return Elementwise()
-    return fast
-
-
-class _Compiled:
-    """One function, compiled for each width of its rows (twice as fast as for all widths) and any number of them."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._plain = function
-        self._fast = torch.compile(function, dynamic=False)
-        self._seen: set[tuple[int, torch.dtype]] = set()
-
-    def __call__(self, x: torch.Tensor, *others: torch.Tensor) -> Any:
-        if len(x) == 1:
-            # The compiler would make a special case of a single row, which is not worth its time.
-            return self._plain(x, *others)
-        key = (x.shape[1], x.dtype)
-        if key not in self._seen:
-            self._seen.add(key)
-            for tensor in (x, *others):
-                if tensor.ndim > 1:
-                    # Otherwise an instruction of another length would compile everything anew, while driving.
-                    torch._dynamo.mark_dynamic(tensor, 0)
-        return self._fast(x, *others)
+    """Compiled for ``device``, see :mod:`~mobile_vla_policy.compiling`."""
+    functions = (quantise_rows, rescale, rescale_quick_gelu, rescale_add)
+    return Elementwise(*compiling.compiled(device, "8-bit inference", *functions))

@@ -17,9 +17,6 @@ from mobile_vla_data.episode.metadata import MetadataError, parse_environment
 from mobile_vla_msgs.msg import TaskProgress
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 
-#: Of a refusal that the service has no name for; the message says it.
-_OTHER = 255
-
 
 class RecorderServices:
     """Answers for ``node``.
@@ -138,7 +135,7 @@ class RecorderServices:
     def _refuse(response: Any, refusal: RefusedError) -> None:
         response.success, response.message = False, str(refusal)
         # Not every service names every code; a refusal must not end the node.
-        response.error_code = getattr(type(response), refusal.code, _OTHER)
+        response.error_code = getattr(type(response), refusal.code, type(response).INTERNAL_ERROR)
 
     def _log(self, response: Any) -> None:
         if response.success:

@@ -15,7 +15,7 @@ from realtime_checkpoint import trained_checkpoint
 
 def main() -> int:
     """Measure every part, or those of --only, into out/bench/realtime.json."""
-    parser = parser_of(__doc__, ("graph", "memory", "backends"))
+    parser = parser_of(__doc__, ("graph", "kills", "memory", "backends"))
     checkpoint_help = "drive with this one; by default that of make demo, or one trained here"
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help=checkpoint_help)
     given = parser.parse_args()
@@ -24,6 +24,7 @@ def main() -> int:
         checkpoint = trained_checkpoint(given.checkpoint, Path(folder), quick)
         parts = {
             "graph": lambda: realtime_graph.measure(checkpoint, quick),
+            "kills": lambda: realtime_graph.measure_kills(checkpoint, quick),
             "memory": lambda: realtime_memory.measure(checkpoint),
             "backends": lambda: realtime_backends.measure(checkpoint, quick),
         }

@@ -6,7 +6,6 @@ import sys
 import time
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
@@ -15,6 +14,7 @@ from mobile_vla_collect.episode_client import EpisodeClient
 from mobile_vla_collect.joystick import JoyMap, Joystick
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.convert import velocity_message, velocity_type
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number
@@ -58,7 +58,7 @@ class JoyTeleopNode(Node):
         self.create_subscription(Joy, "joy", self._on_joy, 10)
         self._velocity: Velocity | None = None
         self._heard_s = self._driven_s = float("-inf")
-        self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
 
     def close(self) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
@@ -16,6 +15,7 @@ from mobile_vla_collect.keyboard import DIRECTIONS, HELP, Command, DriveSettings
 from mobile_vla_collect.terminal import LostTerminalError, Terminal, TerminalError
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.convert import velocity_message, velocity_type
 from mobile_vla_ros.parameters import flag, load_contract, number, text
 from mobile_vla_ros.qos import COMMAND, LATCHED
@@ -69,9 +69,8 @@ class KeyboardTeleopNode(Node):
             raise StartError(f"keyboard_teleop_node: {error}", status=2) from None
         self._terminal.say(HELP)
         self._actions = self._make_actions()
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=steady)
-        self._line_timer = self.create_timer(0.25, self._show, clock=steady)
+        self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=STEADY)
+        self._line_timer = self.create_timer(0.25, self._show, clock=STEADY)
 
     def close(self) -> None:
         """Send zeros, if the robot was being driven, and give the terminal back."""

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -18,6 +17,7 @@ from mobile_vla_control.area import yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
@@ -75,7 +75,7 @@ class CommandGateNode(Node):
         self.create_service(Trigger, "gate/stop", self._on_stop)
         self.create_service(Trigger, "gate/resume", self._on_resume)
         # Steady: a simulated or a set clock must not be able to hold the zeros back.
-        self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from action_msgs.srv import CancelGoal
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -28,6 +27,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import ImageError, fit, unpack
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.convert import to_ns, velocity_message, velocity_type
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, text
@@ -89,10 +89,9 @@ class DashboardNode(Node):
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
 
         # Steady: a simulated or a set clock must not stretch the dead-man time.
-        clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=clock)
+        self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=STEADY)
         self._drive_timer.cancel()
-        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._keep_house, clock=clock)
+        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._keep_house, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
 
         try:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
@@ -28,6 +27,7 @@ from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.settings import SETTINGS, require_checkpoint
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
@@ -38,7 +38,6 @@ from mobile_vla_ros.run import StartError, run
 _STATUS_PERIOD_S = 0.5
 #: How long activation waits for a forward pass from before: a policy is not made for two threads.
 _ENDED_WAIT_S = 2.0
-_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class PolicyNode(AutostartNode):
@@ -75,7 +74,7 @@ class PolicyNode(AutostartNode):
         self._execute = ExecuteServer(self, self._driver, observation_timeout_s)
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
-        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=_STEADY)
+        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 
     # Lifecycle -------------------------------------------------------------------------------------------------------
 
@@ -88,7 +87,7 @@ class PolicyNode(AutostartNode):
             super()._autostart()
         elif self._autostart_timer.timer_period_ns == 0:
             self._autostart_timer.cancel()
-            self._autostart_timer = self.create_timer(0.1, self._autostart, clock=_STEADY)
+            self._autostart_timer = self.create_timer(0.1, self._autostart, clock=STEADY)
 
     def _begin_loading(self) -> bool:
         """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""

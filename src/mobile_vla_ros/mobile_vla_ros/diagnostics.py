@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.clock import Clock, ClockType
+
+from mobile_vla_ros.clock import STEADY
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -28,7 +29,7 @@ class Diagnostics:
         self._node, self._health, self._hardware_id = node, health, hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady: with a simulated clock that stands, or a system clock that was set back, it would fall silent.
-        self._timer = node.create_timer(1.0, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(1.0, self.publish, clock=STEADY)
 
     def publish(self) -> None:
         """Publish now; for a node that is about to be busy in a callback."""

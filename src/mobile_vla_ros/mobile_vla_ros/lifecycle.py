@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.run import StartError
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
@@ -57,9 +57,7 @@ class AutostartNode(LifecycleNode):
         self._autostart_timer = None
         if self.declare_parameter("autostart", False).value:
             # Steady: a simulated clock may not run yet.
-            self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=Clock(clock_type=ClockType.STEADY_TIME)
-            )
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=STEADY)
 
     def _autostart(self) -> None:
         """Configure and activate. A node that takes long to configure extends it, to stay alive meanwhile."""

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
-
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.execute import ExecuteServer
@@ -16,6 +14,7 @@ from mobile_vla_policy.node.status import chunk_message
 from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
 from mobile_vla_policy.runtime.inference import Step
 from mobile_vla_policy.runtime.trace import TraceRecorder
+from mobile_vla_ros.clock import STEADY
 
 #: How long the end waits for a running forward pass. Its result is dropped anyway.
 _STOP_WAIT_S = 0.2
@@ -23,7 +22,6 @@ _RIVALS = "another policy commands this robot, stop one of the two (or set its p
 #: A slow simulation tells the time a few times a second.
 _CLOCK_STANDS_S = 1.0
 _CLOCK_STANDS = "the simulated clock stands still: nothing new on /clock"
-_STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 class Drive:
@@ -60,7 +58,7 @@ class Drive:
         """Follow ``instruction``, which may be empty, sending commands at ``rate_hz``."""
         self.driver.start()
         self.driver.follow(instruction)
-        self._timer = self._node.create_timer(1.0 / rate_hz, self.tick, clock=_STEADY)
+        self._timer = self._node.create_timer(1.0 / rate_hz, self.tick, clock=STEADY)
 
     def end(self) -> None:
         """Stop: nothing can follow the zeros, for whoever could send something is the thread that is in here.

@@ -9,8 +9,10 @@ import torch
 from synthetic_episodes import network
 from test_other_backbones import build, save
 from torch import nn
+from torch.nn import functional
 
-from mobile_vla_policy.engine.elementwise import Elementwise, compiled
+from mobile_vla_policy.engine.attention import attend
+from mobile_vla_policy.engine.elementwise import Elementwise, compiled, normalise_rows
 from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.int8 import Int8Linear, has_onednn
 from mobile_vla_policy.engine.linear import Activation, LinearSpec, PackedLinear, PlainLinear, spec_of
@@ -153,6 +155,29 @@ def test_compiled_and_plain_elementwise_functions_agree() -> None:
         assert (ours.int() - expected.int()).abs().max() <= 1
         assert torch.allclose(scales, expected_scales)
         assert torch.allclose(fast.rescale_add(x, scale, bias, x), plain.rescale_add(x, scale, bias, x), atol=1e-6)
+        ours, scales = fast.normalise(x, torch.tensor([1e-5]))
+        expected, expected_scales = plain.normalise(x, torch.tensor([1e-5]))
+        assert (ours.int() - expected.int()).abs().max() <= 1
+        assert torch.allclose(scales, expected_scales)
+
+
+@torch.inference_mode()
+def test_a_row_is_normalised_while_it_is_quantised() -> None:
+    """Also one far from zero, as a transformer's residual stream has them."""
+    torch.manual_seed(0)
+    x = torch.stack([torch.randn(96), 30 + torch.randn(96), 1e-3 * torch.randn(96), torch.zeros(96)])
+    quantised, scale = normalise_rows(x, torch.tensor([1e-5]))
+    expected = functional.layer_norm(x, (96,), eps=1e-5)
+    assert (quantised * scale - expected).abs().max() <= 0.51 * scale.max()
+
+
+@pytest.mark.parametrize("keys", [257, 288, 5])
+@torch.inference_mode()
+def test_attention_to_a_padded_number_of_keys_sees_only_those_that_are_there(keys: int) -> None:
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, count, 16) for count in (9, keys, keys))
+    expected = functional.scaled_dot_product_attention(query, key, value)
+    assert error(attend(query.bfloat16(), key.bfloat16(), value.bfloat16()).float(), expected) < 0.01
 
 
 def layer(activation: Activation) -> LinearSpec:

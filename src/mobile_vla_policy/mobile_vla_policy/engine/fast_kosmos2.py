@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mobile_vla_policy.engine.attention import attend
 from mobile_vla_policy.engine.linear import MakeLinear, activation_named, spec_of
 from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
@@ -121,7 +122,10 @@ class _Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=self._causal)
+        if self._causal:
+            mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            mixed = attend(query, key, value)
         attended: torch.Tensor = self.out(mixed.transpose(1, 2).flatten(2), x)
         return attended
 
@@ -201,7 +205,7 @@ class _Resampler(nn.Module):
         both = torch.cat([self.keys_values(self.dense(states)), own], dim=1)
         key, value = both.unflatten(-1, (2, self._heads, -1)).permute(2, 0, 3, 1, 4)
         query = self.query.unflatten(-1, (self._heads, -1)).transpose(0, 1).expand(len(states), -1, -1, -1)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        mixed = attend(query, key, value)
         latents: torch.Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return latents
 

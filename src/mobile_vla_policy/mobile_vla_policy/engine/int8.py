@@ -3,7 +3,8 @@
 Weights are symmetric with one scale per output, fixed when loading. Activations are symmetric with one scale per row,
 that is per token, measured anew in every step: nothing is to be calibrated, and an outlier costs only its own token
 (Dettmers et al. 2022). The products go to oneDNN (VNNI or AMX) on an x86 CPU, and to ``torch._int_mm`` elsewhere
-(tensor cores on CUDA).
+(tensor cores on CUDA). Weight and bias of a layer norm in front are part of the product's own: what is left of the norm
+is done while quantising.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class Int8Linear(nn.Module):
     def __init__(self, spec: LinearSpec, elementwise: Elementwise, onednn: bool | None = None) -> None:
         """Quantise. ``onednn`` chooses the kernel; by default the faster one that this machine has."""
         super().__init__()
-        self.norm = spec.norm
         device = spec.weight.device
-        bias = torch.zeros(len(spec.weight), device=device) if spec.bias is None else spec.bias
-        self.bias = nn.Parameter(bias.float(), requires_grad=False)
-        weight, scale = quantise_rows(spec.weight)
+        self.eps = None if spec.norm is None else nn.Buffer(torch.tensor([spec.norm.eps], device=device))
+        full_weight, bias = _with_norm(spec)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        weight, scale = quantise_rows(full_weight)
         self.register_buffer("scale", scale.flatten())
         self._activation = spec.activation
         self._elementwise = elementwise
@@ -45,7 +46,8 @@ class Int8Linear(nn.Module):
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
         """``[..., out]`` of ``[..., in]``."""
         run = self._elementwise
-        quantised, scale = run.quantise((x if self.norm is None else self.norm(x)).flatten(0, -2))
+        rows = x.flatten(0, -2)
+        quantised, scale = run.quantise(rows) if self.eps is None else run.normalise(rows, self.eps)
         product = self._product(quantised, x.dtype)
         result: torch.Tensor
         if self._activation == "none" and residual is not None:
@@ -70,6 +72,17 @@ class Int8Linear(nn.Module):
         padded = functional.pad(quantised, (0, 0, 0, max(0, _FEWEST_ROWS - count)))
         product = torch._int_mm(padded, self._weight.t())[:count]
         return (product * self.scale).to(dtype)
+
+
+def _with_norm(spec: LinearSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias, float32, behind a norm that has neither of its own: W (n x + b) + c = (W n) x + (W b + c)."""
+    weight = spec.weight.float()
+    bias = torch.zeros(len(weight), device=weight.device) if spec.bias is None else spec.bias.float()
+    if spec.norm is None:
+        return weight, bias
+    if spec.norm.bias is not None:
+        bias = bias + weight @ spec.norm.bias.float()
+    return (weight if spec.norm.weight is None else weight * spec.norm.weight.float()), bias
 
 
 def has_onednn(device: torch.device) -> bool:

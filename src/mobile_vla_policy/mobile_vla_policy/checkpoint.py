@@ -78,7 +78,11 @@ def save_checkpoint(
     """Write a checkpoint, or replace one; a crash leaves the old one or the new one, never half of each.
 
     Between two renames the old one stands under ``.NAME.old`` for a moment; :func:`resolve` finds it there.
+
+    Raises:
+        CheckpointError: something else stands there.
     """
+    require_replaceable(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -99,6 +103,27 @@ def save_checkpoint(
         replace_folder(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise :class:`CheckpointError` unless a checkpoint may be written to ``folder`` without anything else being lost."""
+    if not folder.is_dir():
+        replaceable = not folder.exists()
+    else:
+        replaceable = is_checkpoint(folder) or not any(folder.iterdir())
+    if not replaceable:
+        raise CheckpointError(f"{folder} exists and is no checkpoint; give another folder")
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder is a checkpoint and nothing more: the output of a training, for one, has folders in it."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    # Models of other projects have a config.json too.
+    ours = isinstance(config, dict) and {"format_version", "policy"} <= config.keys()
+    return ours and (folder / WEIGHTS).is_file() and not any(path.is_dir() for path in folder.iterdir())
 
 
 def read_info(folder: Path) -> CheckpointInfo:

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 from rich.console import Console
 from rich.progress import Progress
 
-from mobile_vla_policy.checkpoint import save_checkpoint
+from mobile_vla_policy.checkpoint import require_replaceable, save_checkpoint
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData, open_dataset
@@ -50,7 +50,13 @@ def train(settings: TrainSettings, dataset: Path, output: Path, console: Console
 
 
 def init(settings: TrainSettings, dataset: Path, output: Path, console: Console) -> None:
-    """Write the untrained checkpoint that :func:`train` would begin from."""
+    """Write the untrained checkpoint that :func:`train` would begin from.
+
+    Raises:
+        CheckpointError: ``output`` holds something else.
+        TrainingDataError, BackboneError: as for :func:`train`.
+    """
+    require_replaceable(output)
     set_seed(settings.seed)
     data = _open(dataset, settings, console, None)
     settings, network = begin(settings, data)

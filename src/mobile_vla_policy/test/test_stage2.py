@@ -21,6 +21,7 @@ from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.policy import Policy
 from mobile_vla_policy.training.head_step import HeadOnFeatures
+from mobile_vla_policy.training.packing import pack, packed_sizes, unpack
 from mobile_vla_policy.training.run import train
 from mobile_vla_policy.training.start import StartError
 
@@ -146,12 +147,17 @@ def test_adapters_of_an_earlier_training_are_kept_when_lora_is_off(
     Policy.load(tmp_path, device="cpu")
 
 
-def test_adapters_can_be_put_on_a_tuned_backbone(dataset: Path, stage1: Path, tmp_path: Path) -> None:
-    settings = train_settings(policy=policy_settings(lora=True), init_from=str(stage1), max_steps=2)
-    train(settings, dataset, tmp_path, QUIET)
+@pytest.mark.parametrize("vision", [False, True])
+def test_adapters_can_be_put_on_a_tuned_backbone(vision: bool, dataset: Path, stage1: Path, tmp_path: Path) -> None:
+    policy = policy_settings(lora=True).model_dump()
+    policy["backbone"]["train_vision"] = vision
+    train(train_settings(policy=policy, init_from=str(stage1), max_steps=2), dataset, tmp_path, QUIET)
     before, after = weights(stage1 / "best"), weights(tmp_path / "last")
     same = "backbone.model.text_model.model.layers.0.ffn.fc1.{}weight"
     assert torch.equal(before[same.format("")], after[same.format("base_layer.")])
+    assert any("vision_model" in name and ".lora_A" in name for name in after) == vision
+    assert evaluate(tmp_path / "last", dataset, "test", 0.01, "cpu").overall.steps == 12
+    Policy.load(tmp_path, device="cpu")
 
 
 def test_a_resumed_training_on_features_equals_an_uninterrupted_one(
@@ -181,15 +187,20 @@ def test_beginning_from_another_architecture_or_robot_is_refused_by_field(
         train(head_only(stage1), folder, tmp_path / "out", QUIET)
 
 
-def test_the_bfloat16_head_is_the_head() -> None:
+@pytest.mark.parametrize(("count", "longest"), [(6, 8), (150, 8), (3, 1), (70, 5)])
+def test_the_bfloat16_head_is_the_head_for_windows_of_all_lengths(count: int, longest: int) -> None:
     torch.manual_seed(0)
     head = ActionHead(48, HeadSettings(input_size=64, hidden_size=32, dropout=0.0, use_state=True))
-    features, state, seen = torch.randn(6, 8, 48), torch.randn(6, 8, 3), torch.randn(6, 8, 5, 3)
+    lengths = torch.randint(1, longest + 1, (count,)).sort(descending=True).values
+    valid = torch.arange(8) < lengths[:, None]
+    features, state = torch.randn(count, 8, 48), torch.randn(count, 8, 3)
+    seen, packed = torch.randn(count, 8, 5, 3) * valid[..., None, None], pack(features, packed_sizes(valid))
+    assert len(packed) < count * 8
     results = []
     for mixed in (False, True):
         head.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            chunks = HeadOnFeatures(head)(features, state).float()
+            chunks = HeadOnFeatures(head)(packed, state, valid).float() * valid[..., None, None]
         (chunks * seen).sum().backward()
         results.append((chunks.detach(), [p.grad for p in head.parameters()]))
     (exact, gradients), (rounded, of_rounded) = results
@@ -198,6 +209,15 @@ def test_the_bfloat16_head_is_the_head() -> None:
         assert one is not None
         assert two is not None
         assert float((one - two).norm() / one.norm()) < 0.03
+
+
+@pytest.mark.parametrize("lengths", [[3, 2, 2], [8] * 70 + [5] * 40, [1]])
+def test_packing_keeps_every_step_of_every_window(lengths: list[int]) -> None:
+    valid = torch.arange(8) < torch.tensor(lengths)[:, None]
+    steps = torch.rand(len(lengths), 8, 2)
+    sizes = packed_sizes(valid)
+    there = unpack(pack(steps, sizes), sizes, valid)
+    assert torch.equal(there[valid], steps[valid])
 
 
 def test_dropout_of_the_bfloat16_head_drops_the_share_it_is_told_and_keeps_the_mean() -> None:

@@ -63,10 +63,9 @@ class FastKosmos2Backbone(Backbone):
         """Side of the square images it takes [px]."""
         return self._image_size
 
-    @property
-    def lora_targets(self) -> str:
-        """Matches no module: nothing here can be adapted. Not an error, since tracers look at every property."""
-        return "(?!)"
+    def lora_targets(self, vision: bool) -> str:
+        """Raises BackboneError: nothing here can be adapted."""
+        raise BackboneError(_DRIVES_ONLY)
 
     @property
     def vision_prefix(self) -> tuple[str, ...]:

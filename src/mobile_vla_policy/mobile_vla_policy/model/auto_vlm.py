@@ -47,14 +47,12 @@ class AutoVlmBackbone(Backbone):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         cameras: int,
-        adapt_vision: bool = False,
         pixel_mean: Sequence[float] = _PIXEL_MEAN,
         pixel_std: Sequence[float] = _PIXEL_STD,
     ) -> None:
         super().__init__()
         self.model = model
         self.cameras = cameras
-        self._adapt_vision = adapt_vision
         self._tokenizer = tokenizer
         self._instructions = InstructionCache(tokenizer)
         words: torch.Tensor = self.model.get_input_embeddings().weight
@@ -72,10 +70,9 @@ class AutoVlmBackbone(Backbone):
         """Side of the square images it takes [px]."""
         return int(self.model.config.vision_config.image_size)
 
-    @property
-    def lora_targets(self) -> str:
+    def lora_targets(self, vision: bool) -> str:
         """Attention and feed-forward layers of the language model, and of the vision tower when it is adapted too."""
-        return f"({TEXT_TARGETS}|{VISION_TARGETS})" if self._adapt_vision else TEXT_TARGETS
+        return f"({TEXT_TARGETS}|{VISION_TARGETS})" if vision else TEXT_TARGETS
 
     @property
     def vision_prefix(self) -> tuple[str, ...]:

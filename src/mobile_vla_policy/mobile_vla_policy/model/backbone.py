@@ -47,10 +47,12 @@ class Backbone(nn.Module, ABC):
     def image_size(self) -> int:
         """Side of the square images it takes [px]."""
 
-    @property
     @abstractmethod
-    def lora_targets(self) -> str:
-        """Regular expression on the full paths of the modules that LoRA adapts, within the backbone."""
+    def lora_targets(self, vision: bool) -> str:
+        """Regular expression on the full paths of the modules that LoRA adapts, within the backbone.
+
+        ``vision``: in the vision tower, too.
+        """
 
     @property
     @abstractmethod

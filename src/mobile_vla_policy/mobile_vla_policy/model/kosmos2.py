@@ -44,15 +44,12 @@ class Kosmos2Backbone(Backbone):
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
-    def __init__(
-        self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int, adapt_vision: bool = False
-    ) -> None:
+    def __init__(self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int) -> None:
         super().__init__()
         self.model = model
         config: Any = model.config
         self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras
-        self._adapt_vision = adapt_vision
         self.tokenizer = tokenizer
         self._instructions = InstructionCache(tokenizer)
         width = self._text.embed_dim
@@ -73,10 +70,9 @@ class Kosmos2Backbone(Backbone):
         """Side of the square images it takes [px]: 224 for Kosmos-2."""
         return int(self._vision.image_size)
 
-    @property
-    def lora_targets(self) -> str:
+    def lora_targets(self, vision: bool) -> str:
         """Full paths of the text model's layers, and of the vision tower's when it is to be adapted too."""
-        return f"({TEXT_TARGETS}|{VISION_TARGETS})" if self._adapt_vision else TEXT_TARGETS
+        return f"({TEXT_TARGETS}|{VISION_TARGETS})" if vision else TEXT_TARGETS
 
     @property
     def vision_prefix(self) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def build_network(
     """
     backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype, without_weights)
     if settings.lora.enabled:
-        add_lora(backbone, settings.lora, settings.lora.targets or backbone.lora_targets)
+        adapt(backbone, settings)
     network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
     # After peft, which freezes everything but its adapters, the ACT embedding too.
     mark_trainable(network, settings)
@@ -89,22 +89,28 @@ def _build_backbone(
     without_weights: bool,
 ) -> Backbone:
     backbone = settings.backbone
-    cameras, adapt_vision = len(backbone.cameras), backbone.train_vision and settings.lora.enabled
+    cameras = len(backbone.cameras)
     if backbone.kind == "kosmos2-tiny":
         small = tiny_kosmos2(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        return Kosmos2Backbone(small, tokenizer, cameras, adapt_vision)
+        return Kosmos2Backbone(small, tokenizer, cameras)
     assert backbone.name is not None
     if backbone.kind == "auto":
         model = load_auto(backbone.name, dtype, backbone.weights, backbone.load_in)
         tokenizer = load_tokenizer(tokenizer_folder or backbone.name)
-        return AutoVlmBackbone(model, tokenizer, cameras, adapt_vision, *pixel_statistics(backbone.name))
+        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(backbone.name))
     if backbone.weights == "random":
         # Nothing is read from the hub: the architecture is known, and words mean nothing to random weights.
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        return Kosmos2Backbone(random_kosmos2(dtype, without_weights), tokenizer, cameras, adapt_vision)
+        return Kosmos2Backbone(random_kosmos2(dtype, without_weights), tokenizer, cameras)
     published = load_kosmos2(backbone.name, dtype, backbone.load_in)
-    return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras, adapt_vision)
+    return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras)
+
+
+def adapt(backbone: Backbone, settings: PolicySettings) -> None:
+    """Put the adapters on that ``settings`` ask for. Raises :class:`BackboneError`: they match nothing."""
+    targets = settings.lora.targets or backbone.lora_targets(settings.backbone.train_vision)
+    add_lora(backbone, settings.lora, targets)
 
 
 def mark_trainable(network: PolicyNetwork, settings: PolicySettings) -> None:

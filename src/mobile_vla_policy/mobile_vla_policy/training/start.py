@@ -9,8 +9,7 @@ import torch
 
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.config import PolicySettings, TrainSettings
-from mobile_vla_policy.model.lora import add_lora
-from mobile_vla_policy.model.network import PolicyNetwork, build_network, mark_trainable
+from mobile_vla_policy.model.network import PolicyNetwork, adapt, build_network, mark_trainable
 from mobile_vla_policy.training.episodes import TrainingData
 
 _STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -50,7 +49,7 @@ def begin(settings: TrainSettings, data: TrainingData) -> tuple[TrainSettings, P
     source = replace(info, settings=info.settings.model_copy(update={"head": policy.head}))
     network = load_network(source, storage(settings))
     if policy.lora.enabled and not info.settings.lora.enabled:
-        add_lora(network.backbone, policy.lora, policy.lora.targets or network.backbone.lora_targets)
+        adapt(network.backbone, policy)
     mark_trainable(network, policy)
     if policy.backbone.kind != "kosmos2-tiny":
         # What learned in float32 there and is frozen here is stored like the rest of the frozen weights.

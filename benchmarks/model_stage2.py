@@ -2,7 +2,8 @@
 
 Kosmos-2's ACT states have 2048 values; the head is 1024 -> LSTM 512 x 2 -> 5 x 3, windows of 8, bfloat16, dropout
 and AdamW included. The features are random: what they mean does not change what they cost. The backbone is never run.
-Beside it, in the same run, the matrix products that such a training step consists of, and nothing else: the limit.
+Beside it, in the same run, the matrix products that such a training step consists of on average, and nothing else: the
+limit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -29,7 +31,7 @@ from mobile_vla_policy.normalisation import Normalisation, Range
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData
 from mobile_vla_policy.training.log import METRICS, TrainingLog
 from mobile_vla_policy.training.trainer import Trainer
-from mobile_vla_policy.training.windows import Batch, WindowDataset
+from mobile_vla_policy.training.windows import Batch, WindowDataset, cut
 
 _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
 _FEATURES = 2048
@@ -68,7 +70,7 @@ def measure(quick: bool) -> list[Figure]:
     rates = [
         sum(windows.sizes[earlier[0] : later[0]]) / (later[1] - earlier[1]) for earlier, later in pairwise(rows[1:])
     ]
-    limit = _BATCH / _products_s(settings.policy.head)
+    limit = _BATCH / _products_s(settings.policy.head, round(_BATCH * _mean_length(windows, settings.policy.head)))
     return [
         Figure("stage 2: the head on features, windows of 8", median(rates), "windows/s", ">= 3,000"),
         Figure("stage 2: the matrix products of its training step alone", limit, "windows/s"),
@@ -88,14 +90,19 @@ class _Counted(WindowDataset):
         return super().__getitem__(index)
 
 
-def _products_s(head: HeadSettings) -> float:
-    """Time of the products of one training step [s], bfloat16: forward, and the gradients of weights and inputs."""
-    rows, gates, hidden = _BATCH * head.window, 4 * head.hidden_size, head.hidden_size
+def _mean_length(windows: WindowDataset, head: HeadSettings) -> float:
+    """Steps of a window: those at an episode's ends are shorter."""
+    return sum(windows.lengths) / len(cut(windows.lengths, head.window, head.frame_stride, Random(0)))
+
+
+def _products_s(head: HeadSettings, rows: int) -> float:
+    """Time of the products of one training step on ``rows`` frames [s], bfloat16: forward, and all gradients."""
+    gates, hidden, count = 4 * head.hidden_size, head.hidden_size, rows // head.window
     # rows, in, out, how often. A gradient costs what the product itself does; that of the features is not needed.
     shapes = [(rows, _FEATURES, head.input_size, 2), (rows, head.input_size, gates, 3)]
     shapes += [(rows, hidden, gates, 3)] * (head.layers - 1)
     # What the LSTM feeds back waits for the step of time before it; the gradient of those weights does not.
-    shapes += [(_BATCH, hidden, gates, 2 * head.window), (rows, hidden, gates, 1)] * head.layers
+    shapes += [(count, hidden, gates, 2 * head.window), (rows, hidden, gates, 1)] * head.layers
     work = [
         (torch.rand(n, inputs).bfloat16(), torch.rand(outputs, inputs).bfloat16(), times)
         for n, inputs, outputs, times in shapes

@@ -208,7 +208,7 @@ def test_the_bfloat16_head_is_the_head_for_windows_of_all_lengths(count: int, lo
     for one, two in zip(gradients, of_rounded, strict=True):
         assert one is not None
         assert two is not None
-        assert float((one - two).norm() / one.norm()) < 0.03
+        assert float((one - two).norm()) <= 0.03 * float(one.norm())
 
 
 @pytest.mark.parametrize("lengths", [[3, 2, 2], [8] * 70 + [5] * 40, [1]])

@@ -18,9 +18,9 @@ from torch import nn
 
 from mobile_vla_policy.compiling import RowFunction, compiled
 from mobile_vla_policy.model.head import ActionHead
+from mobile_vla_policy.training.packing import pack, packed_sizes, unpack
 
 _BF16 = torch.bfloat16
-_ROWS = 64
 
 
 class HeadOnFeatures(nn.Module):
@@ -30,33 +30,37 @@ class HeadOnFeatures(nn.Module):
         super().__init__()
         self.head = head
 
-    def forward(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]`` and normalised states ``[B, W, 3]``."""
+    def forward(self, features: torch.Tensor, state: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Chunks ``[B, W, horizon, 3]``; without meaning where a window has no step.
+
+        Args:
+            features: ACT states ``[rows, hidden]``, packed.
+            state: normalised, ``[B, W, 3]``.
+            valid: bool ``[B, W]``, the longest window first.
+        """
+        sizes = packed_sizes(valid)
         mixed = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == _BF16
         if features.device.type == "cpu" and mixed:
-            return _chunks(self.head, features, state)
+            return unpack(_chunks(self.head, features, pack(state, sizes), sizes), sizes, valid)
         chunks: torch.Tensor
-        chunks, _ = self.head(self.head.embed(features, state))
+        chunks, _ = self.head(self.head.embed(unpack(features, sizes, valid), state))
         return chunks
 
 
-def _chunks(head: ActionHead, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-    # Time first, so that one step of all windows is one block of memory. oneDNN compiles a product for every number of
-    # rows, and every epoch ends with a batch of another size: rounded up, it meets few.
-    count = len(features)
-    seen = nn.functional.pad(features.transpose(0, 1).to(_BF16), (0, 0, 0, -count % _ROWS)).contiguous()
-    inputs = _linear(seen.flatten(0, 1), head.project.weight, head.project.bias).unflatten(0, seen.shape[:2])
+def _chunks(head: ActionHead, features: torch.Tensor, state: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """Chunks ``[rows, horizon, 3]``; everything packed."""
+    inputs = _linear(features.to(_BF16), head.project.weight, head.project.bias)
     if head.project_state is not None:
-        inputs[:, :count] += head.project_state(state.transpose(0, 1))
+        inputs = inputs + head.project_state(state)
     lstm = head.lstm
     for layer in range(lstm.num_layers):
         if layer and head.training and lstm.dropout:
             inputs = _dropout(inputs, lstm.dropout)
         weights = (getattr(lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
         weight_ih, weight_hh, bias_ih, bias_hh = weights
-        inputs = _layer(inputs.contiguous(), weight_ih, weight_hh, bias_ih + bias_hh)
-    flat: torch.Tensor = head.output(inputs[:, :count])
-    return torch.unflatten(flat, -1, (head.horizon, -1)).transpose(0, 1)
+        inputs = _layer(inputs, weight_ih, weight_hh, bias_ih + bias_hh, sizes)
+    chunks: torch.Tensor = head.output(inputs)
+    return torch.unflatten(chunks, -1, (head.horizon, -1))
 
 
 def _dropout(inputs: torch.Tensor, share: float) -> torch.Tensor:
@@ -69,44 +73,51 @@ def _dropout(inputs: torch.Tensor, share: float) -> torch.Tensor:
 
 
 class _Layer(torch.autograd.Function):
-    """One LSTM layer over all steps, from an empty state: ``[W, B, I]`` to ``[W, B, H]``, bfloat16; cells float32."""
+    """One LSTM layer over packed steps from an empty state: ``[rows, I]`` to ``[rows, H]``, bfloat16; cells float32."""
 
     @staticmethod
     def forward(
-        ctx: Any, inputs: torch.Tensor, weight_ih: torch.Tensor, weight_hh: torch.Tensor, bias: torch.Tensor
+        ctx: Any,
+        inputs: torch.Tensor,
+        weight_ih: torch.Tensor,
+        weight_hh: torch.Tensor,
+        bias: torch.Tensor,
+        sizes: list[int],
     ) -> torch.Tensor:
-        steps, count, _ = inputs.shape
         size = weight_hh.shape[1]
         into, over = weight_ih.to(_BF16), weight_hh.to(_BF16)
-        gates = nn.functional.linear(inputs.flatten(0, 1), into).view(steps, count, 4 * size)
-        hidden = inputs.new_empty(steps, count, size)
+        gates, hidden = nn.functional.linear(inputs, into), inputs.new_empty(len(inputs), size)
         # One by one: of two views of a tensor, one of them written, a compiled function is compiled for their place.
-        cells = [torch.zeros(count, size), *(torch.empty(count, size) for _ in range(steps))]
-        run = _fast().step
-        for t in range(steps):
+        cells = [torch.zeros(sizes[0], size), *(torch.empty(count, size) for count in sizes)]
+        run, step_gates, step_hidden = _fast().step, gates.split(sizes), hidden.split(sizes)
+        for t, count in enumerate(sizes):
             if t:
-                gates[t].addmm_(hidden[t - 1], over.t())
-            run(gates[t], bias, cells[t], cells[t + 1], hidden[t])
+                step_gates[t].addmm_(step_hidden[t - 1][:count], over.t())
+            run(step_gates[t], bias, cells[t][:count], cells[t + 1], step_hidden[t])
+        ctx.sizes = sizes
         ctx.save_for_backward(inputs, into, over, gates, hidden, *cells)
         return hidden
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         inputs, into, over, gates, hidden, *cells = ctx.saved_tensors
-        steps, count, size = hidden.shape
-        d_gates, d_cell = torch.empty_like(gates), torch.zeros(count, size)
-        d_hidden = gradients[0].to(_BF16).clone()
+        sizes: list[int] = ctx.sizes
+        d_gates, d_hidden = torch.empty_like(gates), gradients[0].to(_BF16).clone()
+        # Of a window that is shorter than others, nothing has come back yet where they have steps and it has none.
+        d_cell = torch.zeros(sizes[0], hidden.shape[1])
         run_back = _fast().step_back
-        for t in range(steps - 1, -1, -1):
-            run_back(d_gates[t], d_hidden[t], d_cell, gates[t], cells[t], cells[t + 1])
+        step_gates, step_d_gates, step_d_hidden = (x.split(sizes) for x in (gates, d_gates, d_hidden))
+        for t in range(len(sizes) - 1, -1, -1):
+            count = sizes[t]
+            now = (step_d_gates[t], step_d_hidden[t], d_cell[:count])
+            run_back(*now, step_gates[t], cells[t][:count], cells[t + 1])
             if t:
-                d_hidden[t - 1].addmm_(d_gates[t], over)
-        flat = d_gates.flatten(0, 1)
-        d_inputs = (flat @ into).view_as(inputs) if ctx.needs_input_grad[0] else None
-        turned, summed = _fast().turn(flat), _fast().sum(flat)
-        d_into = turned @ inputs.flatten(0, 1)
-        d_over = turned[:, count:] @ hidden[:-1].flatten(0, 1)
-        return d_inputs, d_into.float(), d_over.float(), summed
+                step_d_hidden[t - 1][:count].addmm_(step_d_gates[t], over)
+        d_inputs = d_gates @ into if ctx.needs_input_grad[0] else None
+        turned, summed = _fast().turn(d_gates), _fast().sum(d_gates)
+        before = torch.cat([hidden[:0], *(x[:count] for x, count in zip(hidden.split(sizes), sizes[1:], strict=False))])
+        d_into, d_over = turned @ inputs, turned[:, sizes[0] :] @ before
+        return d_inputs, d_into.float(), d_over.float(), summed, None
 
 
 def _sigmoid(x: torch.Tensor) -> torch.Tensor:

@@ -120,7 +120,7 @@ class Trainer:
         tokens = tokens_for(batch, self.tokens[id(self.train_set if train else self.validation_set)])
         batch, tokens = batch.to(self.accelerator.device), tokens.to(self.accelerator.device)
         if self.settings.policy.head_only:
-            predicted = self.model(batch.frames, batch.state)
+            predicted = self.model(batch.frames, batch.state, batch.valid)
         else:
             images = to_float(batch.frames)
             if train:

@@ -21,6 +21,7 @@ from mobile_vla_policy.model.backbone import Tokens
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.training.episodes import EpisodeData
 from mobile_vla_policy.training.frames import Frames
+from mobile_vla_policy.training.packing import pack, packed_sizes
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Batch:
 
     frames: torch.Tensor
     """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or, computed beforehand, ACT
-    states ``[B, W, hidden]``."""
+    states ``[rows, hidden]`` as :mod:`~mobile_vla_policy.training.packing` lays them out."""
     state: torch.Tensor
     """Normalised, float ``[B, W, 3]``."""
     target: torch.Tensor
@@ -123,6 +124,8 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         windows, width = self.plan[index], self._head.window
+        if isinstance(self._frames, torch.Tensor):
+            windows = sorted(windows, key=lambda window: len(window.steps), reverse=True)
         counts = torch.tensor([len(window.steps) for window in windows])
         first = torch.tensor([self._first[window.episode] for window in windows])
         end = torch.tensor([self._first[window.episode + 1] for window in windows])
@@ -134,7 +137,8 @@ class WindowDataset(Dataset[Batch]):
         recorded = future < end[:, None, None]
         target = self._actions[future.minimum(end[:, None, None] - 1)]
         if isinstance(self._frames, torch.Tensor):
-            frames = self._frames[place]
+            # Straight to where the head reads it: features are most of what a training step moves.
+            frames = self._frames[pack(place, packed_sizes(valid))]
         else:
             images = [self._frames.get(window.episode, window.steps) for window in windows]
             frames = torch.from_numpy(np.concatenate(images))

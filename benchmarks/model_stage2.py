@@ -2,16 +2,15 @@
 
 Kosmos-2's ACT states have 2048 values; the head is 1024 -> LSTM 512 x 2 -> 5 x 3, windows of 8, bfloat16, dropout
 and AdamW included. The features are random: what they mean does not change what they cost. The backbone is never run.
-Beside it, in the same run, the matrix products that such a training step consists of on average, and nothing else: the
+Beside it, in turns with it, the matrix products that such a training step consists of on average, and nothing else: the
 limit.
 """
 
 from __future__ import annotations
 
-import csv
 import tempfile
 import time
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -21,7 +20,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from common import Figure
-from rich.console import Console
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings, TrainSettings
@@ -29,7 +27,6 @@ from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation, Range
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData
-from mobile_vla_policy.training.log import METRICS, TrainingLog
 from mobile_vla_policy.training.trainer import Trainer
 from mobile_vla_policy.training.windows import Batch, WindowDataset, cut
 
@@ -41,7 +38,7 @@ _BATCH = 512
 
 
 def measure(quick: bool) -> list[Figure]:
-    """Windows per second of the training loop, from its own log; the median of stretches of four steps."""
+    """Windows per second of the training loop; the median of stretches of four steps."""
     backbone = BackboneSettings(kind="kosmos2-tiny", cameras=("static",), freeze=True, width=32, layers=1)
     settings = TrainSettings(
         policy=PolicySettings(backbone=backbone, lora=LoraSettings(enabled=False)),
@@ -60,22 +57,47 @@ def measure(quick: bool) -> list[Figure]:
     features = [torch.randn(_STEPS, _FEATURES, dtype=torch.bfloat16) for _ in episodes]
     windows = _Counted(episodes, features, normalisation, settings.policy.head)
     data = TrainingData(Contract.load(_CONTRACT), normalisation, {"train": episodes}, "")
-    with tempfile.TemporaryDirectory(prefix="bench_stage2_") as name:
-        folder = Path(name)
-        trainer = Trainer(settings, network, data, windows, None, folder, Accelerator(mixed_precision="bf16"))
-        trainer.run(lambda step: TrainingLog(folder, Console(quiet=True), step))
-        with (folder / METRICS).open() as stream:
-            rows = [(int(row["step"]), float(row["elapsed_s"])) for row in csv.DictReader(stream) if row["elapsed_s"]]
-    # The first stretch warms up. The last batch of an epoch is a smaller one.
-    rates = [
-        sum(windows.sizes[earlier[0] : later[0]]) / (later[1] - earlier[1]) for earlier, later in pairwise(rows[1:])
-    ]
-    limit = _BATCH / _products_s(settings.policy.head, round(_BATCH * _mean_length(windows, settings.policy.head)))
+    products = _products(settings.policy.head, round(_BATCH * _mean_length(windows, settings.policy.head)))
+    turns = _Turns(windows.sizes, products)
+    with tempfile.TemporaryDirectory(prefix="bench_stage2_") as folder:
+        accelerator = Accelerator(mixed_precision="bf16")
+        Trainer(settings, network, data, windows, None, Path(folder), accelerator).run(lambda _step: turns)
+    # The first stretch warms up.
+    rates = [windows / seconds for windows, seconds, _ in turns.taken[1:]]
+    limits = [_BATCH / products_s for _, _, products_s in turns.taken[1:]]
+    shares = [100 * rate / limit for rate, limit in zip(rates, limits, strict=True)]
     return [
         Figure("stage 2: the head on features, windows of 8", median(rates), "windows/s", ">= 3,000"),
-        Figure("stage 2: the matrix products of its training step alone", limit, "windows/s"),
-        Figure("stage 2: share of that limit", 100 * median(rates) / limit, "%"),
+        Figure("stage 2: the matrix products of its training step alone", median(limits), "windows/s"),
+        Figure("stage 2: share of that limit", median(shares), "%"),
     ]
+
+
+class _Turns:
+    """A training's journal that lets the products alone have their turn at every line."""
+
+    def __init__(self, sizes: list[int], products: Callable[[], float]) -> None:
+        self.taken: list[tuple[int, float, float]] = []
+        """Windows of a stretch of training, its seconds, and those of the products of one step behind it."""
+        self._sizes, self._products = sizes, products
+        self._from, self._since_s = 0, 0.0
+
+    def __enter__(self) -> _Turns:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """The end of a stretch, and the beginning of the next one."""
+        now_s = time.perf_counter()
+        if self._since_s:
+            windows = sum(self._sizes[self._from : step])
+            self.taken.append((windows, now_s - self._since_s, self._products()))
+        self._from, self._since_s = step, time.perf_counter()
+
+    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+        """Nothing."""
 
 
 class _Counted(WindowDataset):
@@ -95,8 +117,8 @@ def _mean_length(windows: WindowDataset, head: HeadSettings) -> float:
     return sum(windows.lengths) / len(cut(windows.lengths, head.window, head.frame_stride, Random(0)))
 
 
-def _products_s(head: HeadSettings, rows: int) -> float:
-    """Time of the products of one training step on ``rows`` frames [s], bfloat16: forward, and all gradients."""
+def _products(head: HeadSettings, rows: int) -> Callable[[], float]:
+    """Runs the products of one training step on ``rows`` frames, forward and all gradients; returns their time [s]."""
     gates, hidden, count = 4 * head.hidden_size, head.hidden_size, rows // head.window
     # rows, in, out, how often. A gradient costs what the product itself does; that of the features is not needed.
     shapes = [(rows, _FEATURES, head.input_size, 2), (rows, head.input_size, gates, 3)]
@@ -108,6 +130,7 @@ def _products_s(head: HeadSettings, rows: int) -> float:
         for n, inputs, outputs, times in shapes
     ]
 
+    @torch.inference_mode()
     def run() -> float:
         began = time.perf_counter()
         for left, weight, times in work:
@@ -115,8 +138,7 @@ def _products_s(head: HeadSettings, rows: int) -> float:
                 torch.nn.functional.linear(left, weight)
         return time.perf_counter() - began
 
-    with torch.inference_mode():
-        return median(run() for _ in range(7))
+    return run
 
 
 def _episode(random: np.random.Generator, number: int) -> EpisodeData:

@@ -15,6 +15,7 @@ from std_srvs.srv import Trigger
 
 from mobile_vla_control.area import yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
+from mobile_vla_control.latch import StopLatch
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.clock import STEADY
@@ -59,6 +60,11 @@ class CommandGateNode(Node):
         self._gripper_sent_at = -math.inf
         self._status_at = -math.inf
         self._rivals: list[str] = []
+        self._latch = StopLatch.of_robot(self.context.get_domain_id(), self.get_fully_qualified_name())
+        self._unremembered = ""
+        if since := self._latch.since():
+            self._gate.stop(f"gate/stop was called at {since}, before this gate started; gate/resume lifts it")
+            self.get_logger().warning(f"the robot stays stopped: {self._gate.stop_reason}")
 
         velocity = velocity_type(self._stamped)
         self._velocity_publisher = self.create_publisher(velocity, "cmd_vel", COMMAND)
@@ -79,7 +85,7 @@ class CommandGateNode(Node):
         self._diagnostics = Diagnostics(self, self._health)
 
     def close(self) -> None:
-        """Send zeros and wait until they have left. The gripper keeps what it holds."""
+        """Send zeros and wait until they have left. The gripper keeps what it holds; a new gate may drive at once."""
         self._timer.cancel()
         self._gate.stop("the gate is shutting down")
         now_s = time.monotonic()
@@ -112,16 +118,29 @@ class CommandGateNode(Node):
 
     def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._gate.stop("gate/stop was called; gate/resume lifts it")
+        # The zero does not wait for the disk; the answer does.
         self._tick()
-        self.get_logger().warning("stopped; call gate/resume to go on")
-        response.success, response.message = True, "stopped; call gate/resume to go on"
+        self._remember()
+        response.success, response.message = True, f"stopped; call gate/resume to go on{self._warning()}"
+        self.get_logger().warning(response.message)
         return response
 
     def _on_resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        was = self._gate.stopped
+        was, kept = self._gate.stopped, self._latch.clear()
         self._gate.resume()
+        self._unremembered = ""
         response.success, response.message = True, "resumed" if was else "was not stopped"
+        if kept:
+            response.message += f"; a restarted gate will stand until gate/resume is called again: {kept}"
+            self.get_logger().warning(response.message)
         return response
+
+    def _remember(self) -> None:
+        """Have the stop outlive this process."""
+        self._unremembered = self._latch.set()
+
+    def _warning(self) -> str:
+        return f"; a restarted gate will not remember it: {self._unremembered}" if self._unremembered else ""
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -187,7 +206,10 @@ class CommandGateNode(Node):
         if rivals:
             return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
         if self._gate.stopped:
-            return Health(WARN, self._output.reason, values)
+            if not self._latch.since():
+                # A runtime folder goes with the last login session of its user.
+                self._remember()
+            return Health(WARN, f"{self._output.reason}{self._warning()}", values)
         now_s = time.monotonic()
         if problem := self._gate.keep_in.problem(now_s):
             return Health(WARN, problem, values)

@@ -138,6 +138,11 @@ class CommandGate:
         """Whether :meth:`stop` is in force."""
         return self._stopped
 
+    @property
+    def stop_reason(self) -> str:
+        """What the last :meth:`stop` gave as its reason."""
+        return self._stop_reason
+
     def refused_now(self, now_s: float) -> str:
         """Whose commands are being refused and why, in one line; empty when everybody present sends good ones."""
         return "; ".join(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -43,7 +44,8 @@ class Robot:
     def __init__(self, probe: Probe) -> None:
         self.probe, self.port = probe, free_port()
         self._open = ExitStack()
-        self.gate = NodeProcess("mobile_vla_control", "command_gate_node", {"contract": str(CONTRACT_FILE)})
+        self._runtime = {"XDG_RUNTIME_DIR": self._open.enter_context(tempfile.TemporaryDirectory())}
+        self.gate = self.start_gate()
         self.node = NodeProcess(
             "mobile_vla_dashboard",
             "dashboard_node",
@@ -52,6 +54,11 @@ class Robot:
         wait_for(self._serving, what="the page")
         self.view: ClientConnection = self.open("view")
         self.wait_state(lambda state: state["gate"]["present"], "the gate's status on the page")
+
+    def start_gate(self) -> NodeProcess:
+        """A gate, which finds what the one before it has left."""
+        parameters = {"contract": str(CONTRACT_FILE)}
+        return NodeProcess("mobile_vla_control", "command_gate_node", parameters, env=self._runtime)
 
     def _serving(self) -> bool:
         assert self.node.process.poll() is None, self.node.output
@@ -94,9 +101,10 @@ class Robot:
         raise TimeoutError(f"waited {timeout_s} s for {what}")
 
     def close(self) -> None:
-        self._open.close()
+        self.view.close()
         self.node.stop()
         self.gate.stop()
+        self._open.close()
 
 
 def hold(wheel: ClientConnection, commands: list[Twist], until) -> None:

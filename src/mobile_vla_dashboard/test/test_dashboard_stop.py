@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -23,6 +24,17 @@ def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
     assert state["gate"]["headline"] == "Stopped"
     assert robot.post("/api/resume")["ok"]
     robot.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
+
+
+def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_lifts_it(robot: Robot) -> None:
+    assert robot.post("/api/stop")["ok"]
+    robot.gate.stop(signal.SIGKILL)
+    robot.gate = robot.start_gate()
+    said = "before this gate started; gate/resume lifts it"
+    state = robot.wait_state(lambda state: said in state["gate"].get("detail", ""), "the new gate")
+    assert state["gate"]["stopped"] and state["gate"]["headline"] == "Stopped"
+    assert robot.post("/api/resume") == {"ok": True, "message": "resumed"}
+    robot.wait_state(lambda state: state["gate"]["present"] and not state["gate"]["stopped"], "the resumed gate")
 
 
 def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(robot: Robot, driving) -> None:

@@ -7,13 +7,14 @@ import pytest
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
+from mobile_vla_msgs.msg import GripperCommand, GripperState, RecorderStatus, SimState
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import to_ns
-from mobile_vla_ros.qos import SENSOR
+from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 from mobile_vla_sim.flat import ROOMS
 
@@ -144,6 +145,27 @@ def test_the_expert_records_episodes_that_end_at_the_goal(probe, states, sim, co
         assert episode.metadata.source == "expert"
         assert episode.outcome == "success"
         assert ROOMS[episode.metadata.environment["room"]].goal_region.contains(*episode.states[-1, :2])
+
+
+def test_the_expert_says_that_the_robot_is_stopped_and_demonstrates_once_it_is_resumed(
+    probe, states, sim, contract_path, tmp_path
+):
+    parameters = {"contract": str(contract_path)}
+    recording = {**parameters, "dataset": str(tmp_path), "autostart": True}
+    with (
+        NodeProcess("mobile_vla_control", "command_gate_node", parameters),
+        NodeProcess("mobile_vla_collect", "recorder_node", recording),
+    ):
+        assert probe.call(Trigger, "gate/stop").success
+        with NodeProcess("mobile_vla_sim", "expert_node", {**parameters, "wait_s": 2.0}) as expert:
+            assert expert.wait() == 1
+        assert "the robot has stayed stopped for 2 s: gate/stop was called" in expert.output
+        recorder = probe.collect(RecorderStatus, "recorder/status", LATCHED)
+        with NodeProcess("mobile_vla_sim", "expert_node", parameters) as expert:
+            said = "call: ros2 service call /gate/resume std_srvs/srv/Trigger"
+            wait_for(lambda: said in expert.output or expert.process.poll() is not None, what="how to resume")
+            assert probe.call(Trigger, "gate/resume").success
+            wait_for(lambda: recorder and recorder[-1].state == RecorderStatus.STATE_RECORDING, what="an episode")
 
 
 def test_trials_name_what_is_missing_and_exit_with_1(domain, contract_path):

@@ -1,0 +1,90 @@
+"""The stop that outlives the gate: a small file that lies there as long as ``gate/stop`` is in force.
+
+A gate that crashes, is ended or is started anew must not let the robot go: whoever stopped it may be standing in front
+of it. That the file exists is what counts; its content says since when, and in which boot of the machine: a stop ends
+with a reboot, also where the file outlives one, as in the layer of a container.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from mobile_vla_data.episode.durable import explained, write_text_atomically
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class StopLatch:
+    """One robot's file. No method raises: a gate has to go on without it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @classmethod
+    def of_robot(cls, domain_id: int, node_name: str) -> StopLatch:
+        """The file of the gate called ``node_name``, fully qualified, in a ROS domain.
+
+        It lies in ``$XDG_RUNTIME_DIR/mobile_vla``; without that variable, in ``mobile_vla-<uid>`` below the folder for
+        temporary files.
+        """
+        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+        folder = Path(runtime, "mobile_vla") if runtime else Path(tempfile.gettempdir(), f"mobile_vla-{os.getuid()}")
+        return cls(folder / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
+
+    def since(self) -> str:
+        """Since when a stop is in force, for a human; empty when none is. What cannot be read counts as one."""
+        try:
+            noted = json.loads(self.file.read_text(encoding="utf-8"))
+            since, boot_id = str(noted["since"]), str(noted["boot_id"])
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError as error:
+            return f"an unknown time ({explained(error)})"
+        except (ValueError, KeyError, TypeError):
+            return f"an unknown time ({self.file}: is damaged)"
+        now = _boot_id()
+        return "" if boot_id and now and boot_id != now else since
+
+    def set(self) -> str:
+        """Put the file on the disk; returns why it cannot be, in one line, or an empty string."""
+        noted = {"since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}", "boot_id": _boot_id()}
+        try:
+            _require_own_folder(self.file.parent)
+            write_text_atomically(self.file, json.dumps(noted))
+        except OSError as error:
+            return explained(error)
+        return ""
+
+    def clear(self) -> str:
+        """Remove the file; returns why it cannot be, in one line, or an empty string."""
+        try:
+            self.file.unlink(missing_ok=True)
+        except NotADirectoryError:
+            return ""
+        except OSError as error:
+            return explained(error)
+        return ""
+
+
+def _require_own_folder(folder: Path) -> None:
+    """Make it, for this user alone. Raises OSError when it is another's: they could lift a stop."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise OSError(errno.EPERM, "is not a folder of this user", str(folder))
+    if status.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _boot_id() -> str:
+    """Differs from boot to boot; empty where there is none (no Linux)."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""

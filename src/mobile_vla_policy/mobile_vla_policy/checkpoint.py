@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,10 @@ _UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete or of another version. The message is one line naming folder and cause."""
+
+
+class WriteError(OSError):
+    """A checkpoint, or what belongs to a training, cannot be written. The message is one line naming the path."""
 
 
 @dataclass(frozen=True)
@@ -81,32 +87,27 @@ def save_checkpoint(
 
     Raises:
         CheckpointError: something else stands there.
+        WriteError: the disk is full, for example.
     """
     require_replaceable(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        state = network.state_dict()
-        tensors = {name: state[name].detach().cpu().contiguous() for name in saved_names(network, settings)}
+    state = network.state_dict()
+    tensors = {name: state[name].detach().cpu().contiguous() for name in saved_names(network, settings)}
+    config = {
+        "format_version": FORMAT_VERSION,
+        "software_version": __version__,
+        "policy": settings.model_dump(mode="json"),
+        "training": training,
+    }
+    with replacing(folder) as part:
         save_file(tensors, part / WEIGHTS)
-        config = {
-            "format_version": FORMAT_VERSION,
-            "software_version": __version__,
-            "policy": settings.model_dump(mode="json"),
-            "training": training,
-        }
-        (part / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (part / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
         (part / CONTRACT).write_text(contract.to_yaml(), encoding="utf-8")
         network.backbone.save_tokenizer(part)
-        part.chmod(0o755)
-        replace_folder(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise :class:`CheckpointError` unless a checkpoint may be written to ``folder`` without anything else being lost."""
+    """Raise :class:`CheckpointError` if writing a checkpoint to ``folder`` would cost anything but a checkpoint."""
     if not folder.is_dir():
         replaceable = not folder.exists()
     else:
@@ -200,6 +201,42 @@ def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
         for name, parameter in network.named_parameters()
         if parameter.requires_grad or name.startswith("head.") or name == "backbone.act" or ".lora_" in name
     }
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make a :class:`WriteError` about ``path`` of what goes wrong; safetensors' own is no OSError, and names none."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except (OSError, SafetensorError) as error:
+        said = " ".join(str(error).split())
+        raise WriteError(f"{path}: cannot be written ({said}); free some space, or write elsewhere") from None
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of ``folder`` at once; a failure leaves what stood there.
+
+    Raises:
+        WriteError: the disk is full, for example.
+    """
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield part
+            part.chmod(0o755)
+            replace_folder(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, and what :func:`replace_folder` may have left of its former content."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
 def replace_folder(part: Path, folder: Path) -> None:

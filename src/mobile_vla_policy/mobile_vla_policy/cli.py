@@ -32,23 +32,30 @@ def train(
     output: OutputOption,
     overrides: OverrideArgument = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule ends with it.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the training in --output.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in --output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train on the train split; best and last checkpoint, metrics.csv and loss.png are left in --output.
 
     Several processes or machines: accelerate launch -m mobile_vla_policy.cli train ...
     """
+    from accelerate import PartialState
+
     from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import train as run
 
+    if resume and overwrite:
+        raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
     console = Console(stderr=True)
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
     settings = load_train_settings(config, [*(overrides or []), *budget])
     try:
-        best = run(settings, dataset, output, console, resume)
+        best = run(settings, dataset, output, console, resume, overwrite)
     except Interrupted:
         raise Interrupted(_how_to_go_on(output)) from None
+    if not PartialState().is_main_process:
+        return
     if as_json:
         _print_described(output)
         return
@@ -123,7 +130,7 @@ def evaluate(
     if output is not None:
         write_report(result, output)
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2))
+        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
     else:
         print_report(result, Console())
 
@@ -219,14 +226,14 @@ def _how_to_go_on(output: Path) -> str:
     try:
         step = load_position(output / FOLDER).step
     except ResumeError:
-        return " before the first validation, so nothing was saved; train again"
+        return " before the first step was done, so nothing was saved; train again"
     return f"; {output} holds everything up to step {step}, go on from there with train --resume"
 
 
 def _print_described(output: Path) -> None:
     from mobile_vla_policy.info import describe
 
-    print(json.dumps(describe(output), indent=2))
+    print(json.dumps(describe(output), indent=2, allow_nan=False))
 
 
 if __name__ == "__main__":

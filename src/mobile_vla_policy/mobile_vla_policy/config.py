@@ -164,6 +164,8 @@ class TrainSettings(_Frozen):
     """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
     evaluate_every: int = Field(default=500, ge=1)
     """Optimisation steps between two validations."""
+    save_every_minutes: float = Field(default=10.0, gt=0)
+    """Between validations, the state that --resume goes on from is saved this often [min]."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss."""
     log_every: int = Field(default=10, ge=1)

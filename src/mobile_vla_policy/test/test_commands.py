@@ -107,8 +107,8 @@ def test_a_checkpoint_is_pushed_to_a_hub_and_loaded_from_it_by_name(checkpoint: 
         assert (refused.code, refused.err.strip().count("\n")) == (1, 0), refused.err
 
 
-def test_ctrl_c_stops_a_training_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
-    config, output = settings_file(tmp_path, max_steps=100_000, evaluate_every=5), tmp_path / "out"
+def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
+    config, output = settings_file(tmp_path, max_steps=100_000, evaluate_every=100_000), tmp_path / "out"
     training = subprocess.Popen(
         [*COMMAND, "train", "--config", str(config), "--dataset", str(dataset), "--output", str(output)],
         stderr=subprocess.PIPE, text=True,
@@ -116,7 +116,7 @@ def test_ctrl_c_stops_a_training_and_says_how_to_go_on(dataset: Path, tmp_path: 
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (output / "resume" / "position.json").exists():
+    while not (output / "metrics.csv").exists() or (output / "metrics.csv").read_text().count("\n") < 3:
         assert training.poll() is None, training.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -124,8 +124,12 @@ def test_ctrl_c_stops_a_training_and_says_how_to_go_on(dataset: Path, tmp_path: 
     _, said = training.communicate(timeout=60)
     assert training.returncode == 130, said
     last = said.strip().splitlines()[-1]
-    assert last.startswith("mobile-vla-policy: stopped; ")
-    assert last.endswith("go on from there with train --resume")
+    step = json.loads((output / "resume" / "position.json").read_text())["step"]
+    assert step >= 10
+    assert last == (
+        f"mobile-vla-policy: stopped; {output} holds everything up to step {step}, go on from there with train --resume"
+    )
+    assert "Ctrl-C again stops at once" in said
     assert "Traceback" not in said
 
 

@@ -1,4 +1,3 @@
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from power_cut import train_with_power_cut
 from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
@@ -17,10 +15,10 @@ from mobile_vla_policy.config import ConfigError, load_train_settings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.training.episodes import TrainingDataError, open_dataset
+from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.frames import FramesInMemory, FramesOnDisk
 from mobile_vla_policy.training.run import init, train
 from mobile_vla_policy.training.schedule import Schedule
-from mobile_vla_policy.training.trainer import TrainingError
 from mobile_vla_policy.training.windows import WindowDataset, batches, cut
 
 QUIET = Console(quiet=True)
@@ -117,33 +115,6 @@ def test_a_model_overfits_four_episodes(tmp_path: Path) -> None:
     assert result.overall.within_tolerance > 0.9
     assert result.sensitivity is not None
     assert not any("ignores" in warning for warning in result.warnings)
-
-
-def test_a_resumed_training_equals_an_uninterrupted_one(dataset: Path, tmp_path: Path) -> None:
-    settings = train_settings(
-        max_steps=16, evaluate_every=6, accumulation=2, batch_size=4, ema_decay=0.9,
-        policy={**policy_settings().model_dump(), "head": {**policy_settings().head.model_dump(), "dropout": 0.1}},
-        augment={"shift": 0.1},
-    )  # fmt: skip
-    train(settings, dataset, tmp_path / "whole", QUIET)
-    train_with_power_cut(settings, dataset, tmp_path / "parts", step=9)
-    whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-
-    def losses(folder: Path) -> list[tuple[str, str, str]]:
-        with (folder / "metrics.csv").open() as stream:
-            return [(row["step"], row["train_loss"], row["validation_loss"]) for row in csv.DictReader(stream)]
-
-    assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
-    assert (tmp_path / "whole" / "loss.png").stat().st_size > 1000
-
-
-def test_a_resumed_training_must_have_the_same_settings(dataset: Path, tmp_path: Path) -> None:
-    train(train_settings(max_steps=2), dataset, tmp_path / "out", QUIET)
-    with pytest.raises(ValueError, match="trained with other settings"):
-        train(train_settings(max_steps=2, seed=1), dataset, tmp_path / "out", QUIET, resume=True)
-    with pytest.raises(ValueError, match="nothing to resume"):
-        train(train_settings(max_steps=2), dataset, tmp_path / "empty", QUIET, resume=True)
 
 
 def test_a_lora_training_leaves_the_frozen_weights_alone(dataset: Path, tmp_path: Path) -> None:

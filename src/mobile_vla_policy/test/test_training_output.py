@@ -1,13 +1,17 @@
 """What training and init may write over, and what happens when they cannot write."""
 
-import shutil
+import csv
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
-from mobile_vla_policy.checkpoint import CheckpointError, read_info
+from mobile_vla_policy.checkpoint import CheckpointError, WriteError, read_info
+from mobile_vla_policy.training.output import OutputError
 from mobile_vla_policy.training.run import init, train
 
 QUIET = Console(quiet=True)
@@ -45,3 +49,66 @@ def test_init_fills_an_empty_folder_and_replaces_a_checkpoint(dataset: Path, tmp
     for seed in (0, 1):
         init(train_settings(seed=seed), dataset, tmp_path / "checkpoint", QUIET)
         assert read_info(tmp_path / "checkpoint").training["steps"] == 0
+
+
+def test_a_training_is_overwritten_only_when_that_is_asked_for(dataset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "notes.txt").write_text("mine")
+    train(train_settings(max_steps=3), dataset, output, QUIET)
+    before = content(output)
+    with pytest.raises(OutputError) as refused:
+        train(train_settings(max_steps=1), dataset, output, QUIET)
+    assert str(refused.value) == (
+        f"{output} holds a training of 3 steps; --resume, or another --output, or --overwrite"
+    )
+    assert content(output) == before
+    # What fails before training begins costs nothing.
+    with pytest.raises(CheckpointError):
+        train(train_settings(init_from=str(tmp_path / "none")), dataset, output, QUIET, overwrite=True)
+    assert content(output) == before
+    train(train_settings(max_steps=1), dataset, output, QUIET, overwrite=True)
+    assert (output / "notes.txt").read_text() == "mine"
+    assert read_info(output / "best").training["steps"] == read_info(output / "last").training["steps"] == 1
+    with (output / "metrics.csv").open() as stream:
+        assert {row["step"] for row in csv.DictReader(stream)} == {"1"}
+    assert len(list((output / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["resume", "best", "last"])
+def test_training_never_replaces_a_folder_that_is_not_its_own(name: str, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "letter.txt").write_text("mine")
+    with pytest.raises(ValueError, match=f"{name} exists and is no"):
+        train(train_settings(max_steps=1), dataset, tmp_path, QUIET, overwrite=True)
+    assert content(tmp_path) == {f"{name}/letter.txt": b"mine"}
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """What a full disk is to whoever writes: from some byte on, the system refuses."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_while_saving_is_one_line_and_leaves_what_stood_there(
+    dataset: Path, tmp_path: Path
+) -> None:
+    checkpoint, output = tmp_path / "checkpoint", tmp_path / "out"
+    init(train_settings(), dataset, checkpoint, QUIET)
+    before = content(checkpoint)
+    with largest_file(100_000), pytest.raises(WriteError, match=f"{checkpoint}: cannot be written .*; free some space"):
+        init(train_settings(seed=1), dataset, checkpoint, QUIET)
+    assert content(checkpoint) == before
+    size = sum(len(data) for data in before.values())
+    # The checkpoint fits, the optimiser's state, three times as large, does not.
+    with largest_file(2 * size), pytest.raises(WriteError, match=f"{output / 'resume'}: cannot be written"):
+        train(train_settings(max_steps=1), dataset, output, QUIET)
+    assert read_info(output / "last").training["steps"] == 1
+    assert not list(tmp_path.rglob(".*"))
+    with largest_file(10), pytest.raises(WriteError, match=f"{tmp_path / 'full'}.*: cannot be written"):
+        train(train_settings(max_steps=1), dataset, tmp_path / "full", QUIET)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,11 @@ class EpisodeData:
         """T."""
         return len(self.actions)
 
+    @property
+    def digest(self) -> str:
+        """Equal for two episodes with the same states and actions, whatever their files are called."""
+        return hashlib.sha256(self.states.tobytes() + self.actions.tobytes()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -52,8 +58,8 @@ class TrainingData:
     """What was done on the way, for the user; empty if nothing."""
 
 
-def open_dataset(folder: Path, cameras: Sequence[str], seed: int) -> TrainingData:
-    """Open a dataset for training; split it if that has not been done.
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> TrainingData:
+    """Open a dataset; split it by ``seed`` if that has not been done. With None it must have been.
 
     Raises:
         TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
@@ -64,6 +70,8 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int) -> TrainingDat
         raise TrainingDataError(f"{folder}: no episodes; record some, or make some with mobile-vla-sim collect")
     splits, note = dataset.splits(), ""
     if splits is None:
+        if seed is None:
+            raise TrainingDataError(f"{folder}: is not split; run mobile-vla-data split {folder}")
         try:
             splits = split_dataset(folder, seed=seed)["splits"]
         except SplitError as error:
@@ -99,6 +107,13 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
         states, actions = episode.states, episode.actions
     if not len(actions):
         raise TrainingDataError(f"{path}: no steps; remove it from the dataset, then split again")
+    for name, values in (("observations/state", states), ("actions", actions)):
+        if not np.isfinite(values).all():
+            step = int(np.argwhere(~np.isfinite(values))[0][0])
+            raise TrainingDataError(
+                f"{path}: {name}, step {step} is {values[step].tolist()}, which is not finite; "
+                "remove it from the dataset, then split again"
+            )
     return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions)
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
-METRICS, PLOT = "metrics.csv", "loss.png"
+from mobile_vla_data.episode.durable import write_text_atomically
+from mobile_vla_policy.checkpoint import writing
+
+METRICS, PLOT, BOARD = "metrics.csv", "loss.png", "tensorboard"
 COLUMNS = (
     "step",
     "elapsed_s",
@@ -27,18 +32,48 @@ _SCALE = 1000
 _LINE_EVERY_S = 15.0
 
 
+class Journal(Protocol):
+    """Where the trainer says how it goes. A context manager. ``step`` counts optimisation steps."""
+
+    def __enter__(self) -> Journal: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log values under names out of :data:`COLUMNS`."""
+        ...
+
+    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+        """Update the live line."""
+        ...
+
+
+class NoLog:
+    """The journal of every process but the first: several would write the same files at the same time."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+        """Nothing."""
+
+
 class TrainingLog:
-    """Writes into the training's output folder. A context manager. ``step`` counts optimisation steps."""
+    """Writes into the training's output folder. Raises WriteError where that cannot be written to."""
 
     def __init__(self, folder: Path, console: Console, resume_at: int = 0) -> None:
         self._path = folder / METRICS
         # A resumed training writes the steps after its last saved state again.
         rows = [row for row in read_metrics(self._path) if int(row["step"]) <= resume_at] if resume_at else []
-        self._file = self._path.open("w", newline="", encoding="utf-8")
-        self._csv = csv.DictWriter(self._file, COLUMNS)
-        self._csv.writeheader()
-        self._csv.writerows(rows)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at + 1)
+        with writing(folder):
+            write_text_atomically(self._path, _as_csv(rows, header=True))
+            self._board = SummaryWriter(str(folder / BOARD), purge_step=resume_at + 1)
         self._folder = folder
         self._progress = Progress(
             TextColumn("train"),
@@ -58,14 +93,16 @@ class TrainingLog:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self._file.close()
-        self._board.close()
-        plot_losses(self._path, self._folder / PLOT)
+        with writing(self._folder):
+            self._board.close()
+            plot_losses(self._path, self._folder / PLOT)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log values under names out of :data:`COLUMNS`."""
-        self._csv.writerow({"step": step, **{name: f"{value:.6g}" for name, value in values.items()}})
-        self._file.flush()
+        row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
+        # Opened for every line: one that a full disk refuses must not be tried again when the training ends over it.
+        with writing(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_as_csv([row]))
         for name, value in values.items():
             self._board.add_scalar(name.replace("_", "/", 1), value, step)
 
@@ -78,10 +115,6 @@ class TrainingLog:
         if not self._progress.console.is_terminal and time.monotonic() >= self._next_line_s:
             self._next_line_s = time.monotonic() + _LINE_EVERY_S
             self._progress.console.print(f"{progress:4.0%} {text}")
-
-    def note(self, text: str) -> None:
-        """A line that stays."""
-        self._progress.console.print(text)
 
 
 class Looking:
@@ -125,11 +158,24 @@ class Looking:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv; empty if there is none."""
+    """The rows of a metrics.csv; empty if there is none. A row that a power cut tore is left out."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    return [row for row in csv.DictReader(text.splitlines()) if _whole(row)]
+
+
+def _whole(row: Mapping[str, object]) -> bool:
+    return tuple(row) == COLUMNS and None not in row.values() and str(row["step"]).isdecimal()
+
+
+def _as_csv(rows: Sequence[Mapping[str, str]], header: bool = False) -> str:
+    text = io.StringIO()
+    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if header:
+        table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def plot_losses(metrics: Path, output: Path) -> None:

@@ -1,20 +1,32 @@
-"""The state of an interrupted training: weights, optimiser, random generator, position. No pickle here either."""
+"""The state of an interrupted training: weights, optimiser, position, and what must not have changed since.
+
+No pickle here either. No random state: every step seeds its own draws, so that each of several processes goes on with
+those that it would have had.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
-import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mobile_vla_policy.checkpoint import replace_folder
+from mobile_vla_policy.checkpoint import replacing
+from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.training.episodes import TrainingData
 
-FOLDER = "resume"
+FOLDER, POSITION, STATE = "resume", "position.json", "state.safetensors"
+
+#: Settings that leave the weights as they would have been.
+_FREE = frozenset({"workers", "cache_gb", "feature_cache", "log_every", "patience", "save_every_minutes"})
+#: Settings that may grow: training then goes on for longer, under the longer schedule.
+_MAY_GROW = frozenset({"epochs", "max_steps", "max_minutes"})
 
 
 class ResumeError(ValueError):
@@ -29,13 +41,19 @@ class Position:
     """Optimisation steps taken."""
     epoch: int
     batch: int
-    """Batches of this epoch already used."""
+    """Batches of this epoch already used, by every process."""
     elapsed_s: float
-    best_loss: float
+    best_loss: float | None
+    """None before the first validation."""
     since_best: int
     """Validations without a better loss."""
-    settings: str
-    """The training's settings as JSON: another run cannot be resumed."""
+    processes: int
+    scaler: dict[str, float]
+    """State of fp16's loss scaling; empty without."""
+    settings: dict[str, Any]
+    """As JSON."""
+    data: dict[str, str]
+    """What was trained on, as :func:`digests` has it."""
 
 
 def save_state(
@@ -43,61 +61,122 @@ def save_state(
     position: Position,
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    averages: dict[str, torch.Tensor],
+    averages: Mapping[str, torch.Tensor],
 ) -> None:
     """Write what training needs to go on as if it had never stopped; replaces an older state at once.
 
     ``averages`` are the moving averages of the weights, by name; empty without them.
+
+    Raises:
+        WriteError: the disk is full, for example.
     """
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        tensors: dict[str, torch.Tensor] = {
-            f"weights.{name}": p for name, p in network.named_parameters() if p.requires_grad
-        }
-        tensors |= {f"averages.{name}": value for name, value in averages.items()}
-        for index, values in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-        tensors["random"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random_cuda"] = torch.cuda.get_rng_state()
-        save_file(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part / "state.safetensors"
-        )
-        (part / "position.json").write_text(json.dumps(asdict(position), indent=2) + "\n", encoding="utf-8")
-        replace_folder(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    tensors = _weights_and_averages(network, averages)
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    text = json.dumps(asdict(position), indent=2, allow_nan=False) + "\n"
+    with replacing(folder) as part:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part / STATE)
+        (part / POSITION).write_text(text, encoding="utf-8")
 
 
 def load_position(folder: Path) -> Position:
     """Where the interrupted training was. Raises :class:`ResumeError`."""
-    path = folder / "position.json"
+    path = folder / POSITION
     try:
         return Position(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ResumeError(f"{folder}: nothing to resume; train without --resume") from None
     except (json.JSONDecodeError, TypeError) as error:
-        raise ResumeError(f"{path}: malformed: {error}") from None
+        raise ResumeError(f"{path}: malformed, or of another version ({error}); train without --resume") from None
 
 
-def load_state(folder: Path, network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Put weights, optimiser and random generator back; returns the moving averages."""
-    path = folder / "state.safetensors"
+def load_state(
+    folder: Path,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averages: Mapping[str, torch.Tensor],
+) -> None:
+    """Put weights, optimiser and ``averages`` back, each into the tensor that is there, on whatever device.
+
+    Raises:
+        ResumeError: the state is missing, damaged, or not that of this network.
+    """
+    path = folder / STATE
     try:
         tensors = load_file(path)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise ResumeError(f"{path}: missing or damaged: {error}") from None
+    except (OSError, SafetensorError) as error:
+        raise ResumeError(f"{path}: missing or damaged: {' '.join(str(error).split())}") from None
+    places = _weights_and_averages(network, averages)
+    for name, place in places.items():
+        if name not in tensors or tensors[name].shape != place.shape:
+            raise ResumeError(f"{path}: {name} is missing or of another shape; train without --resume")
     with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.requires_grad:
-                parameter.copy_(tensors[f"weights.{name}"])
+        for name, place in places.items():
+            place.copy_(tensors[name])
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
             moments.setdefault(int(index), {})[name] = value
+    for number, values in moments.items():
+        if lacking := {"step", "exp_avg", "exp_avg_sq"} - values.keys():
+            raise ResumeError(f"{path}: optimizer.{number}.{min(lacking)} is missing; train without --resume")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    torch.set_rng_state(tensors["random"])
-    if torch.cuda.is_available() and "random_cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random_cuda"])
-    return {key.removeprefix("averages."): value for key, value in tensors.items() if key.startswith("averages.")}
+
+
+def require_same_training(
+    output: Path, position: Position, settings: TrainSettings, data: TrainingData, processes: int
+) -> None:
+    """Raise :class:`ResumeError`, naming what differs, unless the rest of that training can follow from here."""
+    mine, theirs = dict(_flat(settings.model_dump(mode="json"))), dict(_flat(position.settings))
+    changed = [
+        f"{name} is {theirs.get(name)} there and {mine.get(name)} here"
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name) and not _harmless(name, theirs.get(name), mine.get(name))
+    ]
+    if changed:
+        raise ResumeError(f"{output}: trained with other settings: {'; '.join(changed)}; resume with the same ones")
+    if position.processes != processes:
+        raise ResumeError(
+            f"{output}: trained by {position.processes} processes, and here are {processes}; resume with as many"
+        )
+    here = digests(data)
+    differ = [name for name in sorted(here.keys() | position.data.keys()) if here.get(name) != position.data.get(name)]
+    if differ:
+        raise ResumeError(
+            f"{output}: the dataset has changed since ({', '.join(differ)}); put it back, or train without --resume"
+        )
+
+
+def digests(data: TrainingData) -> dict[str, str]:
+    """What training and validation depend on, images aside, each as a digest under a name for messages."""
+    found = {"contract": _digest(data.contract.to_json().encode())}
+    found["normalisation statistics"] = _digest(data.normalisation.to_json().encode())
+    for name in ("train", "validation"):
+        episodes = data.splits.get(name, [])
+        found[f"{name} split"] = _digest(*(episode.path.stem.encode() for episode in episodes))
+        found[f"{name} episode lengths"] = _digest(*(str(episode.num_steps).encode() for episode in episodes))
+        found[f"{name} instructions"] = _digest(*(episode.instruction.encode() for episode in episodes))
+        found[f"{name} states and actions"] = _digest(*(episode.digest.encode() for episode in episodes))
+    return found
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _weights_and_averages(network: torch.nn.Module, averages: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    learning = {f"weights.{name}": p for name, p in network.named_parameters() if p.requires_grad}
+    return {**learning, **{f"averages.{name}": value for name, value in averages.items()}}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _harmless(name: str, before: Any, now: Any) -> bool:
+    return name in _FREE or (name in _MAY_GROW and before is not None and now is not None and now >= before)

@@ -15,38 +15,68 @@ from mobile_vla_policy.checkpoint import require_replaceable, save_checkpoint
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData, open_dataset
+from mobile_vla_policy.training.facts import data_facts, start_facts
 from mobile_vla_policy.training.features import FOLDER, FeatureStore
+from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.frames import FramesInMemory, open_frames
-from mobile_vla_policy.training.log import Looking, TrainingLog
-from mobile_vla_policy.training.start import begin, storage
-from mobile_vla_policy.training.trainer import Trainer, TrainingError
+from mobile_vla_policy.training.log import Journal, Looking, NoLog, TrainingLog
+from mobile_vla_policy.training.output import clear, require_free
+from mobile_vla_policy.training.resume import FOLDER as RESUME
+from mobile_vla_policy.training.resume import load_position, require_same_training
+from mobile_vla_policy.training.start import begin, read_start, storage
+from mobile_vla_policy.training.trainer import Trainer
 from mobile_vla_policy.training.windows import WindowDataset
 
 
-def train(settings: TrainSettings, dataset: Path, output: Path, console: Console, resume: bool = False) -> float:
+def train(
+    settings: TrainSettings,
+    dataset: Path,
+    output: Path,
+    console: Console,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> float:
     """Train on ``dataset``, leaving ``best/``, ``last/``, metrics.csv and loss.png in ``output``.
+
+    ``resume`` goes on with the training that is there; ``overwrite`` replaces it.
 
     Returns the best validation loss; minus the number of steps when there is no validation split.
 
     Raises:
-        TrainingError, TrainingDataError, ResumeError, BackboneError: with one line that says what to do.
+        TrainingError, TrainingDataError, OutputError, ResumeError, BackboneError, WriteError: with one line that says
+            what to do.
     """
     if settings.precision == "fp16" and not torch.cuda.is_available():
         raise TrainingError("precision fp16 needs CUDA; set precision=bf16 or precision=fp32")
     set_seed(settings.seed)
     accelerator = Accelerator(
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
-        gradient_accumulation_steps=settings.accumulation,
     )
+    position = load_position(output / RESUME) if resume else None
+    if position is None:
+        require_free(output, overwrite)
     if not accelerator.is_main_process:
         console = Console(quiet=True)
     data = _open(dataset, settings, console, accelerator)
-    output.mkdir(parents=True, exist_ok=True)
-    settings, network = begin(settings, data)
+    start = read_start(settings)
+    settings, network = begin(settings, data, start)
+    if position is not None:
+        require_same_training(output, position, settings, data, accelerator.num_processes)
     describe(network, data, console)
     sets = open_windows(dataset, data, settings, network, accelerator, console)
-    trainer = Trainer(settings, network, data, sets["train"], sets.get("validation"), output, accelerator)
-    return trainer.run(lambda step: TrainingLog(output, console, step), resume)
+    facts = {**data_facts(data), **start_facts(start)}
+    trainer = Trainer(settings, network, data, sets["train"], sets.get("validation"), output, accelerator, facts)
+    # Only now: what fails before leaves an earlier training as it was.
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        output.mkdir(parents=True, exist_ok=True)
+        if position is None:
+            clear(output)
+
+    def log(step: int) -> Journal:
+        return TrainingLog(output, console, step) if accelerator.is_main_process else NoLog()
+
+    return trainer.run(log, position)
 
 
 def init(settings: TrainSettings, dataset: Path, output: Path, console: Console) -> None:
@@ -59,8 +89,10 @@ def init(settings: TrainSettings, dataset: Path, output: Path, console: Console)
     require_replaceable(output)
     set_seed(settings.seed)
     data = _open(dataset, settings, console, None)
-    settings, network = begin(settings, data)
-    save_checkpoint(output, network, settings.policy, data.normalisation, data.contract, {"steps": 0})
+    start = read_start(settings)
+    settings, network = begin(settings, data, start)
+    facts = {"steps": 0, **start_facts(start)}
+    save_checkpoint(output, network, settings.policy, data.normalisation, data.contract, facts)
 
 
 def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> None:

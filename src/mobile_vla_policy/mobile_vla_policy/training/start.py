@@ -29,8 +29,15 @@ def storage(settings: TrainSettings) -> torch.dtype:
     return _STORAGE[settings.precision]
 
 
-def begin(settings: TrainSettings, data: TrainingData) -> tuple[TrainSettings, PolicyNetwork]:
-    """The network before training, and the settings with what ``init_from`` brought along.
+def read_start(settings: TrainSettings) -> CheckpointInfo | None:
+    """The checkpoint that ``init_from`` names, if it does. Raises CheckpointError or HubError."""
+    return None if settings.init_from is None else read_info(resolve(settings.init_from))
+
+
+def begin(
+    settings: TrainSettings, data: TrainingData, info: CheckpointInfo | None
+) -> tuple[TrainSettings, PolicyNetwork]:
+    """The network before training, and the settings with what the checkpoint ``info`` brought along.
 
     Random weights come from torch's current random state.
 
@@ -39,10 +46,9 @@ def begin(settings: TrainSettings, data: TrainingData) -> tuple[TrainSettings, P
         CheckpointError, ContractError: it cannot be loaded, or was trained for another robot.
         BackboneError: base weights cannot be loaded.
     """
-    if settings.init_from is None:
+    if info is None:
         instructions = [episode.instruction for episode in data.splits["train"]]
         return settings, build_network(settings.policy, instructions=instructions, dtype=storage(settings))
-    info = read_info(resolve(settings.init_from))
     info.contract.require_same(data.contract, f"the checkpoint {info.folder}", "the dataset")
     policy = _continued(settings.policy, info)
     # Dropout, window and stride change no tensor: there the new training has its way.

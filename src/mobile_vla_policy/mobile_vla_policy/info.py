@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from mobile_vla_policy.checkpoint import WEIGHTS, CheckpointError, CheckpointInfo, read_info, resolve
 from mobile_vla_policy.engine.manifest import Manifest, is_export, read_manifest
+from mobile_vla_policy.training.facts import LONG
 
 
 def describe(checkpoint: Path) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def _facts(info: CheckpointInfo, stored: dict[str, Any]) -> dict[str, Any]:
         **stored,
         "robot": f"{info.contract.robot}, {info.contract.base}, {info.contract.control_rate_hz:g} Hz",
         "displacement, 1 % .. 99 % [m]": [list(info.normalisation.action.q01), list(info.normalisation.action.q99)],
-        "training": {name: value for name, value in info.training.items() if name != "settings"},
+        "training": {name: value for name, value in info.training.items() if name not in LONG},
     }
 
 

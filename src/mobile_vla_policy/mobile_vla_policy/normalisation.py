@@ -7,6 +7,7 @@ few outliers do not squeeze everything else. An action's gripper is 0 or 1 alrea
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,10 @@ class Range:
 
     q01: tuple[float, float]
     q99: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (*self.q01, *self.q99))):
+            raise NormalisationError(f"quantiles are {self.q01} and {self.q99}; they must be finite")
 
     def normalise(self, values: torch.Tensor) -> torch.Tensor:
         """Map the first two of the last dimension ``[..., >=2]`` from metres to about [-1, 1]; leave the rest."""
@@ -60,7 +65,7 @@ class Normalisation:
 
     def to_json(self) -> str:
         """Serialise to the text of a checkpoint's ``stats.json``."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def load(cls, path: Path) -> Normalisation:
@@ -70,6 +75,8 @@ class Normalisation:
             return cls(**{name: _range(data[name]) for name in ("action", "state")})
         except FileNotFoundError:
             raise NormalisationError(f"{path}: missing; the checkpoint is incomplete, save it again") from None
+        except NormalisationError as error:
+            raise NormalisationError(f"{path}: {error}; the checkpoint is damaged, train it again") from None
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise NormalisationError(f"{path}: malformed statistics: {error!r}") from None
 

@@ -18,6 +18,10 @@ from mobile_vla_policy.training.episodes import EpisodeData
 _FRAMES_AT_ONCE = 64
 
 
+class PredictionError(ValueError):
+    """A policy predicts what is no number. The message is one line naming the episode and the step."""
+
+
 @dataclass(frozen=True)
 class EpisodePrediction:
     """What the policy would do at every step of a recorded episode."""
@@ -43,6 +47,9 @@ def predict_episode(
     """Predict at every step. ``frames`` are uint8 ``[T, cameras, S, S, 3]``.
 
     Every frame is seen by the backbone once; then the LSTM runs over each step's own strided window, in one batch.
+
+    Raises:
+        PredictionError: a prediction is not finite.
     """
     device = next(network.parameters()).device
     count = len(frames)
@@ -56,6 +63,10 @@ def predict_episode(
         inputs.append(network.head.embed(features, states[start : start + _FRAMES_AT_ONCE]).float())
     chunks = _windowed(network, torch.cat(inputs), window, stride)
     chunks = normalisation.action.denormalise(chunks.float().cpu())
+    finite = torch.isfinite(chunks).flatten(1).all(1)
+    if not finite.all():
+        step = int((~finite).nonzero()[0])
+        raise PredictionError(f"{episode.path.stem}, step {step}: the prediction is {chunks[step, 0].tolist()}")
     probability = torch.sigmoid(chunks[:, 0, 2]).tolist()
     closed, decisions = bool(episode.states[0, 2] > 0.5), []
     for value in probability:

@@ -6,31 +6,47 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mobile_vla_policy.evaluation.metrics import Metrics
+from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
 from mobile_vla_policy.evaluation.run import Evaluation
+from mobile_vla_policy.training.episodes import EpisodeData
+
+#: Below this a displacement's direction is noise [m].
+_LEAST_MOTION_M = 0.005
 
 
 def print_report(result: Evaluation, console: Console) -> None:
     """Print the table and the warnings."""
-    table = Table(title=f"{result.checkpoint}: {result.split}, {result.episodes} episodes")
-    for name in ("", "steps", "dx error [mm]", "dy error [mm]", "chunk error [mm]"):
-        table.add_column(name, justify="left" if not name else "right")
-    for name in (f"within {1000 * result.tolerance_m:g} mm", "gripper", "transition F1"):
-        table.add_column(name, justify="right")
-    groups = {**result.by_category, **result.by_task} if len(result.by_category) > 1 else result.by_task
-    for name, metrics in groups.items():
-        table.add_row(name, *_cells(metrics))
-    table.add_section()
+    console.print(f"{result.checkpoint}: {result.split}, {result.episodes} episodes", soft_wrap=True, highlight=False, markup=False)
+    # Fits into 80 columns beside a task of 36 letters.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    near = f"{1000 * result.tolerance_m:g} mm"
+    for name in ("steps\n", "dx\nmm", "dy\nmm", "chunk\nmm", f"{near}\n%", "grip\n%", "F1\n"):
+        table.add_column(name, justify="right", no_wrap=True)
+    groups = [result.by_category] if len(result.by_category) > 1 else []
+    for group in (*groups, result.by_task):
+        for name, metrics in group.items():
+            table.add_row(name, *_cells(metrics))
+        table.add_section()
     table.add_row("all", *_cells(result.overall), style="bold")
     console.print(table)
+    console.print(
+        f"dx, dy: of the next step; chunk: distance over the whole chunk; {near}: dx and dy within it and the gripper "
+        f"right; grip: gripper right; F1: of its opening and closing, found within {TRANSITION_TOLERANCE} steps",
+        style="dim",
+        highlight=False,
+    )
     if result.sensitivity is not None:
         console.print(
             f"Another task's instruction changes the next displacement by {1000 * result.sensitivity.change_m:.1f} mm "
             f"({100 * result.sensitivity.relative:.0f} % of its length), its error becomes "
-            f"{1000 * result.sensitivity.swapped_error_m:.1f} mm instead of {1000 * result.overall.error_m:.1f} mm."
+            f"{1000 * result.sensitivity.swapped_error_m:.1f} mm instead of {1000 * result.overall.error_m:.1f} mm; "
+            f"the gripper is told something else at {100 * result.sensitivity.gripper_changed:.0f} % of the steps."
         )
     for warning in result.warnings:
         console.print(f"[bold yellow]Warning:[/] {warning}")
@@ -39,7 +55,9 @@ def print_report(result: Evaluation, console: Console) -> None:
 def write_report(result: Evaluation, folder: Path) -> None:
     """Write metrics.json and paths.png."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
+    (folder / "metrics.json").write_text(
+        json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+    )
     _draw_paths(result, folder / "paths.png")
 
 
@@ -48,10 +66,26 @@ def _cells(metrics: Metrics) -> list[str]:
     return [
         str(metrics.steps),
         *(f"{1000 * error:.1f}" for error in errors),
-        f"{100 * metrics.within_tolerance:.0f} %",
-        f"{100 * metrics.gripper_accuracy:.1f} %",
+        f"{100 * metrics.within_tolerance:.0f}",
+        f"{100 * metrics.gripper_accuracy:.1f}",
         "-" if metrics.transition_f1 is None else f"{metrics.transition_f1:.2f}",
     ]
+
+
+def headings(episode: EpisodeData) -> npt.NDArray[np.floating]:
+    """The robot's heading at every step [rad], float ``[T]``: where odometry went, against where the action pointed.
+
+    A state holds no heading, and actions are in the robot frame. Steps of almost no motion take that of the one before;
+    a robot that never moves has heading 0.
+    """
+    went, told = np.diff(episode.states[:, :2], axis=0), episode.actions[:-1, :2]
+    moves = np.flatnonzero(np.minimum(np.linalg.norm(went, axis=1), np.linalg.norm(told, axis=1)) > _LEAST_MOTION_M)
+    if not len(moves):
+        return np.zeros(episode.num_steps)
+    angles = np.arctan2(went[moves, 1], went[moves, 0]) - np.arctan2(told[moves, 1], told[moves, 0])
+    last = np.searchsorted(moves, np.arange(episode.num_steps), side="right") - 1
+    known: npt.NDArray[np.floating] = angles[np.maximum(last, 0)]
+    return known
 
 
 def _draw_paths(result: Evaluation, output: Path) -> None:
@@ -66,12 +100,12 @@ def _draw_paths(result: Evaluation, output: Path) -> None:
     FigureCanvasAgg(figure)
     for index, prediction in enumerate(result.paths):
         axes = figure.add_subplot(rows, columns, index + 1)
-        # Displacements are in the robot frame; summed up they draw the path of a base that keeps its heading.
-        start = np.zeros((1, 2))
-        path = np.concatenate([start, np.cumsum(prediction.episode.actions[:, :2], axis=0)])
+        path, turned = prediction.episode.states[:, :2], headings(prediction.episode)
         axes.plot(path[:, 0], path[:, 1], color="0.6", linewidth=3, label="recorded")
         for step in range(0, len(prediction.deltas), 5):
-            chunk = np.concatenate([path[step : step + 1], path[step] + np.cumsum(prediction.deltas[step], axis=0)])
+            driven = np.cumsum(np.pad(prediction.deltas[step], ((1, 0), (0, 0))), axis=0)
+            cos, sin = np.cos(turned[step]), np.sin(turned[step])
+            chunk = path[step] + driven @ np.array([[cos, sin], [-sin, cos]])
             axes.plot(chunk[:, 0], chunk[:, 1], color="tab:red", linewidth=1, label=None if step else "predicted")
         axes.set_title(prediction.episode.instruction, fontsize=9)
         axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
+from mobile_vla_policy.engine.choices import EngineError, EngineOptions
+from mobile_vla_policy.engine.load import pick_device
 from mobile_vla_policy.evaluation.metrics import Metrics, summarise
-from mobile_vla_policy.evaluation.predict import EpisodePrediction, predict_episode
+from mobile_vla_policy.evaluation.predict import EpisodePrediction, PredictionError, predict_episode
 from mobile_vla_policy.training.episodes import EpisodeData, TrainingData, TrainingDataError, open_dataset
+from mobile_vla_policy.training.facts import learned_from
 from mobile_vla_policy.training.frames import decode_frames
 
 #: Below this share of an action's usual length, a change of the action by another instruction is called no change.
@@ -32,6 +34,8 @@ class Sensitivity:
     """``change_m`` over the mean length of a recorded displacement."""
     swapped_error_m: float
     """Mean error of the next displacement under the swapped instruction [m]."""
+    gripper_changed: float
+    """Share of steps at which the gripper is told something else under the swapped instruction."""
 
 
 @dataclass(frozen=True)
@@ -70,22 +74,29 @@ def evaluate(checkpoint: Path, dataset: Path, split: str, tolerance_m: float, de
     """Predict at every step of every episode of ``split`` and compare.
 
     Raises:
-        CheckpointError, TrainingDataError, ContractError: with one line that says what is wrong.
+        CheckpointError, TrainingDataError, ContractError, EngineError, PredictionError: with one line that says what
+            is wrong.
     """
+    if problem := EngineOptions(device=device).problem():
+        raise EngineError(problem)
+    target = pick_device(device)
     info = read_info(resolve(checkpoint))
     backbone, head = info.settings.backbone, info.settings.head
-    data = open_dataset(dataset, backbone.cameras, seed=0)
+    # Not split here: episodes that the policy has learned from would be called a test.
+    data = open_dataset(dataset, backbone.cameras, seed=None)
     info.contract.require_same(data.contract, f"the checkpoint {info.folder}", f"the dataset {dataset}")
     episodes = data.splits.get(split, [])
     if not episodes:
         raise TrainingDataError(f"{dataset}: the split '{split}' has no episodes; it has {', '.join(data.splits)}")
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     network = load_network(info).to(target)
 
     def predict(episode: EpisodeData, frames: Any, instruction: str) -> EpisodePrediction:
-        return predict_episode(
-            network, info.normalisation, info.contract, episode, frames, instruction, head.window, head.frame_stride
-        )
+        try:
+            return predict_episode(
+                network, info.normalisation, info.contract, episode, frames, instruction, head.window, head.frame_stride
+            )
+        except PredictionError as error:
+            raise PredictionError(f"{info.folder}: {error}; its weights are damaged, train it again") from None
 
     right, swapped = [], []
     for episode in episodes:
@@ -104,7 +115,7 @@ def evaluate(checkpoint: Path, dataset: Path, split: str, tolerance_m: float, de
         by_task=_grouped(right, lambda episode: episode.task, tolerance_m),
         by_category=_grouped(right, lambda episode: episode.category, tolerance_m),
         sensitivity=sensitivity,
-        warnings=_warnings(info, sensitivity),
+        warnings=_warnings(info, episodes, sensitivity),
         paths=right[:: max(1, len(right) // 6)][:6],
     )
 
@@ -130,11 +141,17 @@ def _sensitivity(pairs: list[tuple[EpisodePrediction, EpisodePrediction]], toler
     change = np.concatenate([np.linalg.norm(a.deltas[:, 0] - b.deltas[:, 0], axis=1) for a, b in pairs]).mean()
     length = np.concatenate([np.linalg.norm(a.episode.actions[:, :2], axis=1) for a, _ in pairs]).mean()
     error = summarise([b for _, b in pairs], tolerance_m).error_m
-    return Sensitivity(float(change), float(change / max(length, 1e-9)), error)
+    gripper = np.concatenate([a.closed != b.closed for a, b in pairs]).mean()
+    return Sensitivity(float(change), float(change / max(length, 1e-9)), error, float(gripper))
 
 
-def _warnings(info: CheckpointInfo, sensitivity: Sensitivity | None) -> list[str]:
+def _warnings(info: CheckpointInfo, episodes: list[EpisodeData], sensitivity: Sensitivity | None) -> list[str]:
     warnings = []
+    if learned := learned_from(info, episodes):
+        warnings.append(
+            f"{learned} of the {len(episodes)} episodes were trained on: this is what the policy remembers, not how it "
+            "does on something new"
+        )
     if sensitivity is None:
         warnings.append("all episodes have one task, so whether the policy listens to the instruction cannot be seen")
     elif sensitivity.relative < _LEAST_SENSITIVITY:

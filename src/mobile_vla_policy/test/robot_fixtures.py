@@ -33,6 +33,10 @@ class Robot:
         self.silent: set[str] = set()
         self.clock_offset_ns = 0
         """Added to every stamp."""
+        self.x = 0.0
+        """Where odometry says that it is [m]."""
+        self.gripper = 0.0
+        """Where the gripper is, 0 open .. 1 closed."""
         self.last_ns: dict[str, int] = {}
         """Stream -> stamp of its newest message."""
         self._probe = probe
@@ -72,7 +76,11 @@ class Robot:
                 else:
                     message = self._types[name]()
                     message.header.stamp = to_stamp(stamp_ns)
-                    message.header.frame_id = "odom" if name == "odom" else ""
+                    if name == "odom":
+                        message.header.frame_id = "odom"
+                        message.pose.pose.position.x = self.x
+                    else:
+                        message.position = self.gripper
                 publisher.publish(message)
                 self.last_ns[name] = stamp_ns
             due_s = max(due_s + 1 / 30, time.monotonic())

@@ -4,7 +4,8 @@
 
 BEHAVIOUR is one or more of these, joined by commas: ``slow=SECONDS`` (each pass sleeps), ``load=SECONDS`` (loading
 sleeps), ``nan`` and ``nan-gripper`` (from the fifth pass on), ``raise`` (from the fifth pass on), ``stuck`` (the fifth
-pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres).
+pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres), ``echo-x`` (delta_x is a
+hundredth of the odometry's x).
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class ScriptedPolicy:
         self._passes += 1
         time.sleep(float(self._behaviours.get("slow", 0.0)))
         delta_x = len(instruction) * 1e-3 if "echo-length" in self._behaviours else DELTA_X
+        delta_x = float(state[0]) * 1e-2 if "echo-x" in self._behaviours else delta_x
         deltas = np.tile(np.float32([delta_x, DELTA_Y]), (HORIZON, 1))
         gripper = np.full(HORIZON, GRIPPER, dtype=np.float32)
         if self._passes >= 5:

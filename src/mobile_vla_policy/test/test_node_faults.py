@@ -19,7 +19,7 @@ from robot_fixtures import CONTRACT
 from rosgraph_msgs.msg import Clock
 
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus
-from mobile_vla_ros.convert import to_stamp
+from mobile_vla_ros.convert import to_ns, to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, require_timeouts, wait_for
 
@@ -126,13 +126,30 @@ def simulated_clock(probe: Any, robot: Any) -> Iterator[None]:
         probe.node.destroy_publisher(publisher)
 
 
-def test_a_clock_that_jumps_stops_the_robot_for_a_moment_at_most(probe, robot, start_node, wheels):
+@pytest.mark.parametrize("replan_threshold", [0, 2])
+def test_a_clock_that_jumps_stops_the_robot_for_a_moment_and_nothing_planned_before_is_driven(
+    probe, robot, start_node, wheels, replan_threshold
+):
+    # Most of the time a pass is running when the clock jumps, and there is always a plan.
+    told = StampedVelocities(probe, "cmd_vel_policy")
+    options = {"use_sim_time": True, "replan_threshold": replan_threshold, "blend": 0.0}
+    robot.x = 3.0
     with simulated_clock(probe, robot), gate(use_sim_time=True):
-        start_node("steady", instruction=GO, command_rate_hz=20.0, use_sim_time=True)
+        start_node("slow=0.08,echo-x", instruction=GO, command_rate_hz=20.0, **options)
         wait_for(lambda: wheels.moving)
-        for hours in (1, -2):
+        for count, hours in enumerate((1, -2, 1, -1, -1)):
+            # What is planned from now on is another speed; and commands are stamped by the clock that jumps.
+            before, after = robot.x * 0.1, 1.0 + count % 2
+            robot.x = after
             robot.clock_offset_ns += hours * 3600 * 10**9
-            time.sleep(0.3)
+            jumped_ns, heard = probe.now_ns() + robot.clock_offset_ns, len(told.heard)
+
+            def since(jumped_ns: int = jumped_ns, heard: int = heard) -> list[float]:
+                late = [item for item in told.heard[heard:] if abs(to_ns(item.header.stamp) - jumped_ns) < 60 * 10**9]
+                return [round(item.twist.linear.x, 6) for item in late]
+
+            wait_for(lambda: since().count(after * 0.1) > 10)  # noqa: B023
+            assert set(since()) <= {0.0, after * 0.1}, f"of {before} m/s nothing is driven any more"
             wait_for(lambda: wheels.moving)
         robot.silent = {"static"}
         robot.clock_offset_ns -= 3600 * 10**9

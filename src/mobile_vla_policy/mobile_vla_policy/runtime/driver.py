@@ -86,6 +86,7 @@ class PolicyDriver:
         self._stamp_measured = 0
         self._intervals_s: list[float] = []
         self._arrival_s = 0.0
+        self._delay_ns = 0
         self._lost_since_s: float | None = None
         self._inference = Inference(policy, builder, clock_ns)
         self._worker: InferenceWorker[Step] = InferenceWorker(self._inference.step, notify)
@@ -126,6 +127,8 @@ class PolicyDriver:
     def tick(self, now_ns: int) -> Tick:
         """Take what the inference thread has finished and say what to do now."""
         steps = self._drain(now_ns)
+        # At every tick: what it counts from is gone once the clock is set back, and the thread must not wait for it.
+        self._inference.replan_ns = self.scheduler.replan_ns(now_ns, self._delay_ns)
         if not self.instruction:
             return Tick(DriveState.IDLE, _NO_INSTRUCTION, None)
         if problems := self._builder.problems(now_ns, self._policy.cameras):
@@ -170,7 +173,10 @@ class PolicyDriver:
                 self.failure = result
                 self._inference.retry_at_s = time.monotonic() + _RETRY_S
                 self.scheduler.reset()
-            elif result.generation == self._inference.task.generation and self._accept(result, now_ns):
+            elif result.generation != self._inference.task.generation or result.started_ns > now_ns:
+                # Of another instruction; or the clock was set back during the pass, and nobody knows what it fits now.
+                continue
+            elif self._accept(result, now_ns):
                 accepted.append(result)
         return accepted
 
@@ -182,7 +188,7 @@ class PolicyDriver:
         self.inference_rate.tick(now_s)
         if not self.scheduler.filled:
             self.scheduler.reset(gripper_closed=step.state_closed)
-        delay_ns = now_ns - step.stamp_ns
+        delay_ns = self._delay_ns = now_ns - step.stamp_ns
         try:
             self.scheduler.offer(step.stamp_ns, step.deltas, step.gripper, now_ns, self._next_in_ns(now_s, delay_ns))
         except ChunkRefusedError as error:
@@ -191,7 +197,6 @@ class PolicyDriver:
             self.last_refusal = str(error)
             return False
         self._refused_in_a_row = 0
-        self._inference.replan_ns = self.scheduler.replan_ns(delay_ns)
         self.latency.add("transport", max(0.0, (step.started_ns - step.stamp_ns) * 1e-9))
         for stage, seconds in step.stages_s.items():
             self.latency.add(stage, seconds)

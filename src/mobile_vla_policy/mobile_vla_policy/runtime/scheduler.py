@@ -184,12 +184,15 @@ class ChunkScheduler:
         speaking = self._speaking(now_ns)
         return len(speaking[-1].deltas) - speaking[-1].index(now_ns, self._period_ns) if speaking else 0
 
-    def replan_ns(self, delay_ns: int) -> int:
-        """From when on an observation is worth planning from, if a chunk arrives ``delay_ns`` after it was captured."""
-        if not self._plans or not self.options.replan_threshold:
+    def replan_ns(self, now_ns: int, delay_ns: int) -> int:
+        """From when on an observation is worth planning from, if a chunk arrives ``delay_ns`` after it was captured.
+
+        0, that is any, where there is no plan: also when the last one was dropped because the clock was set back.
+        """
+        if not self.options.replan_threshold or not (speaking := self._speaking(now_ns)):
             return 0
         left_ns = self.options.replan_threshold * self._period_ns
-        return self._plans[-1].end_ns(self._period_ns) - left_ns - delay_ns
+        return speaking[-1].end_ns(self._period_ns) - left_ns - delay_ns
 
     def _speaking(self, now_ns: int) -> list[_Plan]:
         """Chunks that have an action for now, oldest first; the others can never have one again and are dropped.

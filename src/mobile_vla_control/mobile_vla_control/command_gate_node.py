@@ -23,6 +23,7 @@ from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocit
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
+from mobile_vla_ros.realtime import ask_for_realtime
 from mobile_vla_ros.run import run
 
 _STATUS_PERIOD_S = 0.5
@@ -39,8 +40,10 @@ class CommandGateNode(Node):
     the contract says ``keep_in``, it subscribes the odometry, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scheduling: str = "normal (not asked for)") -> None:
+        """``scheduling`` is what :func:`mobile_vla_ros.realtime.ask_for_realtime` said, to be reported."""
         super().__init__("command_gate_node")
+        self._scheduling = scheduling
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel [Hz]", at_least=1, at_most=200)
@@ -83,6 +86,7 @@ class CommandGateNode(Node):
         # Steady: a simulated or a set clock must not be able to hold the zeros back.
         self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
+        self.get_logger().info(f"scheduling: {scheduling}")
 
     def close(self) -> None:
         """Send zeros and wait until they have left. The gripper keeps what it holds; a new gate may drive at once."""
@@ -197,6 +201,7 @@ class CommandGateNode(Node):
             "refused": counters.refused,
             "last refusal": self._gate.last_refusal,
             "timeouts": counters.timeouts,
+            "scheduling": self._scheduling,
         }
         rivals = self._other_publishers()
         if rivals != self._rivals:
@@ -236,7 +241,7 @@ _RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive
 
 def main() -> None:
     """Run the gate until it is told to stop."""
-    sys.exit(run(CommandGateNode))
+    sys.exit(run(partial(CommandGateNode, ask_for_realtime())))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def probe():
         yield probe
 
 
-def start_gate(env=None, **parameters):
-    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT, **parameters}, env=env)
+def start_gate(**parameters):
+    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT, **parameters})
 
 
 def twist(x=0.0, y=0.0):

@@ -1,0 +1,44 @@
+"""The gate before other processes, where the system permits it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import Twist
+
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+
+CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
+
+
+@pytest.fixture
+def probe():
+    with unique_domain(), Probe() as probe:
+        yield probe
+
+
+@pytest.mark.parametrize("env", [{}, {"MOBILE_VLA_REALTIME": "0"}], ids=["asked for", "not asked for"])
+def test_the_gate_says_how_it_is_scheduled_rests_between_its_ticks_and_ends_on_a_signal(probe, env):
+    gate = NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT}, env=env)
+    pid = gate.process.pid
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    wait_for(lambda: diagnostics, what="diagnostics")
+    said = {item.key: item.value for item in diagnostics[-1].status[0].values}["scheduling"]
+    assert f"scheduling: {said}" in gate.output
+    threads = [os.sched_getscheduler(int(thread)) for thread in os.listdir(f"/proc/{pid}/task")]
+    assert os.sched_getscheduler(pid) == (os.SCHED_FIFO if said.startswith("real-time (") else os.SCHED_OTHER)
+    # DDS has at least five: the threads that receive, send and time have to be on time, too.
+    assert threads.count(os.SCHED_FIFO) >= 5 or said.startswith("normal (")
+    assert not env or said == "normal (MOBILE_VLA_REALTIME is 0)"
+    # A process before all others that spun would leave them nothing of its processor.
+    velocities, used_s = probe.collect(Twist, "cmd_vel"), processor_time_s(pid)
+    wait_for(lambda: len(velocities) > 40, what="two seconds")
+    assert processor_time_s(pid) - used_s < 1.0
+    assert gate.stop(signal.SIGTERM) == 0
+
+
+def processor_time_s(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -89,6 +89,11 @@ class PolicyNode(AutostartNode):
             self._autostart_timer.cancel()
             self._autostart_timer = self.create_timer(0.1, self._autostart, clock=STEADY)
 
+    def _end_autostart(self) -> None:
+        """Somebody has asked for a transition, we or a lifecycle manager: from here on nothing begins by itself."""
+        if self._autostart_timer is not None:
+            self._autostart_timer.cancel()
+
     def _begin_loading(self) -> bool:
         """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""
         try:
@@ -107,6 +112,7 @@ class PolicyNode(AutostartNode):
     @loud
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for us."""
+        self._end_autostart()
         loader = self._loader = self._loader or self._make_loader()
         try:
             wait_for(loader, self.stopping, self._tell)
@@ -175,6 +181,7 @@ class PolicyNode(AutostartNode):
     @loud
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """From any state: stop, and free."""
+        self._end_autostart()
         self._disarm()
         self._free()
         return TransitionCallbackReturn.SUCCESS

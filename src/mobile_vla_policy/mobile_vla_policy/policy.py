@@ -7,6 +7,7 @@ All of that but the newest frame's step can be done while the robot waits for it
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,14 +67,19 @@ class _Past:
 
 
 class Policy:
-    """An engine with its memory, normalisation and contract. Use :meth:`load`. For one thread at a time."""
+    """An engine with its memory, normalisation and contract. Use :meth:`load`.
+
+    For one thread at a time, save :meth:`check_instruction`: instructions are checked while another one is followed.
+    """
 
     def __init__(self, engine: Engine, info: CheckpointInfo) -> None:
         self.engine = engine
         """What runs the network."""
         self._info = info
         self._tokenizer = InstructionCache(load_tokenizer(info.folder))
-        self._tokens: dict[str, Tokens] = {}
+        self._tokenising = threading.Lock()
+        self._followed: tuple[str, Tokens] | None = None
+        """The instruction of the last prediction, padded and on the device; only predictions touch it."""
         self._past: _Past | None = None
         self.stage_latency_s: dict[str, float] = {}
         """Seconds that each stage of the last prediction took, in the order in which they ran."""
@@ -146,7 +152,7 @@ class Policy:
         return PolicyMemory()
 
     def check_instruction(self, instruction: str) -> str:
-        """Why the instruction cannot be followed, in one line; empty when it can."""
+        """Why the instruction cannot be followed, in one line; empty when it can. For any thread, at any time."""
         try:
             length = self.instruction_length(instruction)
         except ValueError as error:
@@ -158,7 +164,7 @@ class Policy:
         return ""
 
     def instruction_length(self, instruction: str) -> int:
-        """Its tokens. Raises ValueError when it is empty."""
+        """Its tokens. Raises ValueError when it is empty. For any thread, at any time."""
         return int(self._tokenise(instruction).lengths[0])
 
     @property
@@ -197,7 +203,7 @@ class Policy:
         stacked = stack_cameras(images, self.config.backbone.cameras, engine.shape.image_size)
         pixels = to_float(torch.from_numpy(stacked).to(device))
         where = self._info.normalisation.normalise_state(torch.as_tensor(state, dtype=torch.float32)).to(device)
-        tokens = self._tokenise(instruction)
+        tokens = self._follow(instruction)
         prepared = self._now()
         latents = engine.see(pixels)
         seen = self._now()
@@ -239,11 +245,16 @@ class Policy:
             return recurrent.chunk(window[-1], past.state)
         return self.engine.act(torch.stack(window))
 
+    def _follow(self, instruction: str) -> Tokens:
+        if self._followed is None or self._followed[0] != instruction:
+            tokens = self.engine.pad(self._tokenise(instruction)).to(self.engine.device)
+            self._followed = (instruction, tokens)
+        return self._followed[1]
+
     def _tokenise(self, instruction: str) -> Tokens:
-        if instruction not in self._tokens:
-            tokens = self.engine.pad(self._tokenizer([instruction]))
-            self._tokens = {instruction: tokens.to(self.engine.device)}
-        return self._tokens[instruction]
+        # Hugging Face's fast tokenizers raise 'Already borrowed' at times when two threads use one.
+        with self._tokenising:
+            return self._tokenizer([instruction])
 
     def _now(self) -> float:
         # CUDA runs behind: without waiting, the last stage would be charged with everybody's work.

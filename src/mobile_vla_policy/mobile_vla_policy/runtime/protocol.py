@@ -24,7 +24,7 @@ class PredictedActions(Protocol):
 
 
 class DrivingPolicy(Protocol):
-    """A loaded policy. It is only ever called from one thread at a time."""
+    """A loaded policy. One thread at a time calls it, save for :meth:`check_instruction`."""
 
     @property
     def contract(self) -> Contract:
@@ -63,4 +63,8 @@ class DrivingPolicy(Protocol):
         """Do now what the next :meth:`predict` can use of the past. Changes no result; may be left out."""
 
     def check_instruction(self, instruction: str) -> str:
-        """Why a non-empty instruction cannot be followed (too long for the context), in one line; empty when it can."""
+        """Why a non-empty instruction cannot be followed (too long for the context), in one line; empty when it can.
+
+        Must be safe to call from any thread, also while another one is in :meth:`predict`: a human asks while the robot
+        drives.
+        """

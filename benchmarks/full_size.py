@@ -1,0 +1,109 @@
+"""Kosmos-2 at full size with random weights, and the straightforward way to run it: what several benchmarks need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from common import ROOT
+from torch import nn
+from transformers import Kosmos2ForConditionalGeneration
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_policy.checkpoint import save_checkpoint
+from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.model.backbone import Tokens
+from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.normalisation import Normalisation, Range
+
+INSTRUCTION_TOKENS = 20
+CAMERAS = 2
+IMAGE_PX = 224
+
+
+def network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
+    """A network as trained, without adapters, in bf16; one frame of both cameras; an instruction."""
+    torch.manual_seed(0)
+    tell("building full-size Kosmos-2")
+    settings = PolicySettings(backbone=BackboneSettings(weights="random"), lora=LoraSettings(enabled=False))
+    network = build_network(settings, dtype=torch.bfloat16).eval().requires_grad_(False)
+    ids = network.backbone.tokenise(["go to the kitchen and pick up the cup"]).ids.repeat(1, INSTRUCTION_TOKENS)
+    tokens = Tokens(ids[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS]))
+    return network, torch.rand(1, CAMERAS, 3, IMAGE_PX, IMAGE_PX), tokens
+
+
+def straightforward_way(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> Callable[[], None]:
+    """One frame through the vision tower camera by camera, and ``Kosmos2ForConditionalGeneration`` with all states.
+
+    It shares the network's weights: only the way they are used differs.
+    """
+    backbone = network.backbone
+    assert isinstance(backbone, Kosmos2Backbone)
+    model = _with_language_model_head(backbone)
+
+    def run() -> None:
+        latents = torch.cat([backbone.embed_images(images[:, i : i + 1])[:, 0] for i in range(CAMERAS)], dim=1)
+        _plain_step(model, latents, tokens.ids)
+
+    return run
+
+
+def write_checkpoint(folder: Path) -> None:
+    """One that holds every weight, adapters too, as a policy of our own would."""
+    torch.manual_seed(0)
+    tell("writing a checkpoint of full-size Kosmos-2")
+    settings = PolicySettings(backbone=BackboneSettings(weights="random"))
+    network = build_network(settings, instructions=["go to the kitchen"], dtype=torch.bfloat16)
+    ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
+    save_checkpoint(folder, network, settings, ranges, Contract.load(ROOT / "config" / "robot.yaml"), {"steps": 0})
+
+
+def time_of(run: Callable[[], object]) -> float:
+    """Seconds that one call takes."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def peak_gb() -> float:
+    """VmHWM and not ``ru_maxrss``, which begins with the parent's memory and cannot be reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1e6
+
+
+def tell(line: str) -> None:
+    """Progress within a part."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def figures_of_process(script: Path, *arguments: str) -> dict[str, float]:
+    """Run a script that prints a JSON object last; in a process of its own, so that its peak of memory is its own."""
+    done = subprocess.run([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def _with_language_model_head(backbone: Kosmos2Backbone) -> Kosmos2ForConditionalGeneration:
+    with torch.device("meta"):
+        model = Kosmos2ForConditionalGeneration(backbone.model.config)
+    model.text_model.model = backbone.model.text_model.model
+    model.text_model.lm_head = nn.Linear(1, 1, bias=False)
+    model.text_model.lm_head.weight = backbone.model.text_model.model.embed_tokens.weight
+    return model.eval()
+
+
+def _plain_step(model: Kosmos2ForConditionalGeneration, latents: torch.Tensor, ids: torch.Tensor) -> None:
+    """``Kosmos2ForConditionalGeneration`` with all hidden states: image places, then the instruction."""
+    count = latents.shape[1] * latents.shape[2] if latents.ndim == 4 else latents.shape[1]
+    places = torch.full((1, count + 7), 3)
+    all_ids = torch.cat([places, ids], dim=1)
+    mask = torch.zeros(all_ids.shape, dtype=torch.bool)
+    mask[:, 2 : 2 + count] = True
+    model.text_model(
+        input_ids=all_ids, image_embeds=latents, image_embeds_position_mask=mask, output_hidden_states=True
+    )

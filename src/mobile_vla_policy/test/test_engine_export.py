@@ -19,6 +19,8 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.benchmark.products import products_of
 from mobile_vla_policy.checkpoint import CheckpointError, read_info, save_checkpoint
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.engine import onnxruntime
+from mobile_vla_policy.engine.attention import attend
 from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.engine.eager import load_portable
 from mobile_vla_policy.engine.export import TOLERANCE, ExportSettings, export
@@ -101,6 +103,18 @@ def tensorrt_takes(folder: Path) -> None:
         assert operators(model) <= TENSORRT_OPERATORS
         for value in [*model.graph.input, *model.graph.output]:
             assert all(size.dim_value > 0 for size in value.type.tensor_type.shape.dim), value.name
+
+
+def test_causal_attention_over_a_real_sequence_needs_nothing_that_tensorrt_is_not_known_to_take(tmp_path: Path) -> None:
+    """A triangle of 160 x 160 is too large for the exporter to make a constant of, as it does with a tiny network's."""
+
+    class Causal(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return attend(x, x, x, causal=True)
+
+    path, x = tmp_path / "causal.onnx", torch.rand(1, 2, 160, 16)
+    onnxruntime.write(Causal(), (x,), ("x",), path)
+    assert torch.allclose(onnxruntime.load(path, torch.device("cpu"))(x), Causal()(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -96,7 +96,8 @@ def export(
         manifest = _manifest(info, network, settings, precision, device, drives)
         write_manifest(part, manifest)
         check = manifest.verified
-        say(f"comparing with eager on {check.random_frames} random and {check.real_frames} recorded frames")
+        hint = "" if check.real_frames else "; --dataset DIR compares on real ones, too"
+        say(f"comparing with eager on {check.random_frames} random and {check.real_frames} recorded frames{hint}")
         eager = eager_engine(network, manifest.window, device, precision)
         exported = load_export(read_info(part), EngineOptions(), device)
         deviation = compare(Policy(eager, info), Policy(exported, info), drives)

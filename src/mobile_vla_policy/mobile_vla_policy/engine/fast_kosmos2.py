@@ -121,10 +121,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         query, key, value = self.qkv(x).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
-        if self._causal:
-            mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        else:
-            mixed = attend(query, key, value)
+        mixed = attend(query, key, value, causal=self._causal)
         attended: torch.Tensor = self.out(mixed.transpose(1, 2).flatten(2), x)
         return attended
 

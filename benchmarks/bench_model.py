@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Before torch is imported, and as mobile-vla-policy and policy_node do: threads that wait sleep, they do not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import model_cost
 import model_full_size

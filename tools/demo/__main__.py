@@ -108,7 +108,9 @@ def train(demo: Demo) -> None:
     """Train on the training split; the untrained twin is kept as the control of the trials."""
     config = CONFIG / "train_tiny.yaml"
     command(["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained])
-    command(["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint])
+    # What an interrupted run left there is begun anew: the budget is in minutes.
+    line = ["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint]
+    command([*line, "--overwrite"])
 
 
 def evaluate(demo: Demo) -> None:

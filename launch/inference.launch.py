@@ -4,16 +4,17 @@
         instruction:="go to the kitchen"
     ros2 launch mobile_vla_bringup inference.launch.py static_camera:=/dev/video0 checkpoint:=/models/kosmos2
 
+With dataset:=DIR episodes of its driving, and of the human's corrections, can be recorded (docs/collecting.md).
 With inference_host:=remote the policy runs on another machine (policy.launch.py there, docs/remote.md).
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
+from launch.conditions import IfCondition, UnlessCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching
+from mobile_vla_ros import launching, launching_policy
 from mobile_vla_ros.launching import switch, text, whole
 
 PARAMETERS = launching.parameter_file("inference.yaml")
@@ -22,9 +23,9 @@ PARAMETERS = launching.parameter_file("inference.yaml")
 def check(context):
     """Say what is missing in one line, before anything starts."""
     if launching.value(context, "inference_host") == "local":
-        launching.require_checkpoint(context)
-    elif launching.value(context, "checkpoint"):
-        raise RuntimeError("inference_host:=remote starts no policy here: give checkpoint to policy.launch.py there")
+        launching_policy.require_policy(context)
+    else:
+        launching_policy.refuse_policy(context)
     launching.require_contract(context)
     launching.require_teleop(context)
     trials = launching.value(context, "trials")
@@ -45,7 +46,7 @@ def generate_launch_description():
             description="where the policy runs; remote: no policy here, cameras publish image_raw/compressed, and "
             "policy.launch.py is started on the other machine (docs/remote.md)",
         ),
-        *launching.policy_arguments("required, unless it runs remotely"),
+        *launching_policy.policy_arguments("required, unless it runs remotely"),
         DeclareLaunchArgument(
             "teleop",
             default_value="keyboard",
@@ -53,6 +54,17 @@ def generate_launch_description():
             description="how a human takes over: keyboard (in a second terminal), joy, web (the dashboard)",
         ),
         *launching.robot_arguments(),
+        DeclareLaunchArgument(
+            "dataset",
+            default_value="",
+            description="folder for episodes of the policy's driving, takeovers marked, started and stopped by the "
+            "keyboard, the joystick, the page or recorder/start_episode; empty: nothing is recorded",
+        ),
+        DeclareLaunchArgument(
+            "plan",
+            default_value=launching.parameter_file("collection_plan.yaml"),
+            description="collection plan that a new dataset gets, to find the task of an instruction; empty: none",
+        ),
         DeclareLaunchArgument(
             "trials", default_value="0", description="sim:=true: drive this many trials, then end; 0: none"
         ),
@@ -67,10 +79,19 @@ def generate_launch_description():
         "policy.launch.py",
         condition=launching.equal("inference_host", "local"),
         images="raw",
-        **{
-            name: LaunchConfiguration(name)
-            for name in ("contract", "namespace", "stamped", "checkpoint", "instruction", "device")
-        },
+        **{name: LaunchConfiguration(name) for name in ("contract", "namespace", "stamped", *launching_policy.NAMES)},
+    )
+    recorder = Node(
+        package="mobile_vla_collect",
+        executable="recorder_node",
+        output="screen",
+        parameters=[
+            PARAMETERS,
+            {"contract": text("contract"), "stamped": switch("stamped"), "autostart": True},
+            {"dataset": text("dataset"), "plan": text("plan")},
+        ],
+        on_exit=launching.ended,
+        condition=UnlessCondition(PythonExpression(["'", LaunchConfiguration("dataset"), "' == ''"])),
     )
     trials = Node(
         package="mobile_vla_sim",
@@ -91,7 +112,7 @@ def generate_launch_description():
             OpaqueFunction(function=check),
             launching.robot(PARAMETERS, compressed),
             policy,
-            launching.namespaced(launching.joystick(PARAMETERS), trials),
+            launching.namespaced(recorder, launching.joystick(PARAMETERS), trials),
             launching.keyboard_hint("take over"),
         ]
     )

@@ -9,20 +9,36 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching
+from mobile_vla_ros import launching, launching_policy
 from mobile_vla_ros.launching import switch, text
 
 
 def check(context):
     """Say what is missing in one line, before anything starts."""
-    launching.require_checkpoint(context)
+    launching_policy.require_policy(context)
     launching.require_contract(context)
+
+
+def policy(context):
+    """The node, with the arguments that are given in place of what its parameter file says."""
+    node = Node(
+        package="mobile_vla_policy",
+        executable="policy_node",
+        output="screen",
+        parameters=[
+            launching.parameter_file("inference.yaml"),
+            {"stamped": switch("stamped"), "autostart": True, **launching_policy.overrides(context)},
+            {name: text(name) for name in ("contract", "checkpoint", "instruction", "device", "images")},
+        ],
+        on_exit=launching.ended,
+    )
+    return [launching.namespaced(node)]
 
 
 def generate_launch_description():
     arguments = [
         *launching.common_arguments(),
-        *launching.policy_arguments("required"),
+        *launching_policy.policy_arguments("required"),
         DeclareLaunchArgument(
             "images",
             default_value="compressed",
@@ -30,15 +46,4 @@ def generate_launch_description():
             description="what it subscribes of the cameras: image_raw/compressed (JPEG), or image_raw",
         ),
     ]
-    policy = Node(
-        package="mobile_vla_policy",
-        executable="policy_node",
-        output="screen",
-        parameters=[
-            launching.parameter_file("inference.yaml"),
-            {"stamped": switch("stamped"), "autostart": True},
-            {name: text(name) for name in ("contract", "checkpoint", "instruction", "device", "images")},
-        ],
-        on_exit=launching.ended,
-    )
-    return LaunchDescription([*arguments, OpaqueFunction(function=check), launching.namespaced(policy)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=check), OpaqueFunction(function=policy)])

@@ -12,6 +12,7 @@ from geometry_msgs.msg import Twist
 from launch_commands import Launched, alive, ros2_commands
 
 from mobile_vla_msgs.msg import GateStatus, RecorderStatus
+from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import Probe, wait_for
 
@@ -21,9 +22,12 @@ ARGUMENTS = {
     "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace"},
     "inference.launch.py": {
         "sim", "teleop", "contract", "dashboard", "dashboard_port", "checkpoint", "instruction", "device", "namespace",
-        "inference_host",
+        "inference_host", "dataset", "plan", "backend", "precision", "shadow", "trace",
     },
-    "policy.launch.py": {"contract", "checkpoint", "instruction", "device", "images", "namespace"},
+    "policy.launch.py": {
+        "contract", "checkpoint", "instruction", "device", "images", "namespace",
+        "backend", "precision", "shadow", "trace",
+    },
     "sim.launch.py": {"contract", "namespace"},
 }  # fmt: skip
 
@@ -115,6 +119,43 @@ def test_a_joystick_node_that_is_not_ours_ends_with_its_launch_too(
     launched.signal(number)
     launched.wait(30)
     wait_for(lambda: not any(alive(pid) for pid in pids), 20, "the end of every node")
+
+
+def test_every_backend_and_precision_that_the_policy_knows_can_be_chosen(ros2: str) -> None:
+    words = ["launch", "mobile_vla_bringup", "policy.launch.py", "--show-args"]
+    shown = subprocess.run([ros2, *words], capture_output=True, text=True, check=True).stdout
+    for names in (BACKENDS, PRECISIONS):
+        assert str(["", *names]) in shown
+
+
+@pytest.mark.parametrize(
+    ("file", "argument", "said"),
+    [
+        ("policy.launch.py", "backend:=tensorrt", "'eager', 'torchscript', 'onnxruntime', 'aoti'"),
+        ("inference.launch.py", "backend:=tensorrt", "'eager', 'torchscript', 'onnxruntime', 'aoti'"),
+        ("inference.launch.py", "precision:=int4", "'fp32', 'bf16', 'fp16', 'int8'"),
+        ("inference.launch.py", "shadow:=yes", "'true', 'false'"),
+        ("inference.launch.py", "trace:=/nowhere/trace.json", "trace '/nowhere/trace.json' cannot be written"),
+        ("policy.launch.py", "trace:=/tmp", "trace '/tmp' cannot be written: name a file in a folder that exists"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line_before_anything_starts(
+    ros2: str, tmp_path: Path, file: str, argument: str, said: str
+) -> None:
+    words = ["launch", "mobile_vla_bringup", file, f"checkpoint:={tmp_path}", argument]
+    ended = subprocess.run([ros2, *words], capture_output=True, text=True, timeout=30)
+    printed = ended.stdout + ended.stderr
+    assert ended.returncode == 1
+    (line,) = (line for line in printed.splitlines() if said in line)
+    assert argument.split(":=")[1] in line
+    assert "process started" not in printed
+
+
+def test_what_is_about_the_policy_is_refused_where_none_is_started(ros2: str) -> None:
+    words = ["launch", "mobile_vla_bringup", "inference.launch.py", "inference_host:=remote", "precision:=int8"]
+    ended = subprocess.run([ros2, *words], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "give precision to policy.launch.py there" in ended.stdout + ended.stderr
 
 
 def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, tmp_path: Path) -> None:

@@ -6,11 +6,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from launch_commands import LITE, ROOT, Launched, alive
+from rcl_interfaces.srv import GetParameters
 
-from mobile_vla_msgs.msg import GateStatus, PolicyStatus
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
+from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, wait_for
 
@@ -47,6 +51,71 @@ def test_a_launch_that_is_ended_while_the_policy_drives_leaves_a_zero_as_the_las
         launched.signal(number)
         wait_for(lambda: not any(alive(pid) for pid in pids), 20, "the end of every node")
         assert velocities[-1] == Twist()
+
+
+def test_a_correction_by_hand_is_recorded_as_a_takeover_in_an_episode_of_the_policy(
+    ros2: str, start: Callable[..., Launched], checkpoint: Path, tmp_path: Path
+) -> None:
+    by_hand = Twist()
+    by_hand.linear.x, by_hand.linear.y = -0.2, 0.1
+    with Probe() as probe:
+        velocities = probe.collect(Twist, "cmd_vel")
+        recorder = probe.collect(RecorderStatus, "recorder/status", LATCHED)
+        gate = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
+        launched = start(
+            ros2, "launch", "mobile_vla_bringup", "inference.launch.py", "sim:=true", "dashboard:=false",
+            f"checkpoint:={checkpoint}", f"instruction:={INSTRUCTION}", "device:=cpu", f"dataset:={tmp_path / 'set'}",
+        )  # fmt: skip
+        wait_for(lambda: moves(velocities) or launched.process.poll() is not None, 90, "motion")
+        assert launched.process.poll() is None and len(launched.pids()) == 4, launched.output
+        # Nothing is said about the episode: the recorder knows.
+        wait_for(lambda: probe.call(StartEpisode, "recorder/start_episode").success, 60, "an episode")
+
+        def more_steps(count: int) -> None:
+            wanted = recorder[-1].steps + count
+            wait_for(lambda: recorder[-1].steps >= wanted, 60, f"{wanted} steps")
+
+        more_steps(10)
+        publisher = probe.publisher(Twist, "cmd_vel_teleop")
+        hand = probe.node.create_timer(0.04, lambda: publisher.publish(by_hand))
+        wait_for(lambda: gate[-1].driver == GateStatus.DRIVER_TELEOP, what="the takeover")
+        more_steps(20)
+        hand.cancel()
+        wait_for(lambda: gate[-1].driver == GateStatus.DRIVER_POLICY, what="the hand-back")
+        more_steps(10)
+        path = probe.call(StopEpisode, "recorder/stop_episode", StopEpisode.Request(outcome="success")).path
+        launched.signal(signal.SIGTERM)
+        launched.wait(30)
+    with Episode.open(path) as episode:
+        metadata = episode.metadata
+        assert (metadata.source, metadata.language, metadata.task) == ("policy", INSTRUCTION, "go_to_kitchen")
+        marks = episode.takeover.astype(int)
+        assert marks[0] == marks[-1] == 0 and np.count_nonzero(np.diff(marks)) == 2
+        # Metres in a tenth of a second; a few steps at either end are on the way there and back.
+        human = np.isclose(episode.actions[:, :2], [-0.02, 0.01], atol=1e-4).all(axis=1)
+        assert np.count_nonzero(human & (marks == 1)) >= 10
+        assert not np.count_nonzero(human & (marks == 0))
+
+
+@pytest.mark.parametrize("given", [{}, {"precision": "bf16", "backend": "eager", "shadow": "true", "trace": "t.json"}])
+def test_how_the_network_is_executed_comes_from_the_arguments_that_are_given_and_else_from_the_parameter_file(
+    ros2: str, start: Callable[..., Launched], checkpoint: Path, tmp_path: Path, given: dict[str, str]
+) -> None:
+    if given:
+        given = {**given, "trace": str(tmp_path / given["trace"])}
+    with Probe() as probe:
+        launched = start(
+            ros2, "launch", "mobile_vla_bringup", "policy.launch.py", f"checkpoint:={checkpoint}", "device:=cpu",
+            *(f"{name}:={value}" for name, value in given.items()),
+        )  # fmt: skip
+        names = ["backend", "precision", "shadow", "trace"]
+        request = GetParameters.Request(names=names)
+        values = probe.call(GetParameters, "policy_node/get_parameters", request, 60).values
+        inforce = [values[0].string_value, values[1].string_value, values[2].bool_value, values[3].string_value]
+        assert inforce == (["eager", "bf16", True, given["trace"]] if given else ["auto", "auto", False, ""])
+        policy = probe.collect(PolicyStatus, "policy/status", LATCHED)
+        wait_for(lambda: policy and policy[-1].state == PolicyStatus.STATE_WAITING, 60, "an active policy")
+        assert policy[-1].shadow == bool(given), launched.output
 
 
 def moves(velocities: list[Twist]) -> bool:

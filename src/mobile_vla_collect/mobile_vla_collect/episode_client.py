@@ -15,7 +15,8 @@ class EpisodeClient:
     """Calls without waiting: a slow answer must not hold up driving.
 
     Declares the parameters ``language``, ``task``, ``category`` and ``environment`` of the episodes it starts; empty
-    ones are filled by the recorder from the collection plan.
+    ones are filled by the recorder, from the collection plan or from what the policy follows. Who drives in them, it
+    knows, too: beside a policy a human only corrects.
     """
 
     def __init__(self, node: Any, say: Callable[[str], None]) -> None:
@@ -24,7 +25,6 @@ class EpisodeClient:
             language=text(node, "language", "", "instruction of the episodes; empty: the collection plan's"),
             task=text(node, "task", "", "task of the episodes; empty: the collection plan's"),
             category=text(node, "category", "", "navigation, manipulation or combined; empty: the collection plan's"),
-            source="teleop",
             environment=text(node, "environment", "", "JSON object: room, object, lighting ...; empty: the plan's"),
         )
         self._start = node.create_client(StartEpisode, "recorder/start_episode")

@@ -95,6 +95,13 @@ class Recorder:
         cameras = self.sampler.cameras_present(self._now_ns())
         return self._then(self.writer.open(metadata, cameras), lambda id_: self._began(id_, metadata, cameras))
 
+    def note_instruction(self, instruction: str) -> None:
+        """The policy follows ``instruction`` from now on: half an episode that says another would teach that."""
+        with self._lock:
+            episode = self._open
+            if episode is not None and episode.metadata.source == "policy" and instruction != episode.metadata.language:
+                episode.told_besides = f"'{instruction}' from step {episode.steps} on"
+
     def take_saved(self) -> list[Path]:
         """Episodes committed since the last call, those included that ended by themselves."""
         with self._lock:
@@ -207,6 +214,11 @@ class Recorder:
 
     def _check(self, episode: OpenEpisode, dropped: int) -> list[str]:
         findings = self.sampler.findings()
+        if episode.told_besides:
+            findings.append(
+                f"the policy followed {episode.told_besides}, the episode says '{episode.metadata.language}'; "
+                "cut it there (mobile-vla-data trim), or delete it"
+            )
         share = dropped / (dropped + episode.steps)
         if share > self._settings.max_dropped_share:
             findings.append(

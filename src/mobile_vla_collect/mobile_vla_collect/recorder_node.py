@@ -21,8 +21,9 @@ from mobile_vla_collect.recording import State
 from mobile_vla_collect.task_plan import TaskPlan
 from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.plan import PlanError
+from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.episode.recover import recover_dataset
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
@@ -46,6 +47,11 @@ class RecorderNode(AutostartNode):
         self._settings = read_settings(self)
         plan = text(self, "plan", "", "collection plan that a new dataset folder gets; empty: the one it has, if any")
         self._plan_file = Path(plan).expanduser() if plan else None
+        who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
+        self._source = text(self, "default_source", "teleop", who, choices=SOURCES)
+        self._followed = ""
+        if self._source == "policy":
+            self.create_subscription(PolicyStatus, "policy/status", self._on_policy, LATCHED)
         self._lock = DatasetLock(self._settings.writer.dataset)
         self._recorder: Recorder | None = None
         self._inputs: ObservationInputs | None = None
@@ -84,9 +90,11 @@ class RecorderNode(AutostartNode):
             said = f"{recovery.episode_id}: {recovery.result}, {recovery.steps} steps: {recovery.reason}"
             self.get_logger().warning(f"left by a crash, {said}")
         try:
-            self._plan = TaskPlan(dataset, self._plan_file)
+            self._plan = TaskPlan(dataset, self._plan_file, self._source)
         except PlanError as error:
             raise StartError(str(error)) from None
+        if self._followed:
+            self._plan.follow(self._followed)
         for problem in self._plan.tally.problems:
             self.get_logger().warning(problem)
 
@@ -159,6 +167,15 @@ class RecorderNode(AutostartNode):
     def _on_gate(self, message: GateStatus) -> None:
         if self._recorder is not None:
             self._recorder.sampler.take_driver(message.driver == GateStatus.DRIVER_TELEOP)
+
+    def _on_policy(self, message: PolicyStatus) -> None:
+        if message.instruction == self._followed:
+            return
+        self._followed = message.instruction
+        if self._plan is not None:
+            self._plan.follow(self._followed)
+        if self._recorder is not None and self._followed:
+            self._recorder.note_instruction(self._followed)
 
     def _publish_status(self) -> None:
         now_ns, recorder, dataset = self._now_ns(), self._recorder, self._settings.writer.dataset

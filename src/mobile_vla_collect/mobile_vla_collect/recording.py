@@ -71,6 +71,8 @@ class OpenEpisode:
     last_stamp_ns: int = 0
     ended_by: str = ""
     """Why it ended on its own; empty while it is recorded."""
+    told_besides: str = ""
+    """Another instruction that the policy got meanwhile, and at which step, for a human; empty when none."""
 
     @property
     def real_rate_hz(self) -> float:

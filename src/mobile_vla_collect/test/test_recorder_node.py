@@ -9,7 +9,7 @@ from robot import CONTRACT, CONTRACT_PATH, FakeRobot, Recording, image_number, s
 
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_msgs.msg import GateStatus, GripperCommand
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode
 from mobile_vla_ros.convert import image_message
 from mobile_vla_ros.observation_inputs import ObservationInputs
@@ -211,6 +211,44 @@ def test_the_plan_proposes_the_next_task_and_fills_what_a_request_leaves_open(pr
     recording.start(language="", task="go_to_bedroom", category="")
     wait_for(lambda: recording.status.task == "go_to_bedroom", what="the asked task")
     assert "bedroom" in recording.status.language
+
+
+def test_beside_a_policy_an_episode_has_the_instruction_that_the_policy_follows(probe, start_recorder, recording):
+    start_recorder(plan=str(CONTRACT_PATH.with_name("collection_plan.yaml")), default_source="policy")
+    FakeRobot(probe)
+    policy = probe.publisher(PolicyStatus, "policy/status", LATCHED)
+    refused = wait_for(lambda: refusal(probe), what="a recorder that has all inputs")
+    assert refused == "language is empty, and the policy follows no instruction; give either of them one"
+    policy.publish(PolicyStatus(instruction="find the cup"))
+    wait_for(lambda: recording.status.next_language == "find the cup", what="the policy's instruction as what is next")
+    recording.start(language="", task="", category="", environment='{"lighting": "day"}')
+    recording.until_steps(6)
+    with Episode.open(recording.save().path) as episode:
+        metadata = episode.metadata
+        assert (metadata.source, metadata.language, metadata.task) == ("policy", "find the cup", "navigate_to_object")
+        assert metadata.environment == {"object": "cup", "lighting": "day"}
+
+
+def test_an_episode_in_which_the_policy_got_another_instruction_says_so_at_its_stop(probe, start_recorder, recording):
+    start_recorder(default_source="policy")
+    FakeRobot(probe)
+    policy = probe.publisher(PolicyStatus, "policy/status", LATCHED)
+    for later, complains in (("go to the kitchen", False), ("", False), ("go to the bathroom", True)):
+        policy.publish(PolicyStatus(instruction="go to the kitchen"))
+        wait_for(lambda: recording.status.next_language == "go to the kitchen", what="the instruction")
+        recording.start(language="", task="go_to_kitchen")
+        recording.until_steps(3)
+        policy.publish(PolicyStatus(instruction=later))
+        wait_for(lambda later=later: recording.status.next_language == later, what="the next instruction")
+        recording.until_more_steps(3)
+        said = recording.stop().message
+        assert ("the policy followed 'go to the bathroom' from step" in said) == complains, said
+
+
+def refusal(probe):
+    """Why an episode cannot be started of which nothing is said; empty while inputs are missing."""
+    response = probe.call(StartEpisode, "recorder/start_episode")
+    return response.message if response.error_code == StartEpisode.Response.INVALID_REQUEST else ""
 
 
 def test_with_pre_trigger_an_episode_begins_before_its_start(probe, start_recorder, recording):

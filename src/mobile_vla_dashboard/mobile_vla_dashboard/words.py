@@ -143,7 +143,7 @@ def policy_card(heard: Heard | None, now_s: float) -> Card:
 
 def recorder_card(heard: Heard | None, now_s: float) -> Card:
     """What is being recorded, and what the plan proposes next."""
-    card = _absent(heard, now_s, "recorder", "collect.launch.py starts one.")
+    card = _absent(heard, now_s, "recorder", "collect.launch.py starts one, and inference.launch.py with dataset:=DIR.")
     if card or heard is None:
         return card or {}
     status: RecorderStatus = heard.message

@@ -140,34 +140,6 @@ def require_contract(context: Any) -> None:
         )
 
 
-def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
-    """What to drive by; ``required`` says when a checkpoint is."""
-    return [
-        DeclareLaunchArgument(
-            "checkpoint", default_value="", description=f"folder of a trained policy, or hf:USER/NAME; {required}"
-        ),
-        DeclareLaunchArgument(
-            "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
-        ),
-        DeclareLaunchArgument(
-            "device",
-            default_value="auto",
-            choices=["auto", "cpu", "cuda"],
-            description="where the model runs; auto: the GPU where there is one",
-        ),
-    ]
-
-
-def require_checkpoint(context: Any) -> None:
-    """Raise RuntimeError, one line, unless the checkpoint is a folder or a hub name."""
-    checkpoint = value(context, "checkpoint")
-    if not checkpoint:
-        raise RuntimeError("argument 'checkpoint' is missing: name a folder written by mobile-vla-policy train")
-    # hf:user/name[@revision] is fetched by the policy node, which says so when it cannot.
-    if not checkpoint.startswith("hf:") and not Path(checkpoint).expanduser().is_dir():
-        raise RuntimeError(f"checkpoint '{checkpoint}' is no folder: name one written by mobile-vla-policy train")
-
-
 def require_teleop(context: Any) -> None:
     """Raise RuntimeError, one line, if what the chosen teleop needs is not there."""
     teleop = value(context, "teleop")

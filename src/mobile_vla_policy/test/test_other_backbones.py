@@ -4,14 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from synthetic_episodes import GOALS
+from rich.console import Console
+from safetensors.torch import load_file
+from synthetic_episodes import GOALS, train_settings, write_dataset
 from transformers import Kosmos2Model, PaliGemmaConfig, PaliGemmaModel, SmolVLMConfig, SmolVLMModel
 
+from mobile_vla_policy.checkpoint import load_network, read_info
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
+from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.backbone import BackboneError
 from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
 from mobile_vla_policy.model.lora import merge_lora
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.policy import Policy
+from mobile_vla_policy.training.run import train
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
@@ -126,3 +132,49 @@ def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
         build("kosmos2", tmp_path)
     with pytest.raises(BackboneError, match="cannot load a model from"):
         build("auto", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=4)
+
+
+def test_any_backbone_is_trained_evaluated_and_driven(saved: tuple[str, Path], dataset: Path, tmp_path: Path) -> None:
+    kind, folder = saved
+    policy = policy_of(kind, folder, lora=LoraSettings(rank=4))
+    train(train_settings(policy=policy, max_steps=2), dataset, tmp_path, Console(quiet=True))
+    stored = load_file(tmp_path / "last" / "model.safetensors")
+    assert all(".lora_" in name or name.startswith("head.") or name == "backbone.act" for name in stored)
+    assert evaluate(tmp_path, dataset, "test", 0.01, "cpu").overall.steps == 4
+    assert Policy.load(tmp_path, device="cpu").horizon == 5
+
+
+@pytest.mark.parametrize("vision", [False, True])
+def test_full_fine_tuning_of_a_named_backbone_is_saved_and_loaded_again(
+    vision: bool, saved: tuple[str, Path], dataset: Path, tmp_path: Path
+) -> None:
+    kind, folder = saved
+    policy = policy_of(kind, folder, lora=LoraSettings(enabled=False), freeze=False, train_vision=vision)
+    train(train_settings(policy=policy, max_steps=2), dataset, tmp_path, Console(quiet=True))
+    loaded = load_network(read_info(tmp_path / "last"))
+    learned = load_file(tmp_path / "resume" / "state.safetensors")
+    values = dict(loaded.named_parameters())
+    names = [name.removeprefix("weights.") for name in learned if name.startswith("weights.")]
+    assert all(torch.equal(values[name], learned[f"weights.{name}"]) for name in names)
+    assert any(name.startswith("backbone.model.") for name in names)
+    published = dict(build_network(policy).named_parameters())
+    moved = {name for name, value in values.items() if not torch.equal(value, published[name]) and "head" not in name}
+    assert (
+        any(name.startswith(tuple("backbone." + p for p in loaded.backbone.vision_prefix)) for name in moved) == vision
+    )
+    assert moved - {"backbone.act"}
+    assert evaluate(tmp_path, dataset, "test", 0.01, "cpu").overall.steps == 4
+
+
+def policy_of(kind: str, folder: Path, lora: LoraSettings, **backbone: object) -> PolicySettings:
+    kind = "kosmos2" if kind == "kosmos2" else "auto"
+    return PolicySettings(
+        backbone=BackboneSettings(kind=kind, name=str(folder), cameras=("static",), **backbone),  # type: ignore[arg-type]
+        lora=lora,
+        head=HeadSettings(input_size=32, hidden_size=32),
+    )

@@ -28,8 +28,9 @@ test: setup ## lint, types, and every test
 lint: setup ## ruff and mypy
 	@$(IN_ENV) tools/test.sh lint
 
-docs: setup ## regenerate the pages under docs/ that are made from code
+docs: setup ## regenerate the page and the picture under docs/ that are made from code
 	@$(IN_ENV) tools/run_script.sh tools/docs.py
+	@$(IN_ENV) tools/run_script.sh tools/draw_model.py
 
 $(addprefix bench-,$(BENCHES)): bench-%: setup
 	@$(IN_ENV) tools/run_script.sh benchmarks/bench_$*.py $(if $(QUICK),--quick)

@@ -40,7 +40,7 @@ class BackboneSettings(_Frozen):
     train_vision: bool = False
     """When not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
     load_in: Literal["full", "8bit", "4bit"] = "full"
-    """Storage of the frozen base weights; 8bit and 4bit need bitsandbytes and CUDA."""
+    """Storage of the frozen base weights; 8bit and 4bit (NF4) need bitsandbytes and CUDA."""
     tuned: bool = False
     """The weights are no longer the published ones, so a checkpoint holds them all; init_from sets it."""
     width: int = Field(default=128, ge=32, multiple_of=32)
@@ -60,6 +60,8 @@ class BackboneSettings(_Frozen):
             raise ValueError(f"kind {self.kind} needs a name: a hub name or a local folder")
         if self.load_in != "full" and not self.freeze:
             raise ValueError(f"load_in {self.load_in} stores frozen weights; set freeze: true")
+        if self.load_in != "full" and (self.kind == "kosmos2-tiny" or self.weights == "random"):
+            raise ValueError(f"load_in {self.load_in} is for published weights, these are random; set load_in: full")
         return self
 
     @property
@@ -152,7 +154,8 @@ class TrainSettings(_Frozen):
     clip_norm: float = Field(default=1.0, gt=0)
     gripper_weight: float = Field(default=0.1, ge=0)
     """Weight of the gripper's cross-entropy beside the squared error of the motion."""
-    precision: Literal["fp32", "fp16", "bf16"] = "bf16"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp16"
+    """Of products and frozen weights; fp16 needs CUDA. What learns is stored in fp32."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more time."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
@@ -202,18 +205,24 @@ def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> Trai
         raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
     for override in overrides:
         _override(data, override)
-    settings: TrainSettings = validate(TrainSettings, data, str(path))
+    settings: TrainSettings = validate(TrainSettings, data, str(path), overrides)
     return settings
 
 
-def validate(model: type[Any], data: Any, origin: str) -> Any:
-    """Build settings from parsed data; :class:`ConfigError` names ``origin``, the field and the value."""
+def validate(model: type[Any], data: Any, origin: str, overrides: Sequence[str] = ()) -> Any:
+    """Build settings from parsed data; :class:`ConfigError` names ``origin``, the field and the value.
+
+    A field that one of ``overrides`` set is blamed on that.
+    """
     try:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "settings"
-        reason = first["msg"].removeprefix("Value error, ")
+        set_here = [override for override in overrides if f"{field}.".startswith(f"{override.partition('=')[0]}.")]
+        origin = f"'{set_here[-1]}'" if set_here else origin
+        reason = "there is no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = reason.removeprefix("Value error, ")
         value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
         raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
 

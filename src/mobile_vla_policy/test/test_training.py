@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.config import ConfigError, load_train_settings
+from mobile_vla_policy.config import BackboneSettings, ConfigError, load_train_settings
 from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.model.quantise import quantised
 from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.training.episodes import TrainingDataError, open_dataset
 from mobile_vla_policy.training.finite import TrainingError
@@ -179,12 +181,32 @@ def test_settings_can_be_overridden_and_errors_name_field_and_value(tmp_path: Pa
     path = CONTRACT.parent / "train_tiny.yaml"
     assert load_train_settings(path, ["policy.head.window=4", "precision=bf16"]).policy.head.window == 4
     for override, message in {
-        "policy.head.windows=4": r"policy.head.windows: Extra inputs .* \(got 4\)",
-        "learning_rate=-1": r"learning_rate: .* greater than 0 \(got -1\)",
+        "policy.head.windows=4": r"^'policy\.head\.windows=4': policy.head.windows: there is no such field \(got 4\)$",
+        "policy.lora=4": r"^'policy\.lora=4': policy.lora: .* \(got 4\)$",
+        "learning_rate=-1": r"^'learning_rate=-1': learning_rate: .* greater than 0 \(got -1\)$",
         "seed": r"an override is written field=value",
         "precision.x=1": r"precision is not a group of fields",
     }.items():
         with pytest.raises(ConfigError, match=message):
             load_train_settings(path, [override])
+    typing_error = tmp_path / "settings.yaml"
+    typing_error.write_text("learningrate: 1.0e-4\n")
+    with pytest.raises(ConfigError, match=r"^.*settings\.yaml: learningrate: there is no such field"):
+        load_train_settings(typing_error, ["seed=1"])
     with pytest.raises(ConfigError, match="no such settings file"):
         load_train_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("random", [{"kind": "kosmos2-tiny", "freeze": True}, {"kind": "kosmos2", "weights": "random"}])
+def test_fewer_bits_are_refused_for_weights_that_are_random(random: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="load_in 4bit is for published weights, these are random"):
+        BackboneSettings(**random, load_in="4bit")  # type: ignore[arg-type]
+
+
+def test_four_bits_are_those_of_qlora(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="needs CUDA; set policy"):
+        quantised("4bit", torch.float16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    chosen = quantised("4bit", torch.float16)["quantization_config"]
+    assert (chosen.bnb_4bit_quant_type, chosen.bnb_4bit_use_double_quant) == ("nf4", True)
+    assert chosen.bnb_4bit_compute_dtype == torch.float16

@@ -21,7 +21,8 @@ _LEAST_MOTION_M = 0.005
 
 def print_report(result: Evaluation, console: Console) -> None:
     """Print the table and the warnings."""
-    console.print(f"{result.checkpoint}: {result.split}, {result.episodes} episodes", soft_wrap=True, highlight=False, markup=False)
+    title = f"{result.checkpoint}: {result.split}, {result.episodes} episodes"
+    console.print(title, soft_wrap=True, highlight=False, markup=False)
     # A space between columns is the frame's own. With more, a task of 34 letters would not fit into 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)

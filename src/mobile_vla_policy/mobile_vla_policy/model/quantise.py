@@ -19,5 +19,14 @@ def quantised(load_in: str, dtype: torch.dtype) -> dict[str, Any]:
         raise ValueError(f"load_in {load_in} needs CUDA; set policy.backbone.load_in=full")
     from transformers import BitsAndBytesConfig
 
-    bits = {"load_in_8bit": load_in == "8bit", "load_in_4bit": load_in == "4bit"}
-    return {"quantization_config": BitsAndBytesConfig(**bits, bnb_4bit_compute_dtype=dtype)}
+    if load_in == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    # As in QLoRA (Dettmers et al. 2023): levels at the quantiles of a normal distribution, their scales in 8 bits.
+    return {
+        "quantization_config": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    }

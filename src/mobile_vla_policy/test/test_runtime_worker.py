@@ -82,14 +82,39 @@ worker.start()
 worker.wake()
 while not (results := worker.results()):
     pass
-print(results[0])
+print(results[0], os.nice(0))
 os._exit(0)
 """
 
 
 def test_a_process_that_is_nice_already_infers_as_nicely():
     told = subprocess.run([sys.executable, "-c", NICE], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout.split() == ["12"] and not told.stderr
+    inferring, process = told.stdout.split()
+    assert inferring == process and not told.stderr
+
+
+def test_a_machine_that_forbids_a_lower_priority_infers_all_the_same(monkeypatch):
+    def forbidden(*_: int) -> None:
+        raise PermissionError("not here")
+
+    monkeypatch.setattr("os.setpriority", forbidden)
+    worker = InferenceWorker(lambda: "done")
+    worker.start()
+    worker.wake()
+    wait_for(worker.results)
+    assert not worker.dead and worker.stop(1.0) and not worker.dead
+
+
+def test_a_thread_that_has_ended_by_itself_says_why():
+    def listener() -> None:
+        raise ValueError("the listener is gone")
+
+    worker = InferenceWorker(lambda: "done", listener)
+    worker.start()
+    assert not worker.dead
+    worker.wake()
+    wait_for(lambda: worker.dead)
+    assert worker.results()[-1].message == "ValueError: the listener is gone"
 
 
 def test_percentiles_and_rates_forget_what_is_long_ago():

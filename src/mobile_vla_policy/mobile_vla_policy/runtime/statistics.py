@@ -23,10 +23,6 @@ class LatencyWindow:
         """Take one duration of ``stage``."""
         self._stages.setdefault(stage, deque(maxlen=self._steps)).append(seconds)
 
-    def clear(self) -> None:
-        """Start afresh."""
-        self._stages.clear()
-
     def percentiles(self) -> dict[str, tuple[float, float]]:
         """Stage -> (median, 99th percentile) in seconds, in the order in which the stages were first seen."""
         result = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -69,6 +70,11 @@ class InferenceWorker(Generic[Result]):
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def dead(self) -> bool:
+        """Whether the thread has ended though nobody told it to: there will be no further result."""
+        return self._thread.ident is not None and not self._stopping and not self._thread.is_alive()
+
     def results(self) -> list[Result | Failure]:
         """What was finished since the last call, oldest first. Never blocks."""
         fetched: list[Result | Failure] = []
@@ -84,23 +90,23 @@ class InferenceWorker(Generic[Result]):
         return 0.0 if since_s is None else time.monotonic() - since_s
 
     def _run(self) -> None:
-        if sys.platform == "linux":
-            # There, niceness belongs to the thread. Of a process that is nicer already it stays: less is not allowed.
-            thread = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
-        while not self._stopping:
-            self._wake.wait()
-            self._wake.clear()
-            while not self._stopping and self._one_step():
-                pass
+        try:
+            _be_nice()
+            while not self._stopping:
+                self._wake.wait()
+                self._wake.clear()
+                while not self._stopping and self._one_step():
+                    pass
+        except BaseException as error:
+            # No step's, which are caught below; without a word nobody would know why nothing is inferred any more.
+            self._results.put(_failure(error))
 
     def _one_step(self) -> bool:
         self._busy_since_s = time.monotonic()
         try:
             result = self._step()
         except Exception as error:
-            text = str(error).strip().splitlines()
-            self._put(Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc()))
+            self._put(_failure(error))
             return False
         finally:
             self._busy_since_s = None
@@ -112,3 +118,21 @@ class InferenceWorker(Generic[Result]):
     def _put(self, result: Result | Failure) -> None:
         self._results.put(result)
         self._notify()
+
+
+def _be_nice() -> None:
+    """Lower the calling thread's priority."""
+    if sys.platform != "linux":
+        # Elsewhere niceness belongs to the process.
+        return
+    thread = threading.get_native_id()
+    # Some containers forbid it. Slower commands are no reason not to infer.
+    with contextlib.suppress(OSError):
+        # A process that is nicer already stays so: less is not allowed.
+        os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+def _failure(error: BaseException) -> Failure:
+    """What the handled exception says."""
+    text = str(error).strip().splitlines()
+    return Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc())

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -19,19 +18,19 @@ from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.drive import Drive
 from mobile_vla_policy.node.execute import ExecuteServer
-from mobile_vla_policy.node.instruction import BUSY, InstructionService, problem_of
-from mobile_vla_policy.node.loading import keep_in_memory, loaded, release_memory, wait_for
-from mobile_vla_policy.node.parameters import SettableParameters
-from mobile_vla_policy.node.status import STATE, health, status_message
+from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.node.instruction import InstructionService
+from mobile_vla_policy.node.loading import begin_loading, keep_in_memory, loaded, release_memory, wait_for
+from mobile_vla_policy.node.parameters import FixedParameters, SettableParameters
+from mobile_vla_policy.node.refusal import require_fit, why_not_now
+from mobile_vla_policy.node.status import health, state_of, status_message
 from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
-from mobile_vla_policy.runtime.settings import SETTINGS, require_checkpoint
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, load_contract, number, text
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 
@@ -46,19 +45,7 @@ class PolicyNode(AutostartNode):
     def __init__(self, load: LoadPolicy = load_checkpoint) -> None:
         super().__init__("policy_node")
         self._load = load
-        self._contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
-        rate = "rate of commands [Hz]; 0: control rate"
-        declared_hz = number(self, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
-        self._rate_hz = declared_hz or self._contract.control_rate_hz
-        silence = "a policy/execute goal ends when a required input is silent for this long [s]"
-        observation_timeout_s = number(self, "observation_timeout_s", 2.0, silence, above=0)
-        stuck = "a forward pass that has not returned for this long is an error [s]"
-        self._inference_timeout_s = number(self, "inference_timeout_s", 5.0, stuck, above=0)
-        source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
-        self._compressed = text(self, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
-        trace = text(self, "trace", "", "file for a Chrome trace of every forward pass, written on deactivation")
-        self._trace_file = Path(trace).expanduser() if trace else None
+        self._fixed = FixedParameters.of(self)
         self._settings = SettableParameters(self, self._refuse_changes, self._apply_changes)
 
         self._loader: PolicyLoader | None = None
@@ -68,10 +55,11 @@ class PolicyNode(AutostartNode):
         self._drive_before: Drive | None = None
         self._chunk_arrived = self.create_guard_condition(self._on_chunk)
 
-        self._commands = Commands(self, self._contract, self._rate_hz, stamped)
+        gate, fixed = GateWatch(self, self._on_handed_back), self._fixed
+        self._commands = Commands(self, fixed.contract, fixed.rate_hz, fixed.stamped, gate)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
-        self._execute = ExecuteServer(self, self._driver, observation_timeout_s)
+        self._execute = ExecuteServer(self, self._driver, fixed.observation_timeout_s)
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
@@ -97,7 +85,7 @@ class PolicyNode(AutostartNode):
     def _begin_loading(self) -> bool:
         """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""
         try:
-            self._loader = self._make_loader()
+            self._loader = begin_loading(self._load, self._settings, self._fixed.contract)
         except ValueError as error:
             self.get_logger().error(f"cannot configure: {error}")
             self.last_error, self.exit_code = str(error), 1
@@ -105,24 +93,20 @@ class PolicyNode(AutostartNode):
         self._publish_status()
         return True
 
-    def _make_loader(self) -> PolicyLoader:
-        checkpoint = require_checkpoint(self._settings["checkpoint"])
-        return PolicyLoader(self._load, checkpoint, self._settings.engine, self._contract)
-
     @loud
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for us."""
         self._end_autostart()
-        loader = self._loader = self._loader or self._make_loader()
+        contract = self._fixed.contract
+        loader = self._loader = self._loader or begin_loading(self._load, self._settings, contract)
         try:
             wait_for(loader, self.stopping, self._tell)
-            policy = loaded(loader, self._contract)
+            policy = loaded(loader, contract)
         finally:
             self._loader = None
-        if problem := problem_of(policy, self._settings["instruction"]):
-            raise ValueError(f"parameter 'instruction': {problem}")
+        require_fit(policy, self._settings.values)
         self._policy = policy
-        self._inputs = ObservationInputs(self, self._contract, on_image=self._on_image, compressed=self._compressed)
+        self._inputs = ObservationInputs(self, contract, on_image=self._on_image, compressed=self._fixed.compressed)
         keep_in_memory()
         self.get_logger().info(f"loaded {loader.checkpoint} in {loader.elapsed_s:.1f} s")
         self.last_error = ""
@@ -148,22 +132,27 @@ class PolicyNode(AutostartNode):
             self._inputs.builder,
             self._settings.scheduler,
             lambda: int(clock.now().nanoseconds),
-            inference_timeout_s=self._inference_timeout_s,
+            inference_timeout_s=self._fixed.inference_timeout_s,
             notify=self._chunk_arrived.trigger,
         )
         self._drive = Drive(
             self,
-            self._contract,
+            self._fixed.contract,
             driver,
             self._commands,
             self._execute,
             self._chunk_publisher.publish,
             self._publish_status,
-            self._trace_file,
+            self._fixed.trace_file,
         )
-        self._commands.set_armed(not self._shadow)
-        self._drive.begin(self._settings["instruction"], self._rate_hz)
-        self._publish_status()
+        try:
+            self._take_role()
+            self._drive.begin(self._settings["instruction"], self._fixed.rate_hz)
+            self._publish_status()
+        except Exception:
+            # Whether the transition fails or is an error: who is not active commands nothing.
+            self._disarm()
+            raise
         return TransitionCallbackReturn.SUCCESS
 
     @loud
@@ -227,9 +216,21 @@ class PolicyNode(AutostartNode):
         """The driver while the node is active."""
         return self._drive.driver if self._drive is not None else None
 
+    def _take_role(self) -> None:
+        """Command, or look on."""
+        if self._shadow:
+            self._commands.look_on()
+        else:
+            self._commands.arm()
+
+    def _on_handed_back(self) -> None:
+        # What the policy remembers is the human's driving, and what it has decided about the gripper is from before it.
+        if self._drive is not None and self._commands.armed:
+            self._drive.driver.begin_anew()
+
     def _on_image(self, camera: str) -> None:
         # The first camera of the contract sets the pace; the others are used as they are at that moment.
-        if self._drive is not None and camera == next(iter(self._contract.cameras)):
+        if self._drive is not None and camera == next(iter(self._fixed.contract.cameras)):
             self._drive.driver.wake()
 
     def _on_chunk(self) -> None:
@@ -239,45 +240,33 @@ class PolicyNode(AutostartNode):
     # Parameters ------------------------------------------------------------------------------------------------------
 
     def _refuse_changes(self, changes: Mapping[str, Any]) -> str:
-        loaded = [name for name in changes if not SETTINGS[name].while_loaded]
-        if loaded and (self._policy is not None or self._loader is not None):
-            return f"{loaded[0]} cannot change while a checkpoint is loaded; deactivate and clean up first"
-        if "instruction" in changes and self._policy is not None:
-            if self._execute.busy:
-                return BUSY
-            return problem_of(self._policy, changes["instruction"])
-        return ""
+        return why_not_now(changes, self._policy, loading=self._loader is not None, busy=self._execute.busy)
 
     def _apply_changes(self, changes: Mapping[str, Any]) -> None:
         if self._drive is None:
             return
-        # The last thing that a driver who becomes an onlooker does is to stop.
-        self._commands.set_armed(not self._shadow)
-        self._drive.driver.scheduler.options = self._settings.scheduler
+        drove = self._commands.armed
+        self._take_role()
+        driver = self._drive.driver
+        driver.scheduler.options = self._settings.scheduler
         if "instruction" in changes:
-            self._drive.driver.follow(changes["instruction"])
+            driver.follow(changes["instruction"])
+        elif self._commands.armed and not drove:
+            # Somebody else drove while it looked on.
+            driver.begin_anew()
 
     # Status ----------------------------------------------------------------------------------------------------------
 
-    def _state(self) -> tuple[int, str]:
-        """State of the message PolicyStatus, and one line."""
-        if self._drive is not None:
-            return STATE[self._drive.last.state], self._drive.last.message
-        if self._loader is not None:
-            return PolicyStatus.STATE_LOADING, f"{self._loader.progress} ({self._loader.elapsed_s:.0f} s)"
-        if self._policy is not None:
-            return PolicyStatus.STATE_INACTIVE, "loaded; activate to drive"
-        return PolicyStatus.STATE_UNCONFIGURED, self.last_error or "no checkpoint is loaded; configure to load one"
-
     def _status(self) -> PolicyStatus:
-        state, message = self._state()
+        tick = self._drive.last if self._drive is not None else None
+        state, message = state_of(tick, self._loader, loaded=self._policy is not None, error=self.last_error)
         return status_message(
             state,
             message,
             int(self.get_clock().now().nanoseconds),
             checkpoint=self._settings["checkpoint"],
             shadow=self._shadow,
-            command_rate_hz=self._commands.rate_hz,
+            commands=self._commands,
             driver=self._driver(),
             inputs=self._inputs,
         )

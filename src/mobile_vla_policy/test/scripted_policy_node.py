@@ -5,13 +5,16 @@
 BEHAVIOUR is one or more of these, joined by commas: ``slow=SECONDS`` (each pass sleeps), ``load=SECONDS`` (loading
 sleeps), ``nan`` and ``nan-gripper`` (from the fifth pass on), ``raise`` (from the fifth pass on), ``stuck`` (the fifth
 pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres), ``echo-x`` (delta_x is a
-hundredth of the odometry's x).
+hundredth of the odometry's x), ``undecided`` (the gripper opens, and from the fifth pass on says nothing about it),
+``count`` (prints how many policies of before are still in memory when one is loaded), ``no-timer`` (activation fails
+at its end).
 """
 
 from __future__ import annotations
 
 import sys
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.node.drive import Drive
 from mobile_vla_policy.policy_node import main
 
 HORIZON = 5
@@ -52,7 +56,7 @@ class ScriptedPolicy:
         delta_x = len(instruction) * 1e-3 if "echo-length" in self._behaviours else DELTA_X
         delta_x = float(state[0]) * 1e-2 if "echo-x" in self._behaviours else delta_x
         deltas = np.tile(np.float32([delta_x, DELTA_Y]), (HORIZON, 1))
-        gripper = np.full(HORIZON, GRIPPER, dtype=np.float32)
+        gripper = np.full(HORIZON, 0.1 if "undecided" in self._behaviours else GRIPPER, dtype=np.float32)
         if self._passes >= 5:
             self._misbehave(deltas, gripper)
         return Chunk(deltas, gripper), memory + 1
@@ -61,6 +65,8 @@ class ScriptedPolicy:
         pass
 
     def _misbehave(self, deltas: np.ndarray, gripper: np.ndarray) -> None:
+        if "undecided" in self._behaviours:
+            gripper[:] = 0.5
         if "nan" in self._behaviours:
             deltas[2, 1] = np.nan
         if "nan-gripper" in self._behaviours:
@@ -71,11 +77,26 @@ class ScriptedPolicy:
             time.sleep(1e6)
 
 
+BEHAVIOURS = dict(item.partition("=")[::2] for item in sys.argv[1].split(","))
+LOADED: weakref.WeakSet[ScriptedPolicy] = weakref.WeakSet()
+
+
 def load(_checkpoint: Path, _device: str, contract: Contract) -> ScriptedPolicy:
-    behaviours = dict(item.partition("=")[::2] for item in sys.argv[1].split(","))
-    time.sleep(float(behaviours.get("load", 0.0)))
-    return ScriptedPolicy(contract, behaviours)
+    if "count" in BEHAVIOURS:
+        print(f"policies in memory: {len(LOADED)}", flush=True)
+    time.sleep(float(BEHAVIOURS.get("load", 0.0)))
+    policy = ScriptedPolicy(contract, BEHAVIOURS)
+    LOADED.add(policy)
+    return policy
+
+
+def no_timer(drive: Drive, instruction: str, _rate_hz: float) -> None:
+    drive.driver.start()
+    drive.driver.follow(instruction)
+    raise OSError("there are no timers left")
 
 
 if __name__ == "__main__":
+    if "no-timer" in BEHAVIOURS:
+        Drive.begin = no_timer  # type: ignore[method-assign]
     main(load)

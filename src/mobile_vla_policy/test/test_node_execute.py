@@ -120,6 +120,25 @@ def test_a_goal_that_cannot_be_executed_is_told_why(probe, robot, start_node, cl
         assert result.message and "\n" not in result.message
 
 
+def test_a_goal_ends_by_its_own_code_when_another_policy_commands_the_robot(
+    probe, robot, start_node, client, commands, statuses
+):
+    start_node("steady")
+    wait_for(lambda: active(statuses))
+    handle = client.send("go to the kitchen")
+    waiting = handle.get_result_async()
+    wait_for(lambda: commands and commands[-1].linear.x > 0)
+    rival = probe.node.create_publisher(Twist, "cmd_vel_policy", 1)
+    try:
+        wait_for(waiting.done)
+    finally:
+        probe.node.destroy_publisher(rival)
+    status, result = waiting.result().status, waiting.result().result
+    assert (status, result.error_code) == (GoalStatus.STATUS_ABORTED, Result.ANOTHER_POLICY)
+    assert "another policy" in result.message and "/probe" in result.message
+    wait_for(lambda: commands[-1] == Twist())
+
+
 def test_a_goal_ends_when_the_camera_or_the_model_fails_or_the_node_is_stopped(
     probe, robot, start_node, client, commands, statuses
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
@@ -51,3 +52,40 @@ def test_a_node_that_is_shut_down_while_autostart_is_loading_stays_so(probe, rob
     wait_for(lambda: len(statuses) > heard + 3)
     assert statuses[-1].state == PolicyStatus.STATE_UNCONFIGURED and state(probe) == State.PRIMARY_STATE_FINALIZED
     assert node.process.poll() is None
+
+
+@pytest.mark.parametrize("autostart", [True, False])
+def test_diagnostics_show_how_far_loading_is(probe, robot, start_node, statuses, autostart):
+    heard = probe.collect(DiagnosticArray, "/diagnostics")
+    start_node("load=2.5", autostart=autostart)
+    if not autostart:
+        wait_for(lambda: statuses)
+        assert change(probe, Transition.TRANSITION_CONFIGURE)
+    wait_for(lambda: statuses and statuses[-1].state in (PolicyStatus.STATE_INACTIVE, PolicyStatus.STATE_WAITING))
+    said = [status.message for array in heard for status in array.status if status.name == "policy_node"]
+    seconds = {message.rpartition("(")[2] for message in said if message.startswith("loading /")}
+    assert len(seconds) >= 2, said
+
+
+def test_cleanup_frees_the_policy(probe, robot, start_node, statuses):
+    node = start_node("count", instruction=GO, autostart=False)
+    for _ in range(3):
+        for transition in ("CONFIGURE", "ACTIVATE"):
+            assert change(probe, getattr(Transition, f"TRANSITION_{transition}"))
+        wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
+        for transition in ("DEACTIVATE", "CLEANUP"):
+            assert change(probe, getattr(Transition, f"TRANSITION_{transition}"))
+        wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_UNCONFIGURED)
+    assert change(probe, Transition.TRANSITION_CONFIGURE)
+    loads = [line for line in node.output.splitlines() if line.startswith("policies in memory")]
+    assert loads == ["policies in memory: 0"] * 4
+
+
+def test_an_activation_that_fails_at_its_end_leaves_nothing_armed(probe, robot, start_node, statuses):
+    node = start_node("no-timer", instruction=GO, autostart=False)
+    assert change(probe, Transition.TRANSITION_CONFIGURE)
+    assert not change(probe, Transition.TRANSITION_ACTIVATE)
+    wait_for(lambda: "cannot activate: there are no timers left" in node.output)
+    assert state(probe) == State.PRIMARY_STATE_INACTIVE
+    wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_INACTIVE)
+    wait_for(lambda: not probe.node.get_publishers_info_by_topic("/cmd_vel_policy"), what="its publisher to be gone")

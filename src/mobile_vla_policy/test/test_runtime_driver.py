@@ -14,7 +14,7 @@ from robot_fixtures import CONTRACT
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
+from mobile_vla_policy.runtime.driver import DriveState, Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
 GO = "go to the kitchen"
@@ -44,6 +44,7 @@ class Policy:
         self.go = threading.Event()
         self.go.set()
         self.began = 0
+        self.memories: list[int] = []
 
     def initial_memory(self) -> int:
         return 0
@@ -56,6 +57,7 @@ class Policy:
     ) -> tuple[Chunk, int]:
         deltas = np.tile(np.float32([self.delta_x, 0.0]), (self.horizon, 1))
         self.began += 1
+        self.memories.append(memory)
         self.go.wait()
         self.fault()
         return Chunk(deltas, np.full(self.horizon, self.gripper, dtype=np.float32)), memory + 1
@@ -174,3 +176,30 @@ def test_replanning_waits_until_few_actions_are_left_and_then_does_not_wait(driv
         robot.until(moving)
         assert all(moving(robot.pass_period()) for _ in range(12))
     assert often.driver.steps == 13 and 4 <= seldom.driver.steps <= 6
+
+
+def test_an_inference_thread_that_has_ended_is_an_error_and_not_a_wait(drive):
+    def end_thread() -> None:
+        raise SystemExit("somebody has called exit()")
+
+    robot = drive()
+    robot.policy.fault = end_thread
+    robot.see()
+    tick = robot.until(lambda tick: tick.state is DriveState.ERROR)
+    assert tick.fault is Fault.INFERENCE
+    assert "the inference thread has ended" in tick.message and "somebody has called exit()" in tick.message
+
+
+def test_beginning_anew_forgets_plan_memory_and_what_was_decided_about_the_gripper(drive):
+    robot = drive()
+    robot.policy.gripper = 0.9
+    robot.see()
+    assert robot.until(moving).action.gripper_closed is True
+    robot.policy.gripper = 0.5
+    robot.pass_period()
+    assert robot.until(moving).action.gripper_closed is True, "undecided: as it was told"
+    robot.driver.begin_anew()
+    assert robot.tick().action is None and robot.driver.instruction == GO
+    robot.pass_period()
+    assert robot.until(moving).action.gripper_closed is None, "somebody else may have moved it"
+    assert robot.policy.memories[-1] == 0

@@ -116,17 +116,17 @@ def test_probabilities_outside_0_to_1_and_wrong_shapes_are_refused():
         scheduler.offer(0, np.zeros((0, 2)), np.zeros(0), 0)
 
 
-def test_an_undecided_gripper_stays_as_it_is():
+@pytest.mark.parametrize(
+    ("probabilities", "decisions"),
+    [([0.5, 0.5], [None, None]), ([0.7, 0.5, 0.3], [True, True, False]), ([0.5, 0.3, 0.5], [None, False, False])],
+)
+def test_an_undecided_gripper_stays_as_it_is(probabilities, decisions):
     scheduler = make()
-    for position, probability, closed in [
-        (True, 0.5, True),
-        (False, 0.5, False),
-        (False, 0.7, True),
-        (True, 0.3, False),
-    ]:
-        scheduler.reset(gripper_closed=position)
-        scheduler.offer(0, *chunk(0.0, gripper=probability), 0)
-        assert scheduler.action(0).gripper_closed is closed
+    for _ in range(2):
+        scheduler.offer(0, np.zeros((len(probabilities), 2)), np.array(probabilities), 0)
+        told = [scheduler.action(index * PERIOD_NS).gripper_closed for index in range(len(probabilities))]
+        assert told == decisions
+        scheduler.reset()
 
 
 def test_running_dry_is_counted_and_waiting_for_the_first_chunk_is_not():

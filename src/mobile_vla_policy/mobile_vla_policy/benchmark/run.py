@@ -155,7 +155,7 @@ def _steps(policy: Policy, settings: BenchmarkSettings) -> list[Step]:
 
 def _step(policy: Policy, instruction: str, chunk: PredictedChunk, started_ns: int, inference_s: float) -> Step:
     stages = dict(policy.stage_latency_s)
-    return Step(0, instruction, started_ns, chunk.deltas, chunk.gripper, started_ns, stages, inference_s, False)
+    return Step(0, instruction, started_ns, chunk.deltas, chunk.gripper, started_ns, stages, inference_s)
 
 
 def _write_trace(steps: list[Step], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the policy tells the gate: velocity and gripper, both halves or neither."""
+"""What the policy tells the gate, or in shadow mode would have told it: velocity and gripper, both or neither."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from rclpy.duration import Duration
 from mobile_vla_data.action import ActionCodec, Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.node.onlooker import Onlooker
+from mobile_vla_policy.runtime.comparison import Agreement
 from mobile_vla_policy.runtime.driver import DriveState, Tick
 from mobile_vla_policy.runtime.statistics import RateMeter
 from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
@@ -23,15 +26,18 @@ _ZEROS_S = 0.5
 class Commands:
     """Publishes ``cmd_vel_policy`` and ``gripper/command_policy`` while armed.
 
-    The publishers exist only then: who is idle, or an onlooker in shadow mode, is no rival of the one who drives.
+    The publishers exist only then: who is idle, or an onlooker in shadow mode, is no rival of the one who drives. An
+    onlooker compares what it would have published with what the robot is told.
     """
 
-    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool) -> None:
+    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool, gate: GateWatch) -> None:
         self._node, self._frame, self._stamped = node, contract.action.frame, stamped
         self._codec = ActionCodec(contract)
         self._zeros = math.ceil(_ZEROS_S * rate_hz)
         self._zeros_left = 0
         self._rate = RateMeter()
+        self._gate = gate
+        self._onlooker = Onlooker(node, contract, stamped, gate)
         self._velocity_publisher: Any = None
         self._gripper_publisher: Any = None
 
@@ -40,29 +46,37 @@ class Commands:
         """Velocity commands per second, measured [Hz]."""
         return self._rate.rate_hz(time.monotonic())
 
-    def set_armed(self, armed: bool) -> None:
-        """:meth:`arm` or :meth:`disarm`."""
-        if armed:
-            self.arm()
-        else:
-            self.disarm()
+    @property
+    def armed(self) -> bool:
+        """Whether it commands."""
+        return self._velocity_publisher is not None
+
+    @property
+    def agreement(self) -> Agreement:
+        """How well the onlooker agrees with what the robot is told."""
+        return self._onlooker.agreement
+
+    def look_on(self) -> None:
+        """Command no more, and compare instead."""
+        # The last thing that a driver who becomes an onlooker does is to stop.
+        self._end()
+        self._onlooker.begin()
 
     def arm(self) -> None:
         """Be able to command from now on."""
+        self._onlooker.end()
         if self._velocity_publisher is None:
             velocity = velocity_type(self._stamped)
             self._velocity_publisher = self._node.create_publisher(velocity, "cmd_vel_policy", COMMAND)
             self._gripper_publisher = self._node.create_publisher(GripperCommand, "gripper/command_policy", COMMAND)
 
     def disarm(self) -> None:
-        """Tell the robot to stand, wait until that has arrived where somebody listens, and command no more."""
-        if self._velocity_publisher is None:
-            return
-        self.stop()
-        self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
-        self._node.destroy_publisher(self._velocity_publisher)
-        self._node.destroy_publisher(self._gripper_publisher)
-        self._velocity_publisher = self._gripper_publisher = None
+        """Tell the robot to stand, wait until that has arrived where somebody listens, and command no more.
+
+        An onlooker ends, too.
+        """
+        self._end()
+        self._onlooker.end()
 
     def rivals(self) -> list[str]:
         """Other nodes that command in the policy's name; one that was killed is listed for some seconds more."""
@@ -78,8 +92,15 @@ class Commands:
         return sorted(names)
 
     def send(self, tick: Tick) -> None:
-        """Send what a tick of the driver says, its action or zeros; nothing while disarmed."""
+        """Send what a tick of the driver says, its action or zeros; while disarmed, an onlooker compares it at most."""
+        action = tick.action
+        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
+        if not velocity.finite:
+            # Neither half of a command that is not whole.
+            velocity, action = Velocity(), None
         if self._velocity_publisher is None:
+            if action is not None:
+                self._onlooker.compare(velocity, action.gripper_closed)
             return
         if tick.state is DriveState.IDLE:
             self._zeros_left -= 1
@@ -87,21 +108,29 @@ class Commands:
                 self.stop()
             return
         self._zeros_left = self._zeros
-        action = tick.action
-        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
-        if not velocity.finite:
-            # Neither half of a command that is not whole.
-            velocity, action = Velocity(), None
         self._publish(velocity)
-        if action is not None:
-            command = GripperCommand(position=1.0 if action.gripper_closed else 0.0)
-            command.header.stamp = to_stamp(self._now_ns())
-            command.header.frame_id = self._frame
-            self._gripper_publisher.publish(command)
+        # A human who has taken over decides about the gripper, and what was decided before counts no more afterwards.
+        if action is not None and action.gripper_closed is not None and not self._gate.human_drives:
+            self._publish_gripper(action.gripper_closed)
 
     def stop(self) -> None:
         """Tell the robot to stand. The gripper keeps what it holds."""
         self._publish(Velocity())
+
+    def _end(self) -> None:
+        if self._velocity_publisher is None:
+            return
+        self.stop()
+        self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+        self._node.destroy_publisher(self._velocity_publisher)
+        self._node.destroy_publisher(self._gripper_publisher)
+        self._velocity_publisher = self._gripper_publisher = None
+
+    def _publish_gripper(self, closed: bool) -> None:
+        command = GripperCommand(position=1.0 if closed else 0.0)
+        command.header.stamp = to_stamp(self._now_ns())
+        command.header.frame_id = self._frame
+        self._gripper_publisher.publish(command)
 
     def _publish(self, velocity: Velocity) -> None:
         message = velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=self._frame)

@@ -11,7 +11,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.execute import ExecuteServer
 from mobile_vla_policy.node.status import chunk_message
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
+from mobile_vla_policy.runtime.driver import DriveState, Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.inference import Step
 from mobile_vla_policy.runtime.trace import TraceRecorder
 from mobile_vla_ros.clock import STEADY
@@ -94,7 +94,8 @@ class Drive:
             tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.steps)
         if self.rivals:
             # Two that drive one robot: neither knows what the other is about to do. So both stand.
-            tick = Tick(DriveState.ERROR, f"{_RIVALS}: {', '.join(self.rivals)}", None, tick.steps)
+            message = f"{_RIVALS}: {', '.join(self.rivals)}"
+            tick = Tick(DriveState.ERROR, message, None, tick.steps, Fault.ANOTHER_POLICY)
         self.last = tick
         self._commands.send(tick)
         for number, step in enumerate(tick.steps, start=self.driver.steps - len(tick.steps) + 1):
@@ -118,7 +119,8 @@ class Drive:
         self._execute.feedback(message)
 
     def _report(self, tick: Tick) -> None:
-        log, failure = self._node.get_logger(), self.driver.failure
+        log = self._node.get_logger()
+        failure = self.driver.failure if tick.fault is Fault.INFERENCE else None
         message = tick.message or f"driving: '{self.driver.instruction}'"
         # One call for each severity: rclpy raises when the same line logs at two.
         if tick.state is not DriveState.ERROR:

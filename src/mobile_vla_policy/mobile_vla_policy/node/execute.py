@@ -12,10 +12,12 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import ActionChunk
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
+from mobile_vla_policy.runtime.driver import Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.settings import clean_instruction
 
 Result = ExecuteInstruction.Result
+
+_CODE = {Fault.INFERENCE: Result.INFERENCE_FAILED, Fault.ANOTHER_POLICY: Result.ANOTHER_POLICY}
 
 
 class _DeferringServer(ActionServer):
@@ -72,10 +74,6 @@ class ExecuteServer:
         """Whether a goal is running."""
         return self._goal is not None
 
-    def destroy(self) -> None:
-        """Leave the graph."""
-        self._server.destroy()
-
     def tick(self, tick: Tick) -> None:
         """Finish the running goal if what has just happened ends it."""
         goal, driver = self._goal, self._driver()
@@ -87,8 +85,8 @@ class ExecuteServer:
             self._end(goal.handle.succeed, Result.OK, f"the time limit of {goal.limit_s:g} s was reached")
         elif driver.lost_s() > self._observation_timeout_s:
             self._end(goal.handle.abort, Result.OBSERVATION_LOST, tick.message)
-        elif tick.state is DriveState.ERROR:
-            self._end(goal.handle.abort, Result.INFERENCE_FAILED, tick.message)
+        elif tick.fault is not None:
+            self._end(goal.handle.abort, _CODE[tick.fault], tick.message)
 
     def feedback(self, chunk: ActionChunk) -> None:
         """Tell the goal's client about a forward pass."""

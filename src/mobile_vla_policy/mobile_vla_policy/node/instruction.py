@@ -1,4 +1,4 @@
-"""The service policy/set_instruction, and what it and the parameter ``instruction`` have in common."""
+"""The service policy/set_instruction."""
 
 from __future__ import annotations
 
@@ -6,16 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mobile_vla_msgs.srv import SetInstruction
+from mobile_vla_policy.node.refusal import BUSY, problem_of
 from mobile_vla_policy.runtime.driver import PolicyDriver
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.settings import clean_instruction
-
-BUSY = "a policy/execute goal is running; cancel it first"
-
-
-def problem_of(policy: DrivingPolicy | PolicyDriver, instruction: str) -> str:
-    """Why an instruction cannot be followed, in one line; none at all can always be."""
-    return policy.check_instruction(instruction) if instruction else ""
 
 
 class InstructionService:

@@ -8,9 +8,16 @@ import time
 from collections.abc import Callable
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.runtime.loader import PolicyLoader
+from mobile_vla_policy.node.parameters import SettableParameters
+from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.settings import require_checkpoint
 from mobile_vla_ros.run import StartError
+
+
+def begin_loading(load: LoadPolicy, settings: SettableParameters, contract: Contract) -> PolicyLoader:
+    """Load what the parameters say; ValueError with one line when there is nothing that could be loaded."""
+    return PolicyLoader(load, require_checkpoint(settings["checkpoint"]), settings.engine, contract)
 
 
 def wait_for(loader: PolicyLoader, stopping: Callable[[], bool], tell: Callable[[], None]) -> None:

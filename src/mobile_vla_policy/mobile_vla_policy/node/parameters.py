@@ -3,15 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.parameter import Parameter
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 from mobile_vla_policy.runtime.settings import SETTINGS, clean
+from mobile_vla_ros.parameters import flag, load_contract, number, text
 from mobile_vla_ros.run import StartError
+
+
+@dataclass(frozen=True)
+class FixedParameters:
+    """Those that are read once."""
+
+    contract: Contract
+    stamped: bool
+    """TwistStamped instead of Twist."""
+    rate_hz: float
+    """Of commands [Hz]."""
+    observation_timeout_s: float
+    """A policy/execute goal ends when a required input is silent for this long [s]."""
+    inference_timeout_s: float
+    """A forward pass that has not returned for this long is an error [s]."""
+    compressed: bool
+    """Cameras come as JPEGs."""
+    trace_file: Path | None
+    """Gets a Chrome trace on deactivation."""
+
+    @classmethod
+    def of(cls, node: Any) -> FixedParameters:
+        """Declare them on a node and read them."""
+        contract = load_contract(node)
+        stamped = flag(node, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        rate = "rate of commands [Hz]; 0: control rate"
+        declared_hz = number(node, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
+        silence = "a policy/execute goal ends when a required input is silent for this long [s]"
+        observation_timeout_s = number(node, "observation_timeout_s", 2.0, silence, above=0)
+        stuck = "a forward pass that has not returned for this long is an error [s]"
+        inference_timeout_s = number(node, "inference_timeout_s", 5.0, stuck, above=0)
+        source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
+        compressed = text(node, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
+        trace = text(node, "trace", "", "file for a Chrome trace of every forward pass, written on deactivation")
+        return cls(
+            contract,
+            stamped,
+            declared_hz or contract.control_rate_hz,
+            observation_timeout_s,
+            inference_timeout_s,
+            compressed,
+            Path(trace).expanduser() if trace else None,
+        )
 
 
 class SettableParameters:
@@ -42,6 +89,11 @@ class SettableParameters:
     def __getitem__(self, name: str) -> Any:
         """The value of a parameter."""
         return self._values[name]
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """All of them."""
+        return self._values
 
     @property
     def scheduler(self) -> SchedulerOptions:

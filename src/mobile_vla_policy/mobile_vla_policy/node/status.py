@@ -8,15 +8,18 @@ from typing import Any
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
-from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver
+from mobile_vla_policy.node.commands import Commands
+from mobile_vla_policy.runtime.comparison import Agreement
+from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
 from mobile_vla_policy.runtime.inference import Step
-from mobile_vla_policy.runtime.platform import resident_bytes, temperature_c
+from mobile_vla_policy.runtime.loader import PolicyLoader
+from mobile_vla_policy.runtime.platform import gpu_bytes, resident_bytes, temperature_c
 from mobile_vla_ros.convert import stream_status, to_stamp
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Health
 from mobile_vla_ros.observation_inputs import ObservationInputs
 
 #: State of a driver -> state in the message.
-STATE = {
+_STATE = {
     DriveState.IDLE: PolicyStatus.STATE_WAITING,
     DriveState.WAITING: PolicyStatus.STATE_WAITING,
     DriveState.RUNNING: PolicyStatus.STATE_RUNNING,
@@ -58,6 +61,21 @@ def chunk_message(step: Step, number: int, contract: Contract) -> ActionChunk:
     return message
 
 
+def state_of(tick: Tick | None, loader: PolicyLoader | None, *, loaded: bool, error: str) -> tuple[int, str]:
+    """State of the message PolicyStatus, and one line.
+
+    ``tick`` is the newest while the node is active, ``loader`` is there while one loads, ``error`` is why the last
+    transition failed.
+    """
+    if tick is not None:
+        return _STATE[tick.state], tick.message
+    if loader is not None:
+        return PolicyStatus.STATE_LOADING, f"{loader.progress} ({loader.elapsed_s:.0f} s)"
+    if loaded:
+        return PolicyStatus.STATE_INACTIVE, "loaded; activate to drive"
+    return PolicyStatus.STATE_UNCONFIGURED, error or "no checkpoint is loaded; configure to load one"
+
+
 def status_message(
     state: int,
     message: str,
@@ -65,23 +83,25 @@ def status_message(
     *,
     checkpoint: str,
     shadow: bool,
-    command_rate_hz: float,
+    commands: Commands,
     driver: PolicyDriver | None,
     inputs: ObservationInputs | None,
 ) -> PolicyStatus:
-    """Everything about the policy at ``now_ns``."""
+    """Everything about the policy at ``now_ns``. ``inputs`` are there once a policy is loaded."""
     status = PolicyStatus(
         state=state,
         message=message,
         checkpoint=checkpoint,
         shadow=shadow,
-        command_rate_hz=command_rate_hz,
+        command_rate_hz=commands.rate_hz,
         observation_age_s=-1.0,
         memory_bytes=resident_bytes(),
         temperature_c=temperature_c(),
+        **_shadow_figures(commands.agreement),
     )
     status.header.stamp = to_stamp(now_ns)
     if inputs is not None:
+        status.gpu_memory_bytes = gpu_bytes()
         streams = inputs.builder.streams
         status.streams = [stream_status(stream, now_ns) for stream in streams]
         ages = [stream.age_s(now_ns) for stream in streams if stream.required]
@@ -98,7 +118,20 @@ def status_message(
         status.starved_ticks = driver.scheduler.starved_ticks
         status.steps = driver.steps
         status.refused_chunks = driver.refused_chunks
+        status.late_chunks = driver.scheduler.late_chunks
     return status
+
+
+def _shadow_figures(agreement: Agreement) -> dict[str, int | float]:
+    return {
+        "shadow_samples": agreement.samples,
+        "shadow_velocity_difference_mean_m_s": agreement.velocity_mean_m_s,
+        "shadow_velocity_difference_p95_m_s": agreement.velocity_p95_m_s,
+        "shadow_yaw_rate_difference_mean_rad_s": agreement.yaw_rate_mean_rad_s,
+        "shadow_yaw_rate_difference_p95_rad_s": agreement.yaw_rate_p95_rad_s,
+        "shadow_gripper_samples": agreement.gripper_samples,
+        "shadow_gripper_agreement": agreement.gripper_share,
+    }
 
 
 def health(status: PolicyStatus) -> Health:
@@ -113,7 +146,24 @@ def health(status: PolicyStatus) -> Health:
         "observation age [s]": round(status.observation_age_s, 3),
         "starved ticks": status.starved_ticks,
         "refused chunks": status.refused_chunks,
+        "late chunks": status.late_chunks,
         "memory [MB]": round(status.memory_bytes / 1e6),
+        "GPU memory [MB]": round(status.gpu_memory_bytes / 1e6),
+        "temperature [deg C]": round(status.temperature_c, 1),
         **{f"{item.stage} p50 [ms]": round(item.p50_s * 1e3, 1) for item in status.latency},
     }
+    if status.shadow:
+        values = {**values, **_shadow_values(status)}
     return Health(_LEVEL[status.state], status.message or "OK", values)
+
+
+def _shadow_values(status: PolicyStatus) -> dict[str, int | float]:
+    return {
+        "shadow: samples": status.shadow_samples,
+        "shadow: velocity difference mean [m/s]": round(status.shadow_velocity_difference_mean_m_s, 3),
+        "shadow: velocity difference p95 [m/s]": round(status.shadow_velocity_difference_p95_m_s, 3),
+        "shadow: yaw rate difference mean [rad/s]": round(status.shadow_yaw_rate_difference_mean_rad_s, 3),
+        "shadow: yaw rate difference p95 [rad/s]": round(status.shadow_yaw_rate_difference_p95_rad_s, 3),
+        "shadow: gripper samples": status.shadow_gripper_samples,
+        "shadow: gripper agreement": round(status.shadow_gripper_agreement, 3),
+    }

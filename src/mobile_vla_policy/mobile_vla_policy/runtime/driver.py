@@ -30,6 +30,9 @@ _NO_INSTRUCTION = "no instruction: call policy/set_instruction or send a policy/
 _FORGET_S = 1.0
 
 
+_THREAD_ENDED = "the inference thread has ended; deactivate and activate again"
+
+
 class DriveState(Enum):
     """Why the robot is moving, or not."""
 
@@ -39,7 +42,16 @@ class DriveState(Enum):
     """A required input is missing or stale, or the first chunk is not there yet."""
     RUNNING = "running"
     ERROR = "error"
-    """The forward pass raises, or does not return."""
+    """It cannot drive; the tick's fault says whose it is."""
+
+
+class Fault(Enum):
+    """What an error is about."""
+
+    INFERENCE = "inference"
+    """A forward pass raises, does not return, or says what is not fit to be driven."""
+    ANOTHER_POLICY = "another policy"
+    """A second one commands this robot."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,8 @@ class Tick:
     """None: stop."""
     steps: list[Step] = field(default_factory=list)
     """Forward passes that ended since the last tick, fit to be published."""
+    fault: Fault | None = None
+    """With the state ERROR."""
 
 
 class PolicyDriver:
@@ -120,6 +134,10 @@ class PolicyDriver:
         self._inference.retry_at_s = 0.0
         self._worker.wake()
 
+    def begin_anew(self) -> None:
+        """Follow the same instruction as if it had just been given: somebody else has driven meanwhile."""
+        self.follow(self.instruction)
+
     def lost_s(self) -> float:
         """For how long a required input has been missing [s]."""
         return 0.0 if self._lost_since_s is None else time.monotonic() - self._lost_since_s
@@ -138,15 +156,18 @@ class PolicyDriver:
         busy_s = self._worker.busy_s()
         if busy_s > self._inference_timeout_s:
             self.scheduler.reset()
-            return Tick(DriveState.ERROR, f"the forward pass has not returned for {busy_s:.1f} s", None, steps)
+            return _inference_fails(f"the forward pass has not returned for {busy_s:.1f} s", steps)
         action = self.scheduler.action(now_ns)
         if action is not None:
             self._measure(action, now_ns)
             return Tick(DriveState.RUNNING, self.last_refusal if self._refused_in_a_row else "", action, steps)
+        if self._worker.dead:
+            why = f": {self.failure.message}" if self.failure is not None else ""
+            return _inference_fails(f"{_THREAD_ENDED}{why}", steps)
         if self.failure is not None:
-            return Tick(DriveState.ERROR, f"the forward pass failed: {self.failure.message}", None, steps)
+            return _inference_fails(f"the forward pass failed: {self.failure.message}", steps)
         if self._refused_in_a_row:
-            return Tick(DriveState.ERROR, f"the policy's output was refused: {self.last_refusal}", None, steps)
+            return _inference_fails(f"the policy's output was refused: {self.last_refusal}", steps)
         if not self.scheduler.filled:
             return Tick(DriveState.WAITING, "waiting for the first chunk", None, steps)
         return Tick(DriveState.RUNNING, "out of actions: inference is slower than the chunks are long", None, steps)
@@ -186,8 +207,6 @@ class PolicyDriver:
         self.failure = None
         self.steps += 1
         self.inference_rate.tick(now_s)
-        if not self.scheduler.filled:
-            self.scheduler.reset(gripper_closed=step.state_closed)
         delay_ns = self._delay_ns = now_ns - step.stamp_ns
         try:
             self.scheduler.offer(step.stamp_ns, step.deltas, step.gripper, now_ns, self._next_in_ns(now_s, delay_ns))
@@ -217,3 +236,7 @@ class PolicyDriver:
         if action.stamp_ns != self._stamp_measured:
             self._stamp_measured = action.stamp_ns
             self.latency.add("total", max(0.0, (now_ns - action.stamp_ns) * 1e-9))
+
+
+def _inference_fails(message: str, steps: list[Step]) -> Tick:
+    return Tick(DriveState.ERROR, message, None, steps, Fault.INFERENCE)

@@ -30,8 +30,6 @@ class Step:
     started_ns: int
     stages_s: dict[str, float]
     inference_s: float
-    state_closed: bool
-    """Whether the gripper was closed when the observation was made."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +93,7 @@ class Inference:
         self._memory = (task.generation, new_memory if sound else memory)
         self._prepared = False
         stages_s = dict(self._policy.stage_latency_s)
-        closed = bool(observation.state[2] > 0.5)
-        return Step(
-            task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s, closed
-        )
+        return Step(task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s)
 
     def _prepare(self, task: Task) -> None:
         """Use the time until the next frame is due, once."""

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.contract import GripperThresholds
+from mobile_vla_policy.runtime.gripper import decide
 
 
 class ChunkRefusedError(ValueError):
@@ -68,7 +69,8 @@ class Action:
     """Metres forward in one control period."""
     delta_y: float
     """Metres to the left in one control period."""
-    gripper_closed: bool
+    gripper_closed: bool | None
+    """None: nothing was decided since the plan began, the gripper is to be left as it is."""
     stamp_ns: int
     """When the newest observation behind it was captured."""
 
@@ -109,19 +111,18 @@ class ChunkScheduler:
         self.late_chunks = 0
         self._period_ns = period_ns
         self._thresholds = gripper
-        self._closed = False
+        self._closed: bool | None = None
         self._plans: list[_Plan] = []
         self._filled = False
 
-    def reset(self, *, gripper_closed: bool | None = None) -> None:
-        """Forget every chunk, because the instruction or the episode changed; the counters stay.
+    def reset(self) -> None:
+        """Forget every chunk, and what was decided about the gripper; the counters stay.
 
-        ``gripper_closed`` is where the gripper is now: an undecided probability then leaves it there.
+        Somebody else may have moved it since: until the policy decides anew, it is left as it is.
         """
         self._plans = []
         self._filled = False
-        if gripper_closed is not None:
-            self._closed = gripper_closed
+        self._closed = None
 
     def offer(
         self,
@@ -171,7 +172,7 @@ class ChunkScheduler:
             delta_x += x * weight / (total * plan.stretch)
             delta_y += y * weight / (total * plan.stretch)
         probability = newest.gripper[newest.index(now_ns, self._period_ns)]
-        self._closed = self._thresholds.decide(float(probability), self._closed)
+        self._closed = decide(self._thresholds, float(probability), self._closed)
         return Action(float(delta_x), float(delta_y), self._closed, newest.stamp_ns)
 
     @property

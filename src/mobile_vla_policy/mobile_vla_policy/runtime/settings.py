@@ -62,6 +62,13 @@ def clean(name: str, value: Any) -> Any:
     return value
 
 
+def horizon_problem(horizon: int, actions: int) -> str:
+    """Why a policy whose chunks have so many actions cannot be driven by so many, in one line; empty when it can."""
+    if horizon <= actions:
+        return ""
+    return f"horizon is {horizon}; the loaded policy predicts {actions} actions; set it to 1 .. {actions}, or 0 for all"
+
+
 def clean_instruction(text: str) -> str:
     """Strip an instruction; ValueError with one line when it is not one line of text of reasonable length."""
     text = text.strip()

@@ -1,0 +1,67 @@
+"""Shadow mode: hears what the robot is told, and compares it with what the policy would have said."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.runtime.comparison import Agreement, Comparison
+from mobile_vla_policy.runtime.gripper import decide
+from mobile_vla_ros.convert import velocity_of, velocity_type
+from mobile_vla_ros.qos import COMMAND
+
+#: A base that was told nothing for this long has stopped by itself (docs/safety.md, what the base has to do) [s].
+_TOLD_S = 0.5
+
+
+class Onlooker:
+    """Listens on ``cmd_vel`` and ``gripper/command`` while it is told to look on."""
+
+    def __init__(self, node: Any, contract: Contract, stamped: bool, gate: GateWatch) -> None:
+        self._node, self._gate, self._velocity_type = node, gate, velocity_type(stamped)
+        self._thresholds = contract.gripper
+        self._subscriptions: list[Any] = []
+        self._comparison = Comparison()
+        self._velocity, self._velocity_at_s = Velocity(), 0.0
+        self._closed: bool | None = None
+
+    @property
+    def agreement(self) -> Agreement:
+        """The figures of the last minute; without samples while it does not look on."""
+        return self._comparison.agreement(time.monotonic())
+
+    def begin(self) -> None:
+        """Look on from now on."""
+        if not self._subscriptions:
+            self._subscriptions = [
+                self._node.create_subscription(self._velocity_type, "cmd_vel", self._on_velocity, COMMAND),
+                self._node.create_subscription(GripperCommand, "gripper/command", self._on_gripper, COMMAND),
+            ]
+
+    def end(self) -> None:
+        """Stop looking, and forget what was seen."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        self._comparison = Comparison()
+        self._velocity_at_s, self._closed = 0.0, None
+
+    def compare(self, velocity: Velocity, closed: bool | None) -> None:
+        """Take what the policy would have commanded now; ``closed`` is None where it leaves the gripper as it is."""
+        now_s = time.monotonic()
+        if now_s - self._velocity_at_s > _TOLD_S or self._gate.nobody_drives:
+            # Zeros of a gate that has no driver are nobody's wish, and nothing to be measured by.
+            return
+        self._comparison.add(now_s, velocity, self._velocity, closed, self._closed)
+
+    def _on_velocity(self, message: Any) -> None:
+        velocity = velocity_of(message)
+        if velocity.finite:
+            self._velocity, self._velocity_at_s = velocity, time.monotonic()
+
+    def _on_gripper(self, message: GripperCommand) -> None:
+        self._closed = decide(self._thresholds, float(message.position), self._closed)

@@ -1,0 +1,64 @@
+"""That the scheduler's parameters do something, seen from outside the node."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+
+from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
+from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.qos import LATCHED
+from mobile_vla_ros.testing import wait_for
+
+GO = "go to the kitchen"
+
+
+@pytest.fixture
+def statuses(probe: Any) -> list[PolicyStatus]:
+    return probe.collect(PolicyStatus, "policy/status", LATCHED)
+
+
+def set_integer(probe: Any, name: str, number: int) -> Any:
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=number)
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    return probe.call(SetParameters, "policy_node/set_parameters", request).results[0]
+
+
+def test_horizon_says_how_many_actions_of_a_chunk_are_used(probe, robot, start_node, statuses):
+    start_node("steady", instruction=GO)
+    wait_for(lambda: statuses and max(status.queue_depth for status in statuses) >= 4)
+    assert set_integer(probe, "horizon", 2).successful
+    heard = len(statuses)
+    wait_for(lambda: len(statuses) > heard + 8)
+    depths = {status.queue_depth for status in statuses[heard + 2 :]}
+    assert max(depths) == 2, depths
+    refused = set_integer(probe, "horizon", 6)
+    assert not refused.successful and refused.reason.startswith("horizon is 6; the loaded policy predicts 5 actions")
+    assert set_integer(probe, "horizon", 5).successful
+
+
+def test_a_horizon_beyond_the_policys_is_refused_when_it_is_loaded(probe, start_node):
+    node = start_node("steady", horizon=6)
+    assert node.wait() == 1
+    lines = [line for line in node.output.splitlines() if "horizon is 6" in line]
+    assert len(lines) == 1 and "predicts 5 actions" in lines[0] and "Traceback" not in node.output
+
+
+def test_replan_threshold_says_how_often_there_is_a_new_plan(probe, robot, start_node, statuses):
+    chunks = probe.collect(ActionChunk, "policy/action_chunk")
+
+    def interval_s(count: int = 12) -> float:
+        heard = len(chunks)
+        wait_for(lambda: len(chunks) > heard + count)
+        stamps_ns = [to_ns(chunk.header.stamp) for chunk in chunks[heard:]]
+        return float(np.median([after - before for before, after in pairwise(stamps_ns)])) * 1e-9
+
+    start_node("steady", instruction=GO)
+    assert interval_s() == pytest.approx(0.1, abs=0.04), "every control period"
+    assert set_integer(probe, "replan_threshold", 2).successful
+    assert interval_s() == pytest.approx(0.3, abs=0.06), "three of five actions are used"

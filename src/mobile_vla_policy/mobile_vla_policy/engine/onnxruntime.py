@@ -7,17 +7,20 @@ stand in a file of their own beside the graph, because a graph may not exceed 2 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.engine.manifest import digest, is_export, read_manifest
 from mobile_vla_policy.engine.protocol import RunStage
 
 SUFFIX = ".onnx"
@@ -79,10 +82,7 @@ def load(path: Path, device: torch.device) -> RunStage:
     # As many threads as torch would take, and none that spins: the rest of the robot needs the cores.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0) or torch.get_num_threads())
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wanted = ["CPUExecutionProvider"]
-    if device.type == "cuda":
-        wanted = ["TensorrtExecutionProvider", "CUDAExecutionProvider", *wanted]
-    providers = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    providers = _providers(path, device, onnxruntime.get_available_providers())
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # its exceptions derive from Exception alone
@@ -94,6 +94,41 @@ def load(path: Path, device: torch.device) -> RunStage:
         return torch.from_numpy(session.run(None, feeds)[0]).to(device)
 
     return run
+
+
+def _providers(path: Path, device: torch.device, available: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Who is to run the stage, best first, with options: of those that this ONNX Runtime was built with."""
+    wanted: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
+    if device.type == "cuda":
+        gpu = {"device_id": device.index or 0}
+        # Only where it is there: naming the folder may take reading the weights.
+        kept = _kept_engines(path) if "TensorrtExecutionProvider" in available else {}
+        wanted = [("TensorrtExecutionProvider", gpu | kept), ("CUDAExecutionProvider", gpu), *wanted]
+    return [(name, options) for name, options in wanted if name in available]
+
+
+def _kept_engines(path: Path) -> dict[str, Any]:
+    """Have TensorRT's engines, which take minutes to build, found again; nothing where there is no place for them.
+
+    ONNX Runtime tells engines apart by the names in the graph, and not by its weights (TRTGenerateId in its
+    tensorrt_execution_provider_utils.h). So each export has a folder of its own, or one policy would drive with the
+    weights of another.
+    """
+    # Here, because what makes cached exports is loaded by what loads this module.
+    from mobile_vla_policy.engine.cache import cache_folder
+
+    if is_export(path.parent):
+        files = read_manifest(path.parent).files
+    else:
+        files = {file.name: digest(file) for file in path.parent.glob(f"{path.name}*")}
+    parts = [f"{name} {value}" for name, value in sorted(files.items()) if name.startswith(path.name)]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    folder = cache_folder().with_name("tensorrt") / f"{path.stem}-{key}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return {}
+    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
 
 
 @contextmanager

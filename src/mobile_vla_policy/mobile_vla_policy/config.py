@@ -221,8 +221,7 @@ def validate(model: type[Any], data: Any, origin: str, overrides: Sequence[str] 
         field = ".".join(str(part) for part in first["loc"]) or "settings"
         set_here = [override for override in overrides if f"{field}.".startswith(f"{override.partition('=')[0]}.")]
         origin = f"'{set_here[-1]}'" if set_here else origin
-        reason = "there is no such field" if first["type"] == "extra_forbidden" else first["msg"]
-        reason = reason.removeprefix("Value error, ")
+        reason = first["msg"].removeprefix("Value error, ")
         value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
         raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from mobile_vla_policy.model.loss import ActionLoss
 from mobile_vla_policy.training import frames as frames_module
 from mobile_vla_policy.training.average import WeightAverage
 from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.stopping import Stopping
 from mobile_vla_policy.training.trainer import Trainer
 
 QUIET = Console(quiet=True)
@@ -136,3 +139,24 @@ def frames_of_training(dataset: Path, validation: bool) -> Iterator[tuple[str, i
     for name in ("train", "validation") if validation else ("train",):
         for episode in splits[name]:
             yield from ((episode, step) for step in range(11))
+
+
+def test_the_first_ctrl_c_is_remembered_and_the_second_stops_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt), Stopping() as stopping:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stopping.asked
+            if (child := os.fork()) == 0:
+                # As a worker of the loader: it is not its business.
+                os.kill(os.getpid(), signal.SIGINT)
+                os._exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capfd.readouterr().err.count("Ctrl-C again stops at once") == 1

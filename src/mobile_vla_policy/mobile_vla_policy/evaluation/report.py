@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mobile_vla_policy.checkpoint import writing
 from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
 from mobile_vla_policy.evaluation.run import Evaluation
 from mobile_vla_policy.training.episodes import EpisodeData
@@ -54,12 +55,12 @@ def print_report(result: Evaluation, console: Console) -> None:
 
 
 def write_report(result: Evaluation, folder: Path) -> None:
-    """Write metrics.json and paths.png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(
-        json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    _draw_paths(result, folder / "paths.png")
+    """Write metrics.json and paths.png. Raises WriteError where they cannot be written."""
+    text = json.dumps(result.to_dict(), indent=2, allow_nan=False)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        _draw_paths(result, folder / "paths.png")
 
 
 def _cells(metrics: Metrics) -> list[str]:

@@ -17,6 +17,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self.asked = False
+        self._process = os.getpid()
         self._before: Callable[[int, FrameType | None], Any] | None = None
 
     def __enter__(self) -> Stopping:
@@ -32,6 +33,9 @@ class Stopping:
             signal.signal(signal.SIGINT, self._before)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            # A process that decodes images got the same Ctrl-C; this one ends it.
+            return
         if self.asked and self._before is not None:
             self._before(number, frame)
         self.asked = True

@@ -30,6 +30,8 @@ _NO_INSTRUCTION = "no instruction: call policy/set_instruction or send a policy/
 _FORGET_S = 1.0
 
 
+_TOO_SLOW = "a forward pass takes longer than the chunk that it predicts: each comes when its last action has passed"
+
 _THREAD_ENDED = "the inference thread has ended; deactivate and activate again"
 
 
@@ -97,6 +99,8 @@ class PolicyDriver:
         self.failure: Failure | None = None
         """Why the newest forward pass failed; None when it did not."""
         self._refused_in_a_row = 0
+        self._late_before = 0
+        """Late chunks of the instructions before."""
         self._stamp_measured = 0
         self._intervals_s: list[float] = []
         self._arrival_s = 0.0
@@ -169,7 +173,8 @@ class PolicyDriver:
         if self._refused_in_a_row:
             return _inference_fails(f"the policy's output was refused: {self.last_refusal}", steps)
         if not self.scheduler.filled:
-            return Tick(DriveState.WAITING, "waiting for the first chunk", None, steps)
+            late = self.scheduler.late_chunks > self._late_before
+            return Tick(DriveState.WAITING, _TOO_SLOW if late else "waiting for the first chunk", None, steps)
         return Tick(DriveState.RUNNING, "out of actions: inference is slower than the chunks are long", None, steps)
 
     def _lose(self) -> None:
@@ -186,6 +191,7 @@ class PolicyDriver:
         self._arrival_s = 0.0
         self._inference.replan_ns = 0
         self._refused_in_a_row = 0
+        self._late_before = self.scheduler.late_chunks
 
     def _drain(self, now_ns: int) -> list[Step]:
         accepted = []

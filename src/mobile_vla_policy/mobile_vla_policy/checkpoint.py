@@ -31,7 +31,8 @@ from mobile_vla_policy.weights import WeightsFile
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, STATS, CONTRACT = "config.json", "model.safetensors", "stats.json", "contract.yaml"
-BEST, LAST = "best", "last"
+BEST, LAST, RESUME = "best", "last", "resume"
+"""Folders that a training leaves in its output."""
 _UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -117,14 +118,14 @@ def require_replaceable(folder: Path) -> None:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint and nothing more: the output of a training, for one, has folders in it."""
+    """Whether a folder is a checkpoint and not the output of a training as well."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     # Models of other projects have a config.json too.
     ours = isinstance(config, dict) and {"format_version", "policy"} <= config.keys()
-    return ours and (folder / WEIGHTS).is_file() and not any(path.is_dir() for path in folder.iterdir())
+    return ours and (folder / WEIGHTS).is_file() and not any((folder / name).exists() for name in (BEST, LAST, RESUME))
 
 
 def read_info(folder: Path) -> CheckpointInfo:

@@ -17,11 +17,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mobile_vla_policy.checkpoint import replacing
+from mobile_vla_policy.checkpoint import RESUME, replacing
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training.episodes import TrainingData
 
-FOLDER, POSITION, STATE = "resume", "position.json", "state.safetensors"
+FOLDER, POSITION, STATE = RESUME, "position.json", "state.safetensors"
 
 #: Settings that leave the weights as they would have been.
 _FREE = frozenset({"workers", "cache_gb", "feature_cache", "log_every", "patience", "save_every_minutes"})

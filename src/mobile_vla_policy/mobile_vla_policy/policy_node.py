@@ -60,7 +60,7 @@ class PolicyNode(AutostartNode):
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
         self._execute = ExecuteServer(self, self._driver, fixed.observation_timeout_s)
-        self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy)
+        self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 

@@ -14,8 +14,11 @@ from mobile_vla_policy.runtime.settings import clean_instruction
 class InstructionService:
     """Follows what it is told. ``driver()`` is None while the node is not active."""
 
-    def __init__(self, node: Any, driver: Callable[[], PolicyDriver | None], busy: Callable[[], bool]) -> None:
-        self._node, self._driver, self._busy = node, driver, busy
+    def __init__(
+        self, node: Any, driver: Callable[[], PolicyDriver | None], busy: Callable[[], bool], tell: Callable[[], None]
+    ) -> None:
+        """``tell`` publishes the status: whoever records beside the policy takes the instruction from there."""
+        self._node, self._driver, self._busy, self._tell = node, driver, busy, tell
         node.create_service(SetInstruction, "policy/set_instruction", self._on_request)
 
     def _on_request(
@@ -39,6 +42,7 @@ class InstructionService:
         if problem := problem_of(driver, instruction):
             return codes.INVALID_REQUEST, problem
         driver.follow(instruction)
+        self._tell()
         said = f"following '{instruction}'" if instruction else "stopped; waiting for an instruction"
         self._node.get_logger().info(said)
         return codes.OK, said

@@ -57,7 +57,7 @@ def test_a_node_that_is_shut_down_while_autostart_is_loading_stays_so(probe, rob
 @pytest.mark.parametrize("autostart", [True, False])
 def test_diagnostics_show_how_far_loading_is(probe, robot, start_node, statuses, autostart):
     heard = probe.collect(DiagnosticArray, "/diagnostics")
-    start_node("load=2.5", autostart=autostart)
+    start_node("load=5", autostart=autostart)
     if not autostart:
         wait_for(lambda: statuses)
         assert change(probe, Transition.TRANSITION_CONFIGURE)

@@ -44,6 +44,8 @@ INSTRUCTION = "go to the kitchen"
 SLOW_S = 0.3
 #: Scenes driven by each of the two; one is 5 points.
 TRIALS = 20
+#: By then a new instruction has its first chunk [s].
+_FIRST_CHUNK_S = 2.0
 #: Slower than this the robot stands, or has arrived [m/s].
 _STANDS_M_S = 0.02
 _CONTRACT = {"contract": str(ROOT / "config" / "robot.yaml"), "stamped": True}
@@ -85,8 +87,11 @@ def _as_it_is(checkpoint: Path, seconds: float, trials: int) -> tuple[list[Figur
         ears.clear()
         successes = _drive_trials(trials)
         _follow(probe, INSTRUCTION)
-        time.sleep(max(0.0, began + seconds - time.monotonic()))
-        heard_s = time.monotonic() - began
+        time.sleep(_FIRST_CHUNK_S)
+        first, first_s = len(ears.policy), time.monotonic()
+        time.sleep(max(_FIRST_CHUNK_S, began + seconds - time.monotonic()))
+        zeros = sum(message.twist == Twist() for message in ears.policy[first:])
+        followed_s, heard_s = time.monotonic() - first_s, time.monotonic() - began
         cpu = (_cpu_s(policy.process.pid) - cpu_before_s) / heard_s
         status = ears.statuses[-1]
         latency_ms = ears.latencies_ms()
@@ -100,6 +105,7 @@ def _as_it_is(checkpoint: Path, seconds: float, trials: int) -> tuple[list[Figur
             Figure("cmd_vel interval error as a Python listener wakes, p99", heard, "%"),
             Figure("inference", status.inference_rate_hz, "Hz", ">= 9.5"),
             Figure(f"starved ticks in {heard_s:.0f} s", status.starved_ticks - ears.starved_before, "ticks", "== 0"),
+            Figure(f"commands of zero in {followed_s:.0f} s of one instruction, whatever the reason", zeros, "ticks"),
             Figure("policy_node processor", cpu, "cores"),
             Figure("policy_node memory", status.memory_bytes / 1e6, "MB"),
         ]

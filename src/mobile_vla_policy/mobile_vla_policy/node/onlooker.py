@@ -19,11 +19,16 @@ _TOLD_S = 0.5
 
 
 class Onlooker:
-    """Listens on ``cmd_vel`` and ``gripper/command`` while it is told to look on."""
+    """Listens on ``cmd_vel`` and ``gripper/command`` from the first time on that it is told to look on.
+
+    The subscriptions stay: destroying DDS entities can block (eProsima/Fast-DDS#6193), and the thread that would do it
+    is the one that stops the robot.
+    """
 
     def __init__(self, node: Any, contract: Contract, stamped: bool, gate: GateWatch) -> None:
         self._node, self._gate, self._velocity_type = node, gate, velocity_type(stamped)
         self._thresholds = contract.gripper
+        self._looking = False
         self._subscriptions: list[Any] = []
         self._comparison = Comparison()
         self._velocity, self._velocity_at_s = Velocity(), 0.0
@@ -36,6 +41,7 @@ class Onlooker:
 
     def begin(self) -> None:
         """Look on from now on."""
+        self._looking = True
         if not self._subscriptions:
             self._subscriptions = [
                 self._node.create_subscription(self._velocity_type, "cmd_vel", self._on_velocity, COMMAND),
@@ -44,9 +50,7 @@ class Onlooker:
 
     def end(self) -> None:
         """Stop looking, and forget what was seen."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+        self._looking = False
         self._comparison = Comparison()
         self._velocity_at_s, self._closed = 0.0, None
 
@@ -60,8 +64,9 @@ class Onlooker:
 
     def _on_velocity(self, message: Any) -> None:
         velocity = velocity_of(message)
-        if velocity.finite:
+        if self._looking and velocity.finite:
             self._velocity, self._velocity_at_s = velocity, time.monotonic()
 
     def _on_gripper(self, message: GripperCommand) -> None:
-        self._closed = decide(self._thresholds, float(message.position), self._closed)
+        if self._looking:
+            self._closed = decide(self._thresholds, float(message.position), self._closed)

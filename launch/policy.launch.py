@@ -28,7 +28,7 @@ def policy(context):
         parameters=[
             launching.parameter_file("inference.yaml"),
             {"stamped": switch("stamped"), "autostart": True, **launching_policy.overrides(context)},
-            {name: text(name) for name in ("contract", "checkpoint", "instruction", "device", "images")},
+            {name: text(name) for name in ("contract", "checkpoint", "instruction", "images")},
         ],
         on_exit=launching.ended,
     )

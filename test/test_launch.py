@@ -132,8 +132,6 @@ def test_every_backend_and_precision_that_the_policy_knows_can_be_chosen(ros2: s
     ("file", "argument", "said"),
     [
         ("policy.launch.py", "backend:=tensorrt", "'eager', 'torchscript', 'onnxruntime', 'aoti'"),
-        ("inference.launch.py", "backend:=tensorrt", "'eager', 'torchscript', 'onnxruntime', 'aoti'"),
-        ("inference.launch.py", "precision:=int4", "'fp32', 'bf16', 'fp16', 'int8'"),
         ("inference.launch.py", "shadow:=yes", "'true', 'false'"),
         ("inference.launch.py", "trace:=/nowhere/trace.json", "trace '/nowhere/trace.json' cannot be written"),
         ("policy.launch.py", "trace:=/tmp", "trace '/tmp' cannot be written: name a file in a folder that exists"),

@@ -15,7 +15,7 @@ setup(
         "setuptools",
         "mobile_vla_data",
         "numpy",
-        "torch>=2.4",
+        "torch>=2.5",
         "transformers>=5.0",
         "tokenizers",
         "peft>=0.17",

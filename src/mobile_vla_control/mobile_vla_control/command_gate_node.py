@@ -212,7 +212,7 @@ class CommandGateNode(Node):
             return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
         if self._gate.stopped:
             if not self._latch.since():
-                # A runtime folder goes with the last login session of its user.
+                # Somebody has tidied up.
                 self._remember()
             return Health(WARN, f"{self._output.reason}{self._warning()}", values)
         now_s = time.monotonic()

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import stat
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -30,12 +29,11 @@ class StopLatch:
     def of_robot(cls, domain_id: int, node_name: str) -> StopLatch:
         """The file of the gate called ``node_name``, fully qualified, in a ROS domain.
 
-        It lies in ``$XDG_RUNTIME_DIR/mobile_vla``; without that variable, in ``mobile_vla-<uid>`` below the folder for
-        temporary files.
+        It lies in ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``: the same for every session
+        and service of a user, also after a logout.
         """
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        folder = Path(runtime, "mobile_vla") if runtime else Path(tempfile.gettempdir(), f"mobile_vla-{os.getuid()}")
-        return cls(folder / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        return cls(Path(state, "mobile_vla") / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
 
     def since(self) -> str:
         """Since when a stop is in force, for a human; empty when none is. What cannot be read counts as one."""

@@ -1,5 +1,6 @@
 """A stop holds while the gate's process comes and goes; over DDS, with a policy that goes on asking to drive."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -24,8 +25,8 @@ def domain():
 class Scene:
     """A policy that drives at 0.5 m/s all the time, and what the gate makes of it."""
 
-    def __init__(self, probe, runtime_folder):
-        self.probe, self.env = probe, {"XDG_RUNTIME_DIR": str(runtime_folder)}
+    def __init__(self, probe, state_folder):
+        self.probe, self.env = probe, {"XDG_STATE_HOME": str(state_folder)}
         self.velocities = probe.collect(Twist, "cmd_vel")
         self.statuses = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
         policy, message = probe.node.create_publisher(Twist, "cmd_vel_policy", 1), Twist()
@@ -83,7 +84,7 @@ def test_a_gate_that_was_ended_without_a_stop_drives_again(scene):
 
 
 def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(scene):
-    scene.env = {"XDG_RUNTIME_DIR": "/dev/null"}
+    scene.env = {"XDG_STATE_HOME": "/dev/null"}
     diagnostics = scene.probe.collect(DiagnosticArray, "/diagnostics")
     warning = "; a restarted gate will not remember it: /dev/null/mobile_vla: "
     with scene.start_gate():
@@ -96,10 +97,9 @@ def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(scene):
         scene.wait_until_driving()
 
 
-def test_a_stop_is_remembered_again_when_the_runtime_folder_goes_with_a_login_session(scene, tmp_path):
+def test_a_stop_is_remembered_again_when_somebody_removes_the_folder(scene, tmp_path):
     with scene.start_gate():
         scene.probe.call(Trigger, "gate/stop")
         (file,) = tmp_path.glob("mobile_vla/stop_*.json")
-        file.unlink()
-        file.parent.rmdir()
+        shutil.rmtree(file.parent)
         wait_for(file.exists, what="the file")

@@ -1,7 +1,6 @@
 """The file that keeps a stop while there is no gate."""
 
 import json
-import os
 
 import pytest
 
@@ -10,7 +9,7 @@ from mobile_vla_control.latch import StopLatch
 
 @pytest.fixture
 def latch(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return StopLatch.of_robot(7, "/command_gate_node")
 
 
@@ -68,15 +67,15 @@ def test_a_folder_that_others_could_change_is_refused_in_one_line(latch, tmp_pat
 
 
 def test_what_cannot_be_written_is_one_line_with_the_path(monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/dev/null")
+    monkeypatch.setenv("XDG_STATE_HOME", "/dev/null")
     latch = StopLatch.of_robot(0, "/command_gate_node")
     assert latch.set().startswith("/dev/null/mobile_vla: ")
     assert (latch.since(), latch.clear()) == ("", "")
 
 
-def test_without_a_runtime_folder_it_lies_among_the_temporary_files(monkeypatch, tmp_path):
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_it_lies_where_a_user_keeps_state(monkeypatch, tmp_path):
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     latch = StopLatch.of_robot(0, "/robot1/command_gate_node")
-    assert latch.file == tmp_path / f"mobile_vla-{os.getuid()}" / "stop_0.robot1.command_gate_node.json"
+    assert latch.file == tmp_path / ".local" / "state" / "mobile_vla" / "stop_0.robot1.command_gate_node.json"
     assert latch.set() == "" and latch.since()

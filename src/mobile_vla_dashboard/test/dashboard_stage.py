@@ -44,7 +44,7 @@ class Robot:
     def __init__(self, probe: Probe) -> None:
         self.probe, self.port = probe, free_port()
         self._open = ExitStack()
-        self._runtime = {"XDG_RUNTIME_DIR": self._open.enter_context(tempfile.TemporaryDirectory())}
+        self._state = {"XDG_STATE_HOME": self._open.enter_context(tempfile.TemporaryDirectory())}
         self.gate = self.start_gate()
         self.node = NodeProcess(
             "mobile_vla_dashboard",
@@ -58,7 +58,7 @@ class Robot:
     def start_gate(self) -> NodeProcess:
         """A gate, which finds what the one before it has left."""
         parameters = {"contract": str(CONTRACT_FILE)}
-        return NodeProcess("mobile_vla_control", "command_gate_node", parameters, env=self._runtime)
+        return NodeProcess("mobile_vla_control", "command_gate_node", parameters, env=self._state)
 
     def _serving(self) -> bool:
         assert self.node.process.poll() is None, self.node.output

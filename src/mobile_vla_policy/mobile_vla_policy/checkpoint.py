@@ -6,6 +6,7 @@ When the base weights can be had again by name, ``model.safetensors`` holds only
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -235,9 +236,9 @@ def replacing(folder: Path) -> Iterator[Path]:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder, and what :func:`replace_folder` may have left of its former content."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(_replaced(folder), ignore_errors=True)
+    """Remove a folder, and what a crash within :func:`replacing` may have left beside it."""
+    for path in (folder, *folder.parent.glob(f".{folder.name}.*")):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def replace_folder(part: Path, folder: Path) -> None:
@@ -254,6 +255,13 @@ def replace_folder(part: Path, folder: Path) -> None:
     os.replace(part, folder)
     fsync_path(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def settle_folder(folder: Path) -> None:
+    """After a crash within :func:`replace_folder`: what it had put aside stands in its place again."""
+    if not folder.exists():
+        with contextlib.suppress(FileNotFoundError):  # there is none, or another process was faster
+            os.replace(_replaced(folder), folder)
 
 
 def _replaced(folder: Path) -> Path:

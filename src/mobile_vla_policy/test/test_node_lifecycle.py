@@ -31,7 +31,7 @@ def state(probe: Any) -> int:
 
 
 def test_a_manager_that_configures_while_autostart_is_loading_takes_over(probe, robot, start_node, statuses):
-    node = start_node("load=2", instruction=GO, autostart=True)
+    node = start_node("load=6", instruction=GO, autostart=True)
     wait_for(lambda: statuses and statuses[-1].state == PolicyStatus.STATE_LOADING)
     assert change(probe, Transition.TRANSITION_CONFIGURE)
     wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_INACTIVE)
@@ -77,8 +77,12 @@ def test_cleanup_frees_the_policy(probe, robot, start_node, statuses):
             assert change(probe, getattr(Transition, f"TRANSITION_{transition}"))
         wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_UNCONFIGURED)
     assert change(probe, Transition.TRANSITION_CONFIGURE)
-    loads = [line for line in node.output.splitlines() if line.startswith("policies in memory")]
-    assert loads == ["policies in memory: 0"] * 4
+    wait_for(lambda: len(loads(node)) == 4, what="what it prints at each load")
+    assert loads(node) == ["policies in memory: 0"] * 4
+
+
+def loads(node):
+    return [line for line in node.output.splitlines() if line.startswith("policies in memory")]
 
 
 def test_an_activation_that_fails_at_its_end_leaves_nothing_armed(probe, robot, start_node, statuses):

@@ -63,9 +63,13 @@ def in_two_processes(work: Callable[[], None]) -> None:
     children = [multiprocessing.get_context("fork").Process(target=child, args=(rank,)) for rank in range(2)]
     for process in children:
         process.start()
-    for process in children:
-        process.join(120)
-        assert process.exitcode == 0
+    try:
+        for process in children:
+            process.join(120)
+            assert process.exitcode == 0
+    finally:
+        for process in children:
+            process.kill()
 
 
 def free_port() -> int:

@@ -77,6 +77,19 @@ def test_a_training_is_overwritten_only_when_that_is_asked_for(dataset: Path, tm
     assert len(list((output / "tensorboard").iterdir())) == 1
 
 
+def test_what_a_power_cut_while_saving_left_aside_is_found_and_not_written_over(dataset: Path, tmp_path: Path) -> None:
+    train(train_settings(max_steps=2), dataset, tmp_path, QUIET)
+    for name in ("resume", "best", "last"):
+        (tmp_path / name).rename(tmp_path / f".{name}.old")
+    (tmp_path / ".resume.a1b2c3").mkdir()
+    with pytest.raises(OutputError, match="holds a training of 2 steps"):
+        train(train_settings(max_steps=2), dataset, tmp_path, QUIET)
+    train(train_settings(max_steps=3), dataset, tmp_path, QUIET, resume=True)
+    assert read_info(tmp_path / "last").training["steps"] == 3
+    train(train_settings(max_steps=1), dataset, tmp_path, QUIET, overwrite=True)
+    assert not list(tmp_path.glob(".resume.*"))
+
+
 @pytest.mark.parametrize("name", ["resume", "best", "last"])
 def test_training_never_replaces_a_folder_that_is_not_its_own(name: str, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()

@@ -13,9 +13,9 @@ from mobile_vla_ros.launching import BOOLEAN, switch, text, value
 BACKENDS = ("auto", "eager", "torchscript", "onnxruntime", "aoti")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 #: Arguments that come before config/inference.yaml where they are not empty.
-OVERRIDES = ("backend", "precision", "shadow", "trace")
+OVERRIDES = ("device", "backend", "precision", "shadow", "trace")
 #: All that are about the policy.
-NAMES = ("checkpoint", "instruction", "device", *OVERRIDES)
+NAMES = ("checkpoint", "instruction", *OVERRIDES)
 _IN_FORCE = "empty: what config/inference.yaml says"
 
 
@@ -30,9 +30,8 @@ def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "device",
-            default_value="auto",
-            choices=["auto", "cpu", "cuda"],
-            description="where the model runs; auto: the GPU where there is one",
+            default_value="",
+            description="where the model runs: auto (the GPU where there is one), cpu, cuda or cuda:N; " + _IN_FORCE,
         ),
         DeclareLaunchArgument(
             "backend",
@@ -80,6 +79,6 @@ def require_policy(context: Any) -> None:
 
 def refuse_policy(context: Any) -> None:
     """Raise RuntimeError, one line, if an argument is about a policy that does not run here."""
-    for name in ("checkpoint", *OVERRIDES):
+    for name in NAMES:
         if value(context, name):
             raise RuntimeError(f"inference_host:=remote starts no policy here: give {name} to policy.launch.py there")

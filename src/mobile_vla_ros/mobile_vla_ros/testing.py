@@ -37,7 +37,7 @@ _DOMAINS = range(60, 102)
 def unique_domain() -> Iterator[int]:
     """Hold a domain id that no other test process on this machine holds, and put it into the environment.
 
-    So is a runtime folder: a stop that a launched gate remembers is nothing to other tests, nor to the user's robot.
+    So is a folder for state: a stop that a launched gate remembers is nothing to other tests, nor to the user's robot.
     """
     for domain_id in _DOMAINS:
         # A name in the kernel, not a file: it reaches exactly as far as DDS does on this machine, whatever TMPDIR says,
@@ -52,11 +52,11 @@ def unique_domain() -> Iterator[int]:
             # Somebody's robot or simulation, started by hand.
             claim.close()
             continue
-        runtime = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
+        state = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
         here = {
             "ROS_DOMAIN_ID": str(domain_id),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            "XDG_RUNTIME_DIR": runtime.name,
+            "XDG_STATE_HOME": state.name,
         }
         before = {name: os.environ.get(name) for name in here}
         os.environ.update(here)
@@ -69,7 +69,7 @@ def unique_domain() -> Iterator[int]:
                 else:
                     os.environ[name] = value
             claim.close()
-            runtime.cleanup()
+            state.cleanup()
         return
     raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; wait for other tests to end")
 
@@ -114,7 +114,7 @@ class NodeProcess:
     ) -> None:
         """``command`` is run instead of an installed executable; ``--ros-args`` and the rest are put behind it.
 
-        Its runtime folder is its own: a gate remembers there that it was stopped. Name one as ``XDG_RUNTIME_DIR`` in
+        Its folder for state is its own: a gate remembers there that it was stopped. Name one as ``XDG_STATE_HOME`` in
         ``env`` for a process that is to find what another has left.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
@@ -140,7 +140,7 @@ class NodeProcess:
                 "PYTHONUNBUFFERED": "1",
                 "PYTHONFAULTHANDLER": "1",
                 "RCUTILS_LOGGING_USE_STDOUT": "0",
-                "XDG_RUNTIME_DIR": self._folder.name,
+                "XDG_STATE_HOME": self._folder.name,
                 **(env or {}),
             },
         )

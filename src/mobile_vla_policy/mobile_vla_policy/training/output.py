@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobile_vla_policy.checkpoint import BEST, LAST, CheckpointError, read_info, remove_folder, require_replaceable
+from mobile_vla_policy.checkpoint import (
+    BEST,
+    LAST,
+    CheckpointError,
+    read_info,
+    remove_folder,
+    require_replaceable,
+    settle_folder,
+)
 from mobile_vla_policy.training.log import BOARD, METRICS, PLOT
 from mobile_vla_policy.training.resume import FOLDER, POSITION, ResumeError, load_position
 
@@ -31,6 +39,12 @@ def require_free(output: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{output} holds a training of {_steps(output)} steps; --resume, or another --output, or --overwrite"
         )
+
+
+def settle(output: Path) -> None:
+    """Put back what a power cut while saving has left aside, so that it is found and not written over."""
+    for name in (FOLDER, BEST, LAST):
+        settle_folder(output / name)
 
 
 def clear(output: Path) -> None:

@@ -20,7 +20,7 @@ from mobile_vla_policy.training.features import FOLDER, FeatureStore
 from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.frames import FramesInMemory, open_frames
 from mobile_vla_policy.training.log import Journal, Looking, NoLog, TrainingLog
-from mobile_vla_policy.training.output import clear, require_free
+from mobile_vla_policy.training.output import clear, require_free, settle
 from mobile_vla_policy.training.resume import FOLDER as RESUME
 from mobile_vla_policy.training.resume import load_position, require_same_training
 from mobile_vla_policy.training.start import begin, read_start, storage
@@ -52,6 +52,7 @@ def train(
     accelerator = Accelerator(
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
     )
+    settle(output)
     position = load_position(output / RESUME) if resume else None
     if position is None:
         require_free(output, overwrite)

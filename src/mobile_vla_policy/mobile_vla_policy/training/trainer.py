@@ -54,6 +54,7 @@ class Trainer:
         self.validation_set = validation
         self.output = output
         self.facts = facts or {}
+        self.digests = digests(data)
         self.accelerator = accelerator
         self.network = network
         model: torch.nn.Module = network
@@ -72,6 +73,7 @@ class Trainer:
         self.began_s = self.saved_s = time.monotonic()
         self.best_loss = float("inf")
         self.stopping = Stopping()
+        self.interrupted = False
 
     def run(self, log: Callable[[int], Journal], resume_at: Position | None = None) -> float:
         """Train to the end; returns the best validation loss. ``log`` opens the log from a step on.
@@ -91,8 +93,10 @@ class Trainer:
                 self._after_step(journal, loss, sum(int(batch.valid.sum()) for batch in group))
                 if self._over():
                     break
-            if self.stopping.asked:
+            if self.interrupted:
                 self._save_state()
+                # Whoever starts several processes ends all of them when one is gone.
+                self.accelerator.wait_for_everyone()
                 raise Interrupted
             if self.step % self.settings.evaluate_every or not self.step:
                 self._validate_and_save(journal)
@@ -236,8 +240,8 @@ class Trainer:
         over = tired or self.schedule.over(self.step, self.elapsed_s)
         # Clocks differ: one process's word counts for all, or the others would wait for it for ever.
         flags = torch.tensor([float(over), float(self.stopping.asked)], device=self.accelerator.device)
-        over, self.stopping.asked = (flag > 0 for flag in self.accelerator.reduce(flags, "sum").tolist())
-        return over or self.stopping.asked
+        over, self.interrupted = (flag > 0 for flag in self.accelerator.reduce(flags, "sum").tolist())
+        return over or self.interrupted
 
     def _total_steps(self) -> int | None:
         limit: int | None = self.settings.max_steps
@@ -266,7 +270,7 @@ class Trainer:
             processes=self.accelerator.num_processes,
             scaler=scaler.state_dict() if scaler else {},
             settings=self.settings.model_dump(mode="json"),
-            data=digests(self.data),
+            data=self.digests,
         )
         averages = self.average.values if self.average else {}
         save_state(self.output / FOLDER, position, self.network, self.optimizer, averages)

@@ -82,7 +82,7 @@ worker.start()
 worker.wake()
 while not (results := worker.results()):
     pass
-print(results[0], os.nice(0))
+print(results[0], os.nice(0), flush=True)
 os._exit(0)
 """
 

@@ -22,6 +22,7 @@ import yaml
 from ament_index_python.packages import get_package_prefix
 from geometry_msgs.msg import Twist, TwistStamped
 from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
@@ -208,7 +209,9 @@ class Probe:
 
     def _spin(self) -> None:
         while self._running:
-            self._executor.spin_once(timeout_sec=0.05)
+            # The test destroys entities on its own thread, and what is just being waited for may be among them.
+            with contextlib.suppress(InvalidHandle):
+                self._executor.spin_once(timeout_sec=0.05)
 
     def now_ns(self) -> int:
         """Time of the node's clock [ns]."""

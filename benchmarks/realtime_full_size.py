@@ -72,7 +72,6 @@ def _export(folder: Path, format_: str, precision: str) -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
-@torch.inference_mode()
 def turns(checkpoint: Path, precision: str, count: int) -> dict[str, float]:
     """Times of one backend and of the straightforward way; memory is taken before the latter is there."""
     tell(f"loading {checkpoint.name} in {precision}")
@@ -92,7 +91,7 @@ def turns(checkpoint: Path, precision: str, count: int) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5")
     step()
     driving_gb = peak_gb()
-    plain = straightforward_way(*network_and_input())
+    plain = torch.inference_mode()(straightforward_way(*network_and_input()))
     plain()
     taken = []
     for number in range(count):

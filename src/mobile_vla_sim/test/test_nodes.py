@@ -159,7 +159,7 @@ def test_the_expert_says_that_the_robot_is_stopped_and_demonstrates_once_it_is_r
         assert probe.call(Trigger, "gate/stop").success
         with NodeProcess("mobile_vla_sim", "expert_node", {**parameters, "wait_s": 6.0}) as expert:
             assert expert.wait() == 1
-        assert "the robot has stayed stopped for 2 s: gate/stop was called" in expert.output
+        assert "the robot has stayed stopped for 6 s: gate/stop was called" in expert.output
         recorder = probe.collect(RecorderStatus, "recorder/status", LATCHED)
         with NodeProcess("mobile_vla_sim", "expert_node", parameters) as expert:
             said = "call: ros2 service call /gate/resume std_srvs/srv/Trigger"

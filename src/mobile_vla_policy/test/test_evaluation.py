@@ -152,8 +152,10 @@ def test_episodes_that_were_trained_on_are_told_whatever_they_are_called(
     assert any(told in warning for warning in evaluate(tmp_path / "next", renamed, "test", 0.01, "cpu").warnings)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA here")
-def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(dataset: Path, tmp_path: Path) -> None:
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device, said in (("cuda", "torch sees no CUDA here"), ("tpu", "must be auto, cpu, cuda or cuda:N")):
         with pytest.raises(EngineError, match=said):
             evaluate(tmp_path / "none", dataset, "test", 0.01, device)

@@ -18,8 +18,8 @@ from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.conductor import Conductor
 from mobile_vla_sim.expert import Expert
-from mobile_vla_sim.gate_watch import GateWatch
 from mobile_vla_sim.scene import Stream, scene_seed
+from mobile_vla_sim.stop_watcher import StopWatcher
 from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS, UnknownTaskError, task_named
 
 _RATE_HZ = 20.0
@@ -52,7 +52,7 @@ class ExpertNode(Node):
         self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
         self._recorder: RecorderStatus | None = None
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, LATCHED)
-        self._gate = GateWatch(self)
+        self._gate = StopWatcher(self)
         self._reset = self.create_client(ResetSim, "sim/reset")
         self._start = self.create_client(StartEpisode, "recorder/start_episode")
         self._stop = self.create_client(StopEpisode, "recorder/stop_episode")

@@ -23,8 +23,8 @@ from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.conductor import Conductor
 from mobile_vla_sim.expert_node import task_names
-from mobile_vla_sim.gate_watch import GateWatch
 from mobile_vla_sim.scene import Stream, scene_seed
+from mobile_vla_sim.stop_watcher import StopWatcher
 from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS
 from mobile_vla_sim.trial_report import (
     CommandClock,
@@ -74,7 +74,7 @@ class TrialNode(Node):
         self.create_subscription(velocity_type(stamped), "cmd_vel", self._on_command, COMMAND)
         if self._record:
             self.create_subscription(ImageMessage, self._contract.cameras["static"].topic, self._on_image, SENSOR)
-        self._gate = GateWatch(self)
+        self._gate = StopWatcher(self)
         self._reset = self.create_client(ResetSim, "sim/reset")
         self._execute = ActionClient(self, ExecuteInstruction, "policy/execute")
         self.exit_code: int | None = None

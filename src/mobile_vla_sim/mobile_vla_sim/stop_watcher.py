@@ -9,7 +9,7 @@ from mobile_vla_ros.qos import LATCHED
 from mobile_vla_sim.conductor import Conductor
 
 
-class GateWatch:
+class StopWatcher:
     """Listens to ``gate/status`` for ``node``. A stop may be left from a former run: it outlives the gate."""
 
     def __init__(self, node: Any) -> None:

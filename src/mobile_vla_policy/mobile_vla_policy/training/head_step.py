@@ -88,31 +88,36 @@ class _Layer(torch.autograd.Function):
         into, over = weight_ih.to(_BF16), weight_hh.to(_BF16)
         gates, hidden = nn.functional.linear(inputs, into), inputs.new_empty(len(inputs), size)
         # One by one: of two views of a tensor, one of them written, a compiled function is compiled for their place.
-        cells = [torch.zeros(sizes[0], size), *(torch.empty(count, size) for count in sizes)]
+        cells, active = [torch.zeros(sizes[0], size)], []
         run, step_gates, step_hidden = _fast().step, gates.split(sizes), hidden.split(sizes)
         for t, count in enumerate(sizes):
             if t:
                 step_gates[t].addmm_(step_hidden[t - 1][:count], over.t())
-            run(step_gates[t], bias, cells[t][:count], cells[t + 1], step_hidden[t])
+            gates_now, cell = run(step_gates[t], bias, cells[t][:count], step_hidden[t])
+            active.append(gates_now)
+            cells.append(cell)
         ctx.sizes = sizes
-        ctx.save_for_backward(inputs, into, over, gates, hidden, *cells)
+        ctx.save_for_backward(inputs, into, over, hidden, *active, *cells)
         return hidden
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        inputs, into, over, gates, hidden, *cells = ctx.saved_tensors
         sizes: list[int] = ctx.sizes
-        d_gates, d_hidden = torch.empty_like(gates), gradients[0].to(_BF16).clone()
+        inputs, into, over, hidden, *rest = ctx.saved_tensors
+        gates, cells = rest[: len(sizes)], rest[len(sizes) :]
+        d_gates, d_hidden = hidden.new_empty(len(hidden), len(over)), gradients[0].to(_BF16).clone()
         # Of a window that is shorter than others, nothing has come back yet where they have steps and it has none.
         d_cell = torch.zeros(sizes[0], hidden.shape[1])
         run_back = _fast().step_back
-        step_gates, step_d_gates, step_d_hidden = (x.split(sizes) for x in (gates, d_gates, d_hidden))
+        step_d_gates, step_d_hidden = d_gates.split(sizes), d_hidden.split(sizes)
         for t in range(len(sizes) - 1, -1, -1):
             count = sizes[t]
             now = (step_d_gates[t], step_d_hidden[t], d_cell[:count])
-            run_back(*now, step_gates[t], cells[t][:count], cells[t + 1])
+            run_back(*now, gates[t], cells[t][:count], cells[t + 1])
             if t:
-                step_d_hidden[t - 1][:count].addmm_(step_d_gates[t], over)
+                # In halves: oneDNN gives the whole of such a product to one thread.
+                for part, weight in zip(step_d_hidden[t - 1][:count].chunk(2, 1), over.chunk(2, 1), strict=True):
+                    part.addmm_(step_d_gates[t], weight)
         d_inputs = d_gates @ into if ctx.needs_input_grad[0] else None
         turned, summed = _fast().turn(d_gates), _fast().sum(d_gates)
         before = torch.cat([hidden[:0], *(x[:count] for x, count in zip(hidden.split(sizes), sizes[1:], strict=False))])
@@ -130,15 +135,14 @@ def _tanh(x: torch.Tensor) -> torch.Tensor:
 
 
 def _step(
-    gates: torch.Tensor, bias: torch.Tensor, before: torch.Tensor, cell: torch.Tensor, hidden: torch.Tensor
-) -> None:
-    """One step of all windows behind its products: activates gates ``[B, 4 H]`` in place, makes cells and outputs."""
+    gates: torch.Tensor, bias: torch.Tensor, before: torch.Tensor, hidden: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of all windows behind its products, gates ``[B, 4 H]``: the active gates and cells; fills ``hidden``."""
     enter, keep, new, out = (gates.float() + bias).chunk(4, dim=1)
     enter, keep, new, out = _sigmoid(enter), _sigmoid(keep), _tanh(new), _sigmoid(out)
     after = enter * new + keep * before
-    gates.copy_(torch.cat([enter, keep, new, out], dim=1))
-    cell.copy_(after)
     hidden.copy_(out * _tanh(after))
+    return _cat(enter, keep, new, out), after
 
 
 def _step_back(
@@ -156,8 +160,13 @@ def _step_back(
     d_enter = d_after * new * enter * (1 - enter)
     d_keep = d_after * before * keep * (1 - keep)
     d_new = d_after * enter * (1 - new * new)
-    d_gates.copy_(torch.cat([d_enter, d_keep, d_new, d_out * squashed * out * (1 - out)], dim=1))
     d_cell.copy_(d_after * keep)
+    d_gates.copy_(_cat(d_enter, d_keep, d_new, d_out * squashed * out * (1 - out)))
+
+
+def _cat(*gates: torch.Tensor) -> torch.Tensor:
+    # Rounded first: the compiler puts the parts together in memory.
+    return torch.cat([gate.to(_BF16) for gate in gates], dim=1)
 
 
 def _turn(x: torch.Tensor) -> torch.Tensor:

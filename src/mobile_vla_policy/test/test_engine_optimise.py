@@ -14,7 +14,7 @@ from torch.nn import functional
 from mobile_vla_policy.engine.attention import attend
 from mobile_vla_policy.engine.elementwise import Elementwise, compiled, normalise_rows
 from mobile_vla_policy.engine.huge_pages import in_huge_pages
-from mobile_vla_policy.engine.int8 import Int8Linear, has_onednn
+from mobile_vla_policy.engine.int8 import Int8Linear, has_onednn, row_sizes
 from mobile_vla_policy.engine.linear import Activation, LinearSpec, PackedLinear, PlainLinear, spec_of
 from mobile_vla_policy.engine.optimise import Precision, optimise
 from mobile_vla_policy.model.backbone import BackboneError
@@ -118,6 +118,19 @@ def test_an_8_bit_layer_errs_by_its_rounding_only(
     x, added = 3 * torch.randn(rows, 64), torch.randn(rows, 96) if residual else None
     expected = PlainLinear(spec)(x, added)
     assert error(Int8Linear(spec, Elementwise(), onednn=onednn)(x, added), expected) < 0.02
+
+
+@torch.inference_mode()
+def test_a_few_rows_too_many_are_multiplied_by_themselves_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [row_sizes(rows, 2) for rows in (514, 512, 154, 2)] == [[512, 2], [512], [154], [2]]
+    assert row_sizes(514, 1) == [514]
+    if not has_onednn(CPU):
+        pytest.skip("no oneDNN on this machine")
+    torch.manual_seed(0)
+    linear, x = Int8Linear(layer("none"), Elementwise()), torch.randn(130, 64)
+    whole = linear(x)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert torch.equal(linear(x), whole)
 
 
 @pytest.mark.parametrize(("activation", "residual"), [("none", True), ("gelu", True), ("quick_gelu", False)])

@@ -21,6 +21,10 @@ from mobile_vla_policy.engine.linear import LinearSpec, activate
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
 _FEWEST_ROWS = 32
+#: oneDNN deals out blocks of so many rows to its threads.
+_BLOCK_ROWS = 64
+#: A rest of at most so many rows gets a product of its own: as a block of its own, most of the threads wait for it.
+_REST_ROWS = 16
 
 
 class Int8Linear(nn.Module):
@@ -64,14 +68,25 @@ class Int8Linear(nn.Module):
         """``[rows, out]`` with the weights' scales, still without those of the rows."""
         product: torch.Tensor
         if self._onednn:
-            product = torch.ops.onednn.qlinear_pointwise(
-                quantised, 1.0, 0, self._weight, self.scale, self._zeros, None, 1.0, 0, dtype, "none", [], ""
-            )
-            return product
+            sizes = row_sizes(len(quantised), torch.get_num_threads())
+            products = [
+                torch.ops.onednn.qlinear_pointwise(
+                    rows, 1.0, 0, self._weight, self.scale, self._zeros, None, 1.0, 0, dtype, "none", [], ""
+                )
+                for rows in quantised.split(sizes)
+            ]
+            return products[0] if len(products) == 1 else torch.cat(products)
         count = len(quantised)
         padded = functional.pad(quantised, (0, 0, 0, max(0, _FEWEST_ROWS - count)))
         product = torch._int_mm(padded, self._weight.t())[:count]
         return (product * self.scale).to(dtype)
+
+
+def row_sizes(rows: int, threads: int) -> list[int]:
+    """In how many rows at a time to multiply: two cameras' 514 at once take 1.3 times as long on two threads as 512
+    do, because one thread has a third more blocks than the other."""
+    rest = rows % (_BLOCK_ROWS * threads)
+    return [rows - rest, rest] if threads > 1 and 0 < rest <= _REST_ROWS and rest < rows else [rows]
 
 
 def _with_norm(spec: LinearSpec) -> tuple[torch.Tensor, torch.Tensor]:

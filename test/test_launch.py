@@ -16,6 +16,8 @@ from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import Probe, wait_for
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[1]
 #: Every name that people rely on; see docs/architecture.md.
 ARGUMENTS = {

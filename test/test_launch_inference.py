@@ -18,6 +18,8 @@ from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, wait_for
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = ROOT / "config/robot.yaml"
 SCRIPTED_POLICY = ROOT / "src/mobile_vla_policy/test/scripted_policy_node.py"
 INSTRUCTION = "go to the kitchen"

@@ -10,6 +10,8 @@ import pytest
 
 from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[1]
 ROS2 = ROOT / "tools/ros2_lite/bin/ros2"
 

@@ -24,7 +24,12 @@ if [ "${1:-}" != lint ]; then
   # summary names it as RERUN; what is broken fails twice. (colcon's name for the same thing: --retest-until-pass 1.)
   retry=()
   if python -c 'import pytest_rerunfailures' 2>/dev/null; then retry=(--reruns 1 -rR); fi
-  step "pytest" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"}
+  workers=$(nproc)
+  if [ "$workers" -gt 4 ]; then workers=4; fi
+  # By file: what a file has trained or recorded for its tests is made once.
+  step "pytest, $workers at a time" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"} \
+    -m "not alone" --numprocesses "$workers" --dist loadfile
+  step "pytest, one at a time" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"} -m alone
 fi
 
 printf '\n'

@@ -15,6 +15,8 @@ from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 TOPIC = "static_camera/image_raw"
 
 

@@ -12,6 +12,8 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 DEADMAN, TURBO = 4, 5
 
 

@@ -17,6 +17,8 @@ from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 class Typist:
     """A human at a terminal whose other end is the node's stdin."""

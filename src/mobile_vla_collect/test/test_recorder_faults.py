@@ -15,6 +15,8 @@ from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.testing import Probe, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory):

@@ -1,6 +1,9 @@
 """SIGKILL at random moments over DDS: nothing committed is lost, and at most a second of the open episode."""
 
+import pytest
 from kills import kill_many
+
+pytestmark = pytest.mark.alone
 
 
 def test_thirty_kills_lose_nothing_committed_and_at_most_a_second_of_the_open_episode(tmp_path):

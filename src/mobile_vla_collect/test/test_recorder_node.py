@@ -16,6 +16,8 @@ from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.qos import COMMAND, LATCHED
 from mobile_vla_ros.testing import wait_for
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def recording(probe, start_recorder):

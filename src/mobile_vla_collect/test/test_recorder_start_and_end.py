@@ -10,6 +10,8 @@ from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.testing import wait_for
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def recording(probe, start_recorder):

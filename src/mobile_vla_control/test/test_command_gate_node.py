@@ -17,6 +17,8 @@ from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 
 

@@ -13,6 +13,8 @@ from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import EVERY_STATUS
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 
 

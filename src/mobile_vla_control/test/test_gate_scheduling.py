@@ -11,6 +11,8 @@ from geometry_msgs.msg import Twist
 
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 
 

@@ -20,6 +20,8 @@ from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.qos import COMMAND, SENSOR
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 def _sway(wheel: ClientConnection, until) -> None:
     """Drive slowly forward and back on the spot, where no wall can come into the way, until ``until()``."""

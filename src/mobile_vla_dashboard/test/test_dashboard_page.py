@@ -22,6 +22,8 @@ from mobile_vla_ros.convert import image_message
 from mobile_vla_ros.qos import SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 def _picture(view: ClientConnection, received: list[bytes], timeout_s: float) -> bool:
     """Read one message, if there is one, and keep it if it is a picture."""

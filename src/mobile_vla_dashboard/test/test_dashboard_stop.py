@@ -16,6 +16,8 @@ from geometry_msgs.msg import Twist
 from mobile_vla_ros.qos import COMMAND
 from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 
 def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
     reply = robot.post("/api/stop")

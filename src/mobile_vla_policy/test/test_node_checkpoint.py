@@ -16,6 +16,8 @@ from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
 
 #: In a process of its own: torch's threads and its memory are not wanted in the one that listens.

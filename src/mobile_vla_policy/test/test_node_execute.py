@@ -19,6 +19,8 @@ from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import wait_for
 
+pytestmark = pytest.mark.alone
+
 Result = ExecuteInstruction.Result
 
 

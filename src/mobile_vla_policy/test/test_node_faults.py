@@ -23,6 +23,8 @@ from mobile_vla_ros.convert import to_ns, to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, require_timeouts, wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 #: Between judging an age and stamping the command a busy machine may take the processor away.
 SENDS_S = 0.2

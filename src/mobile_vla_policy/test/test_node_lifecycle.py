@@ -13,6 +13,8 @@ from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_ros.qos import EVERY_STATUS
 from mobile_vla_ros.testing import wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 
 

@@ -15,6 +15,8 @@ from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 
 

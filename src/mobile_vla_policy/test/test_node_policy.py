@@ -20,6 +20,8 @@ from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import StampedVelocities, wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 #: From a signal to the end of the process: 0.3 s on an idle machine. A launch file kills after this.
 ENDS_S = 5.0

@@ -16,6 +16,8 @@ from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 #: Of the scripted policy [m/s], and whom it is compared with.
 POLICY, HUMAN = (0.3, -0.1), (0.1, 0.05)

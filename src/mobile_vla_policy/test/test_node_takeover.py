@@ -17,6 +17,8 @@ from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, wait_for
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 
 

@@ -17,6 +17,8 @@ from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_policy.runtime.driver import DriveState, Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
+pytestmark = pytest.mark.alone
+
 GO = "go to the kitchen"
 HOUR_NS = 3600 * 10**9
 CONTRACT_OF_ROBOT = Contract.load(CONTRACT)

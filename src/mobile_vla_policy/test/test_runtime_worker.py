@@ -7,8 +7,12 @@ import sys
 import threading
 import time
 
+import pytest
+
 from mobile_vla_policy.runtime.statistics import LatencyWindow, RateMeter
 from mobile_vla_policy.runtime.worker import Failure, InferenceWorker
+
+pytestmark = pytest.mark.alone
 
 
 def wait_for(condition) -> None:

@@ -8,6 +8,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 NODE = """
 import sys
 from mobile_vla_ros.lifecycle import AutostartNode, loud

@@ -11,6 +11,8 @@ from std_msgs.msg import String
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
+pytestmark = pytest.mark.alone
+
 NODE = """
 import ctypes
 import sys

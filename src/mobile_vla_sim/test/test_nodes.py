@@ -18,6 +18,8 @@ from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 from mobile_vla_sim.flat import ROOMS
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def domain():

@@ -53,7 +53,7 @@ def measure(quick: bool) -> list[Figure]:
             what = f"full size, {backend} {precision}"
             say(what)
             _export(folder, format_, precision)
-            found = figures_of_process(Path(__file__), "turns", name, format_, precision, "3" if quick else "9")
+            found = figures_of_process(Path(__file__), "turns", name, format_, precision, "3" if quick else "15")
             figures += [
                 Figure(f"{what}: steps", 1 / found["step_s"], "1/s"),
                 Figure(f"{what}: straightforward way over it", found["plain_over_step"], "x", faster),

@@ -5,12 +5,14 @@ Several recorders listen to one robot, each in a namespace and on a folder of it
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import random
 import signal
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from robot import FakeRobot, Recording, recorder_process
@@ -107,3 +109,9 @@ def _kill_times(folder: Path, times: int, seed: int, number: int) -> list[Kill]:
     rng = random.Random(f"{seed}/{number}")
     with Probe(f"human_{number}") as probe:
         return [kill_once(probe, f"recorder_{number}", folder / str(number), rng) for _ in range(times)]
+
+
+if __name__ == "__main__":
+    # kills.py FOLDER COUNT SEED AT_ONCE: the kills as one JSON list.
+    numbers = [int(word) for word in sys.argv[2:]]
+    print(json.dumps([asdict(kill) for kill in kill_many(Path(sys.argv[1]), *numbers)]))

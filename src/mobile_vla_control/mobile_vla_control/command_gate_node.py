@@ -24,7 +24,7 @@ from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.realtime import ask_for_realtime
-from mobile_vla_ros.run import run
+from mobile_vla_ros.run import run, without_shared_memory
 
 _STATUS_PERIOD_S = 0.5
 #: No timeout is longer [s]: 300 where 0.3 is meant, in milliseconds, would let the robot drive on for minutes.
@@ -241,6 +241,8 @@ _RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive
 
 def main() -> None:
     """Run the gate until it is told to stop."""
+    # Its zeros must not wait for a process that has died; and its messages are small.
+    without_shared_memory()
     sys.exit(run(partial(CommandGateNode, ask_for_realtime())))
 
 

@@ -48,3 +48,21 @@ def test_the_gate_says_how_it_is_scheduled_rests_between_its_ticks_and_ends_on_a
 def processor_time_s(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_the_gate_drives_without_the_shared_memory_in_which_the_dead_leave_locks(probe):
+    velocities = probe.collect(Twist, "cmd_vel")
+    # LOCALHOST makes rmw_fastrtps choose the transports itself, shared memory among them.
+    env = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+    with NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT}, env=env) as gate:
+        wait_for(lambda: velocities, what="the gate")
+        commands, driving = probe.publisher(Twist, "cmd_vel_teleop"), Twist()
+        driving.linear.x = 0.1
+
+        def moves():
+            commands.publish(driving)
+            return velocities[-1].linear.x > 0
+
+        wait_for(moves, what="motion")
+        for process, uses in ((gate.process.pid, False), (os.getpid(), True)):
+            assert ("/dev/shm/fast" in Path(f"/proc/{process}/maps").read_text()) is uses

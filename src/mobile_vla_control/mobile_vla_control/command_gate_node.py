@@ -241,7 +241,7 @@ _RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive
 
 def main() -> None:
     """Run the gate until it is told to stop."""
-    # Its zeros must not wait for a process that has died; and its messages are small.
+    # Its zeros must not wait for what a killed process has left behind; and its messages are small.
     without_shared_memory()
     sys.exit(run(partial(CommandGateNode, ask_for_realtime())))
 

@@ -50,7 +50,7 @@ def processor_time_s(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_the_gate_drives_without_the_shared_memory_in_which_the_dead_leave_locks(probe):
+def test_the_gate_drives_without_the_shared_memory_that_can_hang_after_a_kill(probe):
     velocities = probe.collect(Twist, "cmd_vel")
     # LOCALHOST makes rmw_fastrtps choose the transports itself, shared memory among them.
     env = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}

@@ -28,10 +28,10 @@ _LEAVE_WITHIN_S = 5.0
 def without_shared_memory() -> None:
     """Keep this process, before its node is made, out of the shared memory in which Fast DDS passes messages on.
 
-    A process that is killed there at the wrong moment leaves a lock behind, and whoever publishes to it next waits for
-    that lock for ever (SharedMemManager::Port::regenerate_port). FASTDDS_BUILTIN_TRANSPORTS has the last word. It works
-    with Fast DDS from 2.13 on (not Humble's), and unless discovery is limited to this machine: then rmw_fastrtps
-    chooses the transports, and takes shared memory, too.
+    After a process was killed, whoever publishes to it may wait for ever for a lock there, in
+    SharedMemManager::Port::regenerate_port (eProsima/Fast-DDS#6485 is about the same place).
+    FASTDDS_BUILTIN_TRANSPORTS has the last word. It works with Fast DDS from 2.14 on (not Humble's), and unless
+    discovery is limited to this machine: then rmw_fastrtps chooses the transports, and takes shared memory, too.
     """
     os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
 

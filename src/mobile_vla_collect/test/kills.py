@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import signal
 import sys
@@ -20,6 +21,7 @@ from robot import FakeRobot, Recording, recorder_process
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.reader import Dataset, Episode
 from mobile_vla_msgs.msg import RecorderStatus
+from mobile_vla_ros.run import LAUNCH_PID
 from mobile_vla_ros.testing import Probe
 
 #: Findings that say nothing about durability: the episode ends wherever the recorder was killed, and on a machine that
@@ -107,6 +109,8 @@ def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kil
 
 def _kill_times(folder: Path, times: int, seed: int, number: int) -> list[Kill]:
     rng = random.Random(f"{seed}/{number}")
+    # Its recorders end with this process, however that ends.
+    os.environ[LAUNCH_PID] = str(os.getpid())
     with Probe(f"human_{number}") as probe:
         return [kill_once(probe, f"recorder_{number}", folder / str(number), rng) for _ in range(times)]
 

@@ -14,8 +14,6 @@ from robot_fixtures import CONTRACT
 
 from mobile_vla_policy.policy import Policy
 
-pytestmark = pytest.mark.alone
-
 GO = "go to the kitchen"
 IMAGES = {"static": np.zeros((64, 64, 3), dtype=np.uint8)}
 STATE = np.zeros(3, dtype=np.float32)

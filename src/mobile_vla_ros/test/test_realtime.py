@@ -6,8 +6,6 @@ import pytest
 
 from mobile_vla_ros.realtime import ask_for_realtime
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def asked(monkeypatch):

@@ -87,14 +87,13 @@ class _Layer(torch.autograd.Function):
         size = weight_hh.shape[1]
         into, over = weight_ih.to(_BF16), weight_hh.to(_BF16)
         gates, hidden = nn.functional.linear(inputs, into), inputs.new_empty(len(inputs), size)
-        # One by one: of two views of a tensor, one of them written, a compiled function is compiled for their place.
         cells, active = [torch.zeros(sizes[0], size)], []
         run, step_gates, step_hidden = _fast().step, gates.split(sizes), hidden.split(sizes)
         for t, count in enumerate(sizes):
             if t:
                 step_gates[t].addmm_(step_hidden[t - 1][:count], over.t())
-            gates_now, cell = run(step_gates[t], bias, cells[t][:count], step_hidden[t])
-            active.append(gates_now)
+            active_now, cell = run(step_gates[t], bias, cells[t][:count], step_hidden[t])
+            active.append(active_now)
             cells.append(cell)
         ctx.sizes = sizes
         ctx.save_for_backward(inputs, into, over, hidden, *active, *cells)

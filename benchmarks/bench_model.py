@@ -12,12 +12,13 @@ import model_cost
 import model_full_size
 import model_loader
 import model_stage2
+import model_threads
 from parts import parser_of, run_parts
 
 
 def main() -> int:
     """Measure every part, or those of --only, into out/bench/model.json."""
-    parser = parser_of(__doc__, ("loader", "stage2", "cost", "full_size"))
+    parser = parser_of(__doc__, ("loader", "stage2", "cost", "full_size", "threads"))
     parser.add_argument(
         "--lerobot-python", metavar="PATH", help="Python of an environment with LeRobot (or LEROBOT_PYTHON)"
     )
@@ -27,6 +28,7 @@ def main() -> int:
         "stage2": lambda: model_stage2.measure(given.quick),
         "cost": model_cost.measure,
         "full_size": lambda: model_full_size.measure(given.quick),
+        "threads": lambda: model_threads.measure(given.quick),
     }
     return run_parts("model", parts, given.only, quick=given.quick)
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -36,6 +36,11 @@ def network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
     ids = network.backbone.tokenise(["go to the kitchen and pick up the cup"]).ids.repeat(1, INSTRUCTION_TOKENS)
     tokens = Tokens(ids[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS]))
     return network, torch.rand(1, CAMERAS, 3, IMAGE_PX, IMAGE_PX), tokens
+
+
+def step_of(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+    """One frame from pixels to a chunk."""
+    return network.act(network.backbone.encode(images, tokens)[None], torch.zeros(1, 1, 3))[0, -1]
 
 
 def straightforward_way(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> Callable[[], None]:
@@ -82,9 +87,10 @@ def tell(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
 
 
-def figures_of_process(script: Path, *arguments: str) -> dict[str, float]:
+def figures_of_process(script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> dict[str, float]:
     """Run a script that prints a JSON object last; in a process of its own, so that its peak of memory is its own."""
-    done = subprocess.run([sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, str(script), *arguments]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
     return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
 
 

@@ -21,6 +21,7 @@ from full_size import (
     figures_of_process,
     network_and_input,
     peak_gb,
+    step_of,
     straightforward_way,
     tell,
     time_of,
@@ -83,10 +84,10 @@ def speed(quick: bool) -> dict[str, float]:
     tell("optimising copies of it in bf16 and int8")
     bf16, int8 = optimise(deepcopy(network), "bf16"), optimise(deepcopy(network), "int8")
     plain = straightforward_way(network, images, tokens)
-    runs["bf16_s"] = lambda: _step_of(bf16, images, tokens)
-    runs["int8_s"] = lambda: _step_of(int8, images, tokens)
+    runs["bf16_s"] = lambda: step_of(bf16, images, tokens)
+    runs["int8_s"] = lambda: step_of(int8, images, tokens)
     runs["plain_s"] = plain
-    runs["trained_s"] = lambda: _step_of(network, images, tokens)
+    runs["trained_s"] = lambda: step_of(network, images, tokens)
     with torch.inference_mode():
         turns = [{name: time_of(run) for name, run in runs.items()}]  # the first allocates and compiles
         for turn in range(3 if quick else 11):
@@ -150,18 +151,13 @@ def training(quick: bool) -> dict[str, float]:
     return {"step_s": min(taken), "peak_gb": peak_gb(), "learns_m": sum(p.numel() for p in learning) / 1e6}
 
 
-def _step_of(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-    """One frame from pixels to a chunk."""
-    return network.act(network.backbone.encode(images, tokens)[None], torch.zeros(1, 1, 3))[0, -1]
-
-
 def _deviations(trained: PolicyNetwork, others: dict[str, PolicyNetwork], tokens: Tokens) -> dict[str, float]:
     """How far chunks (normalised actions, gripper logits) are from the trained network's, in percent of their norm."""
     frames = [torch.rand(1, CAMERAS, 3, IMAGE_PX, IMAGE_PX) for _ in range(_FRAMES_COMPARED)]
-    expected = torch.stack([_step_of(trained, frame, tokens) for frame in frames])
+    expected = torch.stack([step_of(trained, frame, tokens) for frame in frames])
     found = {}
     for name, network in others.items():
-        chunks = torch.stack([_step_of(network, frame, tokens) for frame in frames])
+        chunks = torch.stack([step_of(network, frame, tokens) for frame in frames])
         found[f"{name}_deviation_percent"] = 100 * float((chunks - expected).norm() / expected.norm())
     return found
 

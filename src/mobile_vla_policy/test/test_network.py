@@ -169,6 +169,14 @@ def test_a_batch_without_a_recorded_action_has_zero_loss() -> None:
     assert loss.total.item() == 0.0
 
 
+def test_fewer_recorded_actions_than_processes_count_as_in_one_process() -> None:
+    predicted, target, mask = torch.rand(1, 8, 5, 3), torch.rand(1, 8, 5, 3), torch.zeros(1, 8, 5, dtype=torch.bool)
+    mask[0, 0, 0] = True
+    alone = action_loss(predicted, target, mask).total
+    # Four processes average their gradients; only this one has an action.
+    assert torch.allclose(action_loss(predicted, target, mask, count=torch.tensor(0.25)).total / 4, alone)
+
+
 def test_the_tiny_backbone_satisfies_the_protocol() -> None:
     assert isinstance(network().backbone, Backbone)
 

@@ -7,11 +7,20 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import GOALS, train_settings, write_dataset
-from transformers import Kosmos2Model, PaliGemmaConfig, PaliGemmaModel, SmolVLMConfig, SmolVLMModel
+from transformers import (
+    Kosmos2Model,
+    LlavaNextConfig,
+    PaliGemmaConfig,
+    PaliGemmaModel,
+    Qwen2_5_VLConfig,
+    SmolVLMConfig,
+    SmolVLMModel,
+)
 
 from mobile_vla_policy.checkpoint import load_network, read_info
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
 from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.model.auto_vlm import load_auto
 from mobile_vla_policy.model.backbone import BackboneError
 from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
 from mobile_vla_policy.model.lora import merge_lora
@@ -48,6 +57,24 @@ def save(kind: str, folder: Path) -> Path:
     model.save_pretrained(folder)
     build_tokenizer(list(GOALS)).save_pretrained(folder)
     return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("qwen2_5_vl", "a qwen2_5_vl model, which does not take square images of one size"),
+        ("llava_next", "a llava_next model, whose image features need image_sizes too"),
+    ],
+)
+def test_models_whose_images_are_more_than_one_square_are_refused_by_name(kind: str, why: str, tmp_path: Path) -> None:
+    if kind == "llava_next":
+        vision = {"model_type": "clip_vision_model", **VISION, "projection_dim": 32}
+        LlavaNextConfig(vision_config=vision, text_config={"model_type": "llama", **TEXT}).save_pretrained(tmp_path)
+    else:
+        vision = {"hidden_size": 32, "depth": 1, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 64}
+        Qwen2_5_VLConfig(vision_config=vision, text_config={**TEXT}).save_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match=why):
+        load_auto(str(tmp_path), torch.float32, "random")
 
 
 def build(kind: str, folder: Path, **backbone: object) -> PolicyNetwork:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from mobile_vla_policy.config import HeadSettings, PolicySettings, TrainSettings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.policy import Policy
+from mobile_vla_policy.training.episodes import open_dataset
 from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.packing import pack, packed_sizes, unpack
+from mobile_vla_policy.training.resume import ResumeError
 from mobile_vla_policy.training.run import train
-from mobile_vla_policy.training.start import StartError
+from mobile_vla_policy.training.start import StartError, begin, read_start
 
 QUIET = Console(quiet=True)
 
@@ -168,6 +171,51 @@ def test_a_resumed_training_on_features_equals_an_uninterrupted_one(
     train_with_power_cut(settings, dataset, tmp_path / "parts", step=3)
     whole, parts = weights(tmp_path / "whole" / "last"), weights(tmp_path / "parts" / "last")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_training_does_not_go_on_with_another_backbone_than_it_began_with(dataset: Path, tmp_path: Path) -> None:
+    start, output = tmp_path / "stage1", tmp_path / "out"
+    train(train_settings(max_steps=2), dataset, start, QUIET)
+    train(head_only(start, max_steps=2), dataset, output, QUIET)
+    train(head_only(start, max_steps=3), dataset, output, QUIET, resume=True)
+    train(train_settings(max_steps=2, seed=7), dataset, start, QUIET, overwrite=True)
+    with pytest.raises(ResumeError, match=rf"weights that do not learn are others than before; put {start} back"):
+        train(head_only(start, max_steps=4), dataset, output, QUIET, resume=True)
+
+
+def test_dropout_of_adapters_is_the_new_trainings_own(dataset: Path, stage1_lora: Path, tmp_path: Path) -> None:
+    policy = policy_settings(lora=True).model_dump()
+    policy["lora"]["dropout"] = 0.3
+    settings = train_settings(policy=policy, init_from=str(stage1_lora))
+    info = read_start(settings)
+    begun, network = begin(settings, open_dataset(dataset, ["static"], 0), info)
+    shares = {module.p for name, module in network.named_modules() if name.endswith("lora_dropout.default")}
+    assert (begun.policy.lora.dropout, shares) == (0.3, {0.3})
+
+
+def test_adapters_and_tuned_weights_that_the_checkpoint_cannot_give_are_refused(
+    dataset: Path, stage1: Path, stage1_lora: Path, tmp_path: Path
+) -> None:
+    policy = policy_settings(lora=True).model_dump()
+    policy["backbone"]["train_vision"] = False
+    with pytest.raises(StartError, match=r"policy\.backbone\.train_vision is True there and False here"):
+        train(train_settings(policy=policy, init_from=str(stage1_lora)), dataset, tmp_path, QUIET)
+    info = read_info(stage1 / "best")
+    tuned = replace(
+        info,
+        settings=info.settings.model_copy(
+            update={"backbone": info.settings.backbone.model_copy(update={"tuned": True})}
+        ),
+    )
+    wanted = train_settings().model_copy(
+        update={
+            "policy": info.settings.model_copy(
+                update={"backbone": info.settings.backbone.model_copy(update={"load_in": "4bit"})}
+            )
+        }
+    )
+    with pytest.raises(StartError, match=r"set policy\.backbone\.load_in=full"):
+        begin(wanted, open_dataset(dataset, ["static"], 0), tuned)
 
 
 def test_beginning_from_another_architecture_or_robot_is_refused_by_field(

@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,11 +13,13 @@ from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.stats import Statistics, VectorStatistics
+from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.config import BackboneSettings, ConfigError, load_train_settings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.quantise import quantised
 from mobile_vla_policy.training import trainer as trainer_module
-from mobile_vla_policy.training.episodes import TrainingDataError, open_dataset
+from mobile_vla_policy.training.episodes import TrainingDataError, normalisation_of, open_dataset
 from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.frames import FramesInMemory, FramesOnDisk
 from mobile_vla_policy.training.run import init, train
@@ -151,6 +154,46 @@ def test_a_dataset_that_was_not_split_is_split_with_a_note(tmp_path: Path) -> No
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
     assert "had not been split" in open_dataset(dataset, ["static"], 0).note
     assert open_dataset(dataset, ["static"], 0).note == ""
+
+
+def test_episodes_recorded_after_the_split_are_told_of_and_failures_are_not(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
+    open_dataset(dataset, ["static"], 0)
+    write_dataset(tmp_path / "more", episodes=3, steps=3)
+    for number, path in enumerate(sorted((tmp_path / "more").glob("*.h5"))):
+        path.rename(dataset / f"episode_00010{number}.h5")
+    with h5py.File(dataset / "episode_000102.h5", "r+") as file:
+        file.attrs["outcome"] = "failure"
+    note = open_dataset(dataset, ["static"], 0).note
+    assert note.startswith("2 episodes are in no split and not used, episode_000100 first")
+    assert f"mobile-vla-data split {dataset}" in note
+
+
+def test_a_motion_that_is_rare_is_normalised_by_all_there_is_of_it() -> None:
+    motion = np.zeros((1000, 3), dtype=np.float32)
+    motion[:, 0] = np.linspace(-0.05, 0.05, 1000)
+    motion[500:504, 1] = 0.03
+    of = VectorStatistics.of(motion)
+    action = normalisation_of(Statistics(1, 1000, of, of)).action
+    assert action.q99[0] == pytest.approx(0.049, abs=1e-3)
+    assert (action.q01[1], action.q99[1]) == (0.0, pytest.approx(0.03))
+    assert float(action.normalise(torch.from_numpy(motion))[..., 1].abs().max()) <= 1.0 + 1e-5
+    still = VectorStatistics.of(np.zeros((10, 3), dtype=np.float32))
+    held = normalisation_of(Statistics(1, 10, still, still)).action.normalise(torch.zeros(1, 3))
+    assert held.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_bad_picture_is_one_line_from_a_worker_process_too(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "d", episodes=10, steps=4)
+    bad = open_dataset(dataset, ["static"], 0).splits["train"][0].path
+    with h5py.File(bad, "r+") as file:
+        pictures = file["observations/images/static"]
+        pictures[1] = pictures[1][:40]
+    for workers in (0, 1):
+        with pytest.raises(EpisodeError) as refused:
+            train(train_settings(cache_gb=0.0, workers=workers), dataset, tmp_path / f"out{workers}", QUIET)
+        assert str(refused.value).startswith(f"{bad}: ")
+        assert "\n" not in str(refused.value)
 
 
 def test_a_dataset_that_cannot_be_trained_on_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def evaluate(checkpoint: Path, dataset: Path, split: str, tolerance_m: float, de
         by_task=_grouped(right, lambda episode: episode.task, tolerance_m),
         by_category=_grouped(right, lambda episode: episode.category, tolerance_m),
         sensitivity=sensitivity,
-        warnings=_warnings(info, episodes, sensitivity),
+        warnings=[*_warnings(info, episodes, sensitivity), *([data.note] if data.note else [])],
         paths=right[:: max(1, len(right) // 6)][:6],
     )
 

@@ -10,6 +10,7 @@ the ACT state. Models that attend in both directions within their prompt (PaliGe
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ class AutoVlmBackbone(Backbone):
     @property
     def image_size(self) -> int:
         """Side of the square images it takes [px]."""
-        return int(self.model.config.vision_config.image_size)
+        side = _image_size(self.model.config)
+        assert side is not None, "load_auto refuses models without"
+        return side
 
     def lora_targets(self, vision: bool) -> str:
         """Attention and feed-forward layers of the language model, and of the vision tower when it is adapted too."""
@@ -149,7 +152,28 @@ def load_auto(name: str, dtype: torch.dtype, weights: str, load_in: str = "full"
         raise BackboneError(f"cannot load a model from '{name}': {' '.join(str(error).split())}") from None
     if not hasattr(model, "get_image_features"):
         raise BackboneError(f"'{name}' is a {config.model_type} model, which offers no image features")
+    if _image_size(config) is None:
+        raise BackboneError(f"'{name}' is a {config.model_type} model, which does not take square images of one size")
+    if needed := _more_than_images(model):
+        raise BackboneError(
+            f"'{name}' is a {config.model_type} model, whose image features need {', '.join(needed)} too"
+        )
     return model
+
+
+def _image_size(config: Any) -> int | None:
+    """Side of the square images that the vision tower takes [px]; None if it takes others."""
+    size = getattr(config.vision_config, "image_size", None)
+    if isinstance(size, (list, tuple)) and len(set(size)) == 1:
+        size = size[0]
+    return size if isinstance(size, int) else None
+
+
+def _more_than_images(model: Any) -> list[str]:
+    """What ``get_image_features`` requires beside the images."""
+    _, *others = inspect.signature(model.get_image_features).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [one.name for one in others if one.default is one.empty and one.kind in positional]
 
 
 def pixel_statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:

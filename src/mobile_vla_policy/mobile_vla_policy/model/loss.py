@@ -35,7 +35,8 @@ def action_loss(
     predicted = torch.where(mask[..., None], predicted.float(), 0.0)
     weight = mask.float()
     divisor = weight.sum() if count is None else count
-    divisor = divisor.clamp(min=1.0)
+    # Fewer recorded actions than processes: less than one each.
+    divisor = torch.where(divisor > 0, divisor, 1.0)
     motion = ((predicted[..., :2] - target[..., :2]) ** 2).mean(-1).sum() / divisor
     entropy = functional.binary_cross_entropy_with_logits(predicted[..., 2], target[..., 2], reduction="none")
     gripper = (entropy * weight).sum() / divisor

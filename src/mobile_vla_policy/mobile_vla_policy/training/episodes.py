@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.split import SplitError, split_dataset
-from mobile_vla_data.dataset.stats import Statistics, compute_statistics
+from mobile_vla_data.dataset.stats import Statistics, VectorStatistics, compute_statistics
 from mobile_vla_data.episode.reader import Dataset, Episode
 from mobile_vla_policy.normalisation import Normalisation, Range
 
 LEAST_TRAIN_EPISODES = 2
+#: Quantiles closer than this [m] say that a dimension stands still nearly always.
+_STILL_M = 2e-3
 
 
 class TrainingDataError(ValueError):
@@ -77,6 +79,11 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
         except SplitError as error:
             raise TrainingDataError(f"{folder}: not split yet, and cannot be: {error}") from None
         note = f"{folder} had not been split: 80 % train, 10 % validation, 10 % test by episode (splits.json)"
+    elif left_out := _in_no_split(dataset, splits):
+        note = (
+            f"{len(left_out)} episodes are in no split and not used, {left_out[0]} first; recorded since? "
+            f"mobile-vla-data split {folder} deals all out anew"
+        )
     data = {name: [_read(dataset.episode_path(i), cameras) for i in ids] for name, ids in splits.items()}
     train = data.get("train", [])
     if len(train) < LEAST_TRAIN_EPISODES:
@@ -87,13 +94,30 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
 
 
 def normalisation_of(statistics: Statistics) -> Normalisation:
-    """The ranges that actions and states are normalised by."""
+    """The ranges that actions and states are normalised by: quantiles, or all there is of what hardly ever changes."""
+    return Normalisation(action=_range(statistics.actions), state=_range(statistics.states))
 
-    def of(low: Sequence[float], high: Sequence[float]) -> Range:
-        return Range((low[0], low[1]), (high[0], high[1]))
 
-    actions, states = statistics.actions, statistics.states
-    return Normalisation(action=of(actions.q01, actions.q99), state=of(states.q01, states.q99))
+def _range(of: VectorStatistics) -> Range:
+    ranges = []
+    for low, high, least, most in list(zip(of.q01, of.q99, of.min, of.max, strict=True))[:2]:
+        # A base that strafes once in a hundred steps: by its quantiles it never does, and the one time would count as
+        # hundreds of times the usual.
+        ranges.append((low, high) if high - low >= _STILL_M else (least, most))
+    (low_x, high_x), (low_y, high_y) = ranges
+    return Range((low_x, low_y), (high_x, high_y))
+
+
+def _in_no_split(dataset: Dataset, splits: Mapping[str, Sequence[str]]) -> list[str]:
+    """Ids of the episodes that no split names, but for failures: those are left out on purpose."""
+    dealt = {episode_id for ids in splits.values() for episode_id in ids}
+    left_out = []
+    for episode_id in dataset.episode_ids:
+        if episode_id not in dealt:
+            with Episode.open(dataset.episode_path(episode_id)) as episode:
+                if episode.outcome != "failure":
+                    left_out.append(episode_id)
+    return left_out
 
 
 def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:

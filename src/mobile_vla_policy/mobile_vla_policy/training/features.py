@@ -26,6 +26,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.model.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.training.episodes import EpisodeData
+from mobile_vla_policy.training.fingerprint import fingerprint
 from mobile_vla_policy.training.frames import decode_frames
 
 FOLDER = ".features"
@@ -50,7 +51,10 @@ class FeatureStore:
         self._cameras = list(cameras)
         self._contract = _digest(contract.to_json().encode())
         self._dtype = dtype
-        self._of_backbone = fingerprint(backbone, f"{_FORMAT} {self._cameras} {backbone.image_size} {dtype}")
+        self._of_backbone = fingerprint(
+            [*backbone.named_parameters(), *backbone.named_buffers()],
+            f"{_FORMAT} {self._cameras} {backbone.image_size} {dtype}",
+        )
         self.folder = folder / self._of_backbone[:16]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,15 +141,6 @@ class FeatureStore:
                 f"{path}: cannot be written ({' '.join(str(error).split())}); free space or set feature_cache=FOLDER"
             ) from None
         return features
-
-
-def fingerprint(module: torch.nn.Module, also: str) -> str:
-    """A digest of every tensor of ``module``, with names and types, and of ``also``."""
-    digest = hashlib.sha256(also.encode())
-    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()]):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _digest(data: bytes) -> str:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from mobile_vla_policy.checkpoint import RESUME, replacing
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training.episodes import TrainingData
+from mobile_vla_policy.training.fingerprint import fingerprint
 
 FOLDER, POSITION, STATE = RESUME, "position.json", "state.safetensors"
 
@@ -54,6 +55,8 @@ class Position:
     """As JSON."""
     data: dict[str, str]
     """What was trained on, as :func:`digests` has it."""
+    frozen: str
+    """As :func:`frozen_weights` has it."""
 
 
 def save_state(
@@ -125,7 +128,12 @@ def load_state(
 
 
 def require_same_training(
-    output: Path, position: Position, settings: TrainSettings, data: TrainingData, processes: int
+    output: Path,
+    position: Position,
+    settings: TrainSettings,
+    data: TrainingData,
+    network: torch.nn.Module,
+    processes: int,
 ) -> None:
     """Raise :class:`ResumeError`, naming what differs, unless the rest of that training can follow from here."""
     mine, theirs = dict(_flat(settings.model_dump(mode="json"))), dict(_flat(position.settings))
@@ -146,6 +154,19 @@ def require_same_training(
         raise ResumeError(
             f"{output}: the dataset has changed since ({', '.join(differ)}); put it back, or train without --resume"
         )
+    # They are not in the saved state: they come again from where training began.
+    if position.frozen != frozen_weights(network):
+        source = settings.init_from or settings.policy.backbone.name
+        raise ResumeError(
+            f"{output}: the weights that do not learn are others than before; put {source} back as it was, or train "
+            "without --resume"
+        )
+
+
+def frozen_weights(network: torch.nn.Module) -> str:
+    """A digest of what does not learn."""
+    frozen = ((name, parameter) for name, parameter in network.named_parameters() if not parameter.requires_grad)
+    return fingerprint([*frozen, *network.named_buffers()])[:16]
 
 
 def digests(data: TrainingData) -> dict[str, str]:

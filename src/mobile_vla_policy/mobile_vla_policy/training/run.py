@@ -62,7 +62,7 @@ def train(
     start = read_start(settings)
     settings, network = begin(settings, data, start)
     if position is not None:
-        require_same_training(output, position, settings, data, accelerator.num_processes)
+        require_same_training(output, position, settings, data, network, accelerator.num_processes)
     describe(network, data, console)
     sets = open_windows(dataset, data, settings, network, accelerator, console)
     facts = {**data_facts(data), **start_facts(start)}

@@ -51,8 +51,15 @@ def begin(
         return settings, build_network(settings.policy, instructions=instructions, dtype=storage(settings))
     info.contract.require_same(data.contract, f"the checkpoint {info.folder}", "the dataset")
     policy = _continued(settings.policy, info)
-    # Dropout, window and stride change no tensor: there the new training has its way.
-    source = replace(info, settings=info.settings.model_copy(update={"head": policy.head}))
+    # Dropout, window, stride and the bits of published weights change no tensor of the checkpoint: there the new
+    # training has its way.
+    there = info.settings
+    own = {
+        "head": policy.head,
+        "lora": there.lora.model_copy(update={"dropout": policy.lora.dropout}),
+        "backbone": there.backbone.model_copy(update={"load_in": policy.backbone.load_in}),
+    }
+    source = replace(info, settings=there.model_copy(update=own))
     network = load_network(source, storage(settings))
     if policy.lora.enabled and not info.settings.lora.enabled:
         adapt(network.backbone, policy)
@@ -73,6 +80,7 @@ def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
     lora = wanted.lora
     if there.lora.enabled and wanted.lora.enabled:
         _require_same(info.folder, "policy.lora", wanted.lora, there.lora, _LORA)
+        _require_same(info.folder, "policy.backbone", wanted.backbone, there.backbone, ("train_vision",))
     elif there.lora.enabled:
         lora = there.lora.model_copy(update={"train": False})
     elif not wanted.lora.train:
@@ -80,6 +88,11 @@ def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
     # Adapters on the vision tower are there or not, whatever the new training asks for.
     vision = {"train_vision": there.backbone.train_vision} if there.lora.enabled else {}
     tuned = there.backbone.tuned or (not there.backbone.freeze and there.backbone.has_base_weights)
+    if tuned and wanted.backbone.load_in != "full":
+        raise StartError(
+            f"{info.folder}: its backbone was tuned, so its weights are not the published ones that "
+            f"policy.backbone.load_in={wanted.backbone.load_in} loads; set policy.backbone.load_in=full"
+        )
     backbone = wanted.backbone.model_copy(update={"tuned": tuned, **vision})
     return wanted.model_copy(update={"backbone": backbone, "lora": lora})
 

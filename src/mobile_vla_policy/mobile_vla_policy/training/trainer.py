@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_data.interrupt import Interrupted
 from mobile_vla_policy.checkpoint import BEST, LAST, save_checkpoint
 from mobile_vla_policy.config import TrainSettings
@@ -27,7 +28,7 @@ from mobile_vla_policy.training.finite import require_finite
 from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.log import Journal
 from mobile_vla_policy.training.optimiser import make_optimiser
-from mobile_vla_policy.training.resume import FOLDER, Position, digests, load_state, save_state
+from mobile_vla_policy.training.resume import FOLDER, Position, digests, frozen_weights, load_state, save_state
 from mobile_vla_policy.training.schedule import Schedule
 from mobile_vla_policy.training.stopping import Stopping
 from mobile_vla_policy.training.windows import Batch, Window, WindowDataset, batches, cut, epoch_of_plans, tokens_for
@@ -55,6 +56,7 @@ class Trainer:
         self.output = output
         self.facts = facts or {}
         self.digests = digests(data)
+        self.frozen = frozen_weights(network)
         self.accelerator = accelerator
         self.network = network
         model: torch.nn.Module = network
@@ -69,7 +71,7 @@ class Trainer:
             settings.warmup_steps, self._total_steps(), settings.max_minutes * 60 if settings.max_minutes else None
         )
         self.step = self.epoch = self.batch = self.since_best = 0
-        self.before_s = 0.0
+        self.before_s = self.agreed_s = 0.0
         self.began_s = self.saved_s = time.monotonic()
         self.best_loss = float("inf")
         self.stopping = Stopping()
@@ -126,7 +128,7 @@ class Trainer:
             losses.append(torch.stack([loss.total, loss.motion, loss.gripper]).detach())
             self.batch += 1
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
-        factor = self.schedule.factor(self.step, self.elapsed_s)
+        factor = self.schedule.factor(self.step, self.agreed_s)
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = self.settings.learning_rate * factor
         self.optimizer.step()
@@ -216,7 +218,7 @@ class Trainer:
             if epoch < self.epoch:
                 continue
             self.train_set.plan = plan[self.batch :]
-            loader = iter(self._loader(self.train_set))
+            loader = self._loader(self.train_set)
             while group := list(islice(loader, self.settings.accumulation)):
                 yield group
             self.epoch, self.batch = epoch + 1, 0
@@ -229,19 +231,26 @@ class Trainer:
             process.process_index, process.num_processes,
         )  # fmt: skip
 
-    def _loader(self, dataset: WindowDataset) -> DataLoader[Batch]:
+    def _loader(self, dataset: WindowDataset) -> Iterator[Batch]:
         # An item is a whole batch already: fewer, larger messages between the processes.
         # A generator of its own: the loader would draw from the global one, and a resumed training would differ.
-        return DataLoader(dataset, batch_size=None, num_workers=dataset.workers, generator=torch.Generator())
+        for item in DataLoader(
+            _Told(dataset), batch_size=None, num_workers=dataset.workers, generator=torch.Generator()
+        ):
+            if isinstance(item, EpisodeError):
+                raise item
+            yield item
 
     def _over(self) -> bool:
         patience = self.settings.patience
         tired = patience is not None and self.since_best >= patience
-        over = tired or self.schedule.over(self.step, self.elapsed_s)
-        # Clocks differ: one process's word counts for all, or the others would wait for it for ever.
-        flags = torch.tensor([float(over), float(self.stopping.asked)], device=self.accelerator.device)
-        over, self.interrupted = (flag > 0 for flag in self.accelerator.reduce(flags, "sum").tolist())
-        return over or self.interrupted
+        # Clocks differ: the first process's counts for all, or their weights would drift apart, and at the end the
+        # others would wait for it for ever.
+        elapsed_s = self.elapsed_s if self.accelerator.is_main_process else 0.0
+        told = torch.tensor([elapsed_s, float(tired), float(self.stopping.asked)], device=self.accelerator.device)
+        self.agreed_s, tired_ones, asked = self.accelerator.reduce(told, "sum").tolist()
+        self.interrupted = asked > 0
+        return tired_ones > 0 or self.interrupted or self.schedule.over(self.step, self.agreed_s)
 
     def _total_steps(self) -> int | None:
         limit: int | None = self.settings.max_steps
@@ -271,6 +280,7 @@ class Trainer:
             scaler=scaler.state_dict() if scaler else {},
             settings=self.settings.model_dump(mode="json"),
             data=self.digests,
+            frozen=self.frozen,
         )
         averages = self.average.values if self.average else {}
         save_state(self.output / FOLDER, position, self.network, self.optimizer, averages)
@@ -297,3 +307,19 @@ class Trainer:
         save_checkpoint(
             folder, self.network, self.settings.policy, self.data.normalisation, self.data.contract, training
         )
+
+
+class _Told(Dataset[Batch | EpisodeError]):
+    """Batches, or why there is none: raised in a worker process, it would arrive wrapped in that one's stack."""
+
+    def __init__(self, batches: WindowDataset) -> None:
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch | EpisodeError:
+        try:
+            return self._batches[index]
+        except EpisodeError as error:
+            return error

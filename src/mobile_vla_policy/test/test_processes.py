@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from synthetic_episodes import policy_settings, train_settings, write_dataset
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training.resume import ResumeError
 from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.trainer import Trainer
 
 QUIET = Console(quiet=True)
 
@@ -141,3 +143,23 @@ def test_two_resumed_processes_draw_what_uninterrupted_ones_would_have(tmp_path:
     in_two_processes(lambda: train_with_power_cut(settings, dataset, tmp_path / "parts", step=3))
     whole, parts = state(tmp_path / "whole"), state(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_two_processes_with_a_time_budget_keep_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = write_dataset(tmp_path / "dataset", episodes=10, steps=6)
+    settings = train_settings(max_steps=None, max_minutes=0.05, batch_size=4, evaluate_every=1000)
+    after = Trainer._after_step
+
+    def keep(trainer: Trainer, *arguments: Any) -> None:
+        after(trainer, *arguments)
+        weights = {name: parameter.detach().clone() for name, parameter in trainer.network.named_parameters()}
+        torch.save((trainer.step, weights), tmp_path / f"rank{trainer.accelerator.process_index}.pt")
+
+    monkeypatch.setattr(Trainer, "_after_step", keep)
+    in_two_processes(lambda: train(settings, dataset, tmp_path / "out", QUIET))
+    (steps, first), (others, second) = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
+    assert steps == others
+    assert steps > 1
+    assert all(torch.equal(first[name], second[name]) for name in first)

@@ -26,6 +26,9 @@ from mobile_vla_data.episode.durable import fsync_path
 from mobile_vla_policy import __version__
 from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
 from mobile_vla_policy.hub import download, is_hub_name
+from mobile_vla_policy.model.architecture import Architecture
+from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone
+from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.weights import WeightsFile
@@ -106,6 +109,9 @@ def save_checkpoint(
         (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
         (part / CONTRACT).write_text(contract.to_yaml(), encoding="utf-8")
         network.backbone.save_tokenizer(part)
+        backbone = network.backbone
+        if settings.backbone.tuned and isinstance(backbone, (Kosmos2Backbone, AutoVlmBackbone)):
+            Architecture.of(backbone).write(part)
 
 
 def require_replaceable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """SmolVLM and PaliGemma with tiny random weights, and the published Kosmos-2 layout, loaded from local folders."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,25 @@ def test_any_backbone_is_trained_evaluated_and_driven(saved: tuple[str, Path], d
     assert all(".lora_" in name or name.startswith("head.") or name == "backbone.act" for name in stored)
     assert evaluate(tmp_path, dataset, "test", 0.01, "cpu").overall.steps == 4
     assert Policy.load(tmp_path, device="cpu").horizon == 5
+
+
+def test_adapters_on_a_tuned_backbone_load_without_the_published_weights(
+    saved: tuple[str, Path], dataset: Path, tmp_path: Path
+) -> None:
+    kind, published = saved
+    folder = shutil.copytree(published, tmp_path / "published")
+    tuned = policy_of(kind, folder, lora=LoraSettings(enabled=False), freeze=False)
+    train(train_settings(policy=tuned, max_steps=1), dataset, tmp_path / "tuned", Console(quiet=True))
+    adapted = train_settings(
+        policy=policy_of(kind, folder, lora=LoraSettings(rank=4)), init_from=str(tmp_path / "tuned"), max_steps=1
+    )
+    train(adapted, dataset, tmp_path / "adapted", Console(quiet=True))
+    before = evaluate(tmp_path / "adapted", dataset, "test", 0.01, "cpu").to_dict()
+    shutil.rmtree(folder)
+    assert evaluate(tmp_path / "adapted", dataset, "test", 0.01, "cpu").to_dict() == before
+    assert Policy.load(tmp_path / "adapted", device="cpu").horizon == 5
+    with pytest.raises(BackboneError, match="cannot load"):
+        load_network(read_info(tmp_path / "tuned" / "last"))
 
 
 @pytest.mark.parametrize("vision", [False, True])

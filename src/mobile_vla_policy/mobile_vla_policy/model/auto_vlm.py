@@ -57,7 +57,9 @@ class AutoVlmBackbone(Backbone):
         self._tokenizer = tokenizer
         self._instructions = InstructionCache(tokenizer)
         words: torch.Tensor = self.model.get_input_embeddings().weight
-        self.act = nn.Parameter(torch.randn(words.shape[1]) * float(words.detach().float().std()))
+        # As a word to begin with. Where words have no values yet, a checkpoint's ACT comes with theirs.
+        spread = 1.0 if words.is_meta else float(words.detach().float().std())
+        self.act = nn.Parameter(torch.randn(words.shape[1]) * spread)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mobile_vla_policy.config import PolicySettings
+from mobile_vla_policy.model.architecture import Architecture
 from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone, load_auto, pixel_statistics
 from mobile_vla_policy.model.backbone import Backbone, Tokens
 from mobile_vla_policy.model.head import ActionHead
@@ -67,7 +68,8 @@ def build_network(
         instructions: words that the tokenizer of kosmos2-tiny is built from.
         tokenizer_folder: take the tokenizer from this checkpoint instead.
         dtype: storage of frozen weights; what learns is always float32.
-        without_weights: whoever calls fills in every weight: those of a random Kosmos-2 are left on the meta device.
+        without_weights: whoever calls fills in every weight: those of a random Kosmos-2, and of a tuned backbone whose
+            checkpoint ``tokenizer_folder`` is, are left on the meta device.
 
     Raises:
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
@@ -95,6 +97,12 @@ def _build_backbone(
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
         return Kosmos2Backbone(small, tokenizer, cameras)
     assert backbone.name is not None
+    known = Architecture.read(tokenizer_folder) if backbone.tuned and without_weights and tokenizer_folder else None
+    if known is not None and tokenizer_folder is not None:
+        model, tokenizer = known.without_weights(dtype), load_tokenizer(tokenizer_folder)
+        if backbone.kind == "auto":
+            return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
+        return Kosmos2Backbone(model, tokenizer, cameras)
     if backbone.kind == "auto":
         model = load_auto(backbone.name, dtype, backbone.weights, backbone.load_in)
         tokenizer = load_tokenizer(tokenizer_folder or backbone.name)

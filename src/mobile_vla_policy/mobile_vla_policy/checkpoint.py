@@ -34,6 +34,8 @@ from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.weights import WeightsFile
 
 FORMAT_VERSION = 1
+#: What an exported folder has and a checkpoint has not.
+EXPORT = "export.json"
 CONFIG, WEIGHTS, STATS, CONTRACT = "config.json", "model.safetensors", "stats.json", "contract.yaml"
 BEST, LAST, RESUME = "best", "last", "resume"
 """Folders that a training leaves in its output."""
@@ -176,6 +178,8 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
     try:
         file = WeightsFile(path)
     except FileNotFoundError:
+        if (info.folder / EXPORT).is_file():
+            raise CheckpointError(f"{info.folder}: an export; give the checkpoint that it was made from") from None
         raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None

@@ -118,14 +118,17 @@ def evaluate(
     dataset: DatasetOption,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     output: Annotated[Path | None, typer.Option(help="Folder for metrics.json and paths.png.")] = None,
-    tolerance: Annotated[float, typer.Option(min=0, help="An action within this is right [m].")] = 0.01,
+    tolerance: Annotated[float, typer.Option(min=0, help="An action within this many metres is right.")] = 0.01,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compare predicted with recorded actions, by task, and see whether the instruction matters to the policy."""
     from mobile_vla_policy.evaluation.report import print_report, write_report
     from mobile_vla_policy.evaluation.run import evaluate as run
+    from mobile_vla_policy.training.output import require_folder
 
+    if output is not None:
+        require_folder(output)
     result = run(checkpoint, dataset, split, tolerance, device)
     if output is not None:
         write_report(result, output)
@@ -227,7 +230,7 @@ def _how_to_go_on(output: Path) -> str:
         step = load_position(output / FOLDER).step
     except ResumeError:
         return " before the first step was done, so nothing was saved; train again"
-    return f"; {output} holds everything up to step {step}, go on from there with train --resume"
+    return f"; {output} holds everything up to step {step}, go on from there with the same command and --resume"
 
 
 def _print_described(output: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -222,8 +223,19 @@ def validate(model: type[Any], data: Any, origin: str, overrides: Sequence[str] 
         set_here = [override for override in overrides if f"{field}.".startswith(f"{override.partition('=')[0]}.")]
         origin = f"'{set_here[-1]}'" if set_here else origin
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            reason = f"no setting has this name{_meant(model, first['loc'])}"
         value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
         raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
+
+
+def _meant(model: Any, place: tuple[int | str, ...]) -> str:
+    """`; did you mean X?` of a setting's place, if a name within its group is close to it; empty otherwise."""
+    *groups, name = map(str, place)
+    for group in groups:
+        model = getattr(model.model_fields.get(group), "annotation", None) if hasattr(model, "model_fields") else None
+    close = get_close_matches(name, getattr(model, "model_fields", ()), 1)
+    return f"; did you mean {'.'.join([*groups, close[0]])}?" if close else ""
 
 
 def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:

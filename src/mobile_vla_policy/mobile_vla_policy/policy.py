@@ -158,7 +158,7 @@ class Policy:
         except ValueError as error:
             return str(error)
         if length > self.max_instruction_tokens:
-            exported = self.engine.shape.instruction_tokens
+            exported = self.engine.shape.instruction_tokens and length <= MAX_INSTRUCTION_TOKENS
             advice = "say it shorter" + (f", or export with --tokens {length}" if exported else "")
             return f"the instruction has {length} tokens, at most {self.max_instruction_tokens} are allowed; {advice}"
         return ""

@@ -127,7 +127,8 @@ def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_go_on(dataset: P
     step = json.loads((output / "resume" / "position.json").read_text())["step"]
     assert step >= 10
     assert last == (
-        f"mobile-vla-policy: stopped; {output} holds everything up to step {step}, go on from there with train --resume"
+        f"mobile-vla-policy: stopped; {output} holds everything up to step {step}, "
+        "go on from there with the same command and --resume"
     )
     assert "Ctrl-C again stops at once" in said
     assert "Traceback" not in said

@@ -17,7 +17,7 @@ from synthetic_episodes import CONTRACT, GOALS, write_dataset
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.benchmark.products import products_of
-from mobile_vla_policy.checkpoint import CheckpointError, read_info, save_checkpoint
+from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info, save_checkpoint
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
 from mobile_vla_policy.engine import onnxruntime
 from mobile_vla_policy.engine.attention import attend
@@ -219,7 +219,7 @@ def test_an_incomplete_or_foreign_export_is_refused(copy: Path) -> None:
         ({"device": "cuda"}, "exported on cuda, to be run on cpu"),
         ({"format": "onnx", "precision": "bf16"}, "onnx cannot hold precision bf16"),
         ({"format": "pt2", "versions": {"torch": "1.0"}}, "compiled with torch 1.0, this is"),
-        ({"surprise": 1}, "surprise: Extra inputs"),
+        ({"surprise": 1}, "surprise: no setting has this name"),
     ):
         manifest.write_text(json.dumps({**good, **change}))
         with pytest.raises(EngineError, match=message):
@@ -233,10 +233,15 @@ def test_an_incomplete_or_foreign_export_is_refused(copy: Path) -> None:
         Policy.load(copy, device="cpu")
 
 
+def test_an_export_where_weights_are_wanted_is_called_one(exported: Path) -> None:
+    with pytest.raises(CheckpointError, match="exported: an export; give the checkpoint that it was made from"):
+        load_network(read_info(exported))
+
+
 def test_options_that_do_not_go_together_are_refused_in_one_line(exported: Path, checkpoint: Path) -> None:
     for folder, options, message in (
         (exported, {"backend": "aoti"}, "is an export for torchscript; backend aoti cannot run it"),
-        (exported, {"precision": "bf16"}, "was exported in fp32; export again with bf16"),
+        (exported, {"precision": "bf16"}, "was exported in fp32, not bf16; export again with that"),
         (exported, {"compile": True}, "compile is for checkpoints"),
         (checkpoint, {"backend": "tensorrt"}, "backend is 'tensorrt'; it must be one of auto, eager"),
         (checkpoint, {"precision": "fp8"}, "precision is 'fp8'"),

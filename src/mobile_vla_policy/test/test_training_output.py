@@ -1,17 +1,21 @@
 """What training and init may write over, and what happens when they cannot write."""
 
 import csv
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
-from mobile_vla_policy.checkpoint import CheckpointError, WriteError, read_info
-from mobile_vla_policy.training.output import OutputError
+from mobile_vla_data.dataset.lock import FolderBusyError
+from mobile_vla_policy.checkpoint import CheckpointError, WriteError, load_network, read_info
+from mobile_vla_policy.training import output as output_module
+from mobile_vla_policy.training.output import LOCK, OutputError, OutputLock, bytes_left
 from mobile_vla_policy.training.run import init, train
 
 QUIET = Console(quiet=True)
@@ -124,6 +128,40 @@ def test_a_disk_that_fills_up_while_saving_is_one_line_and_leaves_what_stood_the
     with largest_file(2 * size), pytest.raises(WriteError, match=f"{output / 'resume'}: cannot be written"):
         train(train_settings(max_steps=1), dataset, output, QUIET)
     assert read_info(output / "last").training["steps"] == 1
-    assert not list(tmp_path.rglob(".*"))
+    assert [path.name for path in tmp_path.rglob(".*")] == [LOCK]
     with largest_file(10), pytest.raises(WriteError, match=f"{tmp_path / 'full'}.*: cannot be written"):
         train(train_settings(max_steps=1), dataset, tmp_path / "full", QUIET)
+
+
+def test_two_trainings_never_write_to_one_folder(dataset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    train(train_settings(max_steps=1), dataset, output, QUIET)
+    before = {path.name: path.stat().st_mtime_ns for path in output.rglob("*")}
+    with OutputLock(output):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(FolderBusyError, match=rf"{output}: pid {os.getpid()} on .* trains there; wait for it"):
+                train(train_settings(max_steps=2), dataset, output, QUIET, **options)
+        # A first start has saved nothing yet that would tell.
+        with pytest.raises(FolderBusyError), OutputLock(tmp_path / "fresh"):
+            train(train_settings(max_steps=1), dataset, tmp_path / "fresh", QUIET)
+    assert {name: time for name, time in before.items() if name != LOCK} == {
+        path.name: path.stat().st_mtime_ns for path in output.rglob("*") if path.name != LOCK
+    }
+    train(train_settings(max_steps=2), dataset, output, QUIET, resume=True)
+
+
+def test_a_disk_that_is_too_small_is_noticed_before_the_first_step(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))
+    with pytest.raises(OutputError, match=r"to resume from will take \d+ MB, and 1 MB are free there"):
+        train(train_settings(), dataset, tmp_path / "out", QUIET)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_a_training_leaves_as_much_as_was_looked_for(ema_decay: float | None, dataset: Path, tmp_path: Path) -> None:
+    settings = train_settings(max_steps=1, ema_decay=ema_decay)
+    train(settings, dataset, tmp_path / "out", QUIET)
+    taken = sum(path.stat().st_size for path in (tmp_path / "out").rglob("*.safetensors"))
+    network = load_network(read_info(tmp_path / "out" / "last"))
+    assert taken == pytest.approx(bytes_left(network, settings), rel=0.02)

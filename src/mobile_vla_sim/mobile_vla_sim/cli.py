@@ -109,7 +109,7 @@ def evaluate(
     swap_instruction: Annotated[
         bool, typer.Option(help="Ask for another room than the scene's, and count which of the two is reached.")
     ] = False,
-    time_limit: Annotated[float, typer.Option(min=1.0, help="Simulated time a trial may take [s].")] = 15.0,
+    time_limit: Annotated[float, typer.Option(min=1.0, help="Simulated seconds that a trial may take.")] = 15.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     contract: ContractOption = DEFAULT_CONTRACT,
     as_json: JsonOption = False,
@@ -148,7 +148,7 @@ def evaluate(
 @app.command()
 def render(
     output: Annotated[Path, typer.Option(help="PNG or JPEG file to write.")] = Path("flat.png"),
-    size: Annotated[int, typer.Option(min=64, max=4096, help="Edge of the square picture [px].")] = 1024,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Edge of the square picture in pixels.")] = 1024,
     seed: Annotated[int, typer.Option(help="Scene to show.")] = 0,
     camera: Annotated[str, typer.Option(help="static or gripper.")] = "static",
     lighting: Annotated[str, typer.Option(help=f"{', '.join(LIGHTINGS)}; empty: the scene's.")] = "",

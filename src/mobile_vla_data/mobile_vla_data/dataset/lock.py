@@ -1,4 +1,4 @@
-"""One writing process per dataset folder."""
+"""One writing process per folder."""
 
 from __future__ import annotations
 
@@ -15,46 +15,55 @@ from typing import IO
 from mobile_vla_data.episode.schema import LOCK_FILE
 
 
-class DatasetBusyError(RuntimeError):
+class FolderBusyError(RuntimeError):
+    """Another process writes to this folder; one line naming it."""
+
+
+class DatasetBusyError(FolderBusyError):
     """Another process records into this dataset folder; one line naming it."""
 
 
-class DatasetLock:
-    """Held by the process that writes to a dataset folder; the folder is created if it is missing.
+class FolderLock:
+    """Held by the process that writes to a folder, which is created if it is missing.
 
     The kernel drops the lock when its holder dies, however it dies, so nothing has to be cleaned up by hand.
     """
 
-    def __init__(self, dataset: str | Path) -> None:
-        self.dataset = Path(dataset)
+    def __init__(self, folder: str | Path, file_name: str) -> None:
+        self.folder = Path(folder)
+        self._name = file_name
         self._file: IO[str] | None = None
+
+    def busy(self, holder: str) -> FolderBusyError:
+        """The error that another process, ``holder``, has the lock."""
+        return FolderBusyError(f"{self.folder} is being written to by {holder}; wait for it, or choose another folder")
+
+    def cannot(self, reason: str) -> OSError:
+        """The error that the folder cannot be made or written to."""
+        return OSError(f"{self.folder}: {reason}; choose a folder of your own")
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
-            DatasetBusyError: another process, or another lock object of this one, holds it.
+            FolderBusyError: another process, or another lock object of this one, holds it.
             OSError: the folder cannot be made or written to; one line.
         """
         if self._file is not None:
             return
         try:
-            self.dataset.mkdir(parents=True, exist_ok=True)
-            file = open(self.dataset / LOCK_FILE, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = open(self.folder / self._name, "a+", encoding="utf-8")  # noqa: SIM115 - the open file is the lock
         except (FileExistsError, NotADirectoryError):
-            raise OSError(f"dataset {self.dataset}: is a file, or lies below one; choose a folder") from None
+            raise self.cannot("is a file, or lies below one") from None
         except OSError as error:
-            raise OSError(
-                f"dataset {self.dataset}: cannot be written to ({error.strerror}); choose a folder of your own"
-            ) from None
+            raise self.cannot(f"cannot be written to ({error.strerror})") from None
         try:
             _lock_exclusively(file)
         except BlockingIOError:
             holder = _holder(file)
             file.close()
-            raise DatasetBusyError(
-                f"dataset {self.dataset} is being recorded by {holder}; stop it or choose another folder"
-            ) from None
+            raise self.busy(holder) from None
         except BaseException:
             file.close()
             raise
@@ -72,7 +81,7 @@ class DatasetLock:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> DatasetLock:
+    def __enter__(self) -> FolderLock:
         self.acquire()
         return self
 
@@ -80,6 +89,23 @@ class DatasetLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class DatasetLock(FolderLock):
+    """Held by the process that records into a dataset folder."""
+
+    def __init__(self, dataset: str | Path) -> None:
+        super().__init__(dataset, LOCK_FILE)
+
+    def busy(self, holder: str) -> DatasetBusyError:
+        """The error that another process, ``holder``, records there."""
+        return DatasetBusyError(
+            f"dataset {self.folder} is being recorded by {holder}; stop it or choose another folder"
+        )
+
+    def cannot(self, reason: str) -> OSError:
+        """The error that the folder cannot be made or written to."""
+        return OSError(f"dataset {self.folder}: {reason}; choose a folder of your own")
 
 
 def _lock_exclusively(file: IO[str]) -> None:

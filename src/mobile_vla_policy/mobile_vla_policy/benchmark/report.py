@@ -36,7 +36,7 @@ def _table(results: Sequence[BenchmarkResult]) -> Table:
     table.add_row("products alone", *("-" if limit is None else f"{1e3 * limit:.1f}" for limit in limits))
     table.add_row("total over products", *(_over(result) for result in results))
     table.add_row("peak memory [MB]", *(f"{result.peak_memory_bytes / 1e6:.0f}" for result in results))
-    table.add_row("load [s]", *(f"{result.load_s:.1f}" for result in results))
+    table.add_row("load, in s", *(f"{result.load_s:.1f}" for result in results))
     return table
 
 

@@ -68,7 +68,8 @@ def load_export(info: CheckpointInfo, options: EngineOptions, device: torch.devi
     if options.backend not in ("auto", manifest.backend):
         raise EngineError(f"{folder} is an export for {manifest.backend}; backend {options.backend} cannot run it")
     if options.precision not in ("auto", manifest.precision):
-        raise EngineError(f"{folder} was exported in {manifest.precision}; export again with {options.precision}")
+        advice = "export again with that" if options.precision != "int8" else "int8 runs from the checkpoint itself"
+        raise EngineError(f"{folder} was exported in {manifest.precision}, not {options.precision}; {advice}")
     if options.compile:
         raise EngineError(f"{folder} is an export; compile is for checkpoints, set it to false")
     check_machine(folder, manifest, device)

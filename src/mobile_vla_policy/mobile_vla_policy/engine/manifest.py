@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from mobile_vla_policy.checkpoint import EXPORT
 from mobile_vla_policy.config import ConfigError, read_versioned, validate
 from mobile_vla_policy.engine.choices import BACKEND_OF_FORMAT, EngineError, check_export
 
-MANIFEST = "export.json"
+MANIFEST = EXPORT
 FORMAT_VERSION = 1
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+from mobile_vla_data.dataset.lock import FolderBusyError, FolderLock
 from mobile_vla_policy.checkpoint import (
     BEST,
     LAST,
@@ -11,14 +13,60 @@ from mobile_vla_policy.checkpoint import (
     read_info,
     remove_folder,
     require_replaceable,
+    saved_names,
     settle_folder,
 )
+from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.log import BOARD, METRICS, PLOT
 from mobile_vla_policy.training.resume import FOLDER, POSITION, ResumeError, load_position
+
+#: The kernel's lock on this file says that a training runs.
+LOCK = ".training.lock"
 
 
 class OutputError(ValueError):
     """A training may not be written there. The message is one line that says what to do."""
+
+
+class OutputLock(FolderLock):
+    """Held by the process that trains into a folder."""
+
+    def __init__(self, output: Path) -> None:
+        super().__init__(output, LOCK)
+
+    def busy(self, holder: str) -> FolderBusyError:
+        """The error that another process, ``holder``, trains there."""
+        return FolderBusyError(f"{self.folder}: {holder} trains there; wait for it, stop it, or give another --output")
+
+
+def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings) -> None:
+    """See that there is room for what a training leaves, rather than find out when the first of it is saved.
+
+    Raises:
+        OutputError: it has not.
+    """
+    needed, free = bytes_left(network, settings), shutil.disk_usage(output).free
+    if free < needed:
+        raise OutputError(
+            f"{output}: best, last and the state to resume from will take {needed / 1e6:,.0f} MB, and "
+            f"{free / 1e6:,.0f} MB are free there; make room, or give another --output"
+        )
+
+
+def bytes_left(network: PolicyNetwork, settings: TrainSettings) -> int:
+    """Bytes of tensors that a training leaves: best, last and the state to resume from."""
+    state = network.state_dict()
+    checkpoint: int = sum(state[name].nbytes for name in saved_names(network, settings.policy))
+    learns: int = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
+    # Weights, two moments of AdamW, and the average.
+    return 2 * checkpoint + (4 if settings.ema_decay else 3) * learns
+
+
+def require_folder(output: Path) -> None:
+    """Raises :class:`OutputError`: a file stands there."""
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file; give a folder as --output")
 
 
 def require_free(output: Path, overwrite: bool) -> None:
@@ -28,8 +76,7 @@ def require_free(output: Path, overwrite: bool) -> None:
         OutputError: an earlier training stands there, and ``overwrite`` is not set.
         CheckpointError, OutputError: files or folders stand in its way that are no training's.
     """
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file; give a folder as --output")
+    require_folder(output)
     for name in (BEST, LAST):
         require_replaceable(output / name)
     state = output / FOLDER

@@ -20,7 +20,7 @@ from mobile_vla_policy.training.features import FOLDER, FeatureStore
 from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.frames import FramesInMemory, open_frames
 from mobile_vla_policy.training.log import Journal, Looking, NoLog, TrainingLog
-from mobile_vla_policy.training.output import clear, require_free, settle
+from mobile_vla_policy.training.output import OutputLock, clear, require_folder, require_free, require_space, settle
 from mobile_vla_policy.training.resume import FOLDER as RESUME
 from mobile_vla_policy.training.resume import load_position, require_same_training
 from mobile_vla_policy.training.start import begin, read_start, storage
@@ -43,15 +43,34 @@ def train(
     Returns the best validation loss; minus the number of steps when there is no validation split.
 
     Raises:
-        TrainingError, TrainingDataError, OutputError, ResumeError, BackboneError, WriteError: with one line that says
-            what to do.
+        TrainingError, TrainingDataError, OutputError, ResumeError, BackboneError, WriteError, FolderBusyError: with one
+            line that says what to do.
     """
+    lock = OutputLock(output)
+    try:
+        return _train(settings, dataset, output, console, resume, overwrite, lock)
+    finally:
+        lock.release()
+
+
+def _train(
+    settings: TrainSettings,
+    dataset: Path,
+    output: Path,
+    console: Console,
+    resume: bool,
+    overwrite: bool,
+    lock: OutputLock,
+) -> float:
     if settings.precision == "fp16" and not torch.cuda.is_available():
         raise TrainingError("precision fp16 needs CUDA; set precision=bf16 or precision=fp32")
     set_seed(settings.seed)
     accelerator = Accelerator(
         mixed_precision="no" if settings.precision == "fp32" else settings.precision,
     )
+    require_folder(output)
+    if resume and output.is_dir() and accelerator.is_main_process:
+        lock.acquire()
     settle(output)
     position = load_position(output / RESUME) if resume else None
     if position is None:
@@ -70,9 +89,12 @@ def train(
     # Only now: what fails before leaves an earlier training as it was.
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        output.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
         if position is None:
+            # Again: another training may have come and gone while this one got ready.
+            require_free(output, overwrite)
             clear(output)
+            require_space(output, network, settings)
 
     def log(step: int) -> Journal:
         return TrainingLog(output, console, step) if accelerator.is_main_process else NoLog()

@@ -224,7 +224,7 @@ def test_settings_can_be_overridden_and_errors_name_field_and_value(tmp_path: Pa
     path = CONTRACT.parent / "train_tiny.yaml"
     assert load_train_settings(path, ["policy.head.window=4", "precision=bf16"]).policy.head.window == 4
     for override, message in {
-        "policy.head.windows=4": r"^'policy\.head\.windows=4': policy.head.windows: no .* head.window\? \(got 4\)$",
+        "policy.head.windows=4": r"^'policy\.head\.windows=4': policy.head.windows: no .*head.window\? \(got 4\)$",
         "policy.lora=4": r"^'policy\.lora=4': policy.lora: .* \(got 4\)$",
         "learning_rate=-1": r"^'learning_rate=-1': learning_rate: .* greater than 0 \(got -1\)$",
         "seed": r"an override is written field=value",

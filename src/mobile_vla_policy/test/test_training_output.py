@@ -1,6 +1,8 @@
 """What training and init may write over, and what happens when they cannot write."""
 
 import csv
+import errno
+import fcntl
 import os
 import resource
 from collections.abc import Iterator
@@ -148,6 +150,17 @@ def test_two_trainings_never_write_to_one_folder(dataset: Path, tmp_path: Path) 
         path.name: path.stat().st_mtime_ns for path in output.rglob("*") if path.name != LOCK
     }
     train(train_settings(max_steps=2), dataset, output, QUIET, resume=True)
+
+
+def test_a_file_system_without_locks_is_trained_on(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    train(train_settings(max_steps=1), dataset, tmp_path / "out", QUIET)
+    assert (tmp_path / "out" / "last" / "config.json").is_file()
 
 
 def test_a_disk_that_is_too_small_is_noticed_before_the_first_step(

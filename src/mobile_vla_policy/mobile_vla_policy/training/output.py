@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mobile_vla_policy.training.resume import FOLDER, POSITION, ResumeError, loa
 
 #: The kernel's lock on this file says that a training runs.
 LOCK = ".training.lock"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class OutputError(ValueError):
@@ -38,6 +40,14 @@ class OutputLock(FolderLock):
     def busy(self, holder: str) -> FolderBusyError:
         """The error that another process, ``holder``, trains there."""
         return FolderBusyError(f"{self.folder}: {holder} trains there; wait for it, stop it, or give another --output")
+
+    def acquire(self) -> None:
+        """Take the lock, where the file system has any: some that clusters share do not, and one trains there, too."""
+        try:
+            super().acquire()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
 
 
 def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings) -> None:

@@ -171,6 +171,18 @@ def test_a_disk_that_is_too_small_is_noticed_before_the_first_step(
         train(train_settings(), dataset, tmp_path / "out", QUIET)
 
 
+def test_room_that_an_earlier_training_takes_is_room_for_the_one_that_replaces_it(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(train_settings(max_steps=1), dataset, tmp_path, QUIET)
+    monkeypatch.setattr(output_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    before = content(tmp_path)
+    with pytest.raises(OutputError, match="will take"):
+        train(train_settings(max_steps=1, ema_decay=0.9), dataset, tmp_path, QUIET, overwrite=True)
+    assert content(tmp_path).keys() == before.keys()
+    train(train_settings(max_steps=1), dataset, tmp_path, QUIET, overwrite=True)
+
+
 @pytest.mark.parametrize("ema_decay", [None, 0.9])
 def test_a_training_leaves_as_much_as_was_looked_for(ema_decay: float | None, dataset: Path, tmp_path: Path) -> None:
     settings = train_settings(max_steps=1, ema_decay=ema_decay)

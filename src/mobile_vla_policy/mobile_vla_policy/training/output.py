@@ -53,10 +53,13 @@ class OutputLock(FolderLock):
 def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings) -> None:
     """See that there is room for what a training leaves, rather than find out when the first of it is saved.
 
+    Room that an earlier training takes counts: :func:`clear` follows.
+
     Raises:
         OutputError: it has not.
     """
-    needed, free = bytes_left(network, settings), shutil.disk_usage(output).free
+    replaced = sum(path.stat().st_size for name in (FOLDER, BEST, LAST) for path in (output / name).glob("*"))
+    needed, free = bytes_left(network, settings), shutil.disk_usage(output).free + replaced
     if free < needed:
         raise OutputError(
             f"{output}: best, last and the state to resume from will take {needed / 1e6:,.0f} MB, and "

@@ -93,8 +93,8 @@ def _train(
         if position is None:
             # Again: another training may have come and gone while this one got ready.
             require_free(output, overwrite)
-            clear(output)
             require_space(output, network, settings)
+            clear(output)
 
     def log(step: int) -> Journal:
         return TrainingLog(output, console, step) if accelerator.is_main_process else NoLog()

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -23,7 +24,7 @@ class DatasetBusyError(FolderBusyError):
     """Another process records into this dataset folder; one line naming it."""
 
 
-class FolderLock:
+class FolderLock(ABC):
     """Held by the process that writes to a folder, which is created if it is missing.
 
     The kernel drops the lock when its holder dies, however it dies, so nothing has to be cleaned up by hand.
@@ -34,9 +35,9 @@ class FolderLock:
         self._name = file_name
         self._file: IO[str] | None = None
 
+    @abstractmethod
     def busy(self, holder: str) -> FolderBusyError:
         """The error that another process, ``holder``, has the lock."""
-        return FolderBusyError(f"{self.folder} is being written to by {holder}; wait for it, or choose another folder")
 
     def cannot(self, reason: str) -> OSError:
         """The error that the folder cannot be made or written to."""

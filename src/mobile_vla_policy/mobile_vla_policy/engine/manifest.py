@@ -16,7 +16,6 @@ from mobile_vla_policy.checkpoint import EXPORT
 from mobile_vla_policy.config import ConfigError, read_versioned, validate
 from mobile_vla_policy.engine.choices import BACKEND_OF_FORMAT, EngineError, check_export
 
-MANIFEST = EXPORT
 FORMAT_VERSION = 1
 
 
@@ -61,14 +60,14 @@ class Manifest(BaseModel):
 
 def is_export(folder: Path) -> bool:
     """Whether a folder is an export and not a checkpoint with weights."""
-    return (folder / MANIFEST).is_file()
+    return (folder / EXPORT).is_file()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write export.json with the digests of what is in the folder now."""
-    files = {path.name: digest(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    files = {path.name: digest(path) for path in sorted(folder.iterdir()) if path.name != EXPORT}
     complete = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / EXPORT).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -77,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         EngineError: it is missing, malformed or of another version.
     """
-    path = folder / MANIFEST
+    path = folder / EXPORT
     try:
         manifest: Manifest = validate(Manifest, read_versioned(path, FORMAT_VERSION, "export"), str(path))
     except ConfigError as error:

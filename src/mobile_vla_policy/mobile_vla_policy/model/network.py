@@ -97,8 +97,7 @@ def _build_backbone(
         tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
         return Kosmos2Backbone(small, tokenizer, cameras)
     assert backbone.name is not None
-    known = Architecture.read(tokenizer_folder) if backbone.tuned and without_weights and tokenizer_folder else None
-    if known is not None and tokenizer_folder is not None:
+    if backbone.tuned and without_weights and tokenizer_folder and (known := Architecture.read(tokenizer_folder)):
         model, tokenizer = known.without_weights(dtype), load_tokenizer(tokenizer_folder)
         if backbone.kind == "auto":
             return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)

@@ -1,0 +1,215 @@
+"""The recorder as a lifecycle node: locks, subscribes, samples; recorder.py does the work.
+
+configure: contract, dataset folder (locked against a second recorder), subscriptions. activate: sampling.
+deactivate: an open episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A signal deactivates.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+
+from mobile_vla_collect.recorder.parameters import read_settings
+from mobile_vla_collect.recorder.recorder import Recorder
+from mobile_vla_collect.recorder.recording import State
+from mobile_vla_collect.recorder.services import RecorderServices
+from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
+from mobile_vla_collect.recorder.task_plan import TaskPlan
+from mobile_vla_data.dataset.plan import PlanError
+from mobile_vla_data.episode.metadata import SOURCES
+from mobile_vla_data.repair.recover import recover_dataset
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
+from mobile_vla_ros.convert import velocity_of, velocity_type
+from mobile_vla_ros.diagnostics import Diagnostics, Health
+from mobile_vla_ros.lifecycle import AutostartNode, loud
+from mobile_vla_ros.observation_inputs import ObservationInputs
+from mobile_vla_ros.parameters import flag, load_contract, text
+from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
+from mobile_vla_ros.run import StartError, run
+
+_STATUS_PERIOD_S = 0.5
+
+
+class RecorderNode(AutostartNode):
+    """Records episodes of the contract's streams and of the gate's output into one dataset folder."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder_node")
+        if self.get_parameter("use_sim_time").value:
+            raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
+        self._contract = load_contract(self)
+        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        self._settings = read_settings(self)
+        plan = text(self, "plan", "", "collection plan that a new dataset folder gets; empty: the one it has, if any")
+        self._plan_file = Path(plan).expanduser() if plan else None
+        who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
+        self._source = text(self, "default_source", "teleop", who, choices=SOURCES)
+        self._followed = ""
+        if self._source == "policy":
+            self.create_subscription(PolicyStatus, "policy/status", self._on_policy, LATCHED)
+        self._lock = DatasetLock(self._settings.writer.dataset)
+        self._recorder: Recorder | None = None
+        self._inputs: ObservationInputs | None = None
+        self._plan: TaskPlan | None = None
+        self._subscriptions_of_commands: list[Any] = []
+        self._status_publisher = self.create_publisher(RecorderStatus, "recorder/status", LATCHED)
+        self._episode_services = RecorderServices(
+            self,
+            self._settings.writer.dataset,
+            lambda: self._recorder,
+            lambda: self._plan,
+            self._publish_status,
+        )
+        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status)
+        self._diagnostics = Diagnostics(self, self._health)
+
+    @loud
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lock the dataset folder, recover what a crash left, count what it holds, subscribe."""
+        try:
+            self._lock.acquire()
+        except DatasetBusyError as error:
+            raise StartError(str(error)) from None
+        try:
+            self._take_up(self._settings.writer.dataset)
+        except BaseException:
+            # A node that is not configured must not keep the folder from another recorder.
+            self._lock.release()
+            raise
+        self._inputs = ObservationInputs(self, self._contract)
+        return super().on_configure(state)
+
+    def _take_up(self, dataset: Path) -> None:
+        """Recover what a crash left, and count what the folder holds against the plan."""
+        for recovery in recover_dataset(dataset):
+            said = f"{recovery.episode_id}: {recovery.result}, {recovery.steps} steps: {recovery.reason}"
+            self.get_logger().warning(f"left by a crash, {said}")
+        try:
+            self._plan = TaskPlan(dataset, self._plan_file, self._source)
+        except PlanError as error:
+            raise StartError(str(error)) from None
+        if self._followed:
+            self._plan.follow(self._followed)
+        for problem in self._plan.tally.problems:
+            self.get_logger().warning(problem)
+
+    @loud
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin sampling; episodes can be started from now on."""
+        assert self._inputs is not None and self._plan is not None
+        topic = self.resolve_topic_name("cmd_vel")
+        self._recorder = Recorder(self._inputs.builder, self._settings, topic, self._now_ns)
+        self._subscriptions_of_commands = [
+            self.create_subscription(velocity_type(self._stamped), "cmd_vel", self._on_velocity, EVERY_COMMAND),
+            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
+            self.create_subscription(GateStatus, "gate/status", self._on_gate, EVERY_STATUS),
+        ]
+        dataset = self._settings.writer.dataset
+        self.get_logger().info(f"ready: {self._plan.tally.episodes} episodes in {dataset}")
+        result = super().on_activate(state)
+        self._publish_status()
+        return result
+
+    @loud
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Keep the open episode as unlabelled if it is long enough, and end sampling."""
+        self._stop_recording()
+        return super().on_deactivate(state)
+
+    @loud
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and release the dataset folder."""
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+        self._plan = None
+        self._lock.release()
+        return super().on_cleanup(state)
+
+    @loud
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivate and cleanup."""
+        self._stop_recording()
+        self._lock.release()
+        return super().on_shutdown(state)
+
+    def close(self) -> None:
+        """Deactivate and release the folder."""
+        super().close()
+        self._lock.release()
+
+    def _stop_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        for subscription in self._subscriptions_of_commands:
+            self.destroy_subscription(subscription)
+        self._subscriptions_of_commands = []
+        if recorder is None:
+            return
+        said = recorder.close()
+        if said:
+            self.get_logger().warning(said)
+        self._count(recorder)
+        self._publish_status()
+
+    def _on_velocity(self, message: Any) -> None:
+        if self._recorder is not None:
+            self._recorder.sampler.take_velocity(time.monotonic_ns(), self._now_ns(), velocity_of(message))
+
+    def _on_gripper(self, message: GripperCommand) -> None:
+        if self._recorder is not None:
+            self._recorder.sampler.take_gripper(float(message.position))
+
+    def _on_gate(self, message: GateStatus) -> None:
+        if self._recorder is not None:
+            self._recorder.sampler.take_driver(message.driver == GateStatus.DRIVER_TELEOP)
+
+    def _on_policy(self, message: PolicyStatus) -> None:
+        if message.instruction == self._followed:
+            return
+        self._followed = message.instruction
+        if self._plan is not None:
+            self._plan.follow(self._followed)
+        if self._recorder is not None and self._followed:
+            self._recorder.note_instruction(self._followed)
+
+    def _publish_status(self) -> None:
+        now_ns, recorder, dataset = self._now_ns(), self._recorder, self._settings.writer.dataset
+        if recorder is not None:
+            self._count(recorder)
+        status = RecorderStatus(
+            state=int(State.INACTIVE),
+            message=self.last_error,
+            dataset=str(dataset),
+            declared_rate_hz=self._contract.control_rate_hz,
+        )
+        status.header.stamp = self.get_clock().now().to_msg()
+        fill_plan(status, self._plan)
+        if recorder is not None and self._inputs is not None:
+            fill_recorder(status, recorder, self._inputs.builder.streams, now_ns)
+        self._status_publisher.publish(status)
+
+    def _count(self, recorder: Recorder) -> None:
+        """Count what was committed since, so that the plan proposes what is next."""
+        for path in recorder.take_saved():
+            if self._plan is not None:
+                self._plan.add(path)
+
+    def _health(self) -> Health:
+        return health_of(self._recorder, self.last_error, self._settings.writer.dataset, self._now_ns())
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def main() -> None:
+    """Run the recorder until it is told to stop."""
+    sys.exit(run(RecorderNode))
+
+
+if __name__ == "__main__":
+    main()

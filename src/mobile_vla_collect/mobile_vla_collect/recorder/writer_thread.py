@@ -1,0 +1,184 @@
+"""Encoding and writing on a thread of its own, behind a bounded queue: nothing else waits for the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from mobile_vla_collect.recorder.sampler import Step
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.schema import LOCK_FILE
+from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.storage.durable import free_bytes
+
+T = TypeVar("T")
+_SPACE_PERIOD_S = 0.5
+
+
+@dataclass(frozen=True)
+class WriterSettings:
+    """How episodes are written."""
+
+    dataset: Path
+    encoding: str
+    """jpeg or raw."""
+    jpeg_quality: int
+    """1 .. 100."""
+    queue_steps: int
+    """Steps that may wait for the disk; one more is dropped."""
+
+
+class WriterThread:
+    """Owns the open :class:`EpisodeWriter`. Its methods return at once; what they ask for is done in order."""
+
+    def __init__(self, contract: Contract, settings: WriterSettings) -> None:
+        self._contract, self._settings = contract, settings
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        # Only steps are bounded: a commit behind a full queue must still be accepted.
+        self._room = threading.BoundedSemaphore(settings.queue_steps)
+        self._writer: EpisodeWriter | None = None
+        self.failure: Exception | None = None
+        """Why the open episode can no longer be written; None while all is well."""
+        self.steps = 0
+        """Steps of the open episode that are safely written."""
+        self.free_bytes = free_bytes(settings.dataset)
+        """Free space of the dataset's file system, measured twice a second."""
+        self._thread = threading.Thread(target=self._run, name="episode writer", daemon=True)
+        self._thread.start()
+
+    def open(self, metadata: EpisodeMetadata, cameras: Sequence[str]) -> Future[str]:
+        """Open an episode; the result is its id."""
+
+        def work() -> str:
+            self._writer, self.failure, self.steps = None, None, 0
+            folder = self._settings.dataset
+            if not (folder / LOCK_FILE).exists():
+                # A folder made anew would hide under the disk when that comes back, and its lock would be free.
+                raise OSError(f"dataset {folder}: is no longer there; is its disk still mounted? Restart the recorder")
+            self._writer = EpisodeWriter(
+                self._settings.dataset,
+                self._contract,
+                metadata,
+                cameras=cameras,
+                encoding=self._settings.encoding,
+                jpeg_quality=self._settings.jpeg_quality,
+            )
+            return self._writer.episode_id
+
+        return self._ask(work)
+
+    def add(self, step: Step) -> bool:
+        """Queue a step; returns False, and does not take it, when the disk is too far behind."""
+        if not self._room.acquire(blocking=False):
+            return False
+
+        def work() -> None:
+            self._room.release()
+            if self._writer is None or self.failure is not None:
+                return
+            try:
+                self._writer.add_step(
+                    stamp_ns=step.stamp_ns,
+                    images=step.images,
+                    state=step.state,
+                    action=step.action,
+                    stamps_ns=step.stamps_ns,
+                    takeover=step.takeover,
+                )
+                self.steps = self._writer.num_steps
+            except Exception as error:  # whatever it is, the recorder must hear of it and the thread must live
+                self.failure = error
+
+        self._queue.put(work)
+        return True
+
+    def commit(self, outcome: str, dropped_ticks: int, input_counters: Mapping[str, Mapping[str, int]]) -> Future[Path]:
+        """Complete the open episode; the result is its path, or the reason why there is none."""
+
+        def work() -> Path:
+            writer, self._writer = self._writer, None
+            if self.failure is not None:
+                if writer is not None:
+                    # On a broken disk closing may fail as well; what failed first is what matters.
+                    with contextlib.suppress(OSError):
+                        writer.abandon()
+                raise self.failure
+            assert writer is not None, "commit without an open episode"
+            return writer.commit(outcome, dropped_ticks, input_counters=input_counters)
+
+        return self._ask(work)
+
+    def discard(self) -> Future[None]:
+        """Remove the open episode."""
+
+        def work() -> None:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.discard()
+
+        return self._ask(work)
+
+    def abandon(self) -> Future[None]:
+        """Close the open episode as it is and leave it for ``mobile-vla-data recover``."""
+
+        def work() -> None:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                writer.abandon()
+
+        return self._ask(work)
+
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Do something else that touches the disk, in order with the rest."""
+        return self._ask(work)
+
+    def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _ask(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def answer() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._queue.put(answer)
+        return future
+
+    def _run(self) -> None:
+        measured_at = time.monotonic()
+        while True:
+            try:
+                work = self._queue.get(timeout=_SPACE_PERIOD_S)
+            except queue.Empty:
+                pass
+            else:
+                if work is None:
+                    return
+                work()
+            if time.monotonic() - measured_at >= _SPACE_PERIOD_S:
+                measured_at = time.monotonic()
+                self._measure_space()
+
+    def _measure_space(self) -> None:
+        folder = self._settings.dataset
+        try:
+            self.free_bytes = free_bytes(folder)
+        except OSError as error:
+            # Unmounted or removed; what was written so far would be found by nobody.
+            if self._writer is not None and self.failure is None:
+                self.failure = OSError(f"dataset {folder}: {error.strerror}; is its disk still mounted?")

@@ -1,0 +1,173 @@
+"""Drives the robot and runs the recorder from a plain terminal, over SSH if need be."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from mobile_vla_collect.teleop.episode_client import EpisodeClient
+from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, DriveSettings, HoldToMove, KeyDecoder
+from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, TerminalError
+from mobile_vla_data.action import Velocity
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_ros.clock import STEADY
+from mobile_vla_ros.convert import velocity_message, velocity_type
+from mobile_vla_ros.parameters import flag, load_contract, number, text
+from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.run import StartError, run
+
+_RATE_HZ = 20.0
+_SPEED_STEP = 1.25
+#: Recorder and gate tell their status at least twice a second.
+_SILENT_S = 3.0
+_DRIVERS = {
+    GateStatus.DRIVER_NONE: "nobody drives",
+    GateStatus.DRIVER_TELEOP: "you drive",
+    GateStatus.DRIVER_POLICY: "the policy drives",
+    GateStatus.DRIVER_STOPPED: "STOPPED (# resumes)",
+}
+
+
+class KeyboardTeleopNode(Node):
+    """Publishes ``cmd_vel_teleop`` at 20 Hz while keys are held, zeros on release, then nothing."""
+
+    def __init__(self) -> None:
+        super().__init__("keyboard_teleop_node")
+        contract = load_contract(self)
+        self._frame = contract.action.frame
+        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        limits = contract.limits
+        self._hold = HoldToMove(
+            DriveSettings(
+                number(self, "linear_m_s", 0.4, "speed of a held key [m/s]", above=0, at_most=limits.linear_m_s),
+                number(self, "angular_rad_s", 0.8, "turn of a held key [rad/s]", above=0, at_most=limits.angular_rad_s),
+                contract.base == "holonomic",
+                number(self, "first_hold_s", 0.6, "a first press counts this long [s]", above=0),
+                number(self, "repeat_hold_s", 0.2, "a repetition counts this long [s]", above=0),
+                number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0),
+            )
+        )
+        path = text(self, "terminal", "", "terminal to read, for example /dev/tty; empty: stdin")
+        self._episodes = EpisodeClient(self, self._say)
+        self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
+        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+        self.create_subscription(RecorderStatus, "recorder/status", self._on_status, LATCHED)
+        self.create_subscription(GateStatus, "gate/status", self._on_gate, LATCHED)
+        self._status: RecorderStatus | None = None
+        self._gate = ""
+        self._status_s = self._gate_s = float("-inf")
+        self._decoder = KeyDecoder()
+        self.exit_code: int | None = None
+        try:
+            self._terminal = Terminal(path)
+        except TerminalError as error:
+            raise StartError(f"keyboard_teleop_node: {error}", status=2) from None
+        self._terminal.say(HELP)
+        self._actions = self._make_actions()
+        self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=STEADY)
+        self._line_timer = self.create_timer(0.25, self._show, clock=STEADY)
+
+    def close(self) -> None:
+        """Send zeros, if the robot was being driven, and give the terminal back."""
+        self._timer.cancel()
+        self._line_timer.cancel()
+        if self._hold.velocity(time.monotonic()) is not None:
+            self._publish(Velocity())
+            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+        self._terminal.close()
+
+    def _make_actions(self) -> dict[str, Callable[[], None]]:
+        episodes = self._episodes
+        return {
+            Command.OPEN.value: lambda: self._move_gripper(0.0),
+            Command.CLOSE.value: lambda: self._move_gripper(1.0),
+            Command.FASTER.value: lambda: self._change_speed(_SPEED_STEP),
+            Command.SLOWER.value: lambda: self._change_speed(1 / _SPEED_STEP),
+            Command.START.value: episodes.start,
+            Command.SUCCESS.value: lambda: episodes.stop("success"),
+            Command.FAILURE.value: lambda: episodes.stop("failure"),
+            Command.DISCARD.value: episodes.discard,
+            Command.RERECORD.value: episodes.rerecord,
+            Command.STOP.value: lambda: episodes.gate("stop"),
+            Command.RESUME.value: lambda: episodes.gate("resume"),
+            Command.HELP.value: lambda: self._say(HELP),
+        }
+
+    def _tick(self) -> None:
+        try:
+            keys = self._decoder.feed(self._terminal.read())
+        except LostTerminalError as error:
+            # Nobody holds a key any more; close() sends the zeros.
+            self.get_logger().error(f"the terminal is gone ({error}); the robot stands")
+            self.exit_code = 1
+            return
+        for key in keys:
+            if key == "\x04":
+                self.exit_code = 0
+            elif key in DIRECTIONS:
+                self._hold.press(key, time.monotonic())
+            elif key in self._actions:
+                self._actions[key]()
+        velocity = self._hold.velocity(time.monotonic())
+        if velocity is not None:
+            self._publish(velocity)
+
+    def _publish(self, velocity: Velocity) -> None:
+        stamp_ns = int(self.get_clock().now().nanoseconds)
+        self._velocity_publisher.publish(
+            velocity_message(velocity, stamped=self._stamped, stamp_ns=stamp_ns, frame_id=self._frame)
+        )
+
+    def _move_gripper(self, position: float) -> None:
+        message = GripperCommand(position=position)
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._gripper_publisher.publish(message)
+        self._say("gripper: close" if position > 0.5 else "gripper: open")
+
+    def _change_speed(self, factor: float) -> None:
+        self._hold.change_speed(factor)
+        self._say(f"speed: {self._hold.scale:.0%}")
+
+    def _on_status(self, message: RecorderStatus) -> None:
+        self._status, self._status_s = message, time.monotonic()
+
+    def _on_gate(self, message: GateStatus) -> None:
+        self._gate, self._gate_s = _DRIVERS.get(message.driver, "?"), time.monotonic()
+
+    def _say(self, line: str) -> None:
+        self._terminal.say(line)
+        self._show()
+
+    def _show(self) -> None:
+        # What a dead node said last must not look as if it still were so.
+        now_s = time.monotonic()
+        recorder = describe(self._status if now_s - self._status_s < _SILENT_S else None)
+        self._terminal.show(f"{recorder} | {self._gate if now_s - self._gate_s < _SILENT_S else 'no gate'}")
+
+
+def describe(status: Any) -> str:
+    """The recorder's status in one short line."""
+    if status is None:
+        return "no recorder"
+    if status.state == RecorderStatus.STATE_RECORDING:
+        line = f"REC {status.episode_id} '{status.language}' {status.steps} steps, {status.real_rate_hz:.1f} Hz"
+        return line + (f", {status.dropped_ticks} DROPPED" if status.dropped_ticks else "")
+    state = {0: "recorder inactive", 1: "ready", 3: "saving", 4: "ERROR"}.get(status.state, "?")
+    line = f"{state}, {status.episodes_saved} episodes"
+    if status.message:
+        return f"{line}: {status.message}"
+    return f"{line}, next: '{status.next_language}'" if status.next_language else line
+
+
+def main() -> None:
+    """Run until Ctrl-C, Ctrl-D, or the terminal is lost."""
+    sys.exit(run(KeyboardTeleopNode))
+
+
+if __name__ == "__main__":
+    main()

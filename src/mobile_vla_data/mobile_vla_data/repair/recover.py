@@ -1,0 +1,140 @@
+"""Turns what a crashed recording left into valid episodes, or says why that cannot be.
+
+The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: what an open recorder still writes must not be
+touched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mobile_vla_data.checks.structure import check_structure
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.trash import move_to_trash
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.damage import DAMAGE
+from mobile_vla_data.episode.log.commit import Ending, commit_log
+from mobile_vla_data.episode.log.journal import (
+    EpisodeHeader,
+    JournalError,
+    LogIndex,
+    breaks_off_in_header,
+    broken_step_at,
+    holds_more_than_header,
+    read_journal,
+)
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.steps import StepTable
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What became of one unfinished episode."""
+
+    episode_id: str
+    result: Literal["recovered", "completed", "cleaned", "lost"]
+    """recovered: rebuilt from its log; completed: only the last rename was missing; cleaned: it had been committed,
+    or held no step; lost: cannot be read, moved to the trash folder."""
+    path: str | None
+    """The episode file, if there is one now."""
+    steps: int
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def recover_dataset(dataset: str | Path) -> list[Recovery]:
+    """Deal with every unfinished episode of a folder, in the order of their ids; safe to interrupt and to repeat.
+
+    Raises:
+        DatasetError: there is no such folder.
+        DiskFullError: no room to write an episode; nothing is lost, free some space and repeat.
+    """
+    folder = Dataset.open(dataset)
+    numbers = {schema.number_in_name(path.name) for path in folder.unfinished_paths}
+    return [_recover(folder.path, schema.format_id(number)) for number in sorted(n for n in numbers if n is not None)]
+
+
+def _recover(dataset: Path, episode_id: str) -> Recovery:
+    final = schema.final_path(dataset, episode_id)
+    part = schema.part_path(dataset, episode_id)
+    schema.copy_path(dataset, episode_id).unlink(missing_ok=True)
+    if final.exists():
+        _remove(dataset, part)
+        return Recovery(episode_id, "cleaned", str(final), 0, "it had been committed; its leftovers were removed")
+    try:
+        header, index = _read_log(part)
+    except JournalError as error:
+        return _without_log(dataset, episode_id, part, str(error))
+    steps = len(index.table)
+    if _is_complete(part, index.table):
+        publish(part, final)
+        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
+    if not steps and holds_more_than_header(part):
+        kept = move_to_trash(part)
+        return Recovery(episode_id, "lost", None, 0, f"{part}: its first step is damaged; moved to {kept.parent}")
+    if not steps:
+        _remove(dataset, part)
+        return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
+    cut = f"; step {steps} is torn or damaged, it and what follows is lost" if broken_step_at(part, index.end) else ""
+    try:
+        commit_log(dataset, header, index, Ending("unlabelled", 0, {schema.RECOVERED: True}))
+    except OSError as error:
+        raise as_disk_full(error, part) from None
+    return Recovery(episode_id, "recovered", str(final), steps, f"rebuilt from the log of its steps{cut}")
+
+
+def _read_log(part: Path) -> tuple[EpisodeHeader, LogIndex]:
+    header, logged = read_journal(part)
+    index = LogIndex(header.cameras)
+    for step, address, size in logged:
+        index.append(step, address, size)
+    return header, index
+
+
+def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Recovery:
+    """Deal with a part that is no log: a copied episode of raw images, or hardly begun, or damaged."""
+    if _is_complete(part, None):
+        final = schema.final_path(dataset, episode_id)
+        publish(part, final)
+        with Episode.open(final) as episode:
+            steps = episode.num_steps
+        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
+    if breaks_off_in_header(part):
+        _remove(dataset, part)
+        return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
+    kept = move_to_trash(part)
+    return Recovery(episode_id, "lost", None, 0, f"{reason}; moved to {kept.parent}")
+
+
+def _is_complete(part: Path, logged: StepTable | None) -> bool:
+    """Whether a part is a whole episode with the steps of its log, images included."""
+    try:
+        with Episode.open(part) as episode:
+            if check_structure(episode):
+                return False
+            for camera in episode.cameras:
+                for index in range(episode.num_steps):
+                    episode.image(camera, index)
+            # HDF5 may have been killed with a dataset in place and its values still to be written.
+            return logged is None or (
+                np.array_equal(episode.timestamps_ns, logged.ticks_ns)
+                and np.array_equal(episode.states, logged.states)
+                and np.array_equal(episode.actions, logged.actions)
+                and np.array_equal(episode.takeover, logged.takeover)
+                and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
+            )
+    except DAMAGE:
+        return False
+
+
+def _remove(dataset: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    fsync_path(dataset)

@@ -1,0 +1,105 @@
+"""Linear layers with 8-bit weights and activations (W8A8): half the bytes, and up to twice the products a second.
+
+Weights are symmetric with one scale per output, fixed when loading. Activations are symmetric with one scale per row,
+that is per token, measured anew in every step: nothing is to be calibrated, and an outlier costs only its own token
+(Dettmers et al. 2022). The products go to oneDNN (VNNI or AMX) on an x86 CPU, and to ``torch._int_mm`` elsewhere
+(tensor cores on CUDA). Weight and bias of a layer norm in front are part of the product's own: what is left of the norm
+is done while quantising.
+"""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mobile_vla_policy.engine.cpu.elementwise import Elementwise, quantise_rows
+from mobile_vla_policy.engine.cpu.linear import LinearSpec, activate
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
+
+#: ``torch._int_mm`` on CUDA takes more than 16 rows.
+_FEWEST_ROWS = 32
+#: oneDNN deals out blocks of so many rows to its threads.
+_BLOCK_ROWS = 64
+#: A rest of at most so many rows gets a product of its own: as a block of its own, most of the threads wait for it.
+_REST_ROWS = 16
+
+
+class Int8Linear(nn.Module):
+    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.engine.cpu.linear`."""
+
+    scale: torch.Tensor
+
+    def __init__(self, spec: LinearSpec, elementwise: Elementwise, onednn: bool | None = None) -> None:
+        """Quantise. ``onednn`` chooses the kernel; by default the faster one that this machine has."""
+        super().__init__()
+        device = spec.weight.device
+        self.eps = None if spec.norm is None else nn.Buffer(torch.tensor([spec.norm.eps], device=device))
+        full_weight, bias = _with_norm(spec)
+        self.bias = nn.Parameter(bias, requires_grad=False)
+        weight, scale = quantise_rows(full_weight)
+        self.register_buffer("scale", scale.flatten())
+        self._activation = spec.activation
+        self._elementwise = elementwise
+        self._onednn = has_onednn(device) if onednn is None else onednn
+        self._weight = in_huge_pages(torch.ops.onednn.qlinear_prepack(weight, None)) if self._onednn else weight
+        self._zeros = torch.zeros(len(weight), dtype=torch.int64, device=device)
+
+    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """``[..., out]`` of ``[..., in]``."""
+        run = self._elementwise
+        rows = x.flatten(0, -2)
+        quantised, scale = run.quantise(rows) if self.eps is None else run.normalise(rows, self.eps)
+        product = self._product(quantised, x.dtype)
+        result: torch.Tensor
+        if self._activation == "none" and residual is not None:
+            result = run.rescale_add(product, scale, self.bias, residual.flatten(0, -2))
+            return torch.unflatten(result, 0, x.shape[:-1])
+        if self._activation == "quick_gelu":
+            result = run.rescale_quick_gelu(product, scale, self.bias)
+        else:
+            result = activate(run.rescale(product, scale, self.bias), self._activation)
+        result = torch.unflatten(result, 0, x.shape[:-1])
+        return result if residual is None else residual + result
+
+    def _product(self, quantised: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """``[rows, out]`` with the weights' scales, still without those of the rows."""
+        product: torch.Tensor
+        if self._onednn:
+            sizes = row_sizes(len(quantised), torch.get_num_threads())
+            products = [
+                torch.ops.onednn.qlinear_pointwise(
+                    rows, 1.0, 0, self._weight, self.scale, self._zeros, None, 1.0, 0, dtype, "none", [], ""
+                )
+                for rows in quantised.split(sizes)
+            ]
+            return products[0] if len(products) == 1 else torch.cat(products)
+        count = len(quantised)
+        padded = functional.pad(quantised, (0, 0, 0, max(0, _FEWEST_ROWS - count)))
+        product = torch._int_mm(padded, self._weight.t())[:count]
+        return (product * self.scale).to(dtype)
+
+
+def row_sizes(rows: int, threads: int) -> list[int]:
+    """In how many rows at a time to multiply: two cameras' 514 at once take 1.3 times as long on two threads as 512
+    do, because one thread has a third more blocks than the other."""
+    rest = rows % (_BLOCK_ROWS * threads)
+    return [rows - rest, rest] if threads > 1 and 0 < rest <= _REST_ROWS and rest < rows else [rows]
+
+
+def _with_norm(spec: LinearSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weight and bias, float32, behind a norm that has neither of its own: W (n x + b) + c = (W n) x + (W b + c)."""
+    weight = spec.weight.float()
+    bias = torch.zeros(len(weight), device=weight.device) if spec.bias is None else spec.bias.float()
+    if spec.norm is None:
+        return weight, bias
+    if spec.norm.bias is not None:
+        bias = bias + weight @ spec.norm.bias.float()
+    return (weight if spec.norm.weight is None else weight * spec.norm.weight.float()), bias
+
+
+def has_onednn(device: torch.device) -> bool:
+    """Whether oneDNN's 8-bit products are there: on x86 CPUs."""
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")

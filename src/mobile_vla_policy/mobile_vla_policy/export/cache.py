@@ -1,0 +1,57 @@
+"""Exports that a policy asked for by naming a backend: made once, then found again under ~/.cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from mobile_vla_policy import __version__
+from mobile_vla_policy.checkpoint import CheckpointInfo, read_info
+from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.engine.manifest import check_files, is_export, read_manifest
+from mobile_vla_policy.export.export import ExportSettings, export
+
+#: An export takes minutes at full size; what is older than this is nobody's [s].
+_LEFT_BEHIND_S = 3600.0
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/mobile_vla/engines``; delete it whenever you like."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobile_vla" / "engines"
+
+
+def cached_export(info: CheckpointInfo, format_: str, precision: str, device: torch.device) -> CheckpointInfo:
+    """The export of this very checkpoint, made now if there is none yet or it is damaged. Raises EngineError."""
+    folder = cache_folder() / f"{info.folder.name}-{format_}-{precision}-{_key(info.folder, device)}"
+    if not _is_sound(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        for left in folder.parent.glob(f".{folder.name}.*"):
+            # Of a process that was killed while it exported; a younger one may be at work.
+            if time.time() - left.stat().st_mtime > _LEFT_BEHIND_S:
+                shutil.rmtree(left, ignore_errors=True)
+        export(info.folder, folder, ExportSettings(format_, precision, str(device)))
+    return read_info(folder)
+
+
+def _is_sound(folder: Path) -> bool:
+    if not is_export(folder):
+        return False
+    try:
+        check_files(folder, read_manifest(folder))
+    except EngineError:
+        return False
+    return True
+
+
+def _key(checkpoint: Path, device: torch.device) -> str:
+    """Changes with any file of the checkpoint, and with what an export depends on besides."""
+    facts = [__version__, torch.__version__, str(device), str(checkpoint.resolve())]
+    for path in sorted(checkpoint.iterdir()):
+        status = path.stat()
+        facts.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]

@@ -4,8 +4,8 @@
         instruction:="go to the kitchen"
     ros2 launch mobile_vla_bringup inference.launch.py static_camera:=/dev/video0 checkpoint:=/models/kosmos2
 
-With dataset:=DIR episodes of its driving, and of the human's corrections, can be recorded (docs/collecting.md).
-With inference_host:=remote the policy runs on another machine (policy.launch.py there, docs/remote.md).
+dataset:=DIR adds a recorder for episodes of the policy and for the operator's corrections (docs/how-to/corrections.md).
+inference_host:=remote runs the policy on another machine with policy.launch.py (docs/how-to/remote-inference.md).
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -44,7 +44,7 @@ def generate_launch_description():
             default_value="local",
             choices=["local", "remote"],
             description="where the policy runs; remote: no policy here, cameras publish image_raw/compressed, and "
-            "policy.launch.py is started on the other machine (docs/remote.md)",
+            "policy.launch.py is started on the other machine (docs/how-to/remote-inference.md)",
         ),
         *launching_policy.policy_arguments("required, unless it runs remotely"),
         DeclareLaunchArgument(

@@ -2,7 +2,7 @@
 
 ros2 launch mobile_vla_bringup policy.launch.py checkpoint:=/models/kosmos2 contract:=robot.yaml
 
-Both machines share a network and a ROS_DOMAIN_ID (docs/remote.md). inference.launch.py includes this file, too.
+Both machines share a network and a ROS_DOMAIN_ID (docs/how-to/remote-inference.md). inference.launch.py includes this.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction

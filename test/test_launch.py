@@ -19,7 +19,7 @@ from mobile_vla_ros.testing import Probe, wait_for
 pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Every name that people rely on; see docs/architecture.md.
+#: Every name that people rely on; see docs/explanation/architecture.md.
 ARGUMENTS = {
     "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace"},
     "inference.launch.py": {

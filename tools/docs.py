@@ -1,4 +1,4 @@
-"""Regenerate ``docs/reference.md`` from the code: commands, launch arguments, interfaces."""
+"""Regenerate ``docs/reference/cli.md`` from the code: commands, launch arguments, interfaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "reference.md"
+PAGE = ROOT / "docs" / "reference" / "cli.md"
 COMMANDS = {
     "mobile-vla-data": "mobile_vla_data.cli.main",
     "mobile-vla-sim": "mobile_vla_sim.cli",
@@ -16,7 +16,7 @@ COMMANDS = {
 LAUNCH_FILES = ("collect.launch.py", "inference.launch.py", "policy.launch.py", "sim.launch.py")
 INTRODUCTION = """# Reference
 
-Made from the code by `make docs`; do not edit. What the parts are for: [architecture](architecture.md).
+Made from the code by `make docs`; do not edit. What the parts are for: [architecture](../explanation/architecture.md).
 """
 
 

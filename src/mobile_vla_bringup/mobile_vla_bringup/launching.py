@@ -110,7 +110,7 @@ def robot_arguments() -> list[Any]:
             "dashboard",
             default_value="true",
             choices=BOOLEAN,
-            description="serve the web page; for this machine only, unless an address is set (docs/dashboard.md)",
+            description="serve the web page; only this machine can open it by default (docs/how-to/dashboard.md)",
         ),
         DeclareLaunchArgument("dashboard_port", default_value="8080", description="TCP port of the web page"),
         DeclareLaunchArgument(

@@ -37,7 +37,7 @@ def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
             "backend",
             default_value="",
             choices=["", *BACKENDS],
-            description=f"what executes the network (docs/deploy.md); {_IN_FORCE}",
+            description=f"what executes the network (docs/how-to/deploy.md); {_IN_FORCE}",
         ),
         DeclareLaunchArgument(
             "precision",

@@ -1,6 +1,6 @@
 """Episode schema 1.0: every name, type and file name of a dataset folder, in one place.
 
-``docs/dataset.md`` shows the same as a table. T is the number of steps.
+``docs/reference/episode-format.md`` shows the same as a table. T is the number of steps.
 """
 
 from __future__ import annotations

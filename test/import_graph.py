@@ -33,7 +33,9 @@ def modules_below(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 
 def imports_of(modules: dict[str, Path], bare: frozenset[str] = frozenset()) -> list[Import]:
-    """Return one import for each pair of ``modules`` of which one imports the other, also in functions and under ``TYPE_CHECKING``.
+    """Return one import for each pair of ``modules`` of which one imports the other.
+
+    Imports in functions and under ``TYPE_CHECKING`` count.
 
     Modules of the folders named in ``bare`` find each other without their folder's name: scripts, for example.
     """

@@ -307,7 +307,8 @@ class Episode:
         name, version = self.text("schema"), self.text("schema_version")
         if name != schema.SCHEMA or version.split(".")[0] != schema.SCHEMA_VERSION.split(".")[0]:
             raise EpisodeError(
-                f"{self.path}: schema '{name}' {version}; this version reads '{schema.SCHEMA}' 1.0 to {schema.SCHEMA_VERSION}"
+                f"{self.path}: schema '{name}' {version}; this version reads '{schema.SCHEMA}' 1.0 to "
+                f"{schema.SCHEMA_VERSION}"
             )
 
     @contextmanager

@@ -182,7 +182,9 @@ def _check_alternatives(episode: Episode) -> Iterator[Finding]:
         yield _error(episode, "unreadable", _reason(episode, error))
         return
     if empty:
-        yield _error(episode, "language-empty", f"{path}[{empty[0]}] is empty", "set it with 'mobile-vla-data relabel'")
+        yield _error(
+            episode, "attribute-invalid", f"{path}[{empty[0]}] is empty", "set it with 'mobile-vla-data relabel'"
+        )
 
 
 def _check_images(episode: Episode, camera: str, lengths: dict[str, int]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/tutorial/simulation.md"
 JSON_PAGE = ROOT / "docs/reference/json.md"
 #: Smaller than in the page; the commands are the same.
-SIZES = {"LIVE": "1", "EPISODES": "6", "MINUTES": "0.05", "TRIALS": "1"}
+SIZES = {"LIVE": "1", "EPISODES": "9", "MINUTES": "0.05", "TRIALS": "1"}
 
 
 def script(work: Path) -> str:

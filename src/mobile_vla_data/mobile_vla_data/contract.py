@@ -37,15 +37,18 @@ class _Strict(BaseModel):
 
 
 class CameraContract(_Strict):
-    """One camera: where its images come from and what they become."""
+    """Source and size of the images of one camera."""
 
     topic: str = Field(min_length=1)
+    """Topic of the raw images."""
     required: bool
+    """A tick without a fresh image from a required camera is a dropped tick."""
     height: int = Field(gt=0)
     """Rows of the recorded image [px]."""
     width: int = Field(gt=0)
     """Columns of the recorded image [px]."""
     resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    """How an image of another size becomes ``height`` x ``width``."""
     max_age_s: float = Field(gt=0)
     """An image captured longer ago than this at a control tick is stale [s]."""
 
@@ -54,38 +57,50 @@ class StateContract(_Strict):
     """Sources of the state ``[x, y, gripper]``: metres in the odometry frame, gripper 0 open .. 1 closed."""
 
     odometry_topic: str = Field(min_length=1)
+    """Topic of the position."""
     odometry_frame: str = Field(min_length=1)
+    """``frame_id`` that the position must have."""
     odometry_max_age_s: float = Field(gt=0)
+    """A position measured longer ago than this is stale [s]."""
     gripper_topic: str = Field(min_length=1)
+    """Topic of the gripper's position."""
     gripper_max_age_s: float = Field(gt=0)
+    """A gripper position measured longer ago than this is stale [s]."""
 
 
 class ActionContract(_Strict):
     """The action ``[delta_x, delta_y, gripper]``: metres in ``frame`` during one control period, gripper 0 or 1."""
 
     frame: str = Field(min_length=1)
+    """The robot's own frame; ``frame_id`` of stamped commands."""
     yaw: bool = False
     """Whether the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
 
 
 class Limits(_Strict):
-    """What the gate clamps to and the validator checks against."""
+    """Limits that the gate clamps to and that validation checks."""
 
     linear_m_s: float = Field(gt=0)
     """Largest speed in the plane, sqrt(vx^2 + vy^2) [m/s]."""
     angular_rad_s: float = Field(gt=0)
+    """Largest yaw rate [rad/s]."""
     linear_acceleration_m_s2: float = Field(gt=0)
+    """Largest acceleration in the plane [m/s^2]."""
     angular_acceleration_rad_s2: float = Field(gt=0)
+    """Largest angular acceleration [rad/s^2]."""
     linear_jerk_m_s3: float | None = Field(default=None, gt=0)
     """Largest change of acceleration in the plane [m/s^3]; None: not limited."""
     angular_jerk_rad_s3: float | None = Field(default=None, gt=0)
+    """Largest change of angular acceleration [rad/s^3]; None: not limited."""
 
 
 class GripperThresholds(_Strict):
     """Hysteresis on a gripper position or probability in 0 .. 1."""
 
     close_above: float = Field(gt=0, lt=1)
+    """Closed above this value."""
     open_below: float = Field(gt=0, lt=1)
+    """Open below this value; between the two the gripper keeps its state."""
 
     @model_validator(mode="after")
     def _ordered(self) -> GripperThresholds:
@@ -103,19 +118,28 @@ class GripperThresholds(_Strict):
 
 
 class Contract(_Strict):
-    """What this robot is. Load it with :meth:`load`; it is immutable and compares by value."""
+    """Description of one robot. Load it with :meth:`load`; it is immutable and compares by value."""
 
     contract_version: Literal[1]
+    """Version of this format."""
     robot: str = Field(min_length=1)
+    """Name for people; robots of the same build share it."""
     base: Literal["holonomic", "differential"]
+    """holonomic: moves in x and y; differential: cannot strafe."""
     control_rate_hz: float = Field(gt=0, le=1000)
+    """One observation and one action per period of 1 / ``control_rate_hz`` [Hz]."""
     cameras: dict[str, CameraContract]
+    """In this order wherever cameras are stacked; the first is required and sets the pace."""
     state: StateContract
+    """Sources of position and gripper."""
     action: ActionContract
+    """Meaning of the action."""
     limits: Limits
+    """Limits of speed, acceleration and jerk."""
     keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
     gripper: GripperThresholds
+    """When a gripper counts as open or closed."""
 
     @field_validator("cameras")
     @classmethod

@@ -26,10 +26,12 @@ class _Strict(BaseModel):
 
 
 class StepRange(_Strict):
-    """How many steps an episode should have."""
+    """Wanted number of steps of an episode."""
 
     min: int = Field(gt=0)
+    """Shortest episode that raises no finding."""
     max: int = Field(gt=0)
+    """Longest episode that raises no finding."""
 
     @model_validator(mode="after")
     def _ordered(self) -> StepRange:
@@ -42,6 +44,7 @@ class PlannedTask(_Strict):
     """One task of the plan."""
 
     category: Literal["navigation", "manipulation", "combined"]
+    """Category of every episode of the task."""
     episodes: int = Field(gt=0)
     """Episodes wanted."""
     given: dict[str, str] = Field(default_factory=dict)
@@ -61,10 +64,13 @@ class CollectionPlan(_Strict):
     """The collection plan. Load it with :meth:`load`."""
 
     plan_version: Literal[1]
+    """Version of this format."""
     steps: StepRange
+    """Wanted length of an episode."""
     environment: dict[str, list[str]]
     """Vocabulary: dimension -> values."""
     tasks: dict[str, PlannedTask] = Field(min_length=1)
+    """Name of the task -> what to record."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CollectionPlan:

@@ -15,9 +15,9 @@ from typing import TypeVar
 from mobile_vla_collect.recorder.sampler import Step
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
-from mobile_vla_data.episode.schema import LOCK_FILE
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.storage.durable import free_bytes
+from mobile_vla_data.storage.lock import DATASET_LOCK
 
 T = TypeVar("T")
 _SPACE_PERIOD_S = 0.5
@@ -60,7 +60,7 @@ class WriterThread:
         def work() -> str:
             self._writer, self.failure, self.steps = None, None, 0
             folder = self._settings.dataset
-            if not (folder / LOCK_FILE).exists():
+            if not (folder / DATASET_LOCK).exists():
                 # A folder made anew would hide under the disk when that comes back, and its lock would be free.
                 raise OSError(f"dataset {folder}: is no longer there; is its disk still mounted? Restart the recorder")
             self._writer = EpisodeWriter(

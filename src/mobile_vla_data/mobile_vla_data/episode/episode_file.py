@@ -1,10 +1,8 @@
-"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see writer.py."""
+"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see log/."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 
 from mobile_vla_data import __version__
 from mobile_vla_data.episode import heap, schema
-from mobile_vla_data.episode.log.journal import EpisodeHeader, LogIndex
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord, StepTable
+from mobile_vla_data.storage.hdf5 import open_hdf5
 
 #: Images written in one go; one HDF5 call costs as much as several images.
 BLOCK_STEPS = 64
@@ -27,45 +26,6 @@ _TEXT_KIND, _VLEN_BYTES_KIND = h5t.py_create(_TEXT, logical=True), h5t.py_create
 _TEXT_IN_MEMORY = h5t.py_create(_TEXT)
 #: References in one chunk; a reader fetches them together.
 _REFERENCES_IN_CHUNK = 4096
-#: What h5py adds to a log, at most: for the file, and for a step.
-_ROOM_BYTES, _ROOM_BYTES_A_STEP = 1 << 18, 256
-
-
-@dataclass(frozen=True)
-class Ending:
-    """What is known of an episode only at its end."""
-
-    outcome: str
-    """success, failure or unlabelled."""
-    dropped_ticks: int
-    """Control ticks that found no complete, fresh observation."""
-    optional: Mapping[str, Any]
-    """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
-
-
-def complete_log(path: Path, header: EpisodeHeader, index: LogIndex, ending: Ending) -> None:
-    """Make the log of JPEG steps in ``path`` a whole HDF5 file; its images stay where they are.
-
-    May be repeated after any interruption: nothing within the log is changed.
-
-    Raises:
-        OSError: the disk is full, or does not take it.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.ftruncate(descriptor, index.end)
-        # HDF5 cannot be interrupted by a full disk, so its room is taken first; it gives back what it does not use.
-        os.posix_fallocate(descriptor, index.end, _ROOM_BYTES + _ROOM_BYTES_A_STEP * len(index.table))
-        os.pwrite(descriptor, heap.first_page(), 0)
-        heap.set_end(descriptor, index.end)
-    finally:
-        os.close(descriptor)
-    with h5py.File(path, "r+", libver=heap.LIBVER) as file:
-        for camera, references in index.references.items():
-            dataset = _create_images(file, header, camera, len(index.table))
-            _write_references(dataset, bytes(references))
-        _write_table(file, index.table)
-        _write_attributes(file, header, len(index.table), ending)
 
 
 class EpisodeFileBuilder:
@@ -77,7 +37,7 @@ class EpisodeFileBuilder:
     def __init__(self, path: Path, header: EpisodeHeader) -> None:
         self.path = path
         self._header = header
-        self._file: Any = h5py.File(path, "w", libver=heap.LIBVER)
+        self._file: Any = open_hdf5(path, "w", libver=heap.LIBVER)
         heap.create_groups(self._file)
         # Looked up once: finding a dataset by its path costs as much as writing an image to it.
         self._images = {camera: _create_images(self._file, header, camera, None) for camera in header.cameras}
@@ -122,6 +82,19 @@ class EpisodeFileBuilder:
         space = dataset.id.get_space()
         space.select_hyperslab((start,), (len(images),))
         dataset.id.write(h5s.create_simple((len(images),)), space, block)
+
+
+def write_parts(
+    file: Any, header: EpisodeHeader, table: StepTable, ending: Ending, references: Mapping[str, bytes]
+) -> None:
+    """Write everything into an open ``h5py.File`` that holds nothing but JPEG images in heap collections.
+
+    ``references`` are the heap references of each camera's images, one a step.
+    """
+    for camera, found in references.items():
+        _write_references(_create_images(file, header, camera, len(table)), found)
+    _write_table(file, table)
+    _write_attributes(file, header, len(table), ending)
 
 
 def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:

@@ -1,4 +1,4 @@
-"""What is said about an episode: instruction, task, category, source, environment."""
+"""The labels of an episode: instruction, task, category, source, environment; and its header and ending."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.instruction import InstructionError, normalise_instruction
 
 CATEGORIES = ("navigation", "manipulation", "combined")
@@ -69,6 +70,33 @@ def _normalised(name: str, text: str) -> str:
         return normalise_instruction(text)
     except InstructionError as error:
         raise MetadataError(f"{name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class EpisodeHeader:
+    """What is known of an episode before its first step."""
+
+    episode_id: str
+    metadata: EpisodeMetadata
+    contract: Contract
+    cameras: tuple[str, ...]
+    encoding: str
+    """``jpeg`` or ``raw``."""
+    jpeg_quality: int
+    created_at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is known of an episode only at its end."""
+
+    outcome: str
+    """One of :data:`OUTCOMES`."""
+    dropped_ticks: int
+    """Control ticks that found no complete, fresh observation."""
+    optional: Mapping[str, Any]
+    """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -22,12 +22,15 @@ from accelerate import Accelerator
 from common import Figure
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings, TrainSettings
-from mobile_vla_policy.model.head import ActionHead
+from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
+from mobile_vla_policy.model.head import ActionHead, HeadSettings
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData
 from mobile_vla_policy.samples.windows import Batch, WindowDataset, cut
+from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.trainer import Trainer
 
 _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
@@ -39,7 +42,7 @@ _BATCH = 512
 
 def measure(quick: bool) -> list[Figure]:
     """Windows per second of the training loop; the median of stretches of four steps."""
-    backbone = BackboneSettings(kind="kosmos2-tiny", cameras=("static",), freeze=True, width=32, layers=1)
+    backbone = Kosmos2TinySettings(cameras=("static",), freeze=True, width=32, layers=1)
     settings = TrainSettings(
         policy=PolicySettings(backbone=backbone, lora=LoraSettings(enabled=False)),
         init_from="nothing: the head below is the start",

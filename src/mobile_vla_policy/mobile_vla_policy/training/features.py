@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.model.backbone import Backbone
+from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import decode_frames

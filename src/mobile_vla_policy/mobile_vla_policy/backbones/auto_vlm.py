@@ -13,14 +13,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel, PreTrainedTokenizerBase
 
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens, checkpoint_activations
-from mobile_vla_policy.model.quantise import quantised
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, Tokens, checkpoint_activations
+from mobile_vla_policy.backbones.published import PublishedSettings
+from mobile_vla_policy.backbones.tokenizer import InstructionCache, load_tokenizer
 
 _LINEAR = r"(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2)"
 TEXT_TARGETS = rf"model\.(language_model|text_model)\..*\.{_LINEAR}"
@@ -33,6 +34,44 @@ _PREFIX_ATTENTION = frozenset({"paligemma"})
 
 #: Of SigLIP (Zhai et al. 2023), the vision tower of most of these models; used when a model says nothing else.
 _PIXEL_MEAN = _PIXEL_STD = (0.5, 0.5, 0.5)
+
+
+class AutoVlmSettings(PublishedSettings):
+    """Any image-text-to-text model of the hub; see docs/explanation/model.md for those that were tried."""
+
+    kind: Literal["auto"] = "auto"
+
+    def build(
+        self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None
+    ) -> AutoVlmBackbone:
+        """Load the model by name, or build its architecture for the weights of a checkpoint."""
+        cameras = len(self.cameras)
+        if checkpoint and (known := self.known_architecture(checkpoint)):
+            model, tokenizer = known.without_weights(dtype), load_tokenizer(checkpoint)
+            return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
+        model = self._load(dtype)
+        tokenizer = load_tokenizer(checkpoint or self.name)
+        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.name))
+
+    def _load(self, dtype: torch.dtype) -> PreTrainedModel:
+        """Load the model; with ``weights: random`` only its configuration is read.
+
+        Raises:
+            BackboneError: nothing can be loaded from there, or the model does not take square images of one size.
+        """
+        name = self.name
+        try:
+            config = AutoConfig.from_pretrained(name)
+            if getattr(config, "vision_config", None) is None:
+                raise BackboneError(f"'{name}' is a {config.model_type} model, which sees no images")
+            if self.weights == "random":
+                model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
+            else:
+                model = AutoModel.from_pretrained(name, dtype=dtype, **self.quantisation(dtype))
+        except (OSError, ImportError, ValueError) as error:
+            raise BackboneError(f"cannot load a model from '{name}': {' '.join(str(error).split())}") from None
+        _require_square_images(name, model)
+        return model
 
 
 class AutoVlmBackbone(Backbone):
@@ -72,7 +111,7 @@ class AutoVlmBackbone(Backbone):
     def image_size(self) -> int:
         """Side of the square images it takes [px]."""
         side = _image_size(self.model.config)
-        assert side is not None, "load_auto refuses models without"
+        assert side is not None, "models without one are refused when they are loaded"
         return side
 
     def lora_targets(self, vision: bool) -> str:
@@ -136,22 +175,8 @@ class AutoVlmBackbone(Backbone):
         return {"position_ids": place + 1, "token_type_ids": (place >= act[:, None]).long()}
 
 
-def load_auto(name: str, dtype: torch.dtype, weights: str, load_in: str = "full") -> PreTrainedModel:
-    """A model by hub name or local folder; with ``weights`` "random", only its configuration is read.
-
-    Raises:
-        BackboneError: nothing can be loaded from there, or it has no vision tower.
-    """
-    try:
-        config = AutoConfig.from_pretrained(name)
-        if getattr(config, "vision_config", None) is None:
-            raise BackboneError(f"'{name}' is a {config.model_type} model, which sees no images")
-        if weights == "random":
-            model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
-        else:
-            model = AutoModel.from_pretrained(name, dtype=dtype, **quantised(load_in, dtype))
-    except (OSError, ImportError, ValueError) as error:
-        raise BackboneError(f"cannot load a model from '{name}': {' '.join(str(error).split())}") from None
+def _require_square_images(name: str, model: PreTrainedModel) -> None:
+    config = model.config
     if not hasattr(model, "get_image_features"):
         raise BackboneError(f"'{name}' is a {config.model_type} model, which offers no image features")
     if _image_size(config) is None:
@@ -160,7 +185,6 @@ def load_auto(name: str, dtype: torch.dtype, weights: str, load_in: str = "full"
         raise BackboneError(
             f"'{name}' is a {config.model_type} model, whose image features need {', '.join(needed)} too"
         )
-    return model
 
 
 def _image_size(config: Any) -> int | None:

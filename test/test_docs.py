@@ -117,3 +117,22 @@ def _code(argument: ast.expr) -> str:
         text = "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in argument.values)
         return text if re.fullmatch(r"\*-[a-z]+", text) else ""
     return ""
+
+
+def test_both_readmes_have_the_same_headings_commands_links_and_pictures():
+    english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
+    assert _outline(english) == _outline(korean)
+    assert re.findall(r"```.*?```", english, re.DOTALL) == re.findall(r"```.*?```", korean, re.DOTALL)
+    links = [sorted(match["target"] for match in LINK.finditer(text)) for text in (english, korean)]
+    assert [link for link in links[0] if link != "README.ko.md"] == [link for link in links[1] if link != "README.md"]
+    assert _quoted(english) == _quoted(korean)
+
+
+def _outline(text: str) -> list[int]:
+    """Level of every heading, in order."""
+    return [len(marks) for marks in re.findall(r"^(#+) ", FENCE.sub("", text), re.MULTILINE)]
+
+
+def _quoted(text: str) -> list[str]:
+    """Every name in code type outside of code blocks: commands, topics, files."""
+    return sorted(re.findall(r"`([^`]+)`", FENCE.sub("", text)))

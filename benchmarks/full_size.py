@@ -15,8 +15,8 @@ from torch import nn
 from transformers import Kosmos2ForConditionalGeneration
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.backbones.backbone import Tokens
 from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.checkpoint import save_checkpoint
 from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network

@@ -10,10 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobile_vla_policy.backbones.backbone import Tokens
 from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
 from mobile_vla_policy.backbones.kosmos2_driving import FastKosmos2Backbone
 from mobile_vla_policy.backbones.linear import PlainLinear
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import build_network
 from mobile_vla_policy.model.settings import PolicySettings

@@ -28,8 +28,8 @@ from full_size import (
     write_checkpoint,
 )
 
-from mobile_vla_policy.backbones.backbone import Tokens
 from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.benchmark.products import kosmos2_products, runner
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.optimise import Precision, optimise

@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.backbones.backbone import Tokens
-from mobile_vla_policy.backbones.tokenizer import InstructionCache, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens, load_tokenizer
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.protocol import Engine
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION

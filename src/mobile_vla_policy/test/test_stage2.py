@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -191,29 +190,11 @@ def test_dropout_of_adapters_is_the_new_trainings_own(dataset: Path, stage1_lora
     assert (begun.policy.lora.dropout, shares) == (0.3, {0.3})
 
 
-def test_adapters_and_tuned_weights_that_the_checkpoint_cannot_give_are_refused(
-    dataset: Path, stage1: Path, stage1_lora: Path, tmp_path: Path
-) -> None:
+def test_adapters_that_the_checkpoint_cannot_give_are_refused(dataset: Path, stage1_lora: Path, tmp_path: Path) -> None:
     policy = policy_settings(lora=True).model_dump()
     policy["backbone"]["train_vision"] = False
     with pytest.raises(StartError, match=r"policy\.backbone\.train_vision is True there and False here"):
         train(train_settings(policy=policy, init_from=str(stage1_lora)), dataset, tmp_path, QUIET)
-    info = read_info(stage1 / "best")
-    tuned = replace(
-        info,
-        settings=info.settings.model_copy(
-            update={"backbone": info.settings.backbone.model_copy(update={"tuned": True})}
-        ),
-    )
-    wanted = train_settings().model_copy(
-        update={
-            "policy": info.settings.model_copy(
-                update={"backbone": info.settings.backbone.model_copy(update={"load_in": "4bit"})}
-            )
-        }
-    )
-    with pytest.raises(StartError, match=r"set policy\.backbone\.load_in=full"):
-        begin(wanted, open_dataset(dataset, ["static"], 0), tuned)
 
 
 def test_beginning_from_another_architecture_or_robot_is_refused_by_field(

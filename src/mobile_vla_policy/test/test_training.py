@@ -228,7 +228,7 @@ def test_settings_can_be_overridden_and_errors_name_field_and_value(tmp_path: Pa
         "policy.head.windows=4": r"^'policy\.head\.windows=4': policy.head.windows: no .*head.window\? \(got 4\)$",
         "policy.lora=4": r"^'policy\.lora=4': policy.lora: .* \(got 4\)$",
         "learning_rate=-1": r"^'learning_rate=-1': learning_rate: .* greater than 0 \(got -1\)$",
-        "seed": r"an override is written field=value",
+        "seed": r"write an override as field=value",
         "precision.x=1": r"precision is not a group of fields",
     }.items():
         with pytest.raises(ConfigError, match=message):

@@ -19,9 +19,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel, PreTrainedTokenizerBase
 
-from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, Tokens, checkpoint_activations
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, checkpoint_activations
 from mobile_vla_policy.backbones.published import PublishedSettings
-from mobile_vla_policy.backbones.tokenizer import InstructionCache, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import Tokens, load_tokenizer
 
 _LINEAR = r"(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2)"
 TEXT_TARGETS = rf"model\.(language_model|text_model)\..*\.{_LINEAR}"
@@ -90,11 +90,9 @@ class AutoVlmBackbone(Backbone):
         pixel_mean: Sequence[float] = _PIXEL_MEAN,
         pixel_std: Sequence[float] = _PIXEL_STD,
     ) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.model = model
         self.cameras = cameras
-        self._tokenizer = tokenizer
-        self._instructions = InstructionCache(tokenizer)
         words: torch.Tensor = self.model.get_input_embeddings().weight
         # As a word to begin with. Where words have no values yet, a checkpoint's ACT comes with theirs.
         spread = 1.0 if words.is_meta else float(words.detach().float().std())
@@ -123,10 +121,6 @@ class AutoVlmBackbone(Backbone):
         """The vision tower, by either of its usual names."""
         return ("model.vision_model.", "model.vision_tower.")
 
-    def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
-        return self._instructions(instructions)
-
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states ``[N, hidden_size]`` of image tokens ``[N, cameras * tokens, hidden_size]``."""
         words: nn.Module = self.model.get_input_embeddings()
@@ -134,8 +128,8 @@ class AutoVlmBackbone(Backbone):
         here = torch.arange(text.shape[1], device=text.device) == tokens.lengths[:, None]
         text = torch.where(here[..., None], self.act.to(text.dtype), text)
         parts = [latents.to(text.dtype), text]
-        if self._tokenizer.bos_token_id is not None:
-            begin = torch.full((len(latents), 1), self._tokenizer.bos_token_id, device=latents.device)
+        if self.tokenizer.bos_token_id is not None:
+            begin = torch.full((len(latents), 1), self.tokenizer.bos_token_id, device=latents.device)
             parts.insert(0, words(begin))
         embeddings = torch.cat(parts, dim=1)
         count, length, _ = embeddings.shape
@@ -148,10 +142,6 @@ class AutoVlmBackbone(Backbone):
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass."""
         checkpoint_activations(self.model)
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self._tokenizer.save_pretrained(str(folder))
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """Image tokens of all cameras, ``[N, cameras * tokens, hidden_size]``."""

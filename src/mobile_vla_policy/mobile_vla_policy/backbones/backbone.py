@@ -8,38 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from pydantic import field_validator
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from mobile_vla_policy.backbones.linear import MakeLinear, merge_lora, replace_linears
+from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens
 from mobile_vla_policy.config import Frozen
 
 
 class BackboneError(RuntimeError):
     """A backbone cannot be built from the given settings. The message is one line that says what to do."""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Instructions as token ids, padded on the right."""
-
-    ids: torch.Tensor
-    """int64 ``[N, L]``."""
-    lengths: torch.Tensor
-    """int64 ``[N]``: tokens before the padding."""
-
-    def select(self, index: torch.Tensor) -> Tokens:
-        """Return the instructions at ``index`` (int64 ``[M]``), so that all frames of a window share one."""
-        return Tokens(self.ids[index], self.lengths[index])
-
-    def to(self, device: torch.device | str) -> Tokens:
-        """Return the same tokens on another device."""
-        return Tokens(self.ids.to(device), self.lengths.to(device))
 
 
 class BackboneSettings(Frozen, ABC):
@@ -120,7 +103,7 @@ class BackboneSettings(Frozen, ABC):
 
     def save_files(self, backbone: Backbone, folder: Path) -> None:
         """Write into a checkpoint everything but weights that :meth:`build` needs again."""
-        backbone.save_tokenizer(folder)
+        backbone.tokenizer.save_pretrained(str(folder))
 
     def kosmos2_config(self) -> Any | None:
         """Return the transformers configuration if this is a Kosmos-2 of some size, for counting its products."""
@@ -128,7 +111,12 @@ class BackboneSettings(Frozen, ABC):
 
 
 class Backbone(nn.Module, ABC):
-    """A network in two halves that can be timed and exported. ACT is a parameter called ``act``."""
+    """A network in two halves that can be timed and exported. ACT, if it is learned, is a parameter called ``act``."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self._instructions = InstructionCache(tokenizer)
 
     @property
     @abstractmethod
@@ -140,21 +128,25 @@ class Backbone(nn.Module, ABC):
     def image_size(self) -> int:
         """Side of the square input images [px]."""
 
-    @abstractmethod
+    @property
+    def vision_prefix(self) -> tuple[str, ...]:
+        """Prefixes, within the backbone, of the names of the vision tower's parameters."""
+        return ()
+
     def lora_targets(self, vision: bool) -> str:
         """Return a regular expression on the full paths, within the backbone, of the modules that LoRA adapts.
 
         ``vision``: include the vision tower.
+
+        Raises:
+            BackboneError: this backbone cannot be adapted.
         """
+        del vision
+        raise BackboneError("this backbone takes no adapters; set policy.lora.enabled=false")
 
-    @property
-    @abstractmethod
-    def vision_prefix(self) -> tuple[str, ...]:
-        """Prefixes, within the backbone, of the names of the vision tower's parameters."""
-
-    @abstractmethod
     def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Return the token ids of instructions. Raises ValueError on an empty one."""
+        """Return the token ids of instructions, padded on the right. Raises ValueError on an empty instruction."""
+        return self._instructions(instructions)
 
     @abstractmethod
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
@@ -168,13 +160,8 @@ class Backbone(nn.Module, ABC):
         """Return ACT states float ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
         return self.act_states(self.embed_images(images), tokens)
 
-    @abstractmethod
     def enable_gradient_checkpointing(self) -> None:
-        """Recompute activations in the backward pass."""
-
-    @abstractmethod
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files into a checkpoint folder, for AutoTokenizer to read."""
+        """Recompute activations in the backward pass, if this backbone can."""
 
     def for_driving(self, dtype: torch.dtype, make: MakeLinear) -> Backbone:
         """Return a backbone with the same results, without adapters and without gradients.

@@ -24,11 +24,11 @@ from accelerate import init_empty_weights
 from torch import nn
 from transformers import Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
 
-from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, Tokens, checkpoint_activations
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, checkpoint_activations
 from mobile_vla_policy.backbones.kosmos2_driving import FastKosmos2Backbone
 from mobile_vla_policy.backbones.linear import MakeLinear
 from mobile_vla_policy.backbones.published import PublishedSettings
-from mobile_vla_policy.backbones.tokenizer import InstructionCache, build_tokenizer, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import Tokens, build_tokenizer, load_tokenizer
 
 #: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
 TEXT_TARGETS = r"model\.text_model\.model\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|ffn\.fc[12])"
@@ -79,13 +79,11 @@ class Kosmos2Backbone(Backbone):
     pixel_std: torch.Tensor
 
     def __init__(self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.model = model
         config: Any = model.config
         self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras
-        self.tokenizer = tokenizer
-        self._instructions = InstructionCache(tokenizer)
         width = self._text.embed_dim
         # Token embeddings of this family have a standard deviation of width^-0.5; ACT starts as one of them.
         self.act = nn.Parameter(torch.randn(width) * width**-0.5)
@@ -112,10 +110,6 @@ class Kosmos2Backbone(Backbone):
     def vision_prefix(self) -> tuple[str, ...]:
         """The vision tower, without the projection into the text model."""
         return ("model.vision_model.",)
-
-    def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
-        return self._instructions(instructions)
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
@@ -146,10 +140,6 @@ class Kosmos2Backbone(Backbone):
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass."""
         checkpoint_activations(self.model)
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self.tokenizer.save_pretrained(str(folder))
 
     def for_driving(self, dtype: torch.dtype, make: MakeLinear) -> Backbone:
         """Return Kosmos-2 without what only training needs; it takes over the weights layer by layer."""

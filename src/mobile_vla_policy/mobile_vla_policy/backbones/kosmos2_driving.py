@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +17,14 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
-from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, Tokens
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError
 from mobile_vla_policy.backbones.linear import MakeLinear, activation_named, merge_lora, spec_of
-from mobile_vla_policy.backbones.tokenizer import InstructionCache
+from mobile_vla_policy.backbones.tokenizer import Tokens
 
 #: Attention over 160 places takes 0.7 of the time that 155 take, and the products take the same.
 _LENGTH_STEP = 16
 #: torch's kernel for 16 bits on a CPU takes two thirds of the time for 288 keys that it takes for 257.
 _KEYS_STEP = 32
-_DRIVES_ONLY = "this network is optimised for driving and cannot be trained; load the checkpoint again"
 
 
 class FastKosmos2Backbone(Backbone):
@@ -46,9 +43,7 @@ class FastKosmos2Backbone(Backbone):
         dtype: torch.dtype,
         make: MakeLinear,
     ) -> None:
-        super().__init__()
-        self._tokenizer = tokenizer
-        self._instructions = InstructionCache(tokenizer)
+        super().__init__(tokenizer)
         vision, text = model.config.vision_config, model.config.text_config
         self._hidden_size, self._image_size = int(text.embed_dim), int(vision.image_size)
         vision_layers = _take_layers(model.vision_model.model.encoder)
@@ -71,19 +66,6 @@ class FastKosmos2Backbone(Backbone):
         """Side of the square images it takes [px]."""
         return self._image_size
 
-    def lora_targets(self, vision: bool) -> str:
-        """Raises BackboneError: nothing here can be adapted."""
-        raise BackboneError(_DRIVES_ONLY)
-
-    @property
-    def vision_prefix(self) -> tuple[str, ...]:
-        """The vision tower, without the projection into the text model."""
-        return ("vision.",)
-
-    def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
-        return self._instructions(instructions)
-
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """Image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
         pixels = ((images.flatten(0, 1) - self.pixel_mean) / self.pixel_std).to(self.act.dtype)
@@ -105,12 +87,8 @@ class FastKosmos2Backbone(Backbone):
         return states
 
     def enable_gradient_checkpointing(self) -> None:
-        """Raises BackboneError: there is no backward pass."""
-        raise BackboneError(_DRIVES_ONLY)
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self._tokenizer.save_pretrained(str(folder))
+        """Raise BackboneError: there is no backward pass."""
+        raise BackboneError("this network is optimised for driving and cannot be trained; load the checkpoint again")
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, causal: bool = False) -> torch.Tensor:

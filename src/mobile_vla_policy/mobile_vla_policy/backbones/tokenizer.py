@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
-from mobile_vla_policy.backbones.backbone import BackboneError, Tokens
 
 #: Size of the vocabulary of a tokenizer that is built here.
 VOCABULARY = 1024
@@ -25,6 +24,28 @@ _PHRASES = (
     "pick up the cup, the book, the phone, the remote, the bottle",
     "place the object on the table and open the drawer or close the drawer",
 )
+
+
+class TokenizerError(RuntimeError):
+    """There is no tokenizer where one was expected. The message is one line."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Instructions as token ids, padded on the right."""
+
+    ids: torch.Tensor
+    """int64 ``[N, L]``."""
+    lengths: torch.Tensor
+    """int64 ``[N]``: tokens before the padding."""
+
+    def select(self, index: torch.Tensor) -> Tokens:
+        """Return the instructions at ``index`` (int64 ``[M]``), so that all frames of a window share one."""
+        return Tokens(self.ids[index], self.lengths[index])
+
+    def to(self, device: torch.device | str) -> Tokens:
+        """Return the same tokens on another device."""
+        return Tokens(self.ids.to(device), self.lengths.to(device))
 
 
 class InstructionCache:
@@ -53,11 +74,11 @@ class InstructionCache:
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """Load a tokenizer from a hub name or a folder. Raises :class:`BackboneError` if there is none."""
+    """Load a tokenizer from a hub name or a folder. Raises :class:`TokenizerError` if there is none."""
     try:
         return AutoTokenizer.from_pretrained(str(name))
     except (OSError, ValueError) as error:
-        raise BackboneError(f"cannot load a tokenizer from '{name}': {' '.join(str(error).split())}") from None
+        raise TokenizerError(f"cannot load a tokenizer from '{name}': {' '.join(str(error).split())}") from None
 
 
 def build_tokenizer(instructions: Sequence[str] = ()) -> PreTrainedTokenizerBase:

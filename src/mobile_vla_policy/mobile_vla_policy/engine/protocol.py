@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from mobile_vla_policy.backbones.backbone import Tokens
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.engine.recurrent import RecurrentHead
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mobile_vla_policy.backbones.backbone import Backbone, Tokens
+from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.lora import add_lora
 from mobile_vla_policy.model.settings import PolicySettings

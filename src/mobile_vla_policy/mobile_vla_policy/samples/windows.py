@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mobile_vla_policy.backbones.backbone import Tokens
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.samples.episodes import EpisodeData

@@ -119,7 +119,7 @@ class FeatureStore:
 
     @torch.no_grad()
     def _compute(self, episode: EpisodeData, key: dict[str, str], autocast: Autocast) -> torch.Tensor:
-        device = self._backbone.get_parameter("act").device
+        device = next(self._backbone.parameters()).device
         frames = torch.from_numpy(
             decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
         )

@@ -149,7 +149,7 @@ def test_a_taken_id_is_refused(dataset, contract, record):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"state": np.zeros(2, np.float32)}, "state has shape [2]; expected [3]"),
+        ({"state": np.zeros(2, np.float32)}, "state has shape [2]; the contract expects [3]: x, y, gripper"),
         ({"action": np.array([0, np.nan, 0], np.float32)}, "action is [0.0, nan, 0.0]; every value must be finite"),
         ({"images": {}}, "camera 'static' is missing"),
         ({"images": {"static": np.zeros((8, 8, 3), np.uint8)}}, "brought uint8 [8, 8, 3]; the contract says uint8"),

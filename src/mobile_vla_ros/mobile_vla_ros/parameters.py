@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
@@ -90,10 +92,20 @@ def text(
     return value
 
 
+def path(node: Any, name: str, description: str, *, required: bool = False) -> Path | None:
+    """Declare and read a path, empty by default; a leading ``~`` becomes the home folder.
+
+    Returns None when it is empty. Raises :class:`StartError` when it is not text, or empty but required.
+    """
+    value = text(node, name, "", description, required=required)
+    return Path(os.path.expanduser(value)) if value else None
+
+
 def load_contract(node: Any) -> Contract:
     """Declare the parameter ``contract`` and load the file it names. Raises :class:`StartError`, one line."""
-    path = text(node, "contract", "", "path of the contract, for example config/robot.yaml", required=True)
+    file = path(node, "contract", "path of the contract, for example config/robot.yaml", required=True)
+    assert file is not None
     try:
-        return Contract.load(path)
+        return Contract.load(file)
     except ContractError as error:
         raise StartError(str(error)) from None

@@ -95,7 +95,7 @@ def _attempt(
         snapshot = robot.observe()
         pose = snapshot.pose
         command = expert.command(pose.x, pose.y, pose.yaw, contract.period_s)
-        steps.append(Step(snapshot, np.array([*codec.to_delta(command), 0.0], dtype=np.float32)))
+        steps.append(Step(snapshot, codec.to_action(command, gripper_closed=False)))
         slow = math.hypot(command.x, command.y) < STANDSTILL_M_S
         standing = standing + 1 if slow and scene.task.reached(pose.x, pose.y) else 0
         if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:

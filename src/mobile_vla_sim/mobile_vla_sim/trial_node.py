@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from mobile_vla_msgs.msg import PolicyStatus, SimState
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.parameters import flag, integer, load_contract, number, path, text
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.conductor import Conductor
@@ -57,9 +56,9 @@ class TrialNode(Node):
         self._tasks = task_names(self, names)
         self._limit_s = number(self, "time_limit_s", 15.0, "how long a trial may take [s]", above=1)
         self._wait_s = number(self, "wait_s", 60.0, "how long to wait for simulator and policy [s]", above=0)
-        self._output = text(self, "output", "", "JSON file for the result; empty: none")
-        self._record = text(self, "record", "", "animation (.gif or .webp) of one trial; empty: none")
-        if self._record and Path(self._record).suffix.lower() not in _ANIMATION_SUFFIXES:
+        self._output = path(self, "output", "JSON file for the result; empty: none")
+        self._record = path(self, "record", "animation (.gif or .webp) of one trial; empty: none")
+        if self._record and self._record.suffix.lower() not in _ANIMATION_SUFFIXES:
             raise StartError(f"trial_node: parameter 'record' is '{self._record}'; the name must end in .gif or .webp")
         self._trials: list[LiveTrial] = []
         self._commands, self._latency = CommandClock(), LatencyLog()
@@ -119,7 +118,9 @@ class TrialNode(Node):
                 f"{trial.final_distance_m:.2f} m from the goal"
             )
             if self._output:
-                write_json(Path(self._output + ".progress"), [trial.success for trial in self._trials])
+                write_json(
+                    self._output.with_name(self._output.name + ".progress"), [trial.success for trial in self._trials]
+                )
         self._write()
 
     def _require_graph(self) -> None:
@@ -205,7 +206,7 @@ class TrialNode(Node):
         recorded = None
         if self._kept is not None:
             recorded, frames = self._kept
-            write_animation(Path(self._record), frames, _FRAME_PERIOD_S)
+            write_animation(self._record, frames, _FRAME_PERIOD_S)
         document = trials_document(
             self._trials,
             seed=self._seed,
@@ -216,7 +217,7 @@ class TrialNode(Node):
             recorded_trial=recorded,
         )
         if self._output:
-            write_json(Path(self._output), document)
+            write_json(self._output, document)
         self.get_logger().info(f"reached the named room in {document['successes']} of {document['count']} trials")
 
     def _health(self) -> Health:

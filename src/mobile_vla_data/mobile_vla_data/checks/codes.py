@@ -43,9 +43,14 @@ CODES: dict[str, Code] = {
     "camera-frozen": Code("error", "one image, equal to the bit, for over a second in which the robot moved"),
     "camera-blank": Code("error", "more than 10 % of the images show a single shade"),
     "image-damaged": Code("error", "a JPEG is cut off or does not decode"),
+    "target-outside": Code("error", "an annotated target is outside the first camera's image"),
+    "encoding-differs": Code(
+        "warning (error when red and blue look swapped)", "a camera's images came in another encoding than usual"
+    ),
     # Actions and state.
     "actions-zero": Code("error", "no step commands anything"),
-    "action-limit": Code("error", "an action exceeds the contract's speed limit"),
+    "action-limit": Code("error", "an action exceeds the contract's speed or turning limit"),
+    "turning-lost": Code("error", "more than 20 degrees of commanded turning are in no action"),
     "action-gripper": Code("error", "a gripper action is neither 0 nor 1"),
     "state-gripper": Code("error", "a gripper state is outside 0 .. 1"),
     "gripper-still": Code(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mobile_vla_data import __version__
+from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
 from mobile_vla_data.cli import edit as cli_edit
@@ -50,6 +51,7 @@ for _command in (
     cli_look.report,
     cli_edit.recover,
     cli_edit.relabel,
+    cli_edit.annotate,
     cli_edit.trim,
     cli_edit.delete,
     cli_edit.merge,
@@ -134,12 +136,14 @@ def stats(
         sys.stdout.write(statistics.to_json() + "\n")
         return
     rows = []
-    for vector, names in (
-        (statistics.actions, ("delta_x [m]", "delta_y [m]", "gripper action")),
-        (statistics.states, ("x [m]", "y [m]", "gripper state")),
+    for kind, vector, names in (
+        ("action", statistics.actions, (*ACTION, DELTA_YAW)),
+        ("state", statistics.states, STATE),
     ):
         columns = (vector.mean, vector.std, vector.min, vector.q01, vector.q99, vector.max)
-        rows += [(name, *(column[index] for column in columns)) for index, name in enumerate(names)]
+        for name, *values in zip(names, *columns, strict=False):
+            unit = f" [{UNITS[name]}]" if UNITS[name] else ""
+            rows.append((f"{kind} {name}{unit}", *values))
     title = f"{dataset}: {statistics.num_episodes} episodes, {statistics.num_steps} steps"
     print_table(title, ("", "mean", "std", "min", "q01", "q99", "max"), rows)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
@@ -129,10 +130,15 @@ def _is_complete(part: Path, logged: StepTable | None) -> bool:
                 and np.array_equal(episode.states, logged.states)
                 and np.array_equal(episode.actions, logged.actions)
                 and np.array_equal(episode.takeover, logged.takeover)
+                and _same_targets(episode.target, logged.targets)
                 and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
             )
     except DAMAGE:
         return False
+
+
+def _same_targets(stored: npt.NDArray[np.int32] | None, logged: npt.NDArray[np.int32] | None) -> bool:
+    return stored is logged if stored is None or logged is None else np.array_equal(stored, logged)
 
 
 def _remove(dataset: Path, path: Path) -> None:

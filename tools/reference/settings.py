@@ -21,7 +21,13 @@ and checkpoint carries a copy. `config/robot.yaml` is an example with a comment 
 PLAN = """# Collection plan
 
 The plan lists the tasks to record, how many episodes each needs, and the wordings of the instructions. The recorder
-copies `config/collection_plan.yaml` into a new dataset as `plan.yaml`; edit that copy to change one dataset.
+copies `config/collection_plan.yaml` (11 tasks, 1,000 episodes) into a new dataset as `plan.yaml`; edit that copy to
+change one dataset.
+
+The recorder proposes the task with the fewest episodes, in the wording and environment in which it was recorded least.
+Wordings and environments are balanced each by itself, then in pairs, then in full combinations, so no wording is tied
+to one lighting. Done episodes are counted from the files alone, and failures do not count, so a collection continues
+after any restart. From Python: `mobile_vla_data.dataset.progress.propose(dataset)`.
 """
 TRAINING = """# Training settings
 

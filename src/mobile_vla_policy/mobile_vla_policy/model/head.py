@@ -33,7 +33,9 @@ class HeadSettings(Frozen):
     input_size: int = Field(default=1024, ge=1)
     """The backbone's ACT state is projected to this size."""
     hidden_size: int = Field(default=512, ge=1)
+    """Width of the LSTM."""
     layers: int = Field(default=2, ge=1)
+    """Layers of the LSTM."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Between the LSTM layers."""
     window: int = Field(default=8, ge=1)

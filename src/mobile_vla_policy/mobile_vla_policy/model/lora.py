@@ -16,10 +16,13 @@ class LoraSettings(Frozen):
     """Low-rank adapters (Hu et al. 2021) on the backbone."""
 
     enabled: bool = True
+    """Train adapters instead of the whole backbone."""
     rank: int = Field(default=32, ge=1)
+    """Rank of the adapters."""
     alpha: int = Field(default=16, ge=1)
     """The adapter's output is scaled by alpha / rank."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in front of the adapters."""
     targets: str | None = None
     """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
     train: bool = True

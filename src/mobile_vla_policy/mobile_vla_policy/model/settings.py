@@ -11,11 +11,14 @@ from mobile_vla_policy.model.lora import LoraSettings
 
 
 class PolicySettings(Frozen):
-    """Backbone, adapters and head."""
+    """Everything that is needed to build the network again."""
 
     backbone: AnyBackbone = DEFAULT_BACKBONE
+    """The vision-language model."""
     lora: LoraSettings = LoraSettings()
+    """Adapters of the backbone."""
     head: HeadSettings = HeadSettings()
+    """The LSTM that predicts actions."""
 
     @property
     def head_only(self) -> bool:

@@ -18,22 +18,29 @@ class AugmentSettings(Frozen):
     shift: float = Field(default=0.04, ge=0, lt=0.5)
     """Largest shift, as a share of the image's side."""
     brightness: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of brightness, as a share."""
     contrast: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of contrast, as a share."""
     saturation: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of saturation, as a share."""
 
 
 class TrainSettings(Frozen):
-    """How the network is trained."""
+    """Settings of a training."""
 
     policy: PolicySettings = PolicySettings()
+    """What is trained."""
     init_from: str | None = None
     """Begin with the weights of this checkpoint (folder, output of a training, or hf:user/name).
     With lora.enabled: false, its adapters are kept as they are."""
     feature_cache: str | None = None
     """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
     augment: AugmentSettings = AugmentSettings()
+    """Random changes of the images."""
     learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of AdamW."""
     betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW, on matrices only."""
     batch_size: int = Field(default=2, ge=1)
@@ -47,16 +54,19 @@ class TrainSettings(Frozen):
     max_steps: int | None = Field(default=None, ge=1)
     """Ends training after this many optimisation steps. Overrides epochs."""
     warmup_steps: int = Field(default=100, ge=0)
+    """Optimisation steps until the learning rate reaches its peak."""
     clip_norm: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
     gripper_weight: float = Field(default=0.1, ge=0)
     """Weight of the gripper's cross-entropy beside the squared error of the motion."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp16"
-    """Of products and frozen weights; fp16 needs CUDA. What learns is stored in fp32."""
+    """Of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more time."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Keep an exponential moving average of the weights and save that."""
     seed: int = 0
+    """Of weights, shuffling and augmentation."""
     workers: int = Field(default=2, ge=0)
     """Processes that decode images, when they do not fit in memory."""
     cache_gb: float = Field(default=4.0, ge=0)

@@ -64,4 +64,4 @@ def test_a_camera_that_stopped_or_sends_what_cannot_be_shown_says_so():
     assert page_state(latest, CONTRACT)["cameras"][0]["tone"] == "ok"
     latest.refuse_frame(0, "encoding 'yuv422' is not supported")
     words = page_state(latest, CONTRACT)["cameras"][0]["words"]
-    assert words == "pictures on static_camera/image_raw cannot be shown: encoding 'yuv422' is not supported"
+    assert words == "images on static_camera/image_raw cannot be shown: encoding 'yuv422' is not supported"

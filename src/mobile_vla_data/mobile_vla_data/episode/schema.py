@@ -60,7 +60,6 @@ SOURCE_ENCODING = "source_encoding"
 
 SPLITS_FILE = "splits.json"
 PLAN_FILE = "plan.yaml"
-LOCK_FILE = ".recording.lock"
 TRASH_FOLDER = ".trash"
 
 _EPISODE = re.compile(r"episode_(\d{6,})")

@@ -9,7 +9,8 @@ import pytest
 from recorder_client import Recording, fake_robot, recorder_process, start_request
 
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode

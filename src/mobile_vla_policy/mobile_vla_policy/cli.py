@@ -42,8 +42,8 @@ def train(
     """
     from accelerate import PartialState
 
-    from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import train as run
+    from mobile_vla_policy.training.settings import load_train_settings
 
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
@@ -71,8 +71,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write an untrained checkpoint: what training begins from, and a control to compare with."""
-    from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import init as run
+    from mobile_vla_policy.training.settings import load_train_settings
 
     run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
     if as_json:
@@ -88,11 +88,13 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Upload a checkpoint to a hub repository. Whatever takes a checkpoint takes hf:USER/NAME[@REVISION], too."""
-    from mobile_vla_policy.checkpoint import read_info, resolve
+    from mobile_vla_policy.checkpoint import CheckpointError, is_export, read_info, resolve
     from mobile_vla_policy.hub import push as run
 
     folder = resolve(checkpoint)
     read_info(folder)
+    if is_export(folder):
+        raise CheckpointError(f"{folder} is an export, for one kind of machine; push the checkpoint it was made from")
     address = run(folder, repo, private=private, message=message)
     print(json.dumps({"folder": str(folder), "repo": repo, "commit": address}) if as_json else f"{repo}: {address}")
 

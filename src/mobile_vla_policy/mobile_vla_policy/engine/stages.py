@@ -15,7 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from mobile_vla_policy.model.backbone import Backbone, Tokens
+from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import STATE_DIM, ActionHead
 from mobile_vla_policy.model.network import PolicyNetwork
 

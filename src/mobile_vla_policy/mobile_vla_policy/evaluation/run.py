@@ -13,7 +13,7 @@ import numpy as np
 
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions
-from mobile_vla_policy.engine.load import pick_device
+from mobile_vla_policy.engine.device import pick_device
 from mobile_vla_policy.evaluation.metrics import Metrics, summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction, PredictionError, predict_episode
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, TrainingDataError, open_dataset

@@ -9,15 +9,37 @@ streaming one frame at a time gives what the whole window gives.
 from __future__ import annotations
 
 import torch
+from pydantic import Field
 from torch import nn
 
-from mobile_vla_policy.config import HeadSettings
+from mobile_vla_policy.config import Frozen
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
 """Hidden and cell state, each float ``[layers, B, hidden_size]``."""
 
 ACTION_DIM = 3
 STATE_DIM = 3
+
+
+class HeadSettings(Frozen):
+    """The LSTM that turns a window of frames into chunks of actions."""
+
+    input_size: int = Field(default=1024, ge=1)
+    """The backbone's ACT state is projected to this size."""
+    hidden_size: int = Field(default=512, ge=1)
+    """Width of the LSTM."""
+    layers: int = Field(default=2, ge=1)
+    """Layers of the LSTM."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Between the LSTM layers."""
+    window: int = Field(default=8, ge=1)
+    """Frames the LSTM sees."""
+    frame_stride: int = Field(default=1, ge=1)
+    """Control periods between two frames of a window, in training and when driving."""
+    horizon: int = Field(default=5, ge=1)
+    """Future actions predicted at every window position."""
+    use_state: bool = False
+    """Feed x, y and the gripper's state to the LSTM."""
 
 
 class ActionHead(nn.Module):
@@ -51,3 +73,17 @@ class ActionHead(nn.Module):
         """
         hidden, memory = self.lstm(inputs, memory)
         return self.output(hidden).unflatten(-1, (self.horizon, ACTION_DIM)), memory
+
+
+class HeadOnFeatures(nn.Module):
+    """The part of the network behind the backbone, for training the head alone on features (stage 2)."""
+
+    def __init__(self, head: ActionHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        """Return chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]`` and states ``[B, W, 3]``."""
+        chunks: torch.Tensor
+        chunks, _ = self.head(self.head.embed(features, state))
+        return chunks

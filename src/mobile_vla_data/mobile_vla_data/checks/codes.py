@@ -69,6 +69,7 @@ CODES: dict[str, Code] = {
     "splits-invalid": Code("error", "splits.json cannot be read"),
     "splits-unknown": Code("error", "splits.json names an episode that does not exist"),
     "splits-twice": Code("error", "an episode is in two splits"),
+    "splits-untrained": Code("warning", "a task has episodes in validation or test, and none in training"),
     "splits-incomplete": Code("warning", "an episode is in no split"),
     "plan-invalid": Code("error", "plan.yaml cannot be read"),
     "plan-category": Code("error", "an episode has another category than its task in the plan"),

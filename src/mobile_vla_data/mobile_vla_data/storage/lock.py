@@ -17,7 +17,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from mobile_vla_data.storage.access import NO_LOCKS, is_locked_elsewhere, obstacle_of
 
 #: The file that the writer of a dataset folder holds locked.
-DATASET_LOCK = ".recording.lock"
+LOCK_FILE = ".recording.lock"
 #: Where the system has no locks, a file of this name, with the writer's host and pid, takes their place.
 _MARKER_SUFFIX = ".holder"
 #: How long a reader that only asks whether the lock is taken (:func:`is_locked`) is waited for [s].
@@ -115,7 +115,7 @@ class DatasetLock(FolderLock):
     """Held by the process that records into a dataset folder."""
 
     def __init__(self, dataset: str | Path) -> None:
-        super().__init__(dataset, DATASET_LOCK)
+        super().__init__(dataset, LOCK_FILE)
 
     def busy(self, holder: str) -> DatasetBusyError:
         """Return the error that another process, ``holder``, records there."""
@@ -130,7 +130,7 @@ class DatasetLock(FolderLock):
 
 def is_locked(dataset: str | Path) -> bool:
     """Whether a process writes to this dataset folder now, as far as this process can see."""
-    path = Path(dataset) / DATASET_LOCK
+    path = Path(dataset) / LOCK_FILE
     if is_locked_elsewhere(path):
         return True
     if not _marker(path).exists():

@@ -1,7 +1,7 @@
 """The contract: one description of the robot that recorder, simulator, trainer and policy node all load.
 
-A copy is embedded in every episode and every checkpoint; :meth:`Contract.differences` says which fields differ
-between two copies, so that a policy can refuse a robot it was not trained for, by name of the field.
+A copy is embedded in every episode and every checkpoint; :meth:`Contract.compare` says which fields differ between two
+copies, so that a policy can refuse a robot that it was not trained for, by name of the field.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mobile_vla_data.compatibility import Comparison, compare
 from mobile_vla_data.polygon import Polygon
 
 CONTRACT_VERSION = 1
@@ -25,10 +26,6 @@ COMMAND = "command"
 
 #: A camera's name is part of HDF5 paths, parameters and launch arguments.
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-#: Fields that may differ between training and driving: they say where data comes from and where this robot may go, not
-#: what numbers mean.
-WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic", "keep_in"})
 
 
 class ContractError(ValueError):
@@ -239,29 +236,32 @@ class Contract(_Strict):
         """Serialise to YAML that :meth:`load` reads back to an equal contract."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
-    def differences(self, other: Contract) -> list[str]:
-        """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely.
+    def compare(self, other: Contract) -> Comparison:
+        """Compare with ``other``: conflicts in meaning, and limits that are stricter or looser here than there.
 
-        A field that one of the two leaves open (None) does not differ: a jerk limit can be added to a robot whose
-        policy was trained without one.
+        Call it on the robot's contract with the one that a policy was trained under.
         """
-        mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
-        return [
-            f"{field}: {mine.get(field, 'absent')} != {theirs.get(field, 'absent')}"
-            for field in sorted(mine.keys() | theirs.keys())
-            if mine.get(field) != theirs.get(field)
-            and None not in (mine.get(field, ""), theirs.get(field, ""))
-            and field.rsplit(".", 1)[-1] not in WIRING_FIELDS
-        ]
+        return compare(self.model_dump(mode="json"), other.model_dump(mode="json"))
 
-    def require_same(self, other: Contract, mine: str, theirs: str) -> None:
-        """Raise :class:`ContractError` naming the differing fields; ``mine`` and ``theirs`` name the two sources."""
-        differences = self.differences(other)
-        if differences:
+    def differences(self, other: Contract) -> list[str]:
+        """List the fields that differ in meaning, as ``field: mine != theirs``."""
+        return list(self.compare(other).conflicts)
+
+    def require_same(self, other: Contract, mine: str, theirs: str) -> Comparison:
+        """Require that no field differs in meaning; ``mine`` and ``theirs`` name the two sources.
+
+        Returns the comparison, whose stricter and looser limits the caller reports.
+
+        Raises:
+            ContractError: fields differ in meaning; one line that names them.
+        """
+        found = self.compare(other)
+        if found.conflicts:
             raise ContractError(
-                f"the contract of {mine} differs from the one of {theirs}: {'; '.join(differences)}. "
+                f"the contract of {mine} differs from the one of {theirs}: {'; '.join(found.conflicts)}. "
                 "Use the contract it was made under, or make it again under this one"
             )
+        return found
 
 
 def one_line(error: ValidationError, whole: str = "contract") -> str:
@@ -272,13 +272,3 @@ def one_line(error: ValidationError, whole: str = "contract") -> str:
         shown = "" if item["type"] == "missing" or isinstance(item["input"], dict) else f" (got {item['input']!r:.60})"
         problems.append(f"{field}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(problems)
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.contract import one_line
 from mobile_vla_data.episode.schema import PLAN_FILE
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_data.storage.durable import write_text_atomically
 
 
@@ -51,7 +52,12 @@ class PlannedTask(_Strict):
     varies: list[str] = Field(default_factory=list)
     """Environment that the proposals cycle through."""
     instructions: list[str] = Field(min_length=1)
-    """Wordings, with ``{room}`` and the like put in from the environment."""
+    """Wordings, normalised, with ``{room}`` and the like put in from the environment."""
+
+    @field_validator("instructions")
+    @classmethod
+    def _normalised(cls, instructions: list[str]) -> list[str]:
+        return [normalise_instruction(wording) for wording in instructions]
 
 
 class CollectionPlan(_Strict):

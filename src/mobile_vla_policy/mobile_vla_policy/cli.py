@@ -42,8 +42,8 @@ def train(
     """
     from accelerate import PartialState
 
-    from mobile_vla_policy.training.run import train as run
     from mobile_vla_policy.training.settings import load_train_settings
+    from mobile_vla_policy.training.train import train as run
 
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
@@ -51,7 +51,7 @@ def train(
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
     settings = load_train_settings(config, [*(overrides or []), *budget])
     try:
-        best = run(settings, dataset, output, console, resume, overwrite)
+        result = run(settings, dataset, output, console, resume, overwrite)
     except Interrupted:
         raise Interrupted(_how_to_go_on(output)) from None
     if not PartialState().is_main_process:
@@ -59,7 +59,10 @@ def train(
     if as_json:
         _print_described(output)
         return
-    console.print(f"{output}: " + (f"best validation loss {best:.4f}" if best >= 0 else "trained, without validation"))
+    reached = (
+        "trained, without validation" if result.best_loss is None else f"best validation loss {result.best_loss:.4f}"
+    )
+    console.print(f"{output}: {reached}", markup=False)
 
 
 @app.command()
@@ -71,8 +74,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write an untrained checkpoint: what training begins from, and a control to compare with."""
-    from mobile_vla_policy.training.run import init as run
     from mobile_vla_policy.training.settings import load_train_settings
+    from mobile_vla_policy.training.train import init as run
 
     run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
     if as_json:
@@ -226,10 +229,11 @@ def _run(command: Callable[[], None]) -> int:
 
 
 def _how_to_go_on(output: Path) -> str:
-    from mobile_vla_policy.training.resume import FOLDER, ResumeError, load_position
+    from mobile_vla_policy.checkpoint import RESUME
+    from mobile_vla_policy.training.resume import ResumeError, load_position
 
     try:
-        step = load_position(output / FOLDER).step
+        step = load_position(output / RESUME).step
     except ResumeError:
         return " before the first step was done, so nothing was saved; train again"
     return f"; {output} holds everything up to step {step}, go on from there with the same command and --resume"

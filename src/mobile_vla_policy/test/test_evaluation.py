@@ -20,7 +20,7 @@ from mobile_vla_policy.evaluation.predict import EpisodePrediction
 from mobile_vla_policy.evaluation.report import headings, print_report, write_report
 from mobile_vla_policy.evaluation.run import Evaluation, Sensitivity, _grouped, _sensitivity, evaluate
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingDataError
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 

@@ -31,7 +31,7 @@ from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.train import train
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,

@@ -56,13 +56,27 @@ def train(
         raise Interrupted(_how_to_go_on(output)) from None
     if not PartialState().is_main_process:
         return
+    best = result.best_loss
+    reached = "trained without validation" if best is None else f"best validation loss {best:.4f}"
+    console.print(f"{output}: {reached}", markup=False)
+    _print_what_it_uses(output, dataset, console)
     if as_json:
         _print_described(output)
+
+
+def _print_what_it_uses(output: Path, dataset: Path, console: Console) -> None:
+    from mobile_vla_policy.evaluation.run import what_it_uses
+
+    try:
+        lines = what_it_uses(output, dataset)
+    except Exception as error:
+        # The training is done and saved; that this look failed (memory, say) must not turn it into a failure.
+        console.print(f"could not test what the policy uses: {error}", markup=False)
         return
-    reached = (
-        "trained, without validation" if result.best_loss is None else f"best validation loss {result.best_loss:.4f}"
-    )
-    console.print(f"{output}: {reached}", markup=False)
+    for line in lines:
+        console.print(f"Warning: {line}", style="bold yellow", markup=False)
+    if not lines:
+        console.print("the policy looks at the images and listens to the instruction; now drive it", markup=False)
 
 
 @app.command()

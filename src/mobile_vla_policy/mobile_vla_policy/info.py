@@ -39,7 +39,7 @@ def _facts(info: CheckpointInfo, stored: dict[str, Any]) -> dict[str, Any]:
         "lora": f"rank {lora.rank}, alpha {lora.alpha}" if lora.enabled else "none",
         "window": f"{head.window} frames, one every {head.frame_stride} control periods",
         "horizon": f"{head.horizon} actions",
-        "robot state": "used" if head.use_state else "not used",
+        "robot state": {"none": "not used", "gripper": "gripper only", "full": "x, y, gripper"}[head.state],
         **stored,
         "robot": f"{info.contract.robot}, {info.contract.base}, {info.contract.control_rate_hz:g} Hz",
         "displacement, 1 % .. 99 % [m]": [list(info.normalisation.action.q01), list(info.normalisation.action.q99)],

@@ -21,7 +21,7 @@ torch.manual_seed(0)
 settings = PolicySettings(
     backbone=Kosmos2TinySettings(cameras=("static",), freeze=False, width=32, layers=1, image_size=64),
     lora=LoraSettings(enabled=False),
-    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=3, use_state=True),
+    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=3, state="full"),
 )
 network = build_network(settings, instructions=["go to the kitchen", "go to the bedroom"])
 ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))

@@ -11,7 +11,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
-from mobile_vla_policy.model.head import HeadSettings
+from mobile_vla_policy.model.head import HeadSettings, StateInput
 from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
@@ -23,7 +23,7 @@ GOALS = {"go to the kitchen": (0.3, 0.3), "go to the bedroom": (-0.3, 0.3), "go 
 
 
 def policy_settings(
-    *, lora: bool = False, cameras: tuple[str, ...] = ("static",), use_state: bool = True, stride: int = 1
+    *, lora: bool = False, cameras: tuple[str, ...] = ("static",), state: StateInput = "full", stride: int = 1
 ) -> PolicySettings:
     """The smallest network with every part of the large one."""
     return PolicySettings(
@@ -32,7 +32,7 @@ def policy_settings(
             image_size=32, latents=4,
         ),
         lora=LoraSettings(enabled=lora, rank=4, dropout=0.0),
-        head=HeadSettings(input_size=64, hidden_size=64, dropout=0.0, use_state=use_state, frame_stride=stride),
+        head=HeadSettings(input_size=64, hidden_size=64, dropout=0.0, state=state, frame_stride=stride),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ BACKENDS = {"torchscript": "torchscript", "onnx": "onnxruntime", "pt2": "aoti"}
 SETTINGS = PolicySettings(
     backbone=Kosmos2TinySettings(cameras=("static",), freeze=True, width=32, layers=1, image_size=32, latents=4),
     lora=LoraSettings(rank=4, dropout=0.0),
-    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=2, use_state=True),
+    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=2, state="full"),
 )
 
 

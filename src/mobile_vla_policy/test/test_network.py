@@ -116,7 +116,7 @@ def test_the_head_has_the_specified_form() -> None:
 
 @torch.no_grad()
 def test_the_head_equals_a_transcription_of_the_lstm_formulas() -> None:
-    head = network(use_state=False).head
+    head = network(state="none").head
     inputs = torch.rand(2, 8, 64)
     chunks, _ = head(inputs)
     sequence = [inputs[:, t] for t in range(8)]

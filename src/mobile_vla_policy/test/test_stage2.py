@@ -201,7 +201,7 @@ def test_beginning_from_another_architecture_or_robot_is_refused_by_field(
     dataset: Path, stage1: Path, tmp_path: Path
 ) -> None:
     policy = head_only(stage1).policy.model_dump()
-    for group, field, value in (("backbone", "width", 96), ("head", "horizon", 4), ("head", "use_state", False)):
+    for group, field, value in (("backbone", "width", 96), ("head", "horizon", 4), ("head", "state", "none")):
         changed = {**policy, group: {**policy[group], field: value}}
         with pytest.raises(StartError, match=rf"policy\.{group}\.{field} is .* there and {value} here; set"):
             train(head_only(stage1, policy=changed), dataset, tmp_path / "out", QUIET)

@@ -8,17 +8,23 @@ streaming one frame at a time gives what the whole window gives.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from pydantic import Field
 from torch import nn
 
+from mobile_vla_data.action import GRIPPER, STATE
 from mobile_vla_policy.config import Frozen
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
 """Hidden and cell state, each float ``[layers, B, hidden_size]``."""
 
 ACTION_DIM = 3
-STATE_DIM = 3
+
+#: What the head reads of the robot's state, and the columns of the state that these are.
+StateInput = Literal["none", "gripper", "full"]
+_COLUMNS: dict[StateInput, list[int]] = {"none": [], "gripper": [GRIPPER], "full": list(range(len(STATE)))}
 
 
 class HeadSettings(Frozen):
@@ -38,8 +44,10 @@ class HeadSettings(Frozen):
     """Control periods between two frames of a window, in training and when driving."""
     horizon: int = Field(default=5, ge=1)
     """Future actions predicted at every window position."""
-    use_state: bool = False
-    """Feed x, y and the gripper's state to the LSTM."""
+    state: StateInput = "none"
+    """What the LSTM reads beside the ACT state: none, gripper (the gripper's state), or full (x, y and gripper).
+    Full is for odometry that is localised in a map: with any other, the policy learns a table from places to
+    directions, which is wrong as soon as the robot is switched on elsewhere."""
 
 
 class ActionHead(nn.Module):
@@ -49,7 +57,8 @@ class ActionHead(nn.Module):
         super().__init__()
         self.horizon = settings.horizon
         self.project = nn.Linear(feature_size, settings.input_size)
-        self.project_state = nn.Linear(STATE_DIM, settings.input_size) if settings.use_state else None
+        self._columns = _COLUMNS[settings.state]
+        self.project_state = nn.Linear(len(self._columns), settings.input_size) if self._columns else None
         self.lstm = nn.LSTM(
             settings.input_size,
             settings.hidden_size,
@@ -63,7 +72,7 @@ class ActionHead(nn.Module):
         """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and robot states ``[..., 3]``."""
         inputs: torch.Tensor = self.project(features.to(self.project.weight.dtype))
         if self.project_state is not None:
-            inputs = inputs + self.project_state(state.to(inputs.dtype))
+            inputs = inputs + self.project_state(state[..., self._columns].to(inputs.dtype))
         return inputs
 
     def forward(self, inputs: torch.Tensor, memory: LstmState | None = None) -> tuple[torch.Tensor, LstmState]:

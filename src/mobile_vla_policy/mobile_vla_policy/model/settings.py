@@ -39,4 +39,12 @@ def upgraded(data: Any) -> Any:
     """Return parsed settings that an earlier version wrote, in the form of this version."""
     if not isinstance(data, dict):
         return data
-    return {**data, "backbone": without_foreign_fields(data.get("backbone"))}
+    return {**data, "backbone": without_foreign_fields(data.get("backbone")), "head": _state_named(data.get("head"))}
+
+
+def _state_named(head: Any) -> Any:
+    """Settings of the head with ``state``, which was the switch ``use_state`` before."""
+    if not isinstance(head, dict) or "use_state" not in head:
+        return head if head is not None else {}
+    rest = {name: value for name, value in head.items() if name != "use_state"}
+    return {"state": "full" if head["use_state"] else "none", **rest}

@@ -17,7 +17,7 @@ from mobile_vla_policy.training.settings import TrainSettings
 _STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 #: Fields that give tensors their shapes or their meaning: these must be the same in both trainings.
-_HEAD = ("input_size", "hidden_size", "layers", "horizon", "use_state")
+_HEAD = ("input_size", "hidden_size", "layers", "horizon", "state")
 _LORA = ("rank", "alpha", "targets")
 
 

@@ -65,7 +65,7 @@ def train(
 
 
 def _print_what_it_uses(output: Path, dataset: Path, console: Console) -> None:
-    from mobile_vla_policy.evaluation.run import what_it_uses
+    from mobile_vla_policy.evaluation.evaluate import what_it_uses
 
     try:
         lines = what_it_uses(output, dataset)
@@ -142,8 +142,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Compare predicted with recorded actions, by task, and see whether the instruction matters to the policy."""
+    from mobile_vla_policy.evaluation.evaluate import evaluate as run
     from mobile_vla_policy.evaluation.report import print_report, write_report
-    from mobile_vla_policy.evaluation.run import evaluate as run
     from mobile_vla_policy.training.output import require_folder
 
     if output is not None:
@@ -207,8 +207,8 @@ def benchmark(
 
     A backend other than the checkpoint's own exports first; the export is kept in ~/.cache/mobile_vla.
     """
-    from mobile_vla_policy.benchmark.report import print_results
-    from mobile_vla_policy.benchmark.run import BenchmarkSettings, measure, measure_all
+    from mobile_vla_policy.benchmark.measure import BenchmarkSettings, measure, measure_all
+    from mobile_vla_policy.benchmark.table import print_results
     from mobile_vla_policy.engine.choices import EngineOptions
 
     settings = BenchmarkSettings(steps, instruction, trace)

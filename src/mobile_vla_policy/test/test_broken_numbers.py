@@ -10,8 +10,8 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from synthetic_episodes import train_settings, write_dataset
 
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.evaluation.predict import PredictionError
-from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.loss import ActionLoss
 from mobile_vla_policy.normalisation import NormalisationError
 from mobile_vla_policy.samples.episodes import TrainingDataError

@@ -25,7 +25,7 @@ from mobile_vla_policy.backbones.kosmos2_tiny import tiny_kosmos2
 from mobile_vla_policy.backbones.linear import merge_lora
 from mobile_vla_policy.backbones.tokenizer import build_tokenizer
 from mobile_vla_policy.checkpoint import load_network, read_info
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.lora import LoraSettings

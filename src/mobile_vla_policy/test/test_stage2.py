@@ -16,7 +16,7 @@ from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings,
 
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_policy.checkpoint import load_network, read_info
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.samples.episodes import open_dataset

@@ -17,7 +17,7 @@ from mobile_vla_data.dataset.stats import Statistics, VectorStatistics
 from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.backbones.kosmos2 import Kosmos2Settings
 from mobile_vla_policy.config import ConfigError
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.samples.episodes import TrainingDataError, normalisation_of, open_dataset
 from mobile_vla_policy.samples.frames import FramesInMemory, FramesOnDisk
 from mobile_vla_policy.samples.windows import WindowData, batches_of, cut_windows

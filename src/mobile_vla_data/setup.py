@@ -26,7 +26,7 @@ setup(
         "rich",
         "simplejpeg",
     ],
-    extras_require={"test": ["pytest", "hypothesis"], "rerun": ["rerun-sdk"]},
+    extras_require={"test": ["pytest", "hypothesis"], "rerun": ["rerun-sdk"], "lerobot": ["av>=12", "pyarrow>=14"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",

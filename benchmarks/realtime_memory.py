@@ -44,12 +44,12 @@ def measure(checkpoint: Path) -> list[Figure]:
 
 def _slope(checkpoint: Path, how: str) -> float:
     from mobile_vla_data.observation import ObservationBuilder
-    from mobile_vla_policy.policy import Policy
+    from mobile_vla_policy.load_policy import load_policy
     from mobile_vla_policy.runtime.driver import PolicyDriver
     from mobile_vla_policy.runtime.platform import resident_bytes
     from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
-    policy = Policy.load(checkpoint, device="cpu")
+    policy = load_policy(checkpoint, device="cpu")
     contract = policy.contract
     builder = ObservationBuilder(contract)
     clock_ns = [time.time_ns()]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_policy.policy import Policy
+from mobile_vla_policy.load_policy import load_policy
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="stop after this many steps")
     arguments = parser.parse_args()
 
-    policy = Policy.load(arguments.checkpoint, device="auto")
+    policy = load_policy(arguments.checkpoint, device="auto")
     memory = policy.initial_memory()  # start again with a new memory when the instruction changes
     errors_m = []
     with Episode.open(arguments.episode) as episode:

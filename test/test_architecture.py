@@ -44,6 +44,12 @@ def declared(package: Path, tags: tuple[str, ...]) -> set[str]:
     return {str(item.text) for item in elements if item.tag in tags and item.text in names}
 
 
+def test_no_module_and_no_folder_imports_itself_through_a_cycle(imports: list[Import]) -> None:
+    assert len({item.source for item in imports}) > 100
+    found = cycles(imports)
+    assert not found, "import cycles:\n" + "\n".join(found)
+
+
 def test_the_docs_list_every_package() -> None:
     assert sorted(order_in_docs()) == [path.name for path in PACKAGES]
 

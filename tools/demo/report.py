@@ -14,7 +14,8 @@ from PIL import Image
 from demo import evaluation
 from demo.stages import Demo, read_json
 from demo.summary import rows
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_sim import flat
 
 PAGE = Path(__file__).with_name("report.html.template")

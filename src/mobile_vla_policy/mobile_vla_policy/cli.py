@@ -42,8 +42,8 @@ def train(
     """
     from accelerate import PartialState
 
-    from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import train as run
+    from mobile_vla_policy.training.settings import load_train_settings
 
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
@@ -56,10 +56,25 @@ def train(
         raise Interrupted(_how_to_go_on(output)) from None
     if not PartialState().is_main_process:
         return
+    console.print(f"{output}: " + (f"best validation loss {best:.4f}" if best >= 0 else "trained, without validation"))
+    _print_what_it_uses(output, dataset, console)
     if as_json:
         _print_described(output)
+
+
+def _print_what_it_uses(output: Path, dataset: Path, console: Console) -> None:
+    from mobile_vla_policy.evaluation.run import what_it_uses
+
+    try:
+        lines = what_it_uses(output, dataset)
+    except Exception as error:
+        # The training is done and saved; that this look failed (memory, say) must not turn it into a failure.
+        console.print(f"could not test what the policy uses: {error}", markup=False)
         return
-    console.print(f"{output}: " + (f"best validation loss {best:.4f}" if best >= 0 else "trained, without validation"))
+    for line in lines:
+        console.print(f"Warning: {line}", style="bold yellow", markup=False)
+    if not lines:
+        console.print("the policy looks at the images and listens to the instruction; now drive it", markup=False)
 
 
 @app.command()
@@ -71,8 +86,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write an untrained checkpoint: what training begins from, and a control to compare with."""
-    from mobile_vla_policy.config import load_train_settings
     from mobile_vla_policy.training.run import init as run
+    from mobile_vla_policy.training.settings import load_train_settings
 
     run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
     if as_json:
@@ -88,11 +103,13 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Upload a checkpoint to a hub repository. Whatever takes a checkpoint takes hf:USER/NAME[@REVISION], too."""
-    from mobile_vla_policy.checkpoint import read_info, resolve
+    from mobile_vla_policy.checkpoint import CheckpointError, is_export, read_info, resolve
     from mobile_vla_policy.hub import push as run
 
     folder = resolve(checkpoint)
     read_info(folder)
+    if is_export(folder):
+        raise CheckpointError(f"{folder} is an export, for one kind of machine; push the checkpoint it was made from")
     address = run(folder, repo, private=private, message=message)
     print(json.dumps({"folder": str(folder), "repo": repo, "commit": address}) if as_json else f"{repo}: {address}")
 

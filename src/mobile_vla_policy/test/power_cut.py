@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.settings import TrainSettings
 
 
 def train_with_power_cut(settings: TrainSettings, dataset: Path, output: Path, step: int) -> None:

@@ -20,9 +20,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import policy_settings, train_settings, write_dataset
 
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training.resume import ResumeError
 from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.trainer import Trainer
 
 QUIET = Console(quiet=True)

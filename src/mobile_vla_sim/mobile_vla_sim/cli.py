@@ -116,12 +116,12 @@ def evaluate(
 ) -> None:
     """Let a policy drive in closed loop, without ROS, and count how often it does what it is told."""
     # Here, not above: collecting and rendering must work where torch is not installed.
-    from mobile_vla_policy.policy import Policy
+    from mobile_vla_policy.load_policy import load_policy
     from mobile_vla_sim.evaluate import EvaluateConfig, Evaluator
     from mobile_vla_sim.world import World
 
     loaded = Contract.load(contract)
-    policy = Policy.load(checkpoint, device=device, contract=loaded)
+    policy = load_policy(checkpoint, device=device, contract=loaded)
     config = EvaluateConfig(seed, _tasks(tasks), replan, swap_instruction, time_limit)
     world = World(loaded)
     done = []

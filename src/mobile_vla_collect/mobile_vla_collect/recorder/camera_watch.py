@@ -1,4 +1,4 @@
-"""Sees, while recording, that a camera shows one picture although the robot moves, or shows nothing at all."""
+"""Detect, while recording, a camera that shows one image although the robot moves, or that shows nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import gripper, position
 from mobile_vla_data.checks.images import BLANK_SPREAD, FROZEN_S, MAX_BLANK, MOVED_GRIPPER, MOVED_M
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation
@@ -15,7 +16,7 @@ from mobile_vla_data.observation import Observation
 
 @dataclass
 class _Shown:
-    """One picture, and between which states the robot was while it was shown."""
+    """One image, since when it has been shown, and the range of the robot's state meanwhile."""
 
     image: Image
     since_ns: int
@@ -24,10 +25,10 @@ class _Shown:
 
 
 class CameraWatch:
-    """Feed it every observation; the limits are those of validation's ``camera-frozen`` and ``camera-blank``.
+    """Watches the cameras of one episode, with the limits of validation's ``camera-frozen`` and ``camera-blank``.
 
-    A picture may well stay the same to the byte while nothing moves: simulated cameras have no noise. So only a picture
-    that stays while the odometry or the gripper moves is called frozen.
+    An image may stay the same to the byte while nothing moves: simulated cameras have no noise. So a camera is frozen
+    only if its image stays while the odometry or the gripper moves.
     """
 
     def __init__(self) -> None:
@@ -35,14 +36,8 @@ class CameraWatch:
         self._blank: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
 
-    def clear(self) -> None:
-        """Begin afresh."""
-        self._shown = {}
-        self._blank.clear()
-        self._seen.clear()
-
     def blank(self) -> list[str]:
-        """One line for each camera that showed nothing in too many observations since :meth:`clear`."""
+        """Return one line for each camera that showed nothing in too many observations."""
         return [
             f"camera '{camera}' shows nothing but one shade in {count / self._seen[camera]:.0%} of its images; "
             "check lens cap, light and exposure"
@@ -51,7 +46,7 @@ class CameraWatch:
         ]
 
     def frozen(self, observation: Observation) -> list[str]:
-        """Take an observation; one line for each camera that is frozen at it."""
+        """Take an observation; return one line for each camera that is frozen."""
         for camera, image in observation.images.items():
             self._seen[camera] += 1
             self._blank[camera] += bool(np.ptp(image[::8, ::8].astype(np.int16), axis=(0, 1)).max() < BLANK_SPREAD)
@@ -66,7 +61,7 @@ class CameraWatch:
         shown.low, shown.high = np.minimum(shown.low, state), np.maximum(shown.high, state)
         duration_s = (observation.stamp_ns - shown.since_ns) * 1e-9
         moved = shown.high - shown.low
-        moved_m = float(np.hypot(moved[0], moved[1]))
-        if duration_s < FROZEN_S or (moved_m <= MOVED_M and moved[2] <= MOVED_GRIPPER):
+        moved_m = float(np.hypot(*position(moved)))
+        if duration_s < FROZEN_S or (moved_m <= MOVED_M and gripper(moved) <= MOVED_GRIPPER):
             return ""
-        return f"camera '{camera}' is frozen: one picture for {duration_s:.1f} s while the robot moved {moved_m:.2f} m"
+        return f"camera '{camera}' is frozen: one image for {duration_s:.1f} s while the robot moved {moved_m:.2f} m"

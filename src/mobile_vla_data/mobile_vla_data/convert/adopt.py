@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.dataset.folder import Dataset, next_number
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, fingerprint
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
-from mobile_vla_data.episode.log.journal import EpisodeHeader
+from mobile_vla_data.episode.metadata import EpisodeHeader
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.storage.durable import as_disk_full, publish, write_text_atomically
 

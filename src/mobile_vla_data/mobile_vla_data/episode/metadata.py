@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.instruction import InstructionError, normalise_instruction
 
 CATEGORIES = ("navigation", "manipulation", "combined")
@@ -62,6 +63,20 @@ class EpisodeMetadata:
     def environment_json(self) -> str:
         """The environment as one line of JSON, keys sorted."""
         return json.dumps(dict(self.environment), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class EpisodeHeader:
+    """All that is known of an episode before its first step."""
+
+    episode_id: str
+    metadata: EpisodeMetadata
+    contract: Contract
+    cameras: tuple[str, ...]
+    encoding: str
+    jpeg_quality: int
+    created_at: str
+    """UTC, ISO 8601."""
 
 
 def _normalised(name: str, text: str) -> str:

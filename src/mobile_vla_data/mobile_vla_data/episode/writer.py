@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import next_number
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.log.commit import Ending, commit_log
-from mobile_vla_data.episode.log.journal import EpisodeHeader, Journal
-from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.log.journal import Journal
+from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeHeader, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.step_checks import (
     WriterError,
     require_arguments,

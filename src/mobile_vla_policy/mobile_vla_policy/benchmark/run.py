@@ -18,7 +18,8 @@ from rich.console import Console
 
 from mobile_vla_policy.benchmark.products import products_of, runner
 from mobile_vla_policy.engine.choices import BACKENDS, EngineOptions
-from mobile_vla_policy.engine.precision import dtype_of
+from mobile_vla_policy.engine.device import dtype_of
+from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.policy import Policy, PredictedChunk
 from mobile_vla_policy.runtime.inference import Step
 from mobile_vla_policy.runtime.statistics import LatencyWindow
@@ -75,7 +76,7 @@ def measure(checkpoint: Path, options: EngineOptions, settings: BenchmarkSetting
         ValueError, OSError, RuntimeError: it cannot be loaded, or cannot follow the instruction.
     """
     began_s = time.perf_counter()
-    policy = Policy.load(
+    policy = load_policy(
         checkpoint,
         device=options.device,
         backend=options.backend,

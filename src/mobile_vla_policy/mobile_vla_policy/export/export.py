@@ -18,12 +18,12 @@ import torch
 
 from mobile_vla_data.storage.folders import replace_folder
 from mobile_vla_policy import __version__
-from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, read_info, resolve
+from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, is_export, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions, check_export
+from mobile_vla_policy.engine.device import pick_device, resolve_precision
 from mobile_vla_policy.engine.eager import eager_engine, load_portable
-from mobile_vla_policy.engine.load import backend_of, load_export, pick_device
-from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verification, is_export, write_manifest
-from mobile_vla_policy.engine.precision import resolve_precision
+from mobile_vla_policy.engine.exported import backend_of, load_export
+from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verification, write_manifest
 from mobile_vla_policy.engine.stages import HEAD, STAGES, TEXT, VISION, cut, examples
 from mobile_vla_policy.export.verify import Drive, compare, random_drive, recorded_drives
 from mobile_vla_policy.model.network import PolicyNetwork
@@ -125,8 +125,8 @@ def _check(info: CheckpointInfo, output: Path, settings: ExportSettings) -> tupl
     """Device and precision; raises :class:`EngineError` for what is known to fail before anything is loaded."""
     if is_export(info.folder):
         raise EngineError(f"{info.folder} is an export already; give the checkpoint that it was made from")
-    if info.settings.backbone.load_in != "full":
-        raise EngineError(f"{info.folder}: base weights in {info.settings.backbone.load_in} cannot be exported")
+    if info.settings.backbone.quantised:
+        raise EngineError(f"{info.folder}: base weights that are stored in 4 or 8 bits (load_in) cannot be exported")
     if output.exists() and not is_export(output):
         raise EngineError(f"{output} exists and is no export; give another folder")
     if not 1 <= settings.instruction_tokens <= MAX_INSTRUCTION_TOKENS:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.policy import Policy, PredictedChunk

@@ -1,4 +1,4 @@
-"""The action policy/execute: follow one instruction until it is cancelled, replaced, fails, or its time is up."""
+"""The action policy/execute: follow one instruction until the robot arrives, or the goal ends otherwise."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import ActionChunk
+from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.settings import clean_instruction
 
@@ -54,9 +55,20 @@ class _Goal:
 class ExecuteServer:
     """Holds the one goal that is running. ``driver()`` returns the driver while the node is active, else None."""
 
-    def __init__(self, node: Any, driver: Callable[[], PolicyDriver | None], observation_timeout_s: float) -> None:
-        self._node, self._driver = node, driver
+    def __init__(
+        self,
+        node: Any,
+        driver: Callable[[], PolicyDriver | None],
+        observation_timeout_s: float,
+        arrival: Arrival,
+        in_command: Callable[[], bool],
+    ) -> None:
+        """``in_command()`` says whether the policy decides about the robot: no human and no stop overrides it."""
+        self._node = node
+        self._driver = driver
         self._observation_timeout_s = observation_timeout_s
+        self._arrival = arrival
+        self._in_command = in_command
         self._goal: _Goal | None = None
         self._server = _DeferringServer(
             node,
@@ -79,8 +91,11 @@ class ExecuteServer:
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
+        arrived = self._arrival.update(time.monotonic(), tick.action if self._in_command() else None)
         if goal.handle.is_cancel_requested:
             self._end(goal.handle.canceled, Result.CANCELLED, "cancelled; the robot was stopped")
+        elif arrived:
+            self._end(goal.handle.succeed, Result.ARRIVED, "arrived: the policy has stood still since it moved")
         elif time.monotonic() - goal.began_s >= goal.limit_s:
             self._end(goal.handle.succeed, Result.OK, f"the time limit of {goal.limit_s:g} s was reached")
         elif driver.lost_s() > self._observation_timeout_s:
@@ -136,6 +151,7 @@ class ExecuteServer:
             driver.steps,
             driver.scheduler.starved_ticks,
         )
+        self._arrival.restart()
         driver.follow(instruction)
         self._node.get_logger().info(f"executing '{instruction}'")
 

@@ -24,6 +24,7 @@ from mobile_vla_policy.node.loading import begin_loading, keep_in_memory, loaded
 from mobile_vla_policy.node.parameters import FixedParameters, SettableParameters
 from mobile_vla_policy.node.refusal import require_fit, why_not_now
 from mobile_vla_policy.node.status import health, state_of, status_message
+from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
 from mobile_vla_policy.runtime.protocol import DrivingPolicy
@@ -59,7 +60,14 @@ class PolicyNode(AutostartNode):
         self._commands = Commands(self, fixed.contract, fixed.rate_hz, fixed.stamped, gate)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
-        self._execute = ExecuteServer(self, self._driver, fixed.observation_timeout_s)
+        self._execute = ExecuteServer(
+            self,
+            self._driver,
+            fixed.observation_timeout_s,
+            Arrival(fixed.done_after_s, fixed.contract.period_s),
+            # What a human does, or a stop that is latched, is not the policy's decision.
+            in_command=lambda: not (gate.human_drives or gate.nobody_drives),
+        )
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)

@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mobile_vla_policy.config import HeadSettings
-from mobile_vla_policy.model.backbone import Tokens
+from mobile_vla_policy.backbones.tokenizer import Tokens
+from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import Frames
-from mobile_vla_policy.training.packing import pack, packed_sizes
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Batch:
     """Windows, laid out for :class:`~mobile_vla_policy.model.network.PolicyNetwork`. N valid frames, B windows."""
 
     frames: torch.Tensor
-    """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or, computed beforehand, ACT
-    states ``[rows, hidden]`` as :mod:`~mobile_vla_policy.training.packing` lays them out."""
+    """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or ACT states
+    ``[B, W, hidden]`` that were computed beforehand."""
     state: torch.Tensor
     """Normalised, float ``[B, W, 3]``."""
     target: torch.Tensor
@@ -124,8 +123,6 @@ class WindowDataset(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         windows, width = self.plan[index], self._head.window
-        if isinstance(self._frames, torch.Tensor):
-            windows = sorted(windows, key=lambda window: len(window.steps), reverse=True)
         counts = torch.tensor([len(window.steps) for window in windows])
         first = torch.tensor([self._first[window.episode] for window in windows])
         end = torch.tensor([self._first[window.episode + 1] for window in windows])
@@ -137,8 +134,7 @@ class WindowDataset(Dataset[Batch]):
         recorded = future < end[:, None, None]
         target = self._actions[future.minimum(end[:, None, None] - 1)]
         if isinstance(self._frames, torch.Tensor):
-            # Straight to where the head reads it: features are most of what a training step moves.
-            frames = self._frames[pack(place, packed_sizes(valid))]
+            frames = self._frames[place]
         else:
             images = [self._frames.get(window.episode, window.steps) for window in windows]
             frames = torch.from_numpy(np.concatenate(images))

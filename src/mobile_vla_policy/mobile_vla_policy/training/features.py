@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.model.backbone import Backbone
+from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import decode_frames
@@ -119,7 +119,7 @@ class FeatureStore:
 
     @torch.no_grad()
     def _compute(self, episode: EpisodeData, key: dict[str, str], autocast: Autocast) -> torch.Tensor:
-        device = self._backbone.get_parameter("act").device
+        device = next(self._backbone.parameters()).device
         frames = torch.from_numpy(
             decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
         )

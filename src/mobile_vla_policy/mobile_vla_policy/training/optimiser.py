@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.training.settings import TrainSettings
 
 
 def make_optimiser(network: torch.nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -16,10 +16,10 @@ from mobile_vla_policy.checkpoint import (
     require_replaceable,
     saved_names,
 )
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.log import BOARD, METRICS, PLOT
 from mobile_vla_policy.training.resume import FOLDER, POSITION, ResumeError, load_position
+from mobile_vla_policy.training.settings import TrainSettings
 
 #: The kernel's lock on this file says that a training runs.
 LOCK = ".training.lock"

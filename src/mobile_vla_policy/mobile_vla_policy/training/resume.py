@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mobile_vla_data.storage.folders import replacing
 from mobile_vla_policy.checkpoint import RESUME
-from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.model.settings import upgraded
 from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.training.fingerprint import fingerprint
+from mobile_vla_policy.training.settings import TrainSettings
 
 FOLDER, POSITION, STATE = RESUME, "position.json", "state.safetensors"
 
@@ -137,7 +139,7 @@ def require_same_training(
     processes: int,
 ) -> None:
     """Raise :class:`ResumeError`, naming what differs, unless the rest of that training can follow from here."""
-    mine, theirs = dict(_flat(settings.model_dump(mode="json"))), dict(_flat(position.settings))
+    mine, theirs = dict(_flat(settings.model_dump(mode="json"))), dict(_flat(_upgraded(position.settings)))
     changed = [
         f"{name} is {theirs.get(name)} there and {mine.get(name)} here"
         for name in sorted(mine.keys() | theirs.keys())
@@ -157,11 +159,20 @@ def require_same_training(
         )
     # They are not in the saved state: they come again from where training began.
     if position.frozen != frozen_weights(network):
-        source = settings.init_from or settings.policy.backbone.name
+        source = settings.init_from or settings.policy.backbone.title
         raise ResumeError(
             f"{output}: the weights that do not learn are others than before; put {source} back as it was, or train "
             "without --resume"
         )
+
+
+def _upgraded(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the saved settings with the fields of this version, so that a new field does not look like a change."""
+    data = {**settings, "policy": upgraded(settings.get("policy"))}
+    try:
+        return TrainSettings.model_validate(data).model_dump(mode="json")
+    except ValidationError:
+        return data
 
 
 def frozen_weights(network: torch.nn.Module) -> str:

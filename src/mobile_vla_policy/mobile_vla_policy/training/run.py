@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mobile_vla_policy.checkpoint import require_replaceable, save_checkpoint
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, open_dataset
 from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
@@ -24,6 +23,7 @@ from mobile_vla_policy.training.log import Journal, Looking, NoLog, TrainingLog
 from mobile_vla_policy.training.output import OutputLock, clear, require_folder, require_free, require_space, settle
 from mobile_vla_policy.training.resume import FOLDER as RESUME
 from mobile_vla_policy.training.resume import load_position, require_same_training
+from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import begin, read_start, storage
 from mobile_vla_policy.training.trainer import Trainer
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_data.interrupt import Interrupted
 from mobile_vla_policy.checkpoint import BEST, LAST, save_checkpoint
-from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.model.head import HeadOnFeatures
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
@@ -26,11 +26,11 @@ from mobile_vla_policy.samples.windows import Batch, Window, WindowDataset, batc
 from mobile_vla_policy.training.augment import augment
 from mobile_vla_policy.training.average import WeightAverage
 from mobile_vla_policy.training.finite import require_finite
-from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.log import Journal
 from mobile_vla_policy.training.optimiser import make_optimiser
 from mobile_vla_policy.training.resume import FOLDER, Position, digests, frozen_weights, load_state, save_state
 from mobile_vla_policy.training.schedule import Schedule
+from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.stopping import Stopping
 
 
@@ -141,7 +141,7 @@ class Trainer:
         tokens = tokens_for(batch, self.tokens[id(self.train_set if train else self.validation_set)])
         batch, tokens = batch.to(self.accelerator.device), tokens.to(self.accelerator.device)
         if self.settings.policy.head_only:
-            predicted = self.model(batch.frames, batch.state, batch.valid)
+            predicted = self.model(batch.frames, batch.state)
         else:
             images = to_float(batch.frames)
             if train:

@@ -12,23 +12,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from pydantic import Field
+from transformers import Kosmos2Config, Kosmos2Model
+
+from mobile_vla_policy.backbones.backbone import BackboneSettings
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.backbones.tokenizer import VOCABULARY, build_tokenizer, load_tokenizer
 
 _PATCH_PX = 16
-_VOCABULARY = 1024
-_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>"]
-_SPECIAL += ["</delimiter_of_multi_objects/>", "<grounding>"]
 
-#: Words that whole tokens are made of, beside those of the dataset's own instructions.
-_PHRASES = (
-    "go to the kitchen, the living room, the bedroom, the bathroom",
-    "navigate to the table, the chair, the sofa, the bed, the desk",
-    "pick up the cup, the book, the phone, the remote, the bottle",
-    "place the object on the table and open the drawer or close the drawer",
-)
+
+class Kosmos2TinySettings(BackboneSettings):
+    """A small Kosmos-2 with random weights; a checkpoint holds all of them."""
+
+    kind: Literal["kosmos2-tiny"] = "kosmos2-tiny"
+    width: int = Field(default=128, ge=32, multiple_of=32)
+    """Hidden size of both towers."""
+    layers: int = Field(default=3, ge=1)
+    """Layers of each tower."""
+    image_size: int = Field(default=112, ge=16, multiple_of=16)
+    """Side of the square input image [px]; patches are 16 px."""
+    latents: int = Field(default=16, ge=1)
+    """Image latents per camera (Kosmos-2 has 64)."""
+
+    always_fp32: ClassVar[bool] = True
+
+    def build(
+        self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None
+    ) -> Kosmos2Backbone:
+        """Build the network from random weights, and its tokenizer from the instructions."""
+        model = tiny_kosmos2(self.width, self.layers, self.image_size, self.latents)
+        tokenizer = load_tokenizer(checkpoint) if checkpoint else build_tokenizer(instructions)
+        return Kosmos2Backbone(model, tokenizer, len(self.cameras))
+
+    def kosmos2_config(self) -> Kosmos2Config:
+        """Return the configuration of this size."""
+        return tiny_config(self.width, self.layers, self.image_size, self.latents)
 
 
 def tiny_config(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Config:
@@ -36,7 +59,7 @@ def tiny_config(width: int, layers: int, image_size: int, latents: int) -> Kosmo
     heads = width // 32
     return Kosmos2Config(
         text_config={
-            "vocab_size": _VOCABULARY,
+            "vocab_size": VOCABULARY,
             "max_position_embeddings": 512,
             "embed_dim": width,
             "layers": layers,
@@ -81,25 +104,3 @@ def sine_positions(side: int, width: int) -> torch.Tensor:
     rows = line[:, None].expand(side, side, -1)
     columns = line[None].expand(side, side, -1)
     return torch.cat([rows, columns], dim=-1).reshape(side * side, width)
-
-
-def build_tokenizer(instructions: Sequence[str] = ()) -> PreTrainedTokenizerBase:
-    """A byte-level BPE whose merges make whole tokens of the words in ``instructions``.
-
-    Any text can be encoded: unknown words fall apart into bytes. The same instructions in any order give the same
-    tokenizer. It has Kosmos-2's special tokens.
-    """
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY,
-        special_tokens=_SPECIAL,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*_PHRASES, *sorted(set(instructions))], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )

@@ -17,15 +17,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoTokenizer, Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
+from transformers import Kosmos2Config, Kosmos2Model, PreTrainedTokenizerBase
 
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens, checkpoint_activations
-from mobile_vla_policy.model.quantise import quantised
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, checkpoint_activations
+from mobile_vla_policy.backbones.kosmos2_driving import FastKosmos2Backbone
+from mobile_vla_policy.backbones.linear import MakeLinear
+from mobile_vla_policy.backbones.published import PublishedSettings
+from mobile_vla_policy.backbones.tokenizer import Tokens, build_tokenizer, load_tokenizer
 
 #: Attention and feed-forward layers of the text model, by full path: bare suffixes also match the image projection.
 TEXT_TARGETS = r"model\.text_model\.model\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|ffn\.fc[12])"
@@ -38,6 +41,37 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 BEGIN, IMAGE, END_OF_IMAGE, GROUNDING = "<s>", "<image>", "</image>", "<grounding>"
 
 
+class Kosmos2Settings(PublishedSettings):
+    """Kosmos-2 at its published size, 1.66 B parameters."""
+
+    kind: Literal["kosmos2"] = "kosmos2"
+    name: str = "microsoft/kosmos-2-patch14-224"
+
+    def build(
+        self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None
+    ) -> Kosmos2Backbone:
+        """Load the published weights, or build the architecture for the weights of a checkpoint."""
+        cameras = len(self.cameras)
+        if checkpoint and (known := self.known_architecture(checkpoint)):
+            return Kosmos2Backbone(known.without_weights(dtype), load_tokenizer(checkpoint), cameras)
+        if self.weights == "random":
+            # Nothing is read from the hub: the architecture is known, and words mean nothing to random weights.
+            tokenizer = load_tokenizer(checkpoint) if checkpoint else build_tokenizer(instructions)
+            return Kosmos2Backbone(random_kosmos2(dtype, without_weights=checkpoint is not None), tokenizer, cameras)
+        model = self._load(dtype)
+        return Kosmos2Backbone(model, load_tokenizer(checkpoint or self.name), cameras)
+
+    def kosmos2_config(self) -> Kosmos2Config:
+        """Return the published configuration."""
+        return Kosmos2Config()
+
+    def _load(self, dtype: torch.dtype) -> Kosmos2Model:
+        try:
+            return Kosmos2Model.from_pretrained(self.name, dtype=dtype, **self.quantisation(dtype))
+        except (OSError, ImportError, ValueError, RuntimeError) as error:
+            raise BackboneError(f"cannot load Kosmos-2 from '{self.name}': {' '.join(str(error).split())}") from None
+
+
 class Kosmos2Backbone(Backbone):
     """Kosmos-2 without its language-model head, plus the ACT embedding."""
 
@@ -45,13 +79,11 @@ class Kosmos2Backbone(Backbone):
     pixel_std: torch.Tensor
 
     def __init__(self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.model = model
         config: Any = model.config
         self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras
-        self.tokenizer = tokenizer
-        self._instructions = InstructionCache(tokenizer)
         width = self._text.embed_dim
         # Token embeddings of this family have a standard deviation of width^-0.5; ACT starts as one of them.
         self.act = nn.Parameter(torch.randn(width) * width**-0.5)
@@ -78,10 +110,6 @@ class Kosmos2Backbone(Backbone):
     def vision_prefix(self) -> tuple[str, ...]:
         """The vision tower, without the projection into the text model."""
         return ("model.vision_model.",)
-
-    def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
-        return self._instructions(instructions)
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
@@ -113,9 +141,11 @@ class Kosmos2Backbone(Backbone):
         """Recompute activations in the backward pass."""
         checkpoint_activations(self.model)
 
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self.tokenizer.save_pretrained(str(folder))
+    def for_driving(self, dtype: torch.dtype, make: MakeLinear) -> Backbone:
+        """Return Kosmos-2 without what only training needs; it takes over the weights layer by layer."""
+        return FastKosmos2Backbone(
+            self.model, self.tokenizer, self.act, (self.pixel_mean, self.pixel_std), self.frame_ids, dtype, make
+        )
 
     def _embed_frame(self, latents: torch.Tensor) -> torch.Tensor:
         count = len(latents)
@@ -139,20 +169,8 @@ class Kosmos2Backbone(Backbone):
         return index
 
 
-def load_kosmos2(name: str, dtype: torch.dtype, load_in: str = "full") -> Kosmos2Model:
-    """Kosmos-2's published weights from a hub name or a local folder.
-
-    Raises:
-        BackboneError: nothing can be loaded from there.
-    """
-    try:
-        return Kosmos2Model.from_pretrained(name, dtype=dtype, **quantised(load_in, dtype))
-    except (OSError, ImportError, ValueError, RuntimeError) as error:
-        raise BackboneError(f"cannot load Kosmos-2 from '{name}': {' '.join(str(error).split())}") from None
-
-
 def random_kosmos2(dtype: torch.dtype, without_weights: bool = False) -> Kosmos2Model:
-    """The published architecture (1.66 B parameters) with random weights, for measuring, or with none yet."""
+    """Build the published architecture with random weights, or with its weights on the meta device."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -161,11 +179,3 @@ def random_kosmos2(dtype: torch.dtype, without_weights: bool = False) -> Kosmos2
             return Kosmos2Model(Kosmos2Config())
     finally:
         torch.set_default_dtype(before)
-
-
-def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
-    """A tokenizer from a hub name or folder. Raises :class:`BackboneError` when there is none."""
-    try:
-        return AutoTokenizer.from_pretrained(str(name))
-    except (OSError, ValueError) as error:
-        raise BackboneError(f"cannot load a tokenizer from '{name}': {' '.join(str(error).split())}") from None

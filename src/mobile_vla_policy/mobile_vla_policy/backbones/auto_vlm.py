@@ -13,14 +13,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ImageProcessingMixin, PreTrainedModel, PreTrainedTokenizerBase
 
-from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens, checkpoint_activations
-from mobile_vla_policy.model.quantise import quantised
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneError, checkpoint_activations
+from mobile_vla_policy.backbones.published import PublishedSettings
+from mobile_vla_policy.backbones.tokenizer import Tokens, load_tokenizer
 
 _LINEAR = r"(q_proj|k_proj|v_proj|o_proj|out_proj|gate_proj|up_proj|down_proj|fc1|fc2)"
 TEXT_TARGETS = rf"model\.(language_model|text_model)\..*\.{_LINEAR}"
@@ -33,6 +34,44 @@ _PREFIX_ATTENTION = frozenset({"paligemma"})
 
 #: Of SigLIP (Zhai et al. 2023), the vision tower of most of these models; used when a model says nothing else.
 _PIXEL_MEAN = _PIXEL_STD = (0.5, 0.5, 0.5)
+
+
+class AutoVlmSettings(PublishedSettings):
+    """Any image-text-to-text model of the hub; see docs/explanation/model.md for those that were tried."""
+
+    kind: Literal["auto"] = "auto"
+
+    def build(
+        self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None
+    ) -> AutoVlmBackbone:
+        """Load the model by name, or build its architecture for the weights of a checkpoint."""
+        cameras = len(self.cameras)
+        if checkpoint and (known := self.known_architecture(checkpoint)):
+            model, tokenizer = known.without_weights(dtype), load_tokenizer(checkpoint)
+            return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
+        model = self._load(dtype)
+        tokenizer = load_tokenizer(checkpoint or self.name)
+        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.name))
+
+    def _load(self, dtype: torch.dtype) -> PreTrainedModel:
+        """Load the model; with ``weights: random`` only its configuration is read.
+
+        Raises:
+            BackboneError: nothing can be loaded from there, or the model does not take square images of one size.
+        """
+        name = self.name
+        try:
+            config = AutoConfig.from_pretrained(name)
+            if getattr(config, "vision_config", None) is None:
+                raise BackboneError(f"'{name}' is a {config.model_type} model, which sees no images")
+            if self.weights == "random":
+                model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
+            else:
+                model = AutoModel.from_pretrained(name, dtype=dtype, **self.quantisation(dtype))
+        except (OSError, ImportError, ValueError) as error:
+            raise BackboneError(f"cannot load a model from '{name}': {' '.join(str(error).split())}") from None
+        _require_square_images(name, model)
+        return model
 
 
 class AutoVlmBackbone(Backbone):
@@ -51,11 +90,9 @@ class AutoVlmBackbone(Backbone):
         pixel_mean: Sequence[float] = _PIXEL_MEAN,
         pixel_std: Sequence[float] = _PIXEL_STD,
     ) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.model = model
         self.cameras = cameras
-        self._tokenizer = tokenizer
-        self._instructions = InstructionCache(tokenizer)
         words: torch.Tensor = self.model.get_input_embeddings().weight
         # As a word to begin with. Where words have no values yet, a checkpoint's ACT comes with theirs.
         spread = 1.0 if words.is_meta else float(words.detach().float().std())
@@ -72,7 +109,7 @@ class AutoVlmBackbone(Backbone):
     def image_size(self) -> int:
         """Side of the square images it takes [px]."""
         side = _image_size(self.model.config)
-        assert side is not None, "load_auto refuses models without"
+        assert side is not None, "models without one are refused when they are loaded"
         return side
 
     def lora_targets(self, vision: bool) -> str:
@@ -84,10 +121,6 @@ class AutoVlmBackbone(Backbone):
         """The vision tower, by either of its usual names."""
         return ("model.vision_model.", "model.vision_tower.")
 
-    def tokenise(self, instructions: Sequence[str]) -> Tokens:
-        """Token ids of instructions, padded on the right. Raises ValueError on an empty one."""
-        return self._instructions(instructions)
-
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """ACT states ``[N, hidden_size]`` of image tokens ``[N, cameras * tokens, hidden_size]``."""
         words: nn.Module = self.model.get_input_embeddings()
@@ -95,8 +128,8 @@ class AutoVlmBackbone(Backbone):
         here = torch.arange(text.shape[1], device=text.device) == tokens.lengths[:, None]
         text = torch.where(here[..., None], self.act.to(text.dtype), text)
         parts = [latents.to(text.dtype), text]
-        if self._tokenizer.bos_token_id is not None:
-            begin = torch.full((len(latents), 1), self._tokenizer.bos_token_id, device=latents.device)
+        if self.tokenizer.bos_token_id is not None:
+            begin = torch.full((len(latents), 1), self.tokenizer.bos_token_id, device=latents.device)
             parts.insert(0, words(begin))
         embeddings = torch.cat(parts, dim=1)
         count, length, _ = embeddings.shape
@@ -109,10 +142,6 @@ class AutoVlmBackbone(Backbone):
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass."""
         checkpoint_activations(self.model)
-
-    def save_tokenizer(self, folder: Path) -> None:
-        """Write the tokenizer's files."""
-        self._tokenizer.save_pretrained(str(folder))
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """Image tokens of all cameras, ``[N, cameras * tokens, hidden_size]``."""
@@ -136,22 +165,8 @@ class AutoVlmBackbone(Backbone):
         return {"position_ids": place + 1, "token_type_ids": (place >= act[:, None]).long()}
 
 
-def load_auto(name: str, dtype: torch.dtype, weights: str, load_in: str = "full") -> PreTrainedModel:
-    """A model by hub name or local folder; with ``weights`` "random", only its configuration is read.
-
-    Raises:
-        BackboneError: nothing can be loaded from there, or it has no vision tower.
-    """
-    try:
-        config = AutoConfig.from_pretrained(name)
-        if getattr(config, "vision_config", None) is None:
-            raise BackboneError(f"'{name}' is a {config.model_type} model, which sees no images")
-        if weights == "random":
-            model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
-        else:
-            model = AutoModel.from_pretrained(name, dtype=dtype, **quantised(load_in, dtype))
-    except (OSError, ImportError, ValueError) as error:
-        raise BackboneError(f"cannot load a model from '{name}': {' '.join(str(error).split())}") from None
+def _require_square_images(name: str, model: PreTrainedModel) -> None:
+    config = model.config
     if not hasattr(model, "get_image_features"):
         raise BackboneError(f"'{name}' is a {config.model_type} model, which offers no image features")
     if _image_size(config) is None:
@@ -160,7 +175,6 @@ def load_auto(name: str, dtype: torch.dtype, weights: str, load_in: str = "full"
         raise BackboneError(
             f"'{name}' is a {config.model_type} model, whose image features need {', '.join(needed)} too"
         )
-    return model
 
 
 def _image_size(config: Any) -> int | None:

@@ -1,7 +1,7 @@
-"""The newest of everything, handed from the ROS thread to the web server's event loop. No rclpy, no web framework.
+"""The newest images and statuses, from the ROS thread to the web server's event loop. No rclpy, no web framework.
 
-The ROS thread puts; each browser takes when it is ready for more. Nothing queues: what a slow browser did not take
-in time is replaced by what came after it.
+The ROS thread puts; each browser takes when it is ready for more. There is no queue: what a slow browser does not take
+in time is replaced by the next one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ JPEG_QUALITY = 85
 
 @dataclass
 class Frame:
-    """One camera picture; encoded at most once, and only if a browser takes it."""
+    """One image of a camera; encoded at most once, and only if a browser takes it."""
 
     camera: int
-    """Place of the camera in the contract's order."""
+    """Place of the camera in the contract."""
     sequence: int
-    """Counts the camera's pictures from 1."""
+    """Counts the camera's images from 1."""
     stamp_ns: int
     """When it was captured, on the robot's clock."""
     image: Image
@@ -36,7 +36,7 @@ class Frame:
     _jpeg: bytes | None = field(default=None, repr=False)
 
     def jpeg(self) -> bytes:
-        """The picture as JPEG."""
+        """Return the image as JPEG."""
         if self._jpeg is None:
             bgr = cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR)
             _, buffer = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -45,15 +45,27 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """The newest message of a status topic and when it arrived."""
+class ReceivedStatus:
+    """The newest message of a status topic, and when it arrived."""
 
     message: Any
     received_s: float
     """On :func:`time.monotonic` [s]."""
 
 
-class Hub:
+@dataclass(frozen=True)
+class CameraReception:
+    """What arrives from a camera."""
+
+    silent_s: float | None
+    """Since the newest image [s]; None before the first."""
+    rate_hz: float
+    """Images per second over the last two seconds [Hz]."""
+    refusal: str
+    """Why the newest image cannot be shown; empty if it can."""
+
+
+class Latest:
     """Holds the newest frame of each camera and the newest message of each status. Thread-safe."""
 
     def __init__(self, cameras: Mapping[str, str]) -> None:
@@ -62,27 +74,27 @@ class Hub:
         self._frames: list[Frame | None] = [None] * len(self.cameras)
         self._arrivals_s: list[list[float]] = [[] for _ in self.cameras]
         self._refusals: list[str] = [""] * len(self.cameras)
-        self._heard: dict[str, Heard] = {}
+        self._statuses: dict[str, ReceivedStatus] = {}
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: set[Callable[[], None]] = set()
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Name the event loop whose viewers are to be woken."""
+        """Set the event loop of the viewers to wake."""
         self._loop = loop
 
     def watch(self, waker: Callable[[], None]) -> Callable[[], None]:
-        """Have ``waker`` called on the event loop whenever a frame came in; returns what ends that."""
+        """Call ``waker`` on the event loop for every new frame or status; return a function that ends this."""
         self._wakers.add(waker)
         return lambda: self._wakers.discard(waker)
 
     @property
     def watched(self) -> bool:
-        """Whether any browser is looking."""
+        """True while a browser shows the page."""
         return bool(self._wakers)
 
     def put_frame(self, camera: int, stamp_ns: int, image: Image) -> None:
-        """Take a camera's newest picture."""
+        """Take a camera's newest image."""
         now_s = time.monotonic()
         with self._lock:
             last = self._frames[camera]
@@ -94,33 +106,33 @@ class Hub:
         self._wake()
 
     def refuse_frame(self, camera: int, why: str) -> None:
-        """Note that a picture could not be shown, and why."""
+        """Note why an image cannot be shown."""
         with self._lock:
             self._refusals[camera] = why
 
     def frame(self, camera: int) -> Frame | None:
-        """The newest picture of a camera, None before the first."""
+        """Return the newest frame of a camera, None before the first."""
         with self._lock:
             return self._frames[camera]
 
-    def camera_rate(self, camera: int) -> tuple[float | None, float, str]:
-        """Seconds since the last picture (None before the first), pictures per second, and why one was refused."""
+    def reception(self, camera: int) -> CameraReception:
+        """Return what arrives from a camera."""
         now_s = time.monotonic()
         with self._lock:
             recent = [at_s for at_s in self._arrivals_s[camera] if now_s - at_s <= 2.0]
             silent_s = now_s - self._arrivals_s[camera][-1] if self._arrivals_s[camera] else None
-            return silent_s, len(recent) / 2.0, self._refusals[camera]
+            return CameraReception(silent_s, len(recent) / 2.0, self._refusals[camera])
 
-    def put(self, name: str, message: Any) -> None:
-        """Take the newest message of the status called ``name``."""
+    def put_status(self, name: str, message: Any) -> None:
+        """Take the newest message of a status: gate, policy, recorder or progress."""
         with self._lock:
-            self._heard[name] = Heard(message, time.monotonic())
+            self._statuses[name] = ReceivedStatus(message, time.monotonic())
         self._wake()
 
-    def heard(self, name: str) -> Heard | None:
-        """The newest message of a status, None before the first."""
+    def status(self, name: str) -> ReceivedStatus | None:
+        """Return the newest message of a status, None before the first."""
         with self._lock:
-            return self._heard.get(name)
+            return self._statuses.get(name)
 
     def _wake(self) -> None:
         loop = self._loop
@@ -129,7 +141,7 @@ class Hub:
         try:
             loop.call_soon_threadsafe(self._wake_all)
         except RuntimeError:
-            # The loop has just been closed: the server is going down, and nobody is looking any more.
+            # The loop has just been closed: the server is ending, and no browser shows the page any more.
             self._loop = None
 
     def _wake_all(self) -> None:

@@ -1,8 +1,7 @@
-"""The building block of a fast network: [layer norm] -> linear -> [activation] -> [+ residual], executed three ways.
+"""Linear layers for driving: [layer norm] -> linear -> [activation] -> [+ residual] as one exchangeable block.
 
-Everything expensive in a transformer is one of these, so that whoever executes them well executes the network well:
-:class:`PlainLinear` anywhere, :class:`PackedLinear` on CPUs whose matrix units oneDNN knows, and
-:class:`~mobile_vla_policy.engine.cpu.int8.Int8Linear` with 8-bit weights and activations.
+Nearly all the time of a transformer goes into these blocks. :class:`PlainLinear` runs anywhere; ``engine/cpu/`` has
+faster ones for x86 processors, and builds them with the same :data:`MakeLinear` signature.
 """
 
 from __future__ import annotations
@@ -12,17 +11,11 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.nn import functional
 
-from mobile_vla_policy.engine.huge_pages import in_huge_pages
-
 Activation = Literal["none", "gelu", "quick_gelu"]
-
-
-#: Products of Kosmos-2's shapes on a core with 2 MB of second-level cache: packing 2 MB of weights made them a third
-#: slower, packing 6 MB and more up to 40 % faster.
-_CACHE_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -65,47 +58,6 @@ class PlainLinear(nn.Module):
         return product if residual is None else residual + product
 
 
-class PackedLinear(nn.Module):
-    """oneDNN with the weights laid out once as its kernels read them, instead of anew at every step (CPU, 16 bit).
-
-    Its gelu is part of the product and costs nothing.
-    """
-
-    def __init__(self, spec: LinearSpec) -> None:
-        super().__init__()
-        self.norm = spec.norm
-        self.bias = None if spec.bias is None else nn.Parameter(spec.bias, requires_grad=False)
-        # An opaque oneDNN tensor: not a parameter, since it can be neither moved nor saved.
-        self._packed = in_huge_pages(torch.ops.mkldnn._reorder_linear_weight(spec.weight.contiguous()))
-        self._activation = spec.activation
-
-    @staticmethod
-    def pays(weight: torch.Tensor) -> bool:
-        """Whether the weights are worth packing: those that fit a core's cache are multiplied faster as they are."""
-        return weight.numel() * weight.element_size() > _CACHE_BYTES
-
-    @staticmethod
-    def runs(device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether this machine executes it natively."""
-        if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-            return False
-        if dtype == torch.bfloat16:
-            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        return dtype == torch.float16 and bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
-
-    def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """``[..., out]`` of ``[..., in]``."""
-        normed = x if self.norm is None else self.norm(x)
-        # The residual could go into the product as well, which makes it a third slower; adding it here costs 2 %.
-        product: torch.Tensor
-        if self._activation == "gelu":
-            product = torch.ops.mkldnn._linear_pointwise(normed, self._packed, self.bias, "gelu", [], "none")
-        else:
-            product = torch.ops.mkldnn._linear_pointwise(normed, self._packed, self.bias, "none", [], "")
-            product = activate(product, self._activation)
-        return product if residual is None else residual + product
-
-
 def activate(x: torch.Tensor, activation: Activation) -> torch.Tensor:
     """The activation, as transformers computes it."""
     if activation == "gelu":
@@ -136,3 +88,22 @@ def spec_of(*linears: nn.Module, norm: nn.Module | None = None, activation: Acti
     has_bias = any(cast(nn.Linear, linear).bias is not None for linear in linears)
     weight, bias = (weights[0], biases[0]) if len(linears) == 1 else (torch.cat(weights), torch.cat(biases))
     return LinearSpec(weight.detach(), bias.detach() if has_bias else None, norm, activation)
+
+
+def replace_linears(module: nn.Module, make: MakeLinear) -> None:
+    """Replace every linear layer of ``module`` in place. Raises ValueError for a kind that cannot be replaced."""
+    for name, child in list(module.named_children()):
+        if type(child) is nn.Linear:
+            setattr(module, name, make(spec_of(child)))
+        else:
+            replace_linears(child, make)
+
+
+@torch.no_grad()
+def merge_lora(module: nn.Module) -> None:
+    """Add every adapter to the weights of its layer and remove it: same results, no extra work when driving."""
+    for name, child in list(module.named_modules()):
+        if isinstance(child, LoraLayer):
+            child.merge(safe_merge=True)
+            parent, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(parent), attribute, child.get_base_layer())

@@ -45,7 +45,7 @@ def quaternion(yaw: float = 0.0) -> Any:
 
 def image(index: int, size: tuple[int, int] = (224, 224)) -> np.ndarray:
     picture = np.full((*size, 3), 90, dtype=np.uint8)
-    cv2.circle(picture, (20 + 3 * index % (size[1] - 40), size[0] // 2), 15, (220, 40, 40), -1)
+    cv2.circle(picture, (size[1] // 8 + 3 * index % (3 * size[1] // 4), size[0] // 2), size[0] // 15, (220, 40, 40), -1)
     return picture
 
 
@@ -90,14 +90,22 @@ class Recording:
         self.messages.append((START_NS + round(at_ms * MS), topic, msgtype, message))
 
     def drive(
-        self, from_ms: int, to_ms: int, speed_m_s: float = 0.2, first: int = 0, skip: tuple[str, ...] = ()
+        self,
+        from_ms: int,
+        to_ms: int,
+        speed_m_s: float = 0.2,
+        first: int = 0,
+        skip: tuple[str, ...] = (),
+        size: tuple[int, int] = (64, 64),
     ) -> None:
         """What a robot of config/robot.yaml publishes: cameras at 30 Hz, odometry at 50, commands at 20."""
         for number, at_ms in enumerate(range(from_ms, to_ms, 33)):
             stamp_ns = START_NS + at_ms * MS - 8 * MS
             for topic in ("/static_camera/image_raw", "/gripper_camera/image_raw"):
                 if topic not in skip:
-                    self.add(at_ms, topic, "sensor_msgs/msg/Image", image_message(stamp_ns, image(first + number)))
+                    self.add(
+                        at_ms, topic, "sensor_msgs/msg/Image", image_message(stamp_ns, image(first + number, size))
+                    )
         for at_ms in range(from_ms, to_ms, 20):
             x = speed_m_s * (at_ms - from_ms) * 1e-3
             message = odometry_message(START_NS + at_ms * MS - 2 * MS, x, 0.1 * x)

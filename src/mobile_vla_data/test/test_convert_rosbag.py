@@ -67,7 +67,7 @@ def drive(seconds: float = 4.0, **options) -> Recording:
 
 @pytest.mark.parametrize("writer", ["mcap", "sqlite3", "single mcap file of another writer"])
 def test_a_recording_of_each_kind_becomes_the_same_episode(writer, contract, dataset, tmp_path):
-    recording = drive()
+    recording = drive(size=(224, 224))
     if writer == "mcap":
         bag = recording.write(tmp_path / "bag")
     elif writer == "sqlite3":
@@ -96,7 +96,7 @@ def test_compressed_images_are_found_by_their_topic_and_others_decoded(contract,
     for number, at_ms in enumerate(range(0, 4000, 33)):
         stamp_ns = START_NS + at_ms * MS
         for topic, kind in (("/static_camera/image_raw/compressed", "jpeg"), ("/gripper_camera/image_raw", "png")):
-            message = compressed_message(stamp_ns, image(number, (480, 640)), kind)
+            message = compressed_message(stamp_ns, image(number, (240, 320)), kind)
             recording.add(at_ms + 9, topic, "sensor_msgs/msg/CompressedImage", message)
     (episode,) = import_one(recording.write(tmp_path / "bag"), dataset, contract, mapping())
     assert episode.cameras == ("static", "gripper") and episode.num_steps > 30

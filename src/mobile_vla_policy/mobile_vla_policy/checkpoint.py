@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from mobile_vla_data.action import action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.storage.folders import replacing, set_aside
 from mobile_vla_policy import __version__
@@ -59,7 +60,7 @@ def resolve(path: str | Path) -> Path:
         CheckpointError: there is none.
         HubError: the hub has none, or cannot be reached.
     """
-    path = download(str(path)) if is_hub_name(str(path)) else Path(path)
+    path = download(str(path)) if is_hub_name(str(path)) else Path(path).expanduser()
     for folder in (path, path / BEST, set_aside(path / BEST), path / LAST, set_aside(path / LAST), set_aside(path)):
         if (folder / CONFIG).is_file():
             return folder
@@ -174,7 +175,8 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
         raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None
-    network = build_network(info.settings, checkpoint=info.folder, dtype=dtype)
+    action_dim = len(action_names(info.contract))
+    network = build_network(info.settings, checkpoint=info.folder, dtype=dtype, action_dim=action_dim)
     shapes, expected = file.shapes, saved_names(network, info.settings)
     missing, extra = sorted(expected - shapes.keys()), sorted(shapes.keys() - expected)
     if missing or extra:

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mobile_vla_data.action import gripper, motion
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS, InstructionCache, Tokens, load_tokenizer
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.protocol import Engine
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
@@ -26,18 +27,24 @@ from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.preprocess import Frame, FrameError, stack_cameras, to_float
 
-#: Longer instructions than this are refused [tokens]; every one costs time in each step.
-MAX_INSTRUCTION_TOKENS = 128
-
 
 @dataclass(frozen=True)
 class PredictedChunk:
     """The actions of the next ``horizon`` control periods."""
 
-    deltas: npt.NDArray[np.float32]
-    """float32 ``[horizon, 2]``: delta_x, delta_y [m] in the robot frame."""
-    gripper: npt.NDArray[np.float32]
-    """float32 ``[horizon]``: probability that the gripper is to be closed."""
+    actions: npt.NDArray[np.float32]
+    """float32 ``[horizon, 3 or 4]``, in the columns of :mod:`mobile_vla_data.action`; the gripper is the probability
+    that it is to be closed."""
+
+    @property
+    def deltas(self) -> npt.NDArray[np.float32]:
+        """float32 ``[horizon, 2 or 3]``: delta_x, delta_y [m] in the robot frame and, if trained, delta_yaw [rad]."""
+        return np.asarray(motion(self.actions))
+
+    @property
+    def gripper(self) -> npt.NDArray[np.float32]:
+        """float32 ``[horizon]``: probability that the gripper is to be closed."""
+        return np.asarray(gripper(self.actions))
 
 
 @dataclass(frozen=True)
@@ -181,8 +188,8 @@ class Policy:
             TEXT: read - seen,
             HEAD: decided - read,
         }
-        deltas = chunk[:, :2].numpy().astype(np.float32)
-        return PredictedChunk(deltas, torch.sigmoid(chunk[:, 2]).numpy().astype(np.float32)), memory
+        gripper(chunk).sigmoid_()
+        return PredictedChunk(chunk.numpy().astype(np.float32)), memory
 
     @torch.inference_mode()
     def prepare(self, memory: PolicyMemory) -> None:

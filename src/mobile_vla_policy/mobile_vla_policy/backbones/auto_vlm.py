@@ -50,8 +50,8 @@ class AutoVlmSettings(PublishedSettings):
             model, tokenizer = known.without_weights(dtype), load_tokenizer(checkpoint)
             return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
         model = self._load(dtype)
-        tokenizer = load_tokenizer(checkpoint or self.name)
-        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.name))
+        tokenizer = load_tokenizer(checkpoint or self.source)
+        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.source))
 
     def _load(self, dtype: torch.dtype) -> PreTrainedModel:
         """Load the model; with ``weights: random`` only its configuration is read.
@@ -59,7 +59,7 @@ class AutoVlmSettings(PublishedSettings):
         Raises:
             BackboneError: nothing can be loaded from there, or the model does not take square images of one size.
         """
-        name = self.name
+        name = self.source
         try:
             config = AutoConfig.from_pretrained(name)
             if getattr(config, "vision_config", None) is None:

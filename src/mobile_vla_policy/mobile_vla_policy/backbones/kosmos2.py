@@ -59,7 +59,7 @@ class Kosmos2Settings(PublishedSettings):
             tokenizer = load_tokenizer(checkpoint) if checkpoint else build_tokenizer(instructions)
             return Kosmos2Backbone(random_kosmos2(dtype, without_weights=checkpoint is not None), tokenizer, cameras)
         model = self._load(dtype)
-        return Kosmos2Backbone(model, load_tokenizer(checkpoint or self.name), cameras)
+        return Kosmos2Backbone(model, load_tokenizer(checkpoint or self.source), cameras)
 
     def kosmos2_config(self) -> Kosmos2Config:
         """Return the published configuration."""
@@ -67,7 +67,7 @@ class Kosmos2Settings(PublishedSettings):
 
     def _load(self, dtype: torch.dtype) -> Kosmos2Model:
         try:
-            return Kosmos2Model.from_pretrained(self.name, dtype=dtype, **self.quantisation(dtype))
+            return Kosmos2Model.from_pretrained(self.source, dtype=dtype, **self.quantisation(dtype))
         except (OSError, ImportError, ValueError, RuntimeError) as error:
             raise BackboneError(f"cannot load Kosmos-2 from '{self.name}': {' '.join(str(error).split())}") from None
 

@@ -46,6 +46,11 @@ class PublishedSettings(BackboneSettings):
         return self
 
     @property
+    def source(self) -> str:
+        """``name`` with ``~`` expanded, for transformers."""
+        return str(Path(self.name).expanduser()) if self.name.startswith("~") else self.name
+
+    @property
     def has_base_weights(self) -> bool:
         """Whether the base weights can be loaded by name, so that a checkpoint need not hold them."""
         return self.weights == "pretrained" and not self.tuned

@@ -121,7 +121,7 @@ def measure_all(
     """Every backend in a process of its own, one after the other; what cannot run says why in ``error``."""
     results = []
     for backend in BACKENDS[1:]:
-        console.print(f"{backend} ...", highlight=False)
+        console.print(f"{backend} ...")
         command = [sys.executable, "-m", "mobile_vla_policy.cli", "benchmark", str(checkpoint), "--json"]
         command += ["--backend", backend, "--device", device, "--precision", precision]
         command += ["--steps", str(settings.steps), "--instruction", settings.instruction]

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobile_vla_policy.model.head import ACTION_DIM, HeadSettings
+from mobile_vla_data.action import ACTION
+from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.settings import PolicySettings
 
 
@@ -111,7 +112,7 @@ def head_products(head: HeadSettings, features: int) -> tuple[Linear, ...]:
         Linear(head.window, head.input_size, gates, 1),
         *([Linear(head.window, head.hidden_size, gates, head.layers - 1)] if head.layers > 1 else []),
         Linear(1, head.hidden_size, gates, head.layers, repeats=head.window),
-        Linear(1, head.hidden_size, head.horizon * ACTION_DIM, 1),
+        Linear(1, head.hidden_size, head.horizon * len(ACTION), 1),
     )
 
 

@@ -68,7 +68,7 @@ class Engine:
         return self.stages[TEXT](latents, tokens.ids, tokens.lengths, state[None])[0]
 
     def act(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The newest frame's chunk float32 ``[horizon, 3]`` of 1 .. window LSTM inputs ``[n, input_size]``."""
+        """The newest frame's chunk float32 ``[horizon, action_dim]`` of 1 .. window LSTM inputs ``[n, input_size]``."""
         newest = len(inputs) - 1
         window = nn.functional.pad(inputs, (0, 0, 0, self.shape.window - len(inputs)))
         return self.stages[HEAD](window[None])[0, newest]

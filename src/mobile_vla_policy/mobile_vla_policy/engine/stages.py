@@ -2,7 +2,7 @@
 
     images [1, cameras, 3, S, S] ─► VISION ─► latents ─► TEXT ─► LSTM input [1, input_size]   once per new frame
                       instruction ids, robot state ───────┘                    │ remembered by the policy
-    the window's LSTM inputs [1, window, input_size] ─────────────► HEAD ─► chunks [1, window, horizon, 3]
+    the window's LSTM inputs [1, window, input_size] ─────────────► HEAD ─► chunks [1, window, horizon, action_dim]
 
 The window is filled from the front and padded with zeros behind: the LSTM is causal, so the chunk at the newest frame's
 position is what it would be without the padding. The same holds for an instruction that is padded behind ACT.
@@ -61,7 +61,7 @@ class HeadStage(nn.Module):
         self.head = head
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
-        """Chunks float32 ``[1, window, horizon, 3]`` of LSTM inputs float32 ``[1, window, input_size]``."""
+        """Chunks float32 ``[1, window, horizon, action_dim]`` of LSTM inputs float32 ``[1, window, input_size]``."""
         chunks: torch.Tensor
         chunks, _ = self.head(window)
         return chunks.float()

@@ -18,6 +18,7 @@ import torch
 
 from mobile_vla_data.storage.folders import replace_folder
 from mobile_vla_policy import __version__
+from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS
 from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, is_export, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions, check_export
 from mobile_vla_policy.engine.device import pick_device, resolve_precision
@@ -27,7 +28,7 @@ from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verifica
 from mobile_vla_policy.engine.stages import HEAD, STAGES, TEXT, VISION, cut, examples
 from mobile_vla_policy.export.verify import Run, compare, random_run, recorded_runs
 from mobile_vla_policy.model.network import PolicyNetwork
-from mobile_vla_policy.policy import MAX_INSTRUCTION_TOKENS, Policy
+from mobile_vla_policy.policy import Policy
 
 _NAMES = {VISION: ("images",), TEXT: ("latents", "ids", "lengths", "state"), HEAD: ("window",)}
 

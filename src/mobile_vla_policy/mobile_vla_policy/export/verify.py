@@ -86,7 +86,7 @@ def _recorded_run(info: CheckpointInfo, path: Path) -> Run:
 def compare(reference: Policy, other: Policy, runs: Sequence[Run]) -> float:
     """Largest difference over all frames; NaN counts as infinite. It is the largest of
 
-    - an action: dx, dy in normalised units, whose usual range is -1 .. 1, or the gripper's probability;
+    - an action: motion in normalised units, whose usual range is -1 .. 1, or the gripper's probability;
     - what the head gets of a frame, as a share of its largest value: a policy that has not learned much says nearly the
       same whatever it sees, and would hide an error.
 
@@ -121,5 +121,4 @@ def _predictions(policy: Policy, run: Run) -> list[_Prediction]:
 
 
 def _normalised(policy: Policy, chunk: PredictedChunk) -> torch.Tensor:
-    actions = torch.from_numpy(np.concatenate([chunk.deltas, chunk.gripper[:, None]], axis=1))
-    return policy.normalisation.action.normalise(actions)
+    return policy.normalisation.action.normalise(torch.from_numpy(chunk.actions))

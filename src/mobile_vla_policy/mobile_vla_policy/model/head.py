@@ -1,6 +1,7 @@
 """The action head: one frame's ACT state at a time through an LSTM to a chunk of future actions.
 
     ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between) -> linear 5 x 3
+                                                                                  (5 x 4 with delta_yaw)
 
 It answers at every window position. The LSTM's state is an argument and a result, never hidden in the module, so that
 streaming one frame at a time gives what the whole window gives.
@@ -14,13 +15,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from mobile_vla_data.action import GRIPPER, STATE
+from mobile_vla_data.action import ACTION, GRIPPER, STATE
 from mobile_vla_policy.config import Frozen
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
 """Hidden and cell state, each float ``[layers, B, hidden_size]``."""
-
-ACTION_DIM = 3
 
 #: What the head reads of the robot's state, and the columns of the state that these are.
 StateInput = Literal["none", "gripper", "full"]
@@ -53,9 +52,9 @@ class HeadSettings(Frozen):
 class ActionHead(nn.Module):
     """Projection, LSTM and output layer."""
 
-    def __init__(self, feature_size: int, settings: HeadSettings) -> None:
+    def __init__(self, feature_size: int, settings: HeadSettings, action_dim: int = len(ACTION)) -> None:
         super().__init__()
-        self.horizon = settings.horizon
+        self.horizon, self.action_dim = settings.horizon, action_dim
         self.project = nn.Linear(feature_size, settings.input_size)
         self._columns = _COLUMNS[settings.state]
         self.project_state = nn.Linear(len(self._columns), settings.input_size) if self._columns else None
@@ -66,7 +65,7 @@ class ActionHead(nn.Module):
             dropout=settings.dropout if settings.layers > 1 else 0.0,
             batch_first=True,
         )
-        self.output = nn.Linear(settings.hidden_size, settings.horizon * ACTION_DIM)
+        self.output = nn.Linear(settings.hidden_size, settings.horizon * action_dim)
 
     def embed(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
         """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and robot states ``[..., 3]``."""
@@ -76,12 +75,12 @@ class ActionHead(nn.Module):
         return inputs
 
     def forward(self, inputs: torch.Tensor, memory: LstmState | None = None) -> tuple[torch.Tensor, LstmState]:
-        """Chunks ``[B, W, horizon, 3]`` of LSTM inputs ``[B, W, input_size]``, and the LSTM's state after them.
+        """Return chunks ``[B, W, horizon, action_dim]`` of inputs ``[B, W, input_size]``, and the LSTM's new state.
 
-        Of an action, dx and dy are normalised and the gripper is a logit.
+        The motion of an action is normalised, and its gripper is a logit.
         """
         hidden, memory = self.lstm(inputs, memory)
-        return self.output(hidden).unflatten(-1, (self.horizon, ACTION_DIM)), memory
+        return self.output(hidden).unflatten(-1, (self.horizon, self.action_dim)), memory
 
 
 class HeadOnFeatures(nn.Module):
@@ -92,7 +91,7 @@ class HeadOnFeatures(nn.Module):
         self.head = head
 
     def forward(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Return chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]`` and states ``[B, W, 3]``."""
+        """Return chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]`` and states ``[B, W, 3]``."""
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
@@ -120,7 +119,7 @@ class RecurrentHead:
         return state
 
     def chunk(self, newest: torch.Tensor, state: LstmState) -> torch.Tensor:
-        """The chunk float32 ``[horizon, 3]`` of one more frame ``[input_size]``."""
+        """The chunk float32 ``[horizon, action_dim]`` of one more frame ``[input_size]``."""
         hidden = newest[None]
         for layer, weights in enumerate(self._weights):
             # Not through nn.LSTM: on a CPU it repacks all of its weights, which takes longer than this one step.

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mobile_vla_data.action import ACTION
 from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import ActionHead
@@ -24,7 +25,7 @@ class PolicyNetwork(nn.Module):
         self.head = head
 
     def forward(self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, 3]`` at every window position; dx, dy normalised, gripper a logit.
+        """Chunks ``[B, W, horizon, action_dim]`` at every window position; motion normalised, gripper a logit.
 
         Args:
             images: the valid frames only, float ``[N, cameras, 3, S, S]`` in 0 .. 1, window after window.
@@ -38,7 +39,7 @@ class PolicyNetwork(nn.Module):
         return self.act(scatter_frames(features, valid), state)
 
     def act(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
+        """Chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
@@ -56,6 +57,7 @@ def build_network(
     instructions: Sequence[str] = (),
     checkpoint: Path | None = None,
     dtype: torch.dtype = torch.float32,
+    action_dim: int = len(ACTION),
 ) -> PolicyNetwork:
     """Build the network and mark what learns.
 
@@ -65,6 +67,7 @@ def build_network(
         checkpoint: folder of the checkpoint to be loaded. Its tokenizer is used, and weights that it holds may stay on
             the meta device: the caller fills them in.
         dtype: storage of frozen weights; what learns is always float32.
+        action_dim: columns of an action, see :func:`mobile_vla_data.action.action_names`.
 
     Raises:
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
@@ -72,7 +75,7 @@ def build_network(
     backbone = settings.backbone.build(dtype, instructions, checkpoint)
     if settings.lora.enabled:
         adapt(backbone, settings)
-    network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
+    network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head, action_dim))
     # After peft, which freezes everything but its adapters, the ACT embedding too.
     mark_trainable(network, settings)
     return network

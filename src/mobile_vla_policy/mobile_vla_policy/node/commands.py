@@ -78,7 +78,9 @@ class Commands:
     def send(self, tick: Tick) -> None:
         """Send what a tick of the driver says, its action or zeros; while disarmed, an onlooker compares it at most."""
         action = tick.action
-        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
+        velocity = (
+            Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y, action.delta_yaw)
+        )
         if not velocity.finite:
             # Neither half of a command that is not whole.
             velocity, action = Velocity(), None

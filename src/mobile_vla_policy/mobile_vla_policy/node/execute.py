@@ -10,11 +10,11 @@ from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import ActionChunk
 from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import Fault, PolicyDriver, Tick
-from mobile_vla_policy.runtime.settings import clean_instruction
 
 Result = ExecuteInstruction.Result
 
@@ -131,7 +131,7 @@ class ExecuteServer:
             self._reject(handle, Result.NOT_ACTIVE, "the policy node is not active; activate it first")
             return
         try:
-            instruction = clean_instruction(request.instruction)
+            instruction = normalise_instruction(request.instruction)
             problem = "" if instruction else "the instruction is empty; say what to do"
             problem = problem or driver.check_instruction(instruction)
         except ValueError as error:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_policy.runtime.driver import PolicyDriver
-from mobile_vla_policy.runtime.settings import BUSY, clean_instruction, instruction_problem
+from mobile_vla_policy.runtime.settings import BUSY, instruction_problem
 
 
 class InstructionService:
@@ -35,7 +36,7 @@ class InstructionService:
         if self._busy():
             return codes.BUSY, BUSY
         try:
-            instruction = clean_instruction(text)
+            instruction = normalise_instruction(text)
         except ValueError as error:
             return codes.INVALID_REQUEST, str(error)
         if problem := instruction_problem(driver, instruction):

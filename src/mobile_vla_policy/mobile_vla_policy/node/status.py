@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mobile_vla_data.action import action_names, motion_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
 from mobile_vla_policy.node.commands import Commands
@@ -46,14 +47,14 @@ _NAME = {
 
 def chunk_message(done: ForwardPass, number: int, contract: Contract) -> ActionChunk:
     """The chunk of a forward pass, the ``number``-th since activation, as the model said it."""
+    names = motion_names(action_names(contract))
     message = ActionChunk(
         instruction=done.instruction,
         period_s=contract.period_s,
         step=number,
         inference_s=done.inference_s,
-        delta_x=done.deltas[:, 0].tolist(),
-        delta_y=done.deltas[:, 1].tolist(),
         gripper=done.gripper.tolist(),
+        **{name: values.tolist() for name, values in zip(names, done.deltas.T, strict=True)},
     )
     message.header.stamp = to_stamp(done.stamp_ns)
     message.header.frame_id = contract.action.frame

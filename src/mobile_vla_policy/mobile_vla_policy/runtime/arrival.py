@@ -8,8 +8,12 @@ from mobile_vla_policy.runtime.scheduler import Action
 
 STANDSTILL_M_S = 0.05
 """Commanded speed below which the robot stands: below that of driving, above the noise of standing."""
+STANDSTILL_RAD_S = 0.1
+"""Commanded yaw rate below which the robot does not turn."""
 LEAST_DISTANCE_M = 0.1
 """A policy that has commanded less motion than this has not begun: it may still be about to."""
+LEAST_TURN_RAD = 0.2
+"""The same for turning."""
 
 
 class Arrival:
@@ -27,7 +31,7 @@ class Arrival:
 
     def restart(self) -> None:
         """Begin with another instruction."""
-        self._distance_m = 0.0
+        self._distance_m = self._turned_rad = 0.0
         self._grasped = False
         self._closed: bool | None = None
         self._still_since_s: float | None = None
@@ -40,15 +44,17 @@ class Arrival:
             self._still_since_s = None
             return False
         speed_m_s = math.hypot(action.delta_x, action.delta_y) / self._period_s
-        moves = speed_m_s >= STANDSTILL_M_S
+        yaw_rate_rad_s = abs(action.delta_yaw) / self._period_s
+        drives, turns = speed_m_s >= STANDSTILL_M_S, yaw_rate_rad_s >= STANDSTILL_RAD_S
         # The noise of standing still adds up to no motion.
-        self._distance_m += speed_m_s * elapsed_s if moves else 0.0
-        if self._gripper_changed(action.gripper_closed) or moves:
+        self._distance_m += speed_m_s * elapsed_s if drives else 0.0
+        self._turned_rad += yaw_rate_rad_s * elapsed_s if turns else 0.0
+        if self._gripper_changed(action.gripper_closed) or drives or turns:
             self._still_since_s = None
             return False
         if self._still_since_s is None:
             self._still_since_s = now_s
-        begun = self._grasped or self._distance_m >= LEAST_DISTANCE_M
+        begun = self._grasped or self._distance_m >= LEAST_DISTANCE_M or self._turned_rad >= LEAST_TURN_RAD
         return begun and 0.0 < self._done_after_s <= now_s - self._still_since_s
 
     def _gripper_changed(self, closed: bool | None) -> bool:

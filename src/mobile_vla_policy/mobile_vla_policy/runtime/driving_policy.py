@@ -16,7 +16,8 @@ class PredictedActions(Protocol):
 
     @property
     def deltas(self) -> npt.NDArray[np.float32]:
-        """float32 ``[horizon, 2]``: metres (forward, left) in the robot frame during each control period."""
+        """float32 ``[horizon, 2 or 3]``: metres (forward, left) in the robot frame during each control period and, if
+        the contract has delta_yaw, radians turned to the left."""
 
     @property
     def gripper(self) -> npt.NDArray[np.float32]:

@@ -69,13 +69,15 @@ class Action:
     delta_y: float
     """Metres to the left in one control period."""
     gripper_closed: bool | None
-    """None: nothing was decided since the plan began, the gripper is to be left as it is."""
+    """None: nothing was decided since the first chunk, so the gripper keeps its position."""
     stamp_ns: int
     """When the newest observation behind it was captured."""
+    delta_yaw: float = 0.0
+    """Radians turned to the left in one control period; 0 if the chunks have no turns."""
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _QueuedChunk:
     """A chunk in the queue. From ``arrival_ns`` on its own time runs ``stretch`` times slower."""
 
     stamp_ns: int
@@ -120,15 +122,15 @@ class ChunkScheduler:
         self._period_ns = period_ns
         self._thresholds = gripper
         self._closed: bool | None = None
-        self._plans: list[_Plan] = []
+        self._queue: list[_QueuedChunk] = []
         self._filled = False
 
     def reset(self) -> None:
-        """Forget every chunk, and what was decided about the gripper; the counters stay.
+        """Forget every chunk and the decision about the gripper; the counters stay.
 
-        Somebody else may have moved it since: until the policy decides anew, it is left as it is.
+        Someone else may have moved the gripper since: it keeps its position until the policy decides again.
         """
-        self._plans = []
+        self._queue = []
         self._filled = False
         self._closed = None
 
@@ -140,7 +142,10 @@ class ChunkScheduler:
         now_ns: int,
         next_in_ns: int = 0,
     ) -> bool:
-        """Take a chunk, float ``[horizon, 2]`` metres and ``[horizon]`` probabilities, that has arrived at ``now_ns``.
+        """Take a chunk that has arrived at ``now_ns``.
+
+        ``deltas`` are float ``[horizon, 2 or 3]``: metres and, where the policy has it, radians; ``gripper`` are
+        probabilities ``[horizon]``.
 
         ``next_in_ns`` is how long from now the next chunk is expected. Returns whether any of it is still of use.
 
@@ -152,36 +157,35 @@ class ChunkScheduler:
         horizon = self.options.horizon or len(deltas)
         # A camera's clock may be a little ahead of ours; an observation from the future was made now.
         stamp_ns = min(stamp_ns, now_ns)
-        plan = _Plan(stamp_ns, now_ns, 1.0, deltas[:horizon].astype(float), gripper[:horizon].astype(float))
-        if self._plans and stamp_ns <= self._plans[-1].stamp_ns <= now_ns:
+        chunk = _QueuedChunk(stamp_ns, now_ns, 1.0, deltas[:horizon].astype(float), gripper[:horizon].astype(float))
+        if self._queue and stamp_ns <= self._queue[-1].stamp_ns <= now_ns:
             return False
-        remaining_ns = plan.end_ns(self._period_ns) - now_ns
+        remaining_ns = chunk.end_ns(self._period_ns) - now_ns
         if remaining_ns <= 0:
             self.late_chunks += 1
             return False
         stretch = min(max(next_in_ns / remaining_ns, 1.0), self.options.max_stretch)
-        self._plans.append(_Plan(stamp_ns, now_ns, stretch, plan.deltas, plan.gripper))
+        self._queue.append(_QueuedChunk(stamp_ns, now_ns, stretch, chunk.deltas, chunk.gripper))
         self._filled = True
         return True
 
     def action(self, now_ns: int) -> Action | None:
-        """The action meant for ``now_ns``, or None when there is none: the robot must stop."""
+        """Return the action meant for ``now_ns``, or None if there is none: the robot must stop."""
         speaking = self._speaking(now_ns)
         if not speaking:
             if self._filled:
                 self.starved_ticks += 1
             return None
         newest = speaking[-1]
-        weights = [self.options.blend ** ((newest.stamp_ns - plan.stamp_ns) / self._period_ns) for plan in speaking]
+        weights = [self.options.blend ** ((newest.stamp_ns - chunk.stamp_ns) / self._period_ns) for chunk in speaking]
         total = sum(weights)
-        delta_x = delta_y = 0.0
-        for plan, weight in zip(speaking, weights, strict=True):
-            x, y = plan.deltas[plan.index(now_ns, self._period_ns)]
-            delta_x += x * weight / (total * plan.stretch)
-            delta_y += y * weight / (total * plan.stretch)
+        # Of the motion: a chunk that is played slower moves less in one period.
+        shares = [weight / (total * chunk.stretch) for chunk, weight in zip(speaking, weights, strict=True)]
+        deltas = [chunk.deltas[chunk.index(now_ns, self._period_ns)] for chunk in speaking]
+        delta_x, delta_y, *turn = np.dot(shares, deltas).tolist()
         probability = newest.gripper[newest.index(now_ns, self._period_ns)]
         self._closed = decide_gripper(self._thresholds, float(probability), self._closed)
-        return Action(float(delta_x), float(delta_y), self._closed, newest.stamp_ns)
+        return Action(delta_x, delta_y, self._closed, newest.stamp_ns, *turn)
 
     @property
     def filled(self) -> bool:
@@ -189,32 +193,34 @@ class ChunkScheduler:
         return self._filled
 
     def depth(self, now_ns: int) -> int:
-        """Actions ready to be sent, the one meant for now included."""
+        """Return the number of actions ready to be sent, including the one meant for now."""
         speaking = self._speaking(now_ns)
         return len(speaking[-1].deltas) - speaking[-1].index(now_ns, self._period_ns) if speaking else 0
 
     def replan_ns(self, now_ns: int, delay_ns: int) -> int:
-        """From when on an observation is worth planning from, if a chunk arrives ``delay_ns`` after it was captured.
+        """Return the earliest capture time of an observation that is worth a forward pass.
 
-        0, that is any, where there is no plan: also when the last one was dropped because the clock was set back.
+        ``delay_ns`` is the time from capture to the arrival of a chunk. 0, that is any time, if the queue is empty,
+        also because the clock was set back.
         """
         if not self.options.replan_threshold or not (speaking := self._speaking(now_ns)):
             return 0
         left_ns = self.options.replan_threshold * self._period_ns
         return speaking[-1].end_ns(self._period_ns) - left_ns - delay_ns
 
-    def _speaking(self, now_ns: int) -> list[_Plan]:
-        """Chunks that have an action for now, oldest first; the others can never have one again and are dropped.
+    def _speaking(self, now_ns: int) -> list[_QueuedChunk]:
+        """Return the chunks that have an action for now, oldest first, and drop all others: they never will again.
 
-        A chunk from the future is dropped too: it means the clock was set back, and nobody knows what it fits now.
+        A chunk from the future is dropped too: the clock was set back, so its time is unknown.
         """
-        self._plans = [plan for plan in self._plans if 0 <= plan.index(now_ns, self._period_ns) < len(plan.deltas)]
-        return self._plans
+        self._queue = [chunk for chunk in self._queue if 0 <= chunk.index(now_ns, self._period_ns) < len(chunk.deltas)]
+        return self._queue
 
 
 def _check(deltas: npt.NDArray[np.floating], gripper: npt.NDArray[np.floating]) -> None:
-    if deltas.ndim != 2 or deltas.shape[1:] != (2,) or gripper.shape != deltas.shape[:1] or not len(deltas):
-        raise ChunkRefusedError(f"chunk has deltas {deltas.shape} and gripper {gripper.shape}, not [n, 2] and [n]")
+    fits = deltas.ndim == 2 and deltas.shape[1] in (2, 3) and gripper.shape == deltas.shape[:1] and len(deltas)
+    if not fits:
+        raise ChunkRefusedError(f"chunk has deltas {deltas.shape} and gripper {gripper.shape}, not [n, 2 or 3] and [n]")
     for name, values in (("delta", deltas), ("gripper", gripper)):
         finite = np.isfinite(values)
         if not finite.all():

@@ -1,4 +1,4 @@
-"""The parameters of the policy node that can be set while it lives: their meaning, and why a value is refused."""
+"""The parameters of the policy node that can be changed while it runs: their meaning, and why a value is refused."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.hub import is_hub_name
 from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
-
-#: Longer than any instruction in any published data set; what fits the checkpoint's context is checked besides.
-MAX_INSTRUCTION_CHARACTERS = 500
-
 
 BUSY = "a policy/execute goal is running; cancel it first"
 
@@ -60,7 +57,7 @@ def clean(name: str, value: Any) -> Any:
         kinds = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
         raise ValueError(f"{name} is {value!r}; it must be {kinds[wanted]}")
     if name == "instruction":
-        return clean_instruction(value)
+        return normalise_instruction(value)
     if name in EngineOptions.__dataclass_fields__ and (problem := EngineOptions(**{name: value}).problem()):
         raise ValueError(problem)
     if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):
@@ -104,18 +101,8 @@ def _horizon_problem(horizon: int, actions: int) -> str:
     return f"horizon is {horizon}; the loaded policy predicts {actions} actions; set it to 1 .. {actions}, or 0 for all"
 
 
-def clean_instruction(text: str) -> str:
-    """Strip an instruction; ValueError with one line when it is not one line of text of reasonable length."""
-    text = text.strip()
-    if len(text) > MAX_INSTRUCTION_CHARACTERS:
-        raise ValueError(f"the instruction has {len(text)} characters, more than {MAX_INSTRUCTION_CHARACTERS}")
-    if not text.isprintable():
-        raise ValueError(f"the instruction {text[:40]!r} holds control characters; send one line of text")
-    return text
-
-
 def require_checkpoint(value: str) -> Path:
-    """The checkpoint's folder, or hf:user/name of the hub; ValueError with one line when it is unset or missing."""
+    """Return the checkpoint's folder, or hf:user/name of the hub. Raises ValueError if it is unset or missing."""
     if not value:
         raise ValueError("parameter 'checkpoint' is empty; set it to a folder made by mobile-vla-policy train")
     path = Path(value).expanduser()

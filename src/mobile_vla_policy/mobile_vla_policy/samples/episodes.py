@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import motion_columns
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SplitError, split_dataset
@@ -18,8 +19,8 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.normalisation import Normalisation, Range
 
 LEAST_TRAIN_EPISODES = 2
-#: Quantiles closer than this [m] say that a dimension stands still nearly always.
-_STILL_M = 2e-3
+#: A dimension whose quantiles are closer than this [m, rad] is nearly always still.
+_STILL = 2e-3
 
 
 class TrainingDataError(ValueError):
@@ -35,9 +36,9 @@ class EpisodeData:
     task: str
     category: str
     states: npt.NDArray[np.float32]
-    """float32 ``[T, 3]``."""
+    """float32 ``[T, 3]``: x, y [m], gripper."""
     actions: npt.NDArray[np.float32]
-    """float32 ``[T, 3]``."""
+    """float32 ``[T, 3]``, or ``[T, 4]`` with delta_yaw."""
 
     @property
     def num_steps(self) -> int:
@@ -101,12 +102,13 @@ def normalisation_of(statistics: Statistics) -> Normalisation:
 
 def _range(of: VectorStatistics) -> Range:
     ranges = []
-    for low, high, least, most in list(zip(of.q01, of.q99, of.min, of.max, strict=True))[:2]:
-        # A base that strafes once in a hundred steps: by its quantiles it never does, and the one time would count as
+    for column in motion_columns(len(of.q01)):
+        low, high = of.q01[column], of.q99[column]
+        # A base that strafes once in a hundred steps: by its quantiles it never does, and that one step would count as
         # hundreds of times the usual.
-        ranges.append((low, high) if high - low >= _STILL_M else (least, most))
-    (low_x, high_x), (low_y, high_y) = ranges
-    return Range((low_x, low_y), (high_x, high_y))
+        still = high - low < _STILL
+        ranges.append((of.min[column], of.max[column]) if still else (low, high))
+    return Range(*zip(*ranges, strict=True))
 
 
 def _in_no_split(dataset: Dataset, splits: Mapping[str, Sequence[str]]) -> list[str]:

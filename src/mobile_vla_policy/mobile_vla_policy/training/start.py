@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mobile_vla_data.action import action_names
 from mobile_vla_policy.backbones.backbone import BackboneSettings
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.model.network import PolicyNetwork, adapt, build_network, mark_trainable
@@ -49,7 +50,13 @@ def begin(
     """
     if info is None:
         instructions = [episode.instruction for episode in data.splits["train"]]
-        return settings, build_network(settings.policy, instructions=instructions, dtype=storage(settings))
+        network = build_network(
+            settings.policy,
+            instructions=instructions,
+            dtype=storage(settings),
+            action_dim=len(action_names(data.contract)),
+        )
+        return settings, network
     info.contract.require_same(data.contract, f"the checkpoint {info.folder}", "the dataset")
     policy = _continued(settings.policy, info)
     # Dropout, window, stride and the bits of published weights change no tensor of the checkpoint: there the new

@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_episodes(
 
 def test_a_dataset_that_was_not_split_is_split_with_a_note(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
-    assert "had not been split" in open_dataset(dataset, ["static"], 0).note
+    assert "was not split" in open_dataset(dataset, ["static"], 0).note
     assert open_dataset(dataset, ["static"], 0).note == ""
 
 

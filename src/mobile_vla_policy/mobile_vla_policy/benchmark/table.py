@@ -11,7 +11,7 @@ from mobile_vla_policy.benchmark.measure import BenchmarkResult
 
 
 def print_results(results: Sequence[BenchmarkResult], console: Console) -> None:
-    """One column per backend; times in milliseconds, median / 99th percentile."""
+    """Print one column per backend; times in milliseconds, median / 99th percentile."""
     measured = [result for result in results if not result.error]
     if measured:
         console.print(_table(measured))

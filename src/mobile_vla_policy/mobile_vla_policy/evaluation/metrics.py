@@ -1,4 +1,4 @@
-"""Numbers that compare predicted with recorded actions. Pure functions on arrays."""
+"""Metrics that compare predicted with recorded actions. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobile_vla_policy.evaluation.predict import EpisodePrediction
 
 Array = npt.NDArray[np.floating]
 
-#: A gripper transition counts as found when it is predicted within this many control periods of the recorded one.
+#: A predicted gripper transition is right within this many control periods of the recorded one.
 TRANSITION_TOLERANCE = 2
 
 #: A turn within this of the recorded one is right [rad]: an eighth of full speed, as 10 mm are of driving.
@@ -22,7 +22,7 @@ TURN_TOLERANCE_RAD = 0.02
 
 @dataclass(frozen=True)
 class Metrics:
-    """Over the next action of every step, unless said otherwise."""
+    """Metrics of the next action of every step, unless another scope is given."""
 
     steps: int
     dx_error_m: float
@@ -33,7 +33,7 @@ class Metrics:
     error_m: float
     """Mean distance between predicted and recorded displacement [m]."""
     horizon_error_m: float
-    """The same over all actions of the chunks."""
+    """Mean distance over all actions of the chunks [m]."""
     within_tolerance: float
     """Share of steps with dx, dy (and delta_yaw) within the tolerance and the gripper right."""
     gripper_accuracy: float
@@ -99,5 +99,5 @@ def transition_f1(pairs: Sequence[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bo
 
 
 def _transitions(closed: npt.NDArray[np.bool_]) -> list[tuple[int, bool]]:
-    """(step, closes) of every change."""
+    """Return (step, closes) of every change."""
     return [(int(step), bool(closed[step])) for step in np.flatnonzero(closed[1:] != closed[:-1]) + 1]

@@ -25,7 +25,7 @@ class PredictionError(ValueError):
 
 @dataclass(frozen=True)
 class EpisodePrediction:
-    """What the policy would do at every step of a recorded episode."""
+    """Predictions at every step of a recorded episode."""
 
     episode: EpisodeData
     actions: npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ def predict_episode(
 ) -> EpisodePrediction:
     """Predict at every step. ``frames`` are uint8 ``[T, cameras, S, S, 3]``.
 
-    Every frame is seen by the backbone once; then the LSTM runs over each step's own strided window, in one batch.
+    The backbone encodes every frame once; then the LSTM runs over the strided window of each step, in one batch.
 
     Raises:
         PredictionError: a prediction is not finite.

@@ -1,4 +1,4 @@
-"""An evaluation as a table, as JSON, and as a picture of predicted against true paths."""
+"""The report of an evaluation: a table, JSON, and a figure of predicted and recorded paths."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def print_report(result: Evaluation, console: Console) -> None:
     """Print the table and the warnings."""
     title = f"{result.checkpoint}: {result.split}, {result.episodes} episodes"
     console.print(title, soft_wrap=True)
-    # A space between columns is the frame's own. With more, a task of 34 letters would not fit into 80 columns.
+    # One space between columns: with more, a task name of 34 letters would not fit into 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
     near = f"{1000 * result.tolerance_m:g} mm"
@@ -57,7 +57,7 @@ def print_report(result: Evaluation, console: Console) -> None:
 
 
 def _sensitivity_table(result: Evaluation) -> Table:
-    """How the predictions change with each input."""
+    """Return the table of how the predictions change without each input."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("given instead", no_wrap=True)
     for name in ("change\nmm", "of its\nlength %", "error\nmm", "gripper\nchanged %"):
@@ -93,10 +93,10 @@ def _cells(metrics: Metrics) -> list[str]:
 
 
 def headings(episode: EpisodeData) -> npt.NDArray[np.floating]:
-    """The robot's heading at every step [rad], float ``[T]``: where odometry went, against where the action pointed.
+    """Return the robot's heading at every step [rad], ``[T]``: direction of odometry minus direction of the action.
 
-    A state holds no heading, and actions are in the robot frame. Steps of almost no motion take that of the one before;
-    a robot that never moves has heading 0.
+    A state holds no heading, and actions are in the robot frame. Steps with almost no motion take the heading of the
+    step before; a robot that never moves has heading 0.
     """
     went, told = np.diff(position(episode.states), axis=0), displacement(episode.actions)[:-1]
     moves = np.flatnonzero(np.minimum(np.linalg.norm(went, axis=1), np.linalg.norm(told, axis=1)) > _LEAST_MOTION_M)
@@ -122,7 +122,7 @@ def driven(
 
 
 def _draw_paths(result: Evaluation, output: Path) -> None:
-    """True paths, and from every fifth step the chunk that the policy would drive from there."""
+    """Draw recorded paths and, from every fifth step, the predicted chunk."""
     # Here: matplotlib takes a second to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

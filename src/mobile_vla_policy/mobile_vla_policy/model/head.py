@@ -3,8 +3,8 @@
     ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between) -> linear 5 x 3
                                                                                   (5 x 4 with delta_yaw)
 
-It answers at every window position. The LSTM's state is an argument and a result, never hidden in the module, so that
-streaming one frame at a time gives what the whole window gives.
+It predicts at every window position. The LSTM's state is an argument and a result, never hidden in the module, so
+streaming one frame at a time equals the whole window.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class HeadSettings(Frozen):
     horizon: int = Field(default=5, ge=1)
     """Future actions predicted at every window position."""
     state: StateInput = "none"
-    """What the LSTM reads beside the ACT state: none, gripper (the gripper's state), or full (x, y and gripper).
+    """Robot state that the LSTM reads beside the ACT state: none, gripper (its position), or full (x, y and gripper).
     Full is for odometry that is localised in a map: with any other, the policy learns a table from places to
     directions, which is wrong as soon as the robot is switched on elsewhere."""
 
@@ -68,7 +68,7 @@ class ActionHead(nn.Module):
         self.output = nn.Linear(settings.hidden_size, settings.horizon * action_dim)
 
     def embed(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and robot states ``[..., 3]``."""
+        """Return LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and states ``[..., 3]``."""
         inputs: torch.Tensor = self.project(features.to(self.project.weight.dtype))
         if self.project_state is not None:
             inputs = inputs + self.project_state(state[..., self._columns].to(inputs.dtype))
@@ -113,16 +113,16 @@ class RecurrentHead:
         ]
 
     def state_after(self, inputs: torch.Tensor) -> LstmState:
-        """The LSTM's state after frames ``[n, input_size]``, from an empty one."""
+        """Return the LSTM's state after frames ``[n, input_size]``, from an empty state."""
         state: LstmState
         _, state = self._head.lstm(inputs[None])
         return state
 
     def chunk(self, newest: torch.Tensor, state: LstmState) -> torch.Tensor:
-        """The chunk float32 ``[horizon, action_dim]`` of one more frame ``[input_size]``."""
+        """Return the chunk float32 ``[horizon, action_dim]`` of one more frame ``[input_size]``."""
         hidden = newest[None]
         for layer, weights in enumerate(self._weights):
-            # Not through nn.LSTM: on a CPU it repacks all of its weights, which takes longer than this one step.
+            # Not nn.LSTM: on a CPU it repacks all of its weights, which takes longer than this one step.
             hidden, _ = torch.lstm_cell(hidden, (state[0][layer], state[1][layer]), *weights)
         chunk: torch.Tensor = self._head.output(hidden)[0].unflatten(-1, (self._head.horizon, -1))
         return chunk.float()

@@ -1,4 +1,4 @@
-"""The whole network: a backbone and an action head, and which of their parameters learn."""
+"""The whole network: a backbone and an action head. Also decides which of their parameters learn."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ class PolicyNetwork(nn.Module):
         self.head = head
 
     def forward(self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, action_dim]`` at every window position; motion normalised, gripper a logit.
+        """Return chunks ``[B, W, horizon, action_dim]`` at every window position; motion normalised, gripper a logit.
 
         Args:
             images: the valid frames only, float ``[N, cameras, 3, S, S]`` in 0 .. 1, window after window.
             state: normalised robot states, float ``[B, W, 3]``.
             tokens: one instruction per window.
             valid: bool ``[B, W]``, N of them true: positions that hold a frame. Empty ones come last in a window, so
-                that the causal LSTM never carries them into a valid one; what is returned there means nothing.
+                that the causal LSTM never carries them into a valid one; ignore the chunks there.
         """
         window_of_frame = valid.nonzero()[:, 0]
         features = self.backbone.encode(images, tokens.select(window_of_frame))
         return self.act(scatter_frames(features, valid), state)
 
     def act(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
+        """Return chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
 
 
 def scatter_frames(features: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Lay features ``[N, F]`` of the valid frames out as ``[B, W, F]``, zeros elsewhere."""
+    """Arrange features ``[N, F]`` of the valid frames as ``[B, W, F]``, with zeros elsewhere."""
     windows = features.new_zeros(*valid.shape, features.shape[-1])
     return windows.masked_scatter(valid[..., None], features)
 

@@ -1,4 +1,4 @@
-"""When is an instruction done? A policy that has moved and then stands still by its own decision has arrived."""
+"""Arrival: a policy that has moved and then stands still by its own decision is done with its instruction."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ STANDSTILL_M_S = 0.05
 STANDSTILL_RAD_S = 0.1
 """Commanded yaw rate below which the robot does not turn."""
 LEAST_DISTANCE_M = 0.1
-"""A policy that has commanded less motion than this has not begun: it may still be about to."""
+"""A policy that has commanded less motion than this [m] may not have begun yet."""
 LEAST_TURN_RAD = 0.2
-"""The same for turning."""
+"""A policy that has turned less than this [rad] may not have begun yet."""
 
 
 class Arrival:
     """Watches the actions of one instruction.
 
-    Only actions count: ticks without one (inputs missing, inference late, a human in command) say nothing about what
-    the policy wants, and the time starts again after them. A change of the gripper is motion, too.
+    Only actions count. Ticks without one (inputs missing, inference late, an operator in command) do not show the
+    policy's intention, and the time starts again after them. A change of the gripper is motion, too.
     """
 
     def __init__(self, done_after_s: float, period_s: float) -> None:

@@ -1,6 +1,6 @@
 """Random changes of the images: one draw per window, the same for all its frames and cameras. Never mirrored.
 
-Left and right mean something to a robot, so there is no flip; a small shift stands for a camera that was bumped.
+Left and right differ for a robot, so there is no flip; a small shift imitates a camera that was bumped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Puts a training together: dataset, network, device. Also makes the untrained checkpoint that it begins from."""
+"""Set-up of a training: dataset, network, device; also of the untrained checkpoint that it begins from."""
 
 from __future__ import annotations
 

@@ -188,3 +188,13 @@ def test_a_tilde_is_the_home_folder_in_every_path(checkpoint: Path, dataset: Pat
     assert (home / "exported" / "export.json").is_file()
     assert (home / "out" / "best" / "config.json").is_file()
     assert not Path("~").exists()
+
+
+def test_backends_and_precisions_can_be_read_without_importing_torch() -> None:
+    """Launch files read them, and policy_node must answer before torch is loaded."""
+    script = (
+        "import sys; from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS; "
+        "import mobile_vla_policy.runtime.settings; print('torch' in sys.modules, 'eager' in BACKENDS)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -263,7 +263,5 @@ def test_an_instruction_that_the_policy_would_refuse_is_refused_before_training(
     # Words that the tokenizer does not know fall apart into bytes.
     wordy = replace(data, splits={"train": [replace(first, instruction="부엌으로 가서 컵을 집어 " * 10)]})
     require_instructions_that_fit(network(), data)
-    with pytest.raises(
-        TrainingDataError, match=rf"{first.path}: the instruction has \d+ tokens, .* at most 128; shorten"
-    ):
+    with pytest.raises(TrainingDataError, match=r"h5: the instruction has \d+ tokens, .* at most 128; shorten"):
         require_instructions_that_fit(network(), wordy)

@@ -88,7 +88,7 @@ def import_lerobot(
         with _Importer(reading, options) as importer:
             for number, episode in enumerate(reading.episodes(), start=1):
                 numbers = importer.numbers(episode)
-                known = adoption.holds(numbers)
+                known = adoption.find(numbers.fingerprint)
                 if known is None:
                     header = importer.header(episode)
                     adoption.require_contract(header.contract, f"{reading.path}, episode {episode.index}")

@@ -1,6 +1,6 @@
 """Random changes of the images: one draw per window, the same for all its frames and cameras. Never mirrored.
 
-Left and right mean something to a robot, so there is no flip; a small shift stands for a camera that was bumped.
+Left and right differ for a robot, so there is no flip; a small shift imitates a camera that was bumped.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ def augment(
     cameras = images.shape[1]
     draws = draws.repeat_interleave(cameras, dim=0)
     flat = images.flatten(0, 1)
+    moved, brightness, contrast, saturation = draws.split([2, 1, 1, 1], dim=1)
     if settings.shift:
-        pixels = (draws[:, :2] * settings.shift * images.shape[-1]).round().long()
+        pixels = (moved * settings.shift * images.shape[-1]).round().long()
         flat = shift(flat, pixels)
     if settings.brightness:
-        flat = adjust_brightness(flat, draws[:, 2] * settings.brightness)
+        flat = adjust_brightness(flat, brightness.flatten() * settings.brightness)
     if settings.contrast:
-        flat = adjust_contrast(flat, 1 + draws[:, 3] * settings.contrast)
+        flat = adjust_contrast(flat, 1 + contrast.flatten() * settings.contrast)
     if settings.saturation:
-        flat = adjust_saturation_with_gray_subtraction(flat, 1 + draws[:, 4] * settings.saturation)
+        flat = adjust_saturation_with_gray_subtraction(flat, 1 + saturation.flatten() * settings.saturation)
     changed: torch.Tensor = flat.unflatten(0, (-1, cameras))
     return changed
 

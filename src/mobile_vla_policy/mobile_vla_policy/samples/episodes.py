@@ -38,6 +38,12 @@ class EpisodeData:
     """float32 ``[T, 3]``."""
     actions: npt.NDArray[np.float32]
     """float32 ``[T, 3]``."""
+    targets: npt.NDArray[np.int32] | None = None
+    """int32 ``[T, 2]``: column and row of the instructed target in the first camera's image as stored; -1 unknown."""
+
+    def target_px(self) -> npt.NDArray[np.int32]:
+        """Return :attr:`targets`, all unknown if the episode has none."""
+        return np.full((self.num_steps, 2), -1, np.int32) if self.targets is None else self.targets
 
     @property
     def num_steps(self) -> int:
@@ -61,8 +67,10 @@ class TrainingData:
     """What was done on the way, for the user; empty if nothing."""
 
 
-def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> TrainingData:
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, isotropic: bool = False) -> TrainingData:
     """Open a dataset; split it by ``seed`` if that has not been done. With None it must have been.
+
+    ``isotropic``: as :func:`normalisation_of` has it.
 
     Raises:
         TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
@@ -91,12 +99,19 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
         raise TrainingDataError(f"{folder}: the train split has {len(train)} episodes; record more, then split again")
     contract = _one_contract([episode.path for name in sorted(data) for episode in data[name]])
     statistics = compute_statistics(episode.path for episode in train)
-    return TrainingData(contract, normalisation_of(statistics), data, note)
+    return TrainingData(contract, normalisation_of(statistics, isotropic=isotropic), data, note)
 
 
-def normalisation_of(statistics: Statistics) -> Normalisation:
-    """The ranges that actions and states are normalised by: quantiles, or all there is of what hardly ever changes."""
-    return Normalisation(action=_range(statistics.actions), state=_range(statistics.states))
+def normalisation_of(statistics: Statistics, *, isotropic: bool = False) -> Normalisation:
+    """Return the ranges for actions and states: quantiles, or the extremes of what hardly ever changes.
+
+    ``isotropic``: one symmetric range for the actions' x and y, so that a turned or mirrored action is one, too.
+    """
+    action = _range(statistics.actions)
+    if isotropic:
+        largest = max(map(abs, (*action.q01, *action.q99)))
+        action = Range((-largest, -largest), (largest, largest))
+    return Normalisation(action=action, state=_range(statistics.states))
 
 
 def _range(of: VectorStatistics) -> Range:
@@ -129,7 +144,7 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: no camera '{missing[0]}'; set policy.backbone.cameras=[{', '.join(episode.cameras)}]"
             )
         metadata = episode.metadata
-        states, actions = episode.states, episode.actions
+        states, actions, targets = episode.states, episode.actions, episode.target
     if not len(actions):
         raise TrainingDataError(f"{path}: no steps; remove it from the dataset, then split again")
     for name, values in (("observations/state", states), ("actions", actions)):
@@ -139,7 +154,7 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: {name}, step {step} is {values[step].tolist()}, which is not finite; "
                 "remove it from the dataset, then split again"
             )
-    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions)
+    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions, targets)
 
 
 def _one_contract(paths: Sequence[Path]) -> Contract:

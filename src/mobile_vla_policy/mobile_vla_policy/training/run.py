@@ -15,6 +15,7 @@ from mobile_vla_policy.checkpoint import require_replaceable, save_checkpoint
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, open_dataset
 from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
+from mobile_vla_policy.samples.journeys import JourneyMaker
 from mobile_vla_policy.samples.provenance import data_facts, start_facts
 from mobile_vla_policy.samples.windows import WindowDataset
 from mobile_vla_policy.training.features import FOLDER, FeatureStore
@@ -130,12 +131,17 @@ def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> No
 
 
 def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None) -> TrainingData:
+    cameras, dihedral = settings.policy.backbone.cameras, settings.augment.dihedral
     # The first process may have to split the dataset; the others then find it split.
     if accelerator is None:
-        data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+        data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
     else:
         with accelerator.main_process_first():
-            data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+            data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
+    if dihedral and data.contract.base != "holonomic":
+        raise TrainingError(
+            f"{dataset}: the base is {data.contract.base}, so its actions turn with it; set augment.dihedral=false"
+        )
     if data.note:
         console.print(data.note)
     return data
@@ -187,4 +193,12 @@ def _image_windows(
             lambda: progress.advance(task),
         )
     workers = 0 if isinstance(frames, FramesInMemory) else settings.workers
-    return WindowDataset(episodes, frames, data.normalisation, settings.policy.head, workers)
+    learns_places = settings.grounding_weight or settings.hindsight_weight
+    camera = settings.policy.backbone.cameras[0]
+    if learns_places and camera != data.contract.first_camera:
+        raise TrainingError(
+            f"targets are annotated in images of '{data.contract.first_camera}', but policy.backbone.cameras begins "
+            f"with '{camera}'; put '{data.contract.first_camera}' first"
+        )
+    journeys = JourneyMaker(episodes, data.contract) if learns_places else None
+    return WindowDataset(episodes, frames, data.normalisation, settings.policy.head, workers, journeys)

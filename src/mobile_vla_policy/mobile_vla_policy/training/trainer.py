@@ -19,13 +19,22 @@ from mobile_vla_data.interrupt import Interrupted
 from mobile_vla_policy.checkpoint import BEST, LAST, save_checkpoint
 from mobile_vla_policy.model.head import HeadOnFeatures
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
-from mobile_vla_policy.model.network import PolicyNetwork
+from mobile_vla_policy.model.network import Learner, PolicyNetwork, add_target_map
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import TrainingData
-from mobile_vla_policy.samples.windows import Batch, Window, WindowDataset, batches, cut, epoch_of_plans, tokens_for
-from mobile_vla_policy.training.augment import augment
+from mobile_vla_policy.samples.windows import (
+    Batch,
+    Draw,
+    Window,
+    WindowDataset,
+    batches,
+    cut,
+    epoch_of_plans,
+    tokens_for,
+)
 from mobile_vla_policy.training.average import WeightAverage
 from mobile_vla_policy.training.finite import require_finite
+from mobile_vla_policy.training.lessons import changed, whole_loss
 from mobile_vla_policy.training.log import Journal
 from mobile_vla_policy.training.optimiser import make_optimiser
 from mobile_vla_policy.training.resume import FOLDER, Position, digests, frozen_weights, load_state, save_state
@@ -59,7 +68,9 @@ class Trainer:
         self.frozen = frozen_weights(network)
         self.accelerator = accelerator
         self.network = network
-        model: torch.nn.Module = network
+        if settings.grounding_weight and not settings.policy.head_only:
+            add_target_map(network)
+        model: torch.nn.Module = Learner(network)
         if settings.policy.head_only:
             model = HeadOnFeatures(network.head)
         elif settings.gradient_checkpointing:
@@ -125,7 +136,7 @@ class Trainer:
                 loss = self._loss(batch, count)
                 require_finite(loss, "loss", self.step, batch)
                 self.accelerator.backward(loss.total)
-            losses.append(torch.stack([loss.total, loss.motion, loss.gripper]).detach())
+            losses.append(loss.values())
             self.batch += 1
         self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
         factor = self.schedule.factor(self.step, self.agreed_s)
@@ -145,9 +156,10 @@ class Trainer:
         else:
             images = to_float(batch.frames)
             if train:
-                where = batch.valid.nonzero()[:, 0]
-                images = augment(images, where, self.settings.augment, torch.default_generator)
-            predicted = self.model(images, batch.state, tokens, batch.valid)
+                batch, images = changed(batch, self.settings.augment, torch.default_generator)
+            predicted, maps = self.model(images, batch.state, tokens, batch.valid)
+            if count is not None:
+                return whole_loss(predicted, maps, images, batch, self.settings, count)
         return action_loss(predicted, batch.target, batch.mask, self.settings.gripper_weight, count)
 
     def _after_step(self, journal: Journal, loss: ActionLoss, frames: int) -> None:
@@ -155,8 +167,9 @@ class Trainer:
         if self.average:
             self.average.update(self.step)
         if self.step % self.settings.log_every == 0 or self.step == 1:
-            every = self.accelerator.reduce(torch.stack([loss.total, loss.motion, loss.gripper]), "mean").tolist()
-            values = dict(zip(("train_loss", "train_motion", "train_gripper"), every, strict=True))
+            every = self.accelerator.reduce(loss.values(), "mean").tolist()
+            names = ("train_loss", "train_motion", "train_gripper", "train_grounding", "train_hindsight")
+            values = dict(zip(names, every, strict=True))
             rate = self.optimizer.param_groups[0]["lr"]
             journal.write(self.step, {"elapsed_s": self.elapsed_s, "learning_rate": rate, **values})
             progress = self.schedule.progress(self.step, self.elapsed_s)
@@ -226,8 +239,9 @@ class Trainer:
     def _plans(self) -> Iterator[list[list[Window]]]:
         """This process's batches of one epoch after the other."""
         head, settings, process = self.settings.policy.head, self.settings, self.accelerator
+        how = Draw(head.window, head.frame_stride, settings.together, settings.gripper_repeats)
         return epoch_of_plans(
-            self.train_set.lengths, head.window, head.frame_stride, settings.batch_size, settings.seed,
+            self.train_set.lengths, self.train_set.changes, how, settings.batch_size, settings.seed,
             process.process_index, process.num_processes,
         )  # fmt: skip
 

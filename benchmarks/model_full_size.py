@@ -33,7 +33,7 @@ from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.benchmark.products import kosmos2_products, runner
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.optimise import Precision, optimise
-from mobile_vla_policy.export.verify import random_drive
+from mobile_vla_policy.export.verify import random_run
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.loss import action_loss
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
@@ -124,7 +124,7 @@ def memory(precision: Precision, folder: Path) -> dict[str, float]:
     # Resets the peak to what is resident now; the process has no other way to say what driving takes.
     Path("/proc/self/clear_refs").write_text("5")
     seen = policy.initial_memory()
-    for frame in random_drive(read_info(folder / "checkpoint"))[:3]:
+    for frame in random_run(read_info(folder / "checkpoint"))[:3]:
         _, seen = policy.predict(frame.images, frame.state, frame.instruction, seen)
     return {"peak_gb": max(loading_gb, peak_gb()), "driving_gb": peak_gb()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +26,8 @@ from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData
-from mobile_vla_policy.samples.windows import Batch, WindowDataset
+from mobile_vla_policy.samples.windows import Batch, Window, WindowData
+from mobile_vla_policy.training.resume import Position
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.trainer import Trainer
 
@@ -60,7 +61,9 @@ def measure(quick: bool) -> list[Figure]:
     stretches = _Stretches(windows.sizes)
     with tempfile.TemporaryDirectory(prefix="bench_stage2_") as folder:
         accelerator = Accelerator(mixed_precision="bf16")
-        Trainer(settings, network, data, windows, None, Path(folder), accelerator).run(lambda _step: stretches)
+        origin = Position.of_start(settings, data, network, 1)
+        trainer = Trainer(settings, network, data, windows, None, Path(folder), accelerator, origin)
+        trainer.run(lambda _step: stretches)
     # The first stretch warms up.
     return [Figure("stage 2: the head on features, windows of 8", median(stretches.rates[1:]), "windows/s")]
 
@@ -85,20 +88,21 @@ class _Stretches:
             self.rates.append(sum(self._sizes[self._from : step]) / (now_s - self._since_s))
         self._from, self._since_s = step, now_s
 
-    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+    def show(self, step: int, progress: float, loss: float, best: float | None, frames_per_s: float) -> None:
         """Show nothing."""
 
 
-class _Counted(WindowDataset):
+class _Counted(WindowData):
     """Remembers how many windows each batch had."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.sizes: list[int] = []
 
-    def __getitem__(self, index: int) -> Batch:
-        self.sizes.append(len(self.plan[index]))
-        return super().__getitem__(index)
+    def batch(self, windows: Sequence[Window]) -> Batch:
+        """Put windows together, and note how many."""
+        self.sizes.append(len(windows))
+        return super().batch(windows)
 
 
 def _episode(random: np.random.Generator, number: int) -> EpisodeData:

@@ -68,9 +68,9 @@ def _slope(checkpoint: Path, how: str) -> float:
         for name, picture in pictures.items():
             height, width = picture.shape[:2]
             builder.put_image(name, now_ns, now_ns, picture.data, "rgb8", height, width, 3 * width)
-        before = driver.steps
+        before = driver.passes
         driver.wake()
-        while driver.tick(now_ns) and driver.steps == before:
+        while driver.tick(now_ns) and driver.passes == before:
             time.sleep(0.001)
 
     if how == "python":

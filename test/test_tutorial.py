@@ -60,7 +60,7 @@ def test_the_example_reads_and_plots_a_dataset_without_this_project(work: Path, 
     script = "import sys; sys.modules['mobile_vla_data'] = None; import runpy; sys.argv = sys.argv[1:]; "
     script += "runpy.run_path(sys.argv[0], run_name='__main__')"
     printed = run(sys.executable, "-c", script, ROOT / "examples/read_dataset.py", work / "dataset", "--output", plot)
-    assert printed.count("steps at 10.0 Hz") == int(SIZES["EPISODES"])
+    assert printed.count(" steps at ") == int(SIZES["EPISODES"])
     assert plot.stat().st_size > 10_000
 
 

@@ -42,7 +42,7 @@ def test_the_example_of_the_docs_trains_and_drives_as_one_new_file(tmp_path: Pat
         backbones.__path__.append({str(tmp_path / "more")!r})
         from mobile_vla_policy.load_policy import load_policy
         from mobile_vla_policy.training.settings import load_train_settings
-        from mobile_vla_policy.training.run import train
+        from mobile_vla_policy.training.train import train
         here = Path({str(tmp_path)!r})
         train(load_train_settings(here / "train.yaml"), here / "dataset", here / "out", Console(quiet=True))
         policy = load_policy(here / "out", device="cpu")

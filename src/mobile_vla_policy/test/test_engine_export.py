@@ -25,7 +25,7 @@ from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.engine.eager import load_portable
 from mobile_vla_policy.engine.onnxruntime import OPSET, TENSORRT_OPERATORS, operators
 from mobile_vla_policy.export.export import TOLERANCE, ExportSettings, export
-from mobile_vla_policy.export.verify import compare, random_drive, recorded_drives
+from mobile_vla_policy.export.verify import compare, random_run, recorded_runs
 from mobile_vla_policy.info import describe
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.head import HeadSettings
@@ -86,8 +86,8 @@ def test_every_format_says_what_the_policy_says(format_: str, checkpoint: Path, 
     info = read_info(checkpoint)
     policy = load_policy(folder, device="cpu", contract=Contract.load(CONTRACT))
     assert policy.engine.backend == BACKENDS[format_] and policy.engine.precision == "fp32"
-    drives = [random_drive(info), *recorded_drives(info, dataset)]
-    assert compare(load_policy(checkpoint, device="cpu"), policy, drives) < 1e-4
+    runs = [random_run(info), *recorded_runs(info, dataset)]
+    assert compare(load_policy(checkpoint, device="cpu"), policy, runs) < 1e-4
     assert list(policy.stage_latency_s) == ["preprocess", "vision", "text", "head"]
     assert "at most 24" in policy.check_instruction("go " * 30)
     assert not list(tmp_path.glob(".*"))
@@ -123,14 +123,14 @@ def test_sixteen_bits_differ_by_their_rounding(precision: str, checkpoint: Path,
     report = export(checkpoint, tmp_path / "exported", ExportSettings("torchscript", precision))
     assert 0 < report.verified.deviation <= TOLERANCE[precision]
     full = load_policy(checkpoint, device="cpu", precision="fp32")
-    frames = [random_drive(read_info(checkpoint))]
+    frames = [random_run(read_info(checkpoint))]
     assert 1e-5 < compare(full, load_policy(tmp_path / "exported", device="cpu"), frames) < 0.1
     assert 1e-5 < compare(full, load_policy(checkpoint, device="cpu", precision=precision), frames) < 0.1
 
 
 def test_a_compiled_policy_says_what_the_eager_one_says(checkpoint: Path) -> None:
     eager, compiled = (load_policy(checkpoint, device="cpu", compile=value) for value in (False, True))
-    assert compare(eager, compiled, [random_drive(read_info(checkpoint))]) < 1e-4
+    assert compare(eager, compiled, [random_run(read_info(checkpoint))]) < 1e-4
 
 
 def test_a_backend_named_for_a_checkpoint_exports_once_and_again_when_it_is_damaged(

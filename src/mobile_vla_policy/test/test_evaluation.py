@@ -15,13 +15,13 @@ from synthetic_episodes import train_settings, write_dataset
 
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.evaluation.evaluate import Evaluation, _grouped, evaluate, what_it_uses
 from mobile_vla_policy.evaluation.metrics import summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction
 from mobile_vla_policy.evaluation.report import headings, print_report, write_report
-from mobile_vla_policy.evaluation.run import Evaluation, _grouped, evaluate, what_it_uses
 from mobile_vla_policy.evaluation.sensitivity import Sensitivity, plain_words, sensitivity
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingDataError
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 

@@ -26,7 +26,7 @@ from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.samples.journeys import in_image
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.train import train
 
 SIZE = 32
 

@@ -25,13 +25,13 @@ from mobile_vla_policy.backbones.kosmos2_tiny import tiny_kosmos2
 from mobile_vla_policy.backbones.linear import merge_lora
 from mobile_vla_policy.backbones.tokenizer import build_tokenizer
 from mobile_vla_policy.checkpoint import load_network, read_info
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.train import train
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,

@@ -22,7 +22,7 @@ from mobile_vla_policy.policy import PolicyMemory, remember, strided
 from mobile_vla_policy.preprocess import FrameError
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 STATE = np.zeros(3, dtype=np.float32)

@@ -16,14 +16,14 @@ from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings,
 
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_policy.checkpoint import load_network, read_info
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.training.resume import ResumeError
-from mobile_vla_policy.training.run import train
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import StartError, begin, read_start
+from mobile_vla_policy.training.train import train
 
 QUIET = Console(quiet=True)
 

@@ -19,7 +19,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.recorder.commands import CommandTrack
 from mobile_vla_collect.recorder.recording import (
     OpenEpisode,
     OtherInstruction,
@@ -28,13 +27,14 @@ from mobile_vla_collect.recorder.recording import (
     RefusedError,
     SavedEpisode,
 )
-from mobile_vla_collect.recorder.sampler import SampledStep, Sampler
 from mobile_vla_collect.recorder.ticker import Ticker
 from mobile_vla_collect.recorder.writer_thread import WriterThread
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata
 from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_data.sampling.commands import CommandTrack
+from mobile_vla_data.sampling.sampler import SampledStep, Sampler
 from mobile_vla_data.storage.durable import DiskFullError
 
 _A = TypeVar("_A")

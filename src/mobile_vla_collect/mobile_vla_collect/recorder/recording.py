@@ -6,9 +6,9 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobile_vla_collect.recorder.sampler import EpisodeTicks, SampledStep
 from mobile_vla_collect.recorder.writer_thread import WriterSettings
 from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.sampling.sampler import EpisodeTicks, SampledStep
 
 
 class RefusedError(Exception):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.recorder.sampler import SampledStep
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.sampling.sampler import SampledStep
 from mobile_vla_data.storage.durable import free_bytes
 from mobile_vla_data.storage.lock import LOCK_FILE
 

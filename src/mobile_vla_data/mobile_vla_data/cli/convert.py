@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,9 @@ from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
 from mobile_vla_data.convert.lerobot.importing import LeRobotImport, import_lerobot
 from mobile_vla_data.convert.lerobot.shard import VideoSettings
 from mobile_vla_data.convert.lerobot.video import DEFAULT_CRF
+from mobile_vla_data.convert.rosbag.export import BagExport, export_rosbag
+from mobile_vla_data.convert.rosbag.importing import BagImport, ImportedSegment, import_rosbags
+from mobile_vla_data.convert.rosbag.mapping import BagMapping
 
 export_app = typer.Typer(help="Write a dataset in the format of another tool.", no_args_is_help=True)
 import_app = typer.Typer(help="Add episodes of another tool's format to a dataset.", no_args_is_help=True)
@@ -136,3 +140,68 @@ def import_from_lerobot(
         return
     left_out = f"; {done.left_out} were there already" if done.left_out else ""
     print_line(f"{done.dataset}: {done.episodes} episodes, {done.steps} steps added{left_out}")
+
+
+@export_app.command("rosbag")
+def export_to_rosbag(
+    dataset: DatasetArgument,
+    target: TargetArgument,
+    stamped: Annotated[bool, typer.Option("--stamped", help="Write TwistStamped instead of Twist.")] = False,
+    camera: CameraOption = [],  # noqa: B006 - typer copies it
+    outcome: OutcomeOption = [],  # noqa: B006
+    json: JsonOption = False,
+) -> None:
+    """Write each episode as a rosbag2 folder with an MCAP file; interrupted, the same command continues."""
+    options = BagExport(stamped, tuple(camera), tuple(item.value for item in outcome))
+    with progress_bar("exporting", quiet=json) as progress:
+        done = export_rosbag(dataset, target, options, progress)
+    if json:
+        print_json({"target": str(target), "episodes": len(done.episodes), "steps": done.num_steps})
+        return
+    print_line(f"{target}: {len(done.episodes)} recordings, {done.num_steps} steps")
+
+
+@import_app.command("rosbag")
+def import_from_rosbag(
+    bags: Annotated[
+        list[Path],
+        typer.Argument(metavar="BAG...", help="rosbag2 folders, MCAP, SQLite or bag files.", show_default=False),
+    ],
+    dataset: NewDatasetArgument,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(help="Which topics are what; by default those of the contract.", show_default=False),
+    ] = None,
+    contract: ContractOption = None,
+    encoding: Annotated[Encoding, typer.Option(help="How to store images.")] = Encoding.JPEG,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of JPEG images.")] = 95,
+    json: JsonOption = False,
+) -> None:
+    """Add the episodes of recordings, sampled as the recorder samples; those that are there already are left out."""
+    options = BagImport(
+        Contract.load(contract) if contract is not None else None,
+        BagMapping.load(mapping) if mapping is not None else None,
+        encoding.value,
+        quality,
+    )
+    with progress_bar("importing", quiet=json) as progress:
+        done = import_rosbags(bags, dataset, options, progress)
+    if json:
+        segments = [{**asdict(segment), "bag": str(segment.bag)} for segment in done.segments]
+        print_json(
+            {"dataset": str(dataset), "episodes": done.episodes, "left_out": done.left_out, "segments": segments}
+        )
+        return
+    for segment in done.segments:
+        print_line(_describe(segment))
+    left_out = f"; {done.left_out} were there already" if done.left_out else ""
+    print_line(f"{dataset}: {done.episodes} episodes added{left_out}")
+
+
+def _describe(segment: ImportedSegment) -> str:
+    part = f"{segment.bag}, {segment.start_s:.1f} to {segment.end_s:.1f} s"
+    if not segment.episode_id:
+        return f"{part}: no episode: {segment.remark}"
+    dropped = f", {segment.dropped_ticks} dropped ticks" if segment.dropped_ticks else ""
+    remark = f" ({segment.remark})" if segment.remark else ""
+    return f"{part}: {segment.episode_id}, {segment.steps} steps{dropped}{remark}"

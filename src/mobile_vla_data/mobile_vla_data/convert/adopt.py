@@ -17,8 +17,8 @@ from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, fingerprint
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
-from mobile_vla_data.episode.metadata import EpisodeHeader
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.steps import StepRecord
@@ -65,9 +65,13 @@ class Adoption:
                 self._known[fingerprint(episode)] = episode.episode_id
                 self._contract = self._contract or (episode.contract, str(path))
 
-    def holds(self, numbers: Numbers) -> str | None:
-        """Id of the episode with these numbers, or None."""
-        return self._known.get(numbers.fingerprint)
+    def find(self, fingerprint: str) -> str | None:
+        """Return the id of the episode with this fingerprint, or None."""
+        return self._known.get(fingerprint)
+
+    def remember(self, fingerprint: str, episode_id: str) -> None:
+        """Note that the folder holds an episode now."""
+        self._known[fingerprint] = episode_id
 
     def require_contract(self, contract: Contract, origin: str) -> None:
         """Raise :class:`ContractError` when ``contract``, of ``origin``, differs in meaning from the folder's."""
@@ -81,7 +85,7 @@ class Adoption:
         Raises:
             OSError: the disk is full.
         """
-        episode_id = self._free_id(header.episode_id)
+        episode_id = self.free_id(header.episode_id)
         final = schema.final_path(self.folder, episode_id)
         part = self.folder / f".{episode_id}.h5.import"
         records = _checked(steps, len(numbers.ticks_ns), final)
@@ -96,7 +100,7 @@ class Adoption:
         finally:
             builder.close()
             part.unlink(missing_ok=True)
-        self._known[numbers.fingerprint] = episode_id
+        self.remember(numbers.fingerprint, episode_id)
         return episode_id
 
     def note_split(self, episode_id: str, split: str) -> None:
@@ -116,7 +120,8 @@ class Adoption:
         write_text_atomically(path, json.dumps({"splits": splits}, indent=2) + "\n")
         return True
 
-    def _free_id(self, wanted: str) -> str:
+    def free_id(self, wanted: str) -> str:
+        """Return ``wanted`` if it is an episode id that was never used here, the next free one otherwise."""
         if schema.is_episode_id(wanted):
             used = {schema.number_in_name(path.name) for path in self.folder.iterdir()}
             trash = self.folder / schema.TRASH_FOLDER

@@ -12,8 +12,8 @@ from mobile_vla_policy.checkpoint import CheckpointInfo, load_network
 from mobile_vla_policy.engine.device import dtype_of, resolve_precision
 from mobile_vla_policy.engine.optimise import Precision, optimise, portable
 from mobile_vla_policy.engine.protocol import Engine, EngineShape, RunStage
-from mobile_vla_policy.engine.recurrent import RecurrentHead
 from mobile_vla_policy.engine.stages import STAGES, TEXT, VISION, cut
+from mobile_vla_policy.model.head import RecurrentHead
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.weights import leave_file
 

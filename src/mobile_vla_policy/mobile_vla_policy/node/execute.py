@@ -48,7 +48,7 @@ class _Goal:
     began_s: float
     limit_s: float
     """Infinite when there is no limit."""
-    steps_before: int
+    passes_before: int
     starved_before: int
 
 
@@ -111,7 +111,7 @@ class ExecuteServer:
         now_s = time.monotonic()
         goal.handle.publish_feedback(
             ExecuteInstruction.Feedback(
-                step=driver.steps - goal.steps_before,
+                step=driver.passes - goal.passes_before,
                 elapsed_s=now_s - goal.began_s,
                 inference_rate_hz=driver.inference_rate.rate_hz(now_s),
                 latency_s=chunk.inference_s,
@@ -148,7 +148,7 @@ class ExecuteServer:
             instruction,
             time.monotonic(),
             request.time_limit_s or math.inf,
-            driver.steps,
+            driver.passes,
             driver.scheduler.starved_ticks,
         )
         self._arrival.restart()
@@ -165,7 +165,7 @@ class ExecuteServer:
         self._goal = None
         result = Result(error_code=code, message=message, duration_s=time.monotonic() - goal.began_s)
         if driver is not None:
-            result.steps = driver.steps - goal.steps_before
+            result.steps = driver.passes - goal.passes_before
             result.starved_ticks = driver.scheduler.starved_ticks - goal.starved_before
             # Nothing is followed from here on: the next tick sends zeros.
             driver.follow("")

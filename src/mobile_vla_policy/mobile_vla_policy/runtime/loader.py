@@ -13,7 +13,7 @@ import numpy as np
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 
 #: Loads a folder, to be executed as the options say, for a robot; raises ValueError or OSError with one line that says
 #: what to do.

@@ -1,7 +1,7 @@
-"""Windows over episodes: in one epoch, every recorded step is in exactly one window.
+"""Windows over episodes: in one epoch, every recorded step is in exactly one window, unless windows are repeated.
 
-With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at a place that
-is drawn anew every epoch. So a frame is decoded and encoded once an epoch, and stands at every window position in
+With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at places that
+are drawn for every epoch. So each frame is decoded and encoded once per epoch, and takes every window position in
 turn. Windows at either end are shorter, none is dropped: the robot, too, begins without a past.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import Dataset
 
 from mobile_vla_data.action import gripper
-from mobile_vla_policy.backbones.tokenizer import Tokens
+from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.samples.episodes import EpisodeData
@@ -32,7 +32,7 @@ class Window:
     episode: int
     steps: tuple[int, ...]
     counted: bool = True
-    """False for a repeat that only evens out the processes: it has no weight in the loss."""
+    """False for a repeated window that only evens out the processes: it has no weight in the loss."""
 
 
 @dataclass(frozen=True)
@@ -49,40 +49,22 @@ class Batch:
     mask: torch.Tensor
     """bool ``[B, W, H]``: actions that were recorded."""
     valid: torch.Tensor
-    """bool ``[B, W]``."""
-    instruction: torch.Tensor
-    """int64 ``[B]``: index into the list of distinct instructions."""
+    """bool ``[B, W]``: window positions that hold a step."""
+    instructions: tuple[str, ...]
+    """One for each window."""
     episodes: tuple[str, ...]
     """Names of the episodes, for messages."""
     group: torch.Tensor
-    """int64 ``[B]``: windows of the same episode have the same number, from 0 on without gaps."""
+    """int64 ``[B]``: windows of one episode have the same number, from 0 on without gaps."""
     journeys: Journeys | None = None
-    """Their whole course, if a loss needs it."""
+    """The whole course of these episodes, if a loss needs it."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        tensors = (self.frames, self.state, self.target, self.mask, self.valid, self.instruction, self.group)
-        frames, state, target, mask, valid, instruction, group = (
-            tensor.to(device, non_blocking=True) for tensor in tensors
-        )
+        """Return the same batch on another device."""
+        tensors = (self.frames, self.state, self.target, self.mask, self.valid, self.group)
+        frames, state, target, mask, valid, group = (tensor.to(device, non_blocking=True) for tensor in tensors)
         journeys = None if self.journeys is None else self.journeys.to(device)
-        return Batch(frames, state, target, mask, valid, instruction, self.episodes, group, journeys)
-
-
-def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
-    """Partition the steps of every episode into windows; shuffled, with random cuts, when there is an ``rng``."""
-    windows = [part for episode, length in enumerate(lengths) for part in _parts(episode, length, window, stride, rng)]
-    if rng:
-        rng.shuffle(windows)
-    return windows
-
-
-def _parts(episode: int, length: int, window: int, stride: int, rng: random.Random | None) -> Iterator[Window]:
-    for phase in range(min(stride, length)):
-        steps = range(phase, length, stride)
-        first = rng.randint(1, window) if rng else window
-        bounds = [0, *range(first, len(steps), window), len(steps)]
-        yield from (Window(episode, tuple(steps[a:b])) for a, b in pairwise(bounds) if a < b)
+        return Batch(frames, state, target, mask, valid, self.instructions, self.episodes, group, journeys)
 
 
 @dataclass(frozen=True)
@@ -90,26 +72,38 @@ class Draw:
     """How the windows of one epoch are drawn."""
 
     window: int
+    """Frames."""
     stride: int
+    """Control periods between two frames of a window."""
     together: int = 1
     """So many windows of one episode follow one another, drawn from the whole of it."""
     repeats: int = 0
-    """Windows around a gripper change come so many times more."""
+    """Windows around a change of the gripper are drawn so many times more."""
 
 
-def draw(lengths: Sequence[int], changes: Sequence[frozenset[int]], how: Draw, rng: random.Random) -> list[Window]:
-    """Return an epoch of windows: every step at least once, windows of one episode together in random order.
+def cut_windows(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
+    """Partition the steps of every episode into windows; shuffled, with random cuts, if there is an ``rng``."""
+    windows = [part for episode, length in enumerate(lengths) for part in _cut(episode, length, window, stride, rng)]
+    if rng:
+        rng.shuffle(windows)
+    return windows
+
+
+def draw_windows(
+    lengths: Sequence[int], changes: Sequence[frozenset[int]], how: Draw, rng: random.Random
+) -> list[Window]:
+    """Return one epoch of windows: every step at least once, windows of an episode together in random order.
 
     ``changes`` are the steps of each episode that are near a change of the gripper.
     """
     groups: list[list[Window]] = []
     for episode, (length, near) in enumerate(zip(lengths, changes, strict=True)):
-        windows = list(_parts(episode, length, how.window, how.stride, rng))
+        windows = list(_cut(episode, length, how.window, how.stride, rng))
         windows += [part for part in windows if not near.isdisjoint(part.steps) for _ in range(how.repeats)]
         rng.shuffle(windows)
-        if missing := -len(windows) % how.together:
-            windows += rng.choices(windows, k=missing)
-        groups += [windows[i : i + how.together] for i in range(0, len(windows), how.together)]
+        # The last group is filled up from the same episode.
+        windows += rng.choices(windows, k=-len(windows) % how.together)
+        groups += [windows[start : start + how.together] for start in range(0, len(windows), how.together)]
     rng.shuffle(groups)
     return [window for group in groups for window in group]
 
@@ -118,27 +112,50 @@ def near_changes(episode: EpisodeData, steps: int = 5) -> frozenset[int]:
     """Return the steps of an episode that are at most ``steps`` from one at which the gripper is told to change."""
     closed = gripper(episode.actions) > 0.5
     changes = np.flatnonzero(closed[1:] != closed[:-1]) + 1
-    return frozenset(
-        int(step) for change in changes for step in range(max(0, change - steps), min(len(closed), change + steps + 1))
-    )
+    near = (np.abs(np.arange(len(closed))[:, None] - changes) <= steps).any(axis=1)
+    return frozenset(np.flatnonzero(near).tolist())
 
 
-def batches(windows: Sequence[Window], size: int, rank: int = 0, processes: int = 1) -> list[list[Window]]:
-    """The batches of one process. Together the processes' n-th batches are the n-th batch of one big process."""
+def _cut(episode: int, length: int, window: int, stride: int, rng: random.Random | None) -> Iterator[Window]:
+    for phase in range(min(stride, length)):
+        steps = range(phase, length, stride)
+        first = rng.randint(1, window) if rng else window
+        bounds = [0, *range(first, len(steps), window), len(steps)]
+        yield from (Window(episode, tuple(steps[a:b])) for a, b in pairwise(bounds) if a < b)
+
+
+def batches_of(windows: Sequence[Window], size: int, rank: int = 0, processes: int = 1) -> list[list[Window]]:
+    """Return the batches of one process. Together the processes' n-th batches are the n-th batch of one big process."""
     mine = []
     for start in range(0, len(windows), size * processes):
-        step = list(windows[start : start + size * processes])
-        while len(step) < processes:
-            step.append(Window(step[0].episode, step[0].steps, counted=False))
-        share = [len(step) * r // processes for r in range(processes + 1)]
-        mine.append(step[share[rank] : share[rank + 1]])
+        together = list(windows[start : start + size * processes])
+        while len(together) < processes:
+            together.append(replace(together[0], counted=False))
+        share = [len(together) * r // processes for r in range(processes + 1)]
+        mine.append(together[share[rank] : share[rank + 1]])
     return mine
 
 
-class WindowDataset(Dataset[Batch]):
-    """Item n is the n-th batch of :attr:`plan`; the caller puts a new plan in for every epoch.
+def epochs_of_batches(
+    data: WindowData, how: Draw, size: int, seed: int, rank: int = 0, processes: int = 1
+) -> Iterator[list[list[Window]]]:
+    """Yield the batches of one epoch after the other, without end. The same seed gives the same batches."""
+    epoch = 0
+    while True:
+        rng = random.Random(f"{seed}/{epoch}")
+        if how.together == 1 and not how.repeats:
+            windows = cut_windows(data.lengths, how.window, how.stride, rng)
+        else:
+            windows = draw_windows(data.lengths, data.changes, how, rng)
+        yield batches_of(windows, size, rank, processes)
+        epoch += 1
 
-    ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode.
+
+class WindowData:
+    """Episodes of one split, ready to be put together into batches.
+
+    ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode; ``workers`` is the
+    number of processes that shall decode them.
     """
 
     def __init__(
@@ -153,12 +170,7 @@ class WindowDataset(Dataset[Batch]):
         self.episodes = episodes
         self.changes = [near_changes(episode) for episode in episodes]
         self.workers = workers
-        self.instructions = sorted({episode.instruction for episode in episodes})
-        self.plan: list[list[Window]] = []
-        self._head = head
-        self._journeys = journeys
-        index = {text: i for i, text in enumerate(self.instructions)}
-        self._instruction = [index[episode.instruction] for episode in episodes]
+        self._head, self._journeys = head, journeys
         # All episodes one after the other: a batch is then one look-up, however many windows it has.
         self._first = [0, *accumulate(self.lengths)]
         self._states = normalisation.normalise_state(torch.from_numpy(np.concatenate([e.states for e in episodes])))
@@ -170,11 +182,9 @@ class WindowDataset(Dataset[Batch]):
         """Steps of each episode."""
         return [episode.num_steps for episode in self.episodes]
 
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, index: int) -> Batch:
-        windows, width = self.plan[index], self._head.window
+    def batch(self, windows: Sequence[Window]) -> Batch:
+        """Put windows together. Raises EpisodeError if an episode's file cannot be read."""
+        width = self._head.window
         counts = torch.tensor([len(window.steps) for window in windows])
         first = torch.tensor([self._first[window.episode] for window in windows])
         end = torch.tensor([self._first[window.episode + 1] for window in windows])
@@ -185,50 +195,43 @@ class WindowDataset(Dataset[Batch]):
         future = place[..., None] + torch.arange(self._head.horizon)
         recorded = future < end[:, None, None]
         target = self._actions[future.minimum(end[:, None, None] - 1)]
-        if isinstance(self._frames, torch.Tensor):
-            frames = self._frames[place]
-        else:
-            images = [self._frames.get(window.episode, window.steps) for window in windows]
-            frames = torch.from_numpy(np.concatenate(images))
+        episodes = [self.episodes[window.episode] for window in windows]
         row: dict[int, int] = {}
         group = [row.setdefault(window.episode, len(row)) for window in windows]
         journeys = None if self._journeys is None else self._journeys.make(list(row), torch.tensor(padded))
         return Batch(
-            frames=frames,
+            frames=self._frames_of(windows, place),
             state=self._states[place] * valid[..., None],
             target=target * valid[..., None, None],
             mask=recorded & valid[..., None] & counted[:, None, None],
             valid=valid,
-            instruction=torch.tensor([self._instruction[window.episode] for window in windows]),
-            episodes=tuple(self.episodes[window.episode].path.stem for window in windows),
+            instructions=tuple(episode.instruction for episode in episodes),
+            episodes=tuple(episode.path.stem for episode in episodes),
             group=torch.tensor(group),
             journeys=journeys,
         )
 
-
-def epoch_of_plans(
-    lengths: Sequence[int],
-    changes: Sequence[frozenset[int]],
-    how: Draw,
-    size: int,
-    seed: int,
-    rank: int = 0,
-    processes: int = 1,
-) -> Iterator[list[list[Window]]]:
-    """The plan of one epoch after the other, for ever. The same seed gives the same plans."""
-    epoch = 0
-    while True:
-        rng = random.Random(f"{seed}/{epoch}")
-        if how.together == 1 and not how.repeats:
-            windows = cut(lengths, how.window, how.stride, rng)
-        else:
-            windows = draw(lengths, changes, how, rng)
-        yield batches(windows, size, rank, processes)
-        epoch += 1
+    def _frames_of(self, windows: Sequence[Window], place: torch.Tensor) -> torch.Tensor:
+        if isinstance(self._frames, torch.Tensor):
+            return self._frames[place]
+        return torch.from_numpy(np.concatenate([self._frames.get(window.episode, window.steps) for window in windows]))
 
 
-def tokens_for(batch: Batch, tokens: Tokens) -> Tokens:
-    """The tokens of each window's instruction, without padding beyond the batch's longest."""
-    chosen = tokens.select(batch.instruction)
-    longest = int(chosen.lengths.max())
-    return Tokens(chosen.ids[:, :longest], chosen.lengths)
+class Batches(Dataset[Batch | EpisodeError]):
+    """Batches in a fixed order, for a DataLoader.
+
+    An episode that cannot be read is an item, too: raised in a worker process, the error would arrive wrapped in that
+    process's stack trace.
+    """
+
+    def __init__(self, data: WindowData, batches: Sequence[Sequence[Window]]) -> None:
+        self._data, self._batches = data, batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch | EpisodeError:
+        try:
+            return self._data.batch(self._batches[index])
+        except EpisodeError as error:
+            return error

@@ -1,14 +1,17 @@
 """Sampling without ROS: late ticks, silent cameras, and a system clock that is set while an episode is recorded."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from recorder_client import CONTRACT
 
-from mobile_vla_collect.recorder.commands import CommandTrack
-from mobile_vla_collect.recorder.sampler import Sampler
 from mobile_vla_data.action import Velocity, displacement
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_data.sampling.commands import CommandTrack
+from mobile_vla_data.sampling.sampler import Sampler
 
+CONTRACT = Contract.load(Path(__file__).resolve().parents[3] / "config" / "robot.yaml")
 PERIOD_NS = CONTRACT.period_ns
 
 

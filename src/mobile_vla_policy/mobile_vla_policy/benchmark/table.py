@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from mobile_vla_policy.benchmark.run import BenchmarkResult
+from mobile_vla_policy.benchmark.measure import BenchmarkResult
 
 
 def print_results(results: Sequence[BenchmarkResult], console: Console) -> None:

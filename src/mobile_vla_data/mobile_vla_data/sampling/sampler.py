@@ -11,11 +11,11 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_collect.recorder.camera_watch import CameraWatch
-from mobile_vla_collect.recorder.commands import CommandedPeriod, CommandTrack
 from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation, ObservationBuilder
+from mobile_vla_data.sampling.camera_watch import CameraWatch
+from mobile_vla_data.sampling.commands import CommandedPeriod, CommandTrack
 
 _COUNTED = ("received", "late", "missing", "repeated", "refused")
 

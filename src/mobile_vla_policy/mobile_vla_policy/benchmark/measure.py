@@ -21,7 +21,7 @@ from mobile_vla_policy.engine.choices import BACKENDS, EngineOptions
 from mobile_vla_policy.engine.device import dtype_of
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.policy import Policy, PredictedChunk
-from mobile_vla_policy.runtime.inference import Step
+from mobile_vla_policy.runtime.inference import ForwardPass
 from mobile_vla_policy.runtime.statistics import LatencyWindow
 from mobile_vla_policy.runtime.trace import TraceRecorder
 
@@ -86,7 +86,7 @@ def measure(checkpoint: Path, options: EngineOptions, settings: BenchmarkSetting
     load_s = time.perf_counter() - began_s
     if problem := policy.check_instruction(settings.instruction):
         raise ValueError(problem)
-    steps = _steps(policy, settings)
+    steps = _passes(policy, settings)
     if settings.trace is not None:
         _write_trace(steps, settings.trace)
     window = LatencyWindow(len(steps))
@@ -134,7 +134,7 @@ def measure_all(
     return results
 
 
-def _steps(policy: Policy, settings: BenchmarkSettings) -> list[Step]:
+def _passes(policy: Policy, settings: BenchmarkSettings) -> list[ForwardPass]:
     random = np.random.default_rng(0)
     pictures = [
         {
@@ -148,18 +148,18 @@ def _steps(policy: Policy, settings: BenchmarkSettings) -> list[Step]:
     for number in range(_WARM_UP_STEPS + settings.steps):
         started_ns, began_s = time.time_ns(), time.perf_counter()
         chunk, memory = policy.predict(pictures[number % _PICTURES], state, settings.instruction, memory)
-        step = _step(policy, settings.instruction, chunk, started_ns, time.perf_counter() - began_s)
+        step = _pass(policy, settings.instruction, chunk, started_ns, time.perf_counter() - began_s)
         if number >= _WARM_UP_STEPS:
             steps.append(step)
     return steps
 
 
-def _step(policy: Policy, instruction: str, chunk: PredictedChunk, started_ns: int, inference_s: float) -> Step:
+def _pass(policy: Policy, instruction: str, chunk: PredictedChunk, started_ns: int, inference_s: float) -> ForwardPass:
     stages = dict(policy.stage_latency_s)
-    return Step(0, instruction, started_ns, chunk.deltas, chunk.gripper, started_ns, stages, inference_s)
+    return ForwardPass(0, instruction, started_ns, chunk.deltas, chunk.gripper, started_ns, stages, inference_s)
 
 
-def _write_trace(steps: list[Step], path: Path) -> None:
+def _write_trace(steps: list[ForwardPass], path: Path) -> None:
     trace = TraceRecorder()
     for number, step in enumerate(steps, start=1):
         trace.add(number, step, step.started_ns + round(step.inference_s * 1e9))

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
-from mobile_vla_sim.model import TIMESTEP_S
-from mobile_vla_sim.scene import Scene
-from mobile_vla_sim.tasks import SuccessTest
-from mobile_vla_sim.world import Pose, World
+from mobile_vla_sim.tasks.draw import Assignment
+from mobile_vla_sim.tasks.success import SuccessTest, target_point
+from mobile_vla_sim.world.model import TIMESTEP_S
+from mobile_vla_sim.world.odometry import Odometry, OdometryKind
+from mobile_vla_sim.world.world import Truth, World
 
 CAMERA_RATE_HZ = 15.0
 ODOMETRY_AGE_STEPS = 1
@@ -34,22 +35,35 @@ class Snapshot:
     state: npt.NDArray[np.float32]
     """float32 ``[3]``: x [m], y [m], gripper."""
     stamps_ns: dict[str, int]
-    pose: Pose
-    """Ground truth at the tick itself, for the expert and the success test."""
+    truth: Truth
+    """What is really so at the tick itself, for the expert and the success test."""
+    target: tuple[int, int]
+    """(column, row) of the instructed target in the static image; (-1, -1) where it is not in it."""
+    robot: tuple[int, int]
+    """(column, row) of the robot's middle in the static image, for diagnostics."""
 
 
 class HeadlessRobot:
     """One run of one scene in a world that it resets first."""
 
-    def __init__(self, world: World, scene: Scene, random: np.random.Generator, epoch_ns: int) -> None:
-        """``epoch_ns`` is the stamp of simulated time zero; ``random`` decides how camera and control are in phase."""
+    def __init__(
+        self,
+        world: World,
+        assignment: Assignment,
+        random: np.random.Generator,
+        epoch_ns: int,
+        odometry: OdometryKind = "drifting",
+    ) -> None:
+        """``epoch_ns`` is the stamp of simulated time zero; ``random`` decides sensor timing and drift."""
         self._world, self._epoch_ns = world, epoch_ns
-        self.scene, self.success_test = scene, SuccessTest(scene.task)
+        self.assignment, scene = assignment, assignment.scene
+        self.success_test = SuccessTest(assignment.goal, scene)
         self.success = False
         self._steps_per_tick = round(world.contract.period_s / TIMESTEP_S)
         self._camera_phase_s = float(random.uniform(0.0, 1.0 / CAMERA_RATE_HZ))
         self._tick = 0
         world.reset(scene)
+        self._odometry = Odometry(np.random.default_rng(random.integers(1 << 63)), scene.start, odometry)
         self._images = self._look()
         self._image_step = -self._image_age_steps()
         self._state = self._measure()
@@ -66,7 +80,10 @@ class HeadlessRobot:
         measured_ns = self._epoch_ns + self._state_step * _STEP_NS
         stamps |= {ODOMETRY: measured_ns, GRIPPER_STATE: measured_ns}
         stamp_ns = self._epoch_ns + self._tick * self._steps_per_tick * _STEP_NS
-        return Snapshot(stamp_ns, self._images, self._state, stamps, self._world.pose)
+        world, truth = self._world, self._world.truth
+        target = world.pixel(*target_point(self.assignment.goal, self.assignment.scene, truth))
+        robot = world.pixel(truth.pose.x, truth.pose.y, 0.2)
+        return Snapshot(stamp_ns, self._images, self._state, stamps, truth, target, robot)
 
     def advance(self, velocity: Velocity, gripper: float = 0.0) -> None:
         """Execute a command for one control period; afterwards the next tick can be observed."""
@@ -85,8 +102,7 @@ class HeadlessRobot:
             measure(step)
             now = step
         self._world.step(end - now)
-        pose = self._world.pose
-        self.success = self.success_test.update(self.time_s, pose.x, pose.y, self._world.commanded_speed_m_s)
+        self.success = self.success_test.update(self._world.truth)
 
     def _image_age_steps(self) -> int:
         """How many physics steps before the current tick the newest camera frame was taken."""
@@ -104,4 +120,6 @@ class HeadlessRobot:
 
     def _measure(self) -> npt.NDArray[np.float32]:
         pose = self._world.pose
-        return np.array([pose.x, pose.y, self._world.gripper_position], dtype=np.float32)
+        turns = self._world.contract.base == "differential"
+        x, y, _ = self._odometry.update(pose.x, pose.y, pose.yaw, turns=turns)
+        return np.array([x, y, self._world.gripper_position], dtype=np.float32)

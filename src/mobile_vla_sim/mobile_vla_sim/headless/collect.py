@@ -10,6 +10,7 @@ import math
 import multiprocessing
 import os
 import signal
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -25,11 +26,14 @@ from mobile_vla_data.dataset.lock import DatasetLock
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.writer import EpisodeWriter
-from mobile_vla_sim.expert import DrivingNoise, Expert
-from mobile_vla_sim.headless import HeadlessRobot, Snapshot
-from mobile_vla_sim.scene import Scene, Stream, make_scene, scene_seed
-from mobile_vla_sim.tasks import STANDSTILL_M_S, task_named
-from mobile_vla_sim.world import World
+from mobile_vla_sim.expert.expert import Expert
+from mobile_vla_sim.expert.noise import DrivingNoise
+from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
+from mobile_vla_sim.tasks.catalogue import task_named
+from mobile_vla_sim.tasks.draw import Assignment, draw
+from mobile_vla_sim.tasks.success import STANDSTILL_M_S
+from mobile_vla_sim.world.scene import Stream, scene_seed
+from mobile_vla_sim.world.world import World
 
 MIN_STEPS, MAX_STEPS = 50, 100
 HOLD_TICKS = 10
@@ -66,41 +70,43 @@ class Step:
     """float32 ``[3]``."""
 
 
-def drive_episode(world: World, scene: Scene, index: int, noise_m_s: float) -> list[Step]:
+def drive_episode(world: World, assignment: Assignment, index: int, noise_m_s: float) -> list[Step]:
     """Let the expert drive one scene; the noise of the first attempt that ends in time is kept.
 
-    Returns between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end at the goal.
+    Returns between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end with the goal achieved.
 
     Raises:
-        CollectError: no attempt reached the goal in time.
+        CollectError: no attempt achieved the goal in time.
     """
     for attempt in range(_ATTEMPTS):
-        random = np.random.default_rng([scene.seed, attempt])
-        steps = _attempt(world, scene, random, _EPOCH_NS + index * _EPISODE_SPACING_NS, noise_m_s)
+        random = np.random.default_rng([assignment.scene.seed, attempt, zlib.crc32(assignment.task.name.encode())])
+        steps = _attempt(world, assignment, random, _EPOCH_NS + index * _EPISODE_SPACING_NS, noise_m_s)
         if steps:
             return steps
-    raise CollectError(f"scene {scene.seed} ({scene.task.name}): the expert did not arrive within {MAX_STEPS} steps")
+    name, seed = assignment.task.name, assignment.scene.seed
+    raise CollectError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
 
 
 def _attempt(
-    world: World, scene: Scene, random: np.random.Generator, epoch_ns: int, noise_m_s: float
+    world: World, assignment: Assignment, random: np.random.Generator, epoch_ns: int, noise_m_s: float
 ) -> list[Step] | None:
     contract = world.contract
-    robot = HeadlessRobot(world, scene, random, epoch_ns)
-    expert, codec = Expert(scene.task, contract), ActionCodec(contract)
+    robot = HeadlessRobot(world, assignment, random, epoch_ns)
+    expert, codec = Expert(assignment, contract), ActionCodec(contract)
     noise = DrivingNoise(random, contract, noise_m_s) if noise_m_s > 0.0 else None
     steps: list[Step] = []
     standing = 0
     while len(steps) < MAX_STEPS:
         snapshot = robot.observe()
-        pose = snapshot.pose
-        command = expert.command(pose.x, pose.y, pose.yaw, contract.period_s)
-        steps.append(Step(snapshot, np.array([*codec.to_delta(command), 0.0], dtype=np.float32)))
-        slow = math.hypot(command.x, command.y) < STANDSTILL_M_S
-        standing = standing + 1 if slow and scene.task.reached(pose.x, pose.y) else 0
+        command = expert.command(snapshot.truth, contract.period_s)
+        velocity = command.velocity
+        action = np.array([*codec.to_delta(velocity), command.gripper], dtype=np.float32)
+        steps.append(Step(snapshot, action))
+        slow = math.hypot(velocity.x, velocity.y) < STANDSTILL_M_S
+        standing = standing + 1 if slow and command.done else 0
         if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:
             return steps
-        robot.advance(noise.disturb(command) if noise else command)
+        robot.advance(noise.disturb(velocity) if noise else velocity, command.gripper)
     return None
 
 

@@ -12,26 +12,37 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_sim.flat import HALF_SIZE_M, OBSTACLES, ROBOT_RADIUS_M, Rect
+from mobile_vla_sim.world.geometry import Rect
+from mobile_vla_sim.world.plans import HALF_SIZE_M
 
+ROBOT_RADIUS_M = 0.2
 CLEARANCE_M = ROBOT_RADIUS_M + 0.1
 """How far the robot's centre keeps from obstacles: its radius and a margin for the noise of driving."""
 
 _EPSILON_M = 1e-6
+_STRAIGHT_M = 0.7
+
+
+class UnreachableError(ValueError):
+    """There is no way to the goal."""
+
 Points = npt.NDArray[np.float64]
 
 
 class Planner:
-    """Shortest paths to one goal, from anywhere."""
+    """Shortest paths to one goal, from anywhere. The goal may lie within an obstacle's margin."""
 
-    def __init__(self, goal: tuple[float, float], obstacles: Sequence[Rect] = OBSTACLES) -> None:
+    def __init__(self, goal: tuple[float, float], obstacles: Sequence[Rect]) -> None:
         self.goal = np.array(goal)
+        self._obstacles = tuple(obstacles)
         grown = [rect.grown(CLEARANCE_M) for rect in obstacles]
         self._low = np.array([[rect.x0, rect.y0] for rect in grown]) + _EPSILON_M
         self._high = np.array([[rect.x1, rect.y1] for rect in grown]) - _EPSILON_M
         corners = [(x, y) for rect in grown for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)]
         free = [corner for corner in corners if self._is_free(np.array(corner))]
-        self._nodes = np.array([goal, *sorted(set(free))])
+        self._gate = self._leave_margins(self.goal)
+        """Where the way to the goal enters the margin that it lies in; the goal itself when it lies in none."""
+        self._nodes = np.array([tuple(self._gate), *sorted(set(free))])
         self._distance, self._next = self._shortest_paths()
 
     def path(self, x: float, y: float) -> Points:
@@ -44,16 +55,31 @@ class Planner:
         reachable = self._visible(exit_point, self._nodes)
         cost = np.linalg.norm(self._nodes - exit_point, axis=1) + self._distance
         cost[~reachable] = np.inf
+        if np.linalg.norm(self.goal - start) < _STRAIGHT_M and self._clear(start, self.goal):
+            return np.array([start, self.goal])
+        if not np.isfinite(cost).any():
+            raise UnreachableError(f"no way from ({x:.2f}, {y:.2f}) to ({self.goal[0]:.2f}, {self.goal[1]:.2f})")
         points = [start] if np.allclose(start, exit_point) else [start, exit_point]
         node = int(np.argmin(cost))
         while node >= 0:
             points.append(self._nodes[node])
             node = int(self._next[node])
+        if not np.allclose(points[-1], self.goal):
+            points.append(self.goal)
         return np.array(points)
 
     def length(self, x: float, y: float) -> float:
         """Length of the path from (x, y) [m]."""
         return float(np.linalg.norm(np.diff(self.path(x, y), axis=0), axis=1).sum())
+
+    def _clear(self, start: Points, end: Points) -> bool:
+        """Return True if the robot's disc hits nothing on the straight way, margins aside."""
+        length = float(np.linalg.norm(end - start))
+        for share in np.linspace(0.0, 1.0, 2 + int(length / 0.05)):
+            x, y = start + share * (end - start)
+            if any(rect.distance(float(x), float(y)) < ROBOT_RADIUS_M + 0.02 for rect in self._obstacles):
+                return False
+        return True
 
     def _is_free(self, point: Points) -> bool:
         inside = ((point > self._low) & (point < self._high)).all(axis=1).any()

@@ -13,7 +13,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
 from mobile_vla_sim.tasks.success import reached, target_point
-from mobile_vla_sim.world.access import NOMINAL_REACH_M, Point
+from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
 from mobile_vla_sim.world.geometry import Points
@@ -32,6 +32,8 @@ class ExpertConfig:
     """How far along the path it aims: rounds the corners."""
     slow_down_per_s: float = 1.8
     """Speed per metre left to the goal, so that it stops smoothly [1/s]."""
+    creep_m_s: float = 0.1
+    """Speed just before it stops: without it the last centimetres would take seconds."""
     stop_within_m: float = 0.05
     turn_per_s: float = 2.5
     """Differential base: yaw rate per radian of heading error [1/s]."""
@@ -154,28 +156,32 @@ class Expert:
             yield _STILL
 
     def _face(self) -> Iterator[Points]:
-        """Turn the arm towards the target by driving at it slowly."""
-        for _ in range(12):
-            x, y = self._aim_point()
-            dx, dy = x - self._truth.pose.x, y - self._truth.pose.y
-            distance = math.hypot(dx, dy)
-            beside = math.remainder(math.atan2(dy, dx) - self._truth.pose.yaw - self._truth.aim, math.tau)
-            if abs(beside) < 0.4 and distance < 0.55:
+        """Turn the arm towards the target, and come near enough, by driving at it slowly."""
+        for _ in range(14):
+            if self._in_position():
                 return
-            yield np.array([dx, dy]) * ((0.13 if distance < 0.55 else 0.25) / max(distance, 1e-6))
+            x, y = self._aim_point()
+            away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
+            yield away * (0.25 / max(float(np.linalg.norm(away)), 1e-6))
+
+    def _in_position(self) -> bool:
+        """Return True if the gripper would act in the right place now."""
+        pose, goal = self._truth.pose, self._assignment.goal
+        direction = pose.yaw + self._truth.aim
+        if goal.aim is Aim.PLACE:
+            x, y = pose.x + NOMINAL_REACH_M * math.cos(direction), pose.y + NOMINAL_REACH_M * math.sin(direction)
+            return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
+        x, y = self._aim_point()
+        beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
+        return abs(beside) < 0.5 and math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""
         goal, scene = self._assignment.goal, self._assignment.scene
         if goal.aim is Aim.PLACE:
-            footprint = scene.piece(goal.surface).footprint
-            x, y = self._assignment.stand
-            nearest = (min(max(x, footprint.x0), footprint.x1), min(max(y, footprint.y0), footprint.y1))
-            away = math.dist(nearest, (x, y))
-            return (
-                x + (nearest[0] - x) * NOMINAL_REACH_M / away,
-                y + (nearest[1] - y) * NOMINAL_REACH_M / away,
-            )
+            inner = scene.piece(goal.surface).footprint.grown(-0.17)
+            x, y = self._truth.pose.x, self._truth.pose.y
+            return min(max(x, inner.x0), inner.x1), min(max(y, inner.y0), inner.y1)
         x, y, _ = target_point(goal, scene, self._truth)
         return x, y
 
@@ -189,7 +195,7 @@ class Expert:
             return _STILL
         aim = _along(path, lengths, min(self._config.look_ahead_m, left_m)) - path[0]
         distance = float(np.linalg.norm(aim))
-        speed = min(self._speed_m_s, self._config.slow_down_per_s * left_m)
+        speed = min(self._speed_m_s, self._config.creep_m_s + self._config.slow_down_per_s * left_m)
         return aim * (speed / distance) if distance > 1e-9 else _STILL
 
     def _follow_moved_target(self) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_sim.tasks.catalogue import Task, instruct, task_named
-from mobile_vla_sim.tasks.goal import Goal
+from mobile_vla_sim.tasks.goal import Aim, Goal
 from mobile_vla_sim.world.access import Point
 from mobile_vla_sim.world.planner import Planner, UnreachableError
 from mobile_vla_sim.world.plans import HALF_SIZE_M
 from mobile_vla_sim.world.scene import START_CLEARANCE_M, Needs, Scene, draw_base, families_of, is_free
 
-MIN_PATH_M, MAX_PATH_M = 1.3, 5.0
+MIN_PATH_M = 1.3
+MAX_PATH_M = {Aim.ROOM: 4.6, Aim.APPROACH: 4.6, Aim.GRASP: 4.2, Aim.PLACE: 4.2, Aim.OPEN: 3.4, Aim.CLOSE: 3.4}
 """Ways that the expert drives, with what it does at the end, in 50 to 100 steps of 0.1 s."""
 _STARTS = 40
 _SCENES = 2000
@@ -136,10 +137,11 @@ def _choose_start(
             continue
         planner = Planner((x, y), scene.obstacles)
         found = [_nearest(planner, options) for options in stands]
-        if all(item is not None and MIN_PATH_M <= item[0] <= MAX_PATH_M for item in found):
-            return (x, y), [item[1] for item in found if item is not None]
         if any(item is None for item in found):
             return None
+        lengths = [item[0] for item in found if item is not None]
+        if all(MIN_PATH_M <= m <= MAX_PATH_M[goal.aim] for m, goal in zip(lengths, goals, strict=True)):
+            return (x, y), [item[1] for item in found if item is not None]
     return None
 
 

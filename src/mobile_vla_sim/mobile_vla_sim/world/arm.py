@@ -25,8 +25,8 @@ from mobile_vla_sim.world.scene import Scene
 from mobile_vla_sim.world.shapes import CARRIES
 
 HANDLE = "handle"
-_AIM_RATE_RAD_S = 5.0
-_AIM_SPEED_M_S = 0.08
+_AIM_RATE_RAD_S = 6.0
+_AIM_SPEED_M_S = 0.2
 """Commanded speed from which on the idle arm follows the direction of driving."""
 _SIDEWAYS_RAD = math.radians(75.0)
 """How far beside its direction the arm still reaches."""
@@ -188,7 +188,7 @@ class Arm:
         wanted = 0.0 if "base_yaw" in self._address else math.atan2(velocity.y, velocity.x)
         turn = math.remainder(wanted - self._heading, math.tau)
         most = _AIM_RATE_RAD_S * TIMESTEP_S
-        self._heading += max(-most, min(most, turn))
+        self._heading = math.remainder(self._heading + max(-most, min(most, turn)), math.tau)
 
     def _aim(self, heading: float, reach_m: float, height_m: float) -> None:
         ctrl, turned = self._data.ctrl, self._data.qpos[self._address["turret"]]

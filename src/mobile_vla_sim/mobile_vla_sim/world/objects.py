@@ -39,11 +39,11 @@ class ObjectKind:
 OBJECT_KINDS: dict[str, ObjectKind] = {
     kind.name: kind
     for kind in (
-        ObjectKind("cup", True, 0.14, 0.14, 0.16, 0.85),
+        ObjectKind("cup", True, 0.14, 0.14, 0.14, 0.85),
         ObjectKind("book", False, 0.14, 0.18, 0.06, 0.8),
         ObjectKind("phone", False, 0.13, 0.2, 0.03, 0.85),
         ObjectKind("remote", False, 0.13, 0.22, 0.05, 0.8),
-        ObjectKind("bottle", True, 0.13, 0.13, 0.3, 0.75),
+        ObjectKind("bottle", True, 0.13, 0.13, 0.2, 0.75),
     )
 }
 OBJECTS: tuple[str, ...] = tuple(OBJECT_KINDS)

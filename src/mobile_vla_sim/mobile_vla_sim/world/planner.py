@@ -69,7 +69,14 @@ class Planner:
         return np.array(points)
 
     def length(self, x: float, y: float) -> float:
-        """Length of the path from (x, y) [m]."""
+        """Return the length of the path from (x, y) [m].
+
+        Raises:
+            UnreachableError: there is none, or start or goal lie in a gap that is too narrow for the robot.
+        """
+        start = np.array([x, y])
+        if not (self._clear(start, self._leave_margins(start)) and self._clear(self._gate, self.goal)):
+            raise UnreachableError(f"({x:.2f}, {y:.2f}) or {tuple(self.goal)} lies in a narrow gap")
         return float(np.linalg.norm(np.diff(self.path(x, y), axis=0), axis=1).sum())
 
     def _clear(self, start: Points, end: Points) -> bool:

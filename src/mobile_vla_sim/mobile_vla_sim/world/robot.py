@@ -18,7 +18,7 @@ from mobile_vla_sim.world.planner import ROBOT_RADIUS_M
 from mobile_vla_sim.world.shapes import CARRIES, STOPS_ROBOT, box, cylinder
 
 GRIPPER_FOVY_DEG = 75.0
-CARRY_M = 0.44
+CARRY_M = 0.5
 """Height of the gripper while it carries or is idle: above everything in the flat."""
 FINGER_TRAVEL_M = 0.1
 """Way of a finger from closed to open."""

@@ -21,6 +21,9 @@ CLEARANCE_M = ROBOT_RADIUS_M + 0.1
 
 _EPSILON_M = 1e-6
 _STRAIGHT_M = 0.7
+"""So near the goal the robot drives straight at it where that is clear, through margins if need be."""
+_EXIT_M = 0.8
+"""How far away a way out of the margins is looked for."""
 
 
 class UnreachableError(ValueError):
@@ -93,21 +96,17 @@ class Planner:
         return not inside and bool((np.abs(point) < HALF_SIZE_M).all())
 
     def _leave_margins(self, point: Points) -> Points:
-        """The nearest point outside every margin, found by leaving one margin after the other."""
-        for _ in range(8):
-            inside = np.flatnonzero(((point > self._low) & (point < self._high)).all(axis=1))
-            if inside.size == 0:
-                return point
-            low, high = self._low[inside[0]], self._high[inside[0]]
-            exits = [(abs(point[axis] - edge), axis, edge) for axis in (0, 1) for edge in (low[axis], high[axis])]
-            options = []
-            for distance, axis, edge in exits:
-                moved = point.copy()
-                moved[axis] = edge
-                if (np.abs(moved) < HALF_SIZE_M).all():
-                    options.append((not self._is_free(moved), distance, tuple(moved)))
-            point = np.array(min(options)[2])
-        return point
+        """Return the nearest point outside every margin that the robot can reach in a straight line."""
+        if self._is_free(point):
+            return point
+        near = ((point > self._low - _EXIT_M) & (point < self._high + _EXIT_M)).all(axis=1)
+        # The nearest exit is the point itself moved onto edges of the margins around it.
+        edges = np.concatenate(([point], self._low[near] - 2 * _EPSILON_M, self._high[near] + 2 * _EPSILON_M))
+        options = np.stack(np.meshgrid(edges[:, 0], edges[:, 1]), axis=-1).reshape(-1, 2)
+        distance = np.linalg.norm(options - point, axis=1)
+        order = [index for index in np.argsort(distance, kind="stable") if distance[index] < _EXIT_M]
+        free = [options[index] for index in order if self._is_free(options[index])]
+        return next((option for option in free if self._clear(point, option)), free[0] if free else point)
 
     def _visible(self, start: Points, ends: Points) -> npt.NDArray[np.bool_]:
         """Which segments from ``start`` to each of ``ends`` cross no obstacle: the slab test, all at once."""

@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings
-from mobile_vla_policy.engine.fast_kosmos2 import FastKosmos2Backbone
-from mobile_vla_policy.engine.linear import PlainLinear
+from mobile_vla_policy.engine.cpu.fast_kosmos2 import FastKosmos2Backbone
+from mobile_vla_policy.engine.cpu.linear import PlainLinear
 from mobile_vla_policy.model.backbone import Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.network import build_network

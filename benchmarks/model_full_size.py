@@ -32,7 +32,7 @@ from mobile_vla_policy.benchmark.products import kosmos2_products, runner
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.config import BackboneSettings, PolicySettings
 from mobile_vla_policy.engine.optimise import Precision, optimise
-from mobile_vla_policy.engine.verify import random_drive
+from mobile_vla_policy.export.verify import random_drive
 from mobile_vla_policy.model.backbone import Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.loss import action_loss

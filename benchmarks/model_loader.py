@@ -29,8 +29,8 @@ from common import Figure
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_policy.training.episodes import EpisodeData, open_dataset
-from mobile_vla_policy.training.frames import FramesOnDisk, decode_frames
+from mobile_vla_policy.samples.episodes import EpisodeData, open_dataset
+from mobile_vla_policy.samples.frames import FramesOnDisk, decode_frames
 from mobile_vla_sim.collect import CollectConfig, collect
 from mobile_vla_sim.tasks import DEFAULT_TASKS
 

@@ -26,9 +26,9 @@ from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSetting
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation, Range
-from mobile_vla_policy.training.episodes import EpisodeData, TrainingData
+from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData
 from mobile_vla_policy.training.trainer import Trainer
-from mobile_vla_policy.training.windows import Batch, WindowDataset, cut
+from mobile_vla_policy.samples.windows import Batch, WindowDataset, cut
 
 _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
 _FEATURES = 2048

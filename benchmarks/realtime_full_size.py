@@ -28,7 +28,7 @@ from full_size import (
 )
 
 from mobile_vla_policy.checkpoint import read_info
-from mobile_vla_policy.engine.verify import random_drive
+from mobile_vla_policy.export.verify import random_drive
 from mobile_vla_policy.policy import Policy
 
 #: Backend, precision, format of its export, and the goals: straightforward way over it, peak memory [GB].

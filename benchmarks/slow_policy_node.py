@@ -9,7 +9,7 @@ from typing import Any
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
-from mobile_vla_policy.policy_node import main
+from mobile_vla_policy.node.policy_node import main
 from mobile_vla_policy.runtime.loader import load_checkpoint
 
 

@@ -10,8 +10,8 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching
-from mobile_vla_ros.launching import switch, text, whole
+from mobile_vla_bringup import launching
+from mobile_vla_bringup.launching import switch, text, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
 

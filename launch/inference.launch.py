@@ -14,8 +14,8 @@ from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching, launching_policy
-from mobile_vla_ros.launching import switch, text, whole
+from mobile_vla_bringup import launching, launching_policy
+from mobile_vla_bringup.launching import switch, text, whole
 
 PARAMETERS = launching.parameter_file("inference.yaml")
 

@@ -9,8 +9,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching, launching_policy
-from mobile_vla_ros.launching import switch, text
+from mobile_vla_bringup import launching, launching_policy
+from mobile_vla_bringup.launching import switch, text
 
 
 def check(context):

@@ -6,8 +6,8 @@ from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching
-from mobile_vla_ros.launching import switch, text, whole
+from mobile_vla_bringup import launching
+from mobile_vla_bringup.launching import switch, text, whole
 
 
 def generate_launch_description():

@@ -3,8 +3,8 @@
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_ros import launching
-from mobile_vla_ros.launching import switch, text
+from mobile_vla_bringup import launching
+from mobile_vla_bringup.launching import switch, text
 
 
 def generate_launch_description():

@@ -19,10 +19,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "camera_node = mobile_vla_collect.camera_node:main",
-            "joy_teleop_node = mobile_vla_collect.joy_teleop_node:main",
-            "keyboard_teleop_node = mobile_vla_collect.keyboard_teleop_node:main",
-            "recorder_node = mobile_vla_collect.recorder_node:main",
+            "camera_node = mobile_vla_collect.camera.camera_node:main",
+            "joy_teleop_node = mobile_vla_collect.teleop.joy_teleop_node:main",
+            "keyboard_teleop_node = mobile_vla_collect.teleop.keyboard_teleop_node:main",
+            "recorder_node = mobile_vla_collect.recorder.recorder_node:main",
         ]
     },
 )

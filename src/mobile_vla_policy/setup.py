@@ -44,7 +44,7 @@ setup(
     entry_points={
         "console_scripts": [
             "mobile-vla-policy = mobile_vla_policy.cli:main",
-            "policy_node = mobile_vla_policy.policy_node:main",
+            "policy_node = mobile_vla_policy.node.policy_node:main",
         ]
     },
 )

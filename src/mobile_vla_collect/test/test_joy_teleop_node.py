@@ -7,7 +7,7 @@ from geometry_msgs.msg import Twist
 from robot import CONTRACT_PATH
 from sensor_msgs.msg import Joy
 
-from mobile_vla_collect.joystick import JoyMap, Joystick
+from mobile_vla_collect.teleop.joystick import JoyMap, Joystick
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.testing import NodeProcess, wait_for

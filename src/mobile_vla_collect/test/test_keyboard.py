@@ -2,7 +2,7 @@
 
 import pytest
 
-from mobile_vla_collect.keyboard import DriveSettings, HoldToMove, KeyDecoder
+from mobile_vla_collect.teleop.keyboard import DriveSettings, HoldToMove, KeyDecoder
 from mobile_vla_data.action import Velocity
 
 

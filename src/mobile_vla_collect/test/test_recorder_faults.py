@@ -10,7 +10,7 @@ from robot import FakeRobot, Recording, numbered_image, recorder_process, start_
 
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.reader import Dataset, Episode
-from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.testing import Probe, wait_for

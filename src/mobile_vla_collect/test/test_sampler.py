@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from robot import CONTRACT
 
-from mobile_vla_collect.sampler import Sampler
+from mobile_vla_collect.recorder.sampler import Sampler
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.observation import ObservationBuilder
 

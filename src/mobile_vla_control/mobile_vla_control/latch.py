@@ -14,7 +14,7 @@ import stat
 from datetime import datetime
 from pathlib import Path
 
-from mobile_vla_data.episode.durable import explained, write_text_atomically
+from mobile_vla_data.storage.durable import explained, write_text_atomically
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

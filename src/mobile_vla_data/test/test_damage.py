@@ -16,7 +16,7 @@ import pytest
 
 from mobile_vla_data.dataset.edit import Labels, relabel
 from mobile_vla_data.episode import damage, heap
-from mobile_vla_data.episode.durable import explained
+from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 
 COMMAND = [sys.executable, "-c", "from mobile_vla_data.cli.main import main; main()"]

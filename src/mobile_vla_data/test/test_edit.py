@@ -124,7 +124,7 @@ def test_the_commands_edit_under_the_lock(run, record, dataset, tmp_path):
     assert run("delete", dataset, "episode_000000").returncode == 0 and Dataset.open(dataset).episode_ids == []
     assert run("relabel", path).returncode == 2
     assert run("delete", dataset, "episode_000000").returncode == 1
-    from mobile_vla_data.dataset.lock import DatasetLock
+    from mobile_vla_data.storage.lock import DatasetLock
 
     with DatasetLock(tmp_path / "new"):
         done = run("delete", tmp_path / "new", "episode_000000")

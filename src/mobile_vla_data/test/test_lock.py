@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock, is_locked
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock, is_locked
 
 _HOLD = """
 import sys, time
-from mobile_vla_data.dataset.lock import DatasetLock
+from mobile_vla_data.storage.lock import DatasetLock
 lock = DatasetLock(sys.argv[1])
 lock.acquire()
 print("held", flush=True)

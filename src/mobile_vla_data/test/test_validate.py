@@ -10,7 +10,7 @@ import pytest
 
 from mobile_vla_data.checks.validate import check_episode, validate_dataset
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.lock import DatasetLock
+from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_data.dataset.split import split_dataset
 
 

@@ -12,7 +12,7 @@ import pytest
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
 from mobile_vla_data.episode.reader import Dataset, Episode
-from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.episode.writer import DiskFullError, EpisodeWriter, WriterError
 
 KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.episode.durable import fsync_path
+from mobile_vla_data.storage.durable import fsync_path
 from mobile_vla_policy import __version__
 from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
 from mobile_vla_policy.hub import download, is_hub_name

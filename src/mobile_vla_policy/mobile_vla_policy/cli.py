@@ -155,8 +155,8 @@ def export(
     torchscript: traced, frozen, optimised for the machine that loads it. onnx: for ONNX Runtime and for trtexec.
     pt2: compiled for this very machine. policy_node and mobile-vla-sim take the folder as they take a checkpoint.
     """
-    from mobile_vla_policy.engine.export import ExportSettings
-    from mobile_vla_policy.engine.export import export as run
+    from mobile_vla_policy.export.export import ExportSettings
+    from mobile_vla_policy.export.export import export as run
 
     console = Console(stderr=True)
     settings = ExportSettings(format_, precision, device, tokens, tolerance, dataset)

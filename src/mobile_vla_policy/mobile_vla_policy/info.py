@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from mobile_vla_policy.checkpoint import WEIGHTS, CheckpointError, CheckpointInfo, read_info, resolve
 from mobile_vla_policy.engine.manifest import Manifest, is_export, read_manifest
-from mobile_vla_policy.training.facts import LONG
+from mobile_vla_policy.samples.provenance import LONG
 
 
 def describe(checkpoint: Path) -> dict[str, Any]:

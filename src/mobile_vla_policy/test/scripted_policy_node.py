@@ -23,7 +23,7 @@ import numpy as np
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.node.drive import Drive
-from mobile_vla_policy.policy_node import main
+from mobile_vla_policy.node.policy_node import main
 
 HORIZON = 5
 DELTA_X, DELTA_Y, GRIPPER = 0.03, -0.01, 0.9

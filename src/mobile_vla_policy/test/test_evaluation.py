@@ -19,7 +19,7 @@ from mobile_vla_policy.evaluation.metrics import summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction
 from mobile_vla_policy.evaluation.report import headings, print_report, write_report
 from mobile_vla_policy.evaluation.run import Evaluation, Sensitivity, _grouped, _sensitivity, evaluate
-from mobile_vla_policy.training.episodes import EpisodeData, TrainingDataError
+from mobile_vla_policy.samples.episodes import EpisodeData, TrainingDataError
 from mobile_vla_policy.training.run import init, train
 
 QUIET = Console(quiet=True)

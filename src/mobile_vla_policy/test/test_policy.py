@@ -19,8 +19,8 @@ from mobile_vla_policy.evaluation.metrics import transition_f1
 from mobile_vla_policy.evaluation.predict import predict_episode
 from mobile_vla_policy.policy import Policy, PolicyMemory, remember, strided
 from mobile_vla_policy.preprocess import FrameError
-from mobile_vla_policy.training.episodes import open_dataset
-from mobile_vla_policy.training.frames import decode_frames
+from mobile_vla_policy.samples.episodes import open_dataset
+from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.training.run import init, train
 
 QUIET = Console(quiet=True)

@@ -21,7 +21,7 @@ from mobile_vla_policy.config import HeadSettings, PolicySettings, TrainSettings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.policy import Policy
-from mobile_vla_policy.training.episodes import open_dataset
+from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.packing import pack, packed_sizes, unpack
 from mobile_vla_policy.training.resume import ResumeError

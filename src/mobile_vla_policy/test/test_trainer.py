@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.model.loss import ActionLoss
-from mobile_vla_policy.training import frames as frames_module
+from mobile_vla_policy.samples import frames as frames_module
 from mobile_vla_policy.training.average import WeightAverage
 from mobile_vla_policy.training.run import train
 from mobile_vla_policy.training.stopping import Stopping

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
-from mobile_vla_data.dataset.lock import FolderBusyError
+from mobile_vla_data.storage.lock import FolderBusyError
 from mobile_vla_policy.checkpoint import CheckpointError, WriteError, load_network, read_info
 from mobile_vla_policy.training import output as output_module
 from mobile_vla_policy.training.output import LOCK, OutputError, OutputLock, bytes_left

@@ -17,7 +17,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-#: Environment variable in which a launch file says which process has started the node (mobile_vla_ros.launching).
+#: Environment variable in which a launch file says which process has started the node (mobile_vla_bringup.launching).
 LAUNCH_PID = "MOBILE_VLA_LAUNCH_PID"
 _PR_SET_PDEATHSIG = 1
 #: A node that has closed may take so long to leave the graph [s]; then it is ended where it stands. Destroying DDS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_sim.collect import CollectConfig, collect
 from mobile_vla_sim.scene import Stream, scene_seed

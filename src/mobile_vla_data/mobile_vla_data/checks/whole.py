@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
-from mobile_vla_data.dataset.lock import is_locked
+from mobile_vla_data.storage.lock import is_locked
 from mobile_vla_data.episode import schema
 
 #: One phrase for everything is a habit of the recording person, not a coincidence, from this many episodes on.

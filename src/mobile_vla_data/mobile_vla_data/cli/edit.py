@@ -11,10 +11,10 @@ from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, 
 from mobile_vla_data.dataset import edit
 from mobile_vla_data.dataset.edit import Labels
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.lock import DatasetLock
+from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, parse_environment
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.repair.recover import recover_dataset
 
 
 def recover(dataset: DatasetArgument, json: JsonOption = False) -> None:

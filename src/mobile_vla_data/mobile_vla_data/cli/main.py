@@ -11,7 +11,7 @@ import typer
 
 from mobile_vla_data import __version__
 from mobile_vla_data.checks.findings import Finding
-from mobile_vla_data.checks.fix import fix_dataset
+from mobile_vla_data.repair.fix import fix_dataset
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
 from mobile_vla_data.cli import edit as cli_edit
 from mobile_vla_data.cli import look as cli_look
@@ -27,10 +27,10 @@ from mobile_vla_data.cli.output import (
 )
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.info import dataset_info, episode_info
-from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.dataset.stats import compute_statistics
-from mobile_vla_data.episode.durable import explained
+from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError

@@ -1,7 +1,7 @@
 """Editing committed episodes: relabel, trim, merge, delete. A file is never changed in place.
 
 Each edit writes a complete new file beside the old one, fsyncs it and renames it over; a crash leaves the old or the
-new. The caller holds the :class:`~mobile_vla_data.dataset.lock.DatasetLock`.
+new. The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from mobile_vla_data.dataset.folder import Dataset, next_number
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.durable import as_disk_full, publish, require_room, write_text_atomically
+from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
-from mobile_vla_data.episode.journal import EpisodeHeader
+from mobile_vla_data.episode.log.journal import EpisodeHeader
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepRecord

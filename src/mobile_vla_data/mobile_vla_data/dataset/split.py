@@ -13,7 +13,7 @@ from typing import Any
 
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.durable import write_text_atomically
+from mobile_vla_data.storage.durable import write_text_atomically
 from mobile_vla_data.episode.reader import Episode
 
 SPLIT_NAMES = ("train", "validation", "test")

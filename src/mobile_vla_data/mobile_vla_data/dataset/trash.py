@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.durable import fsync_path
+from mobile_vla_data.storage.durable import fsync_path
 
 
 def move_to_trash(path: Path) -> Path:

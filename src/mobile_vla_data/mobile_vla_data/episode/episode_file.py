@@ -15,7 +15,7 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 
 from mobile_vla_data import __version__
 from mobile_vla_data.episode import heap, schema
-from mobile_vla_data.episode.journal import EpisodeHeader, LogIndex
+from mobile_vla_data.episode.log.journal import EpisodeHeader, LogIndex
 from mobile_vla_data.episode.steps import StepRecord, StepTable
 
 #: Images written in one go; one HDF5 call costs as much as several images.

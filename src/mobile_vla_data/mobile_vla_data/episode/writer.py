@@ -22,9 +22,9 @@ import numpy.typing as npt
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import next_number
 from mobile_vla_data.episode import jpeg, schema
-from mobile_vla_data.episode.commit import Ending, commit_log
-from mobile_vla_data.episode.durable import DiskFullError, as_disk_full, fsync_path, require_space
-from mobile_vla_data.episode.journal import EpisodeHeader, Journal
+from mobile_vla_data.episode.log.commit import Ending, commit_log
+from mobile_vla_data.storage.durable import DiskFullError, as_disk_full, fsync_path, require_space
+from mobile_vla_data.episode.log.journal import EpisodeHeader, Journal
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.step_checks import WriterError, require_arguments, require_image, require_vector
 from mobile_vla_data.episode.steps import StepRecord

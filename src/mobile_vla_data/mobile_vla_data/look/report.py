@@ -25,7 +25,7 @@ from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.episode.durable import require_writable, write_text_atomically
+from mobile_vla_data.storage.durable import require_writable, write_text_atomically
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look import svg
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mobile_vla_data.episode.durable import make_atomically
+from mobile_vla_data.storage.durable import make_atomically
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image
 from mobile_vla_data.interrupt import deferred

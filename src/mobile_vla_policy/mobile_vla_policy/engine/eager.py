@@ -9,8 +9,8 @@ from typing import cast
 import torch
 
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network
-from mobile_vla_policy.engine.fast_kosmos2 import FastKosmos2Backbone
-from mobile_vla_policy.engine.linear import PlainLinear
+from mobile_vla_policy.engine.cpu.fast_kosmos2 import FastKosmos2Backbone
+from mobile_vla_policy.engine.cpu.linear import PlainLinear
 from mobile_vla_policy.engine.optimise import Precision, optimise
 from mobile_vla_policy.engine.precision import dtype_of, resolve_precision
 from mobile_vla_policy.engine.protocol import Engine, EngineShape, RunStage

@@ -55,7 +55,7 @@ def load_engine(info: CheckpointInfo, options: EngineOptions) -> Engine:
     if options.backend in ("auto", "eager"):
         return load_eager(info, device, options.precision, options.compile)
     # Here, because exporting verifies with a policy, which is loaded by this module.
-    from mobile_vla_policy.engine.cache import cached_export
+    from mobile_vla_policy.export.cache import cached_export
 
     format_ = next(name for name, backend in BACKEND_OF_FORMAT.items() if backend == options.backend)
     return load_export(cached_export(info, format_, options.precision, device), options, device)

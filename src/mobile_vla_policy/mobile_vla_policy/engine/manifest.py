@@ -27,7 +27,7 @@ class Verification(BaseModel):
     random_frames: int
     real_frames: int
     deviation: float
-    """Largest difference, see :func:`mobile_vla_policy.engine.verify.compare`."""
+    """Largest difference, see :func:`mobile_vla_policy.export.verify.compare`."""
     tolerance: float
 
 

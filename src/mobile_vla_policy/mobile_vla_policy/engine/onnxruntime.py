@@ -115,7 +115,7 @@ def _kept_engines(path: Path) -> dict[str, Any]:
     weights of another.
     """
     # Here, because what makes cached exports is loaded by what loads this module.
-    from mobile_vla_policy.engine.cache import cache_folder
+    from mobile_vla_policy.export.cache import cache_folder
 
     if is_export(path.parent):
         files = read_manifest(path.parent).files

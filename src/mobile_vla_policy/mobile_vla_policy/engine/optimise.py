@@ -15,10 +15,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from mobile_vla_policy.engine.elementwise import compiled
-from mobile_vla_policy.engine.fast_kosmos2 import FastKosmos2Backbone
-from mobile_vla_policy.engine.int8 import Int8Linear
-from mobile_vla_policy.engine.linear import MakeLinear, PackedLinear, PlainLinear, spec_of
+from mobile_vla_policy.engine.cpu.elementwise import compiled
+from mobile_vla_policy.engine.cpu.fast_kosmos2 import FastKosmos2Backbone
+from mobile_vla_policy.engine.cpu.int8 import Int8Linear
+from mobile_vla_policy.engine.cpu.linear import MakeLinear, PackedLinear, PlainLinear, spec_of
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.lora import merge_lora
 from mobile_vla_policy.model.network import PolicyNetwork

@@ -13,7 +13,7 @@ from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.policy import strided
 from mobile_vla_policy.preprocess import to_float
-from mobile_vla_policy.training.episodes import EpisodeData
+from mobile_vla_policy.samples.episodes import EpisodeData
 
 _FRAMES_AT_ONCE = 64
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from mobile_vla_policy.checkpoint import writing
 from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
 from mobile_vla_policy.evaluation.run import Evaluation
-from mobile_vla_policy.training.episodes import EpisodeData
+from mobile_vla_policy.samples.episodes import EpisodeData
 
 #: Below this a displacement's direction is noise [m].
 _LEAST_MOTION_M = 0.005

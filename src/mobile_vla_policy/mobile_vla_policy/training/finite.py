@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mobile_vla_policy.model.loss import ActionLoss
-from mobile_vla_policy.training.windows import Batch
+from mobile_vla_policy.samples.windows import Batch
 
 
 class TrainingError(RuntimeError):

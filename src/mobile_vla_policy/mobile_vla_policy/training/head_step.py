@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobile_vla_policy.compiling import RowFunction, compiled
+from mobile_vla_policy.engine.cpu.compiling import RowFunction, compiled
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.training.packing import pack, packed_sizes, unpack
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from mobile_vla_data.episode.durable import write_text_atomically
+from mobile_vla_data.storage.durable import write_text_atomically
 from mobile_vla_policy.checkpoint import writing
 
 METRICS, PLOT, BOARD = "metrics.csv", "loss.png", "tensorboard"

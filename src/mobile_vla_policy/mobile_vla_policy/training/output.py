@@ -6,7 +6,7 @@ import errno
 import shutil
 from pathlib import Path
 
-from mobile_vla_data.dataset.lock import FolderBusyError, FolderLock
+from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 from mobile_vla_policy.checkpoint import (
     BEST,
     LAST,

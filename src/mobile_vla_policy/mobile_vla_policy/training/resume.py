@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from mobile_vla_policy.checkpoint import RESUME, replacing
 from mobile_vla_policy.config import TrainSettings
-from mobile_vla_policy.training.episodes import TrainingData
+from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.training.fingerprint import fingerprint
 
 FOLDER, POSITION, STATE = RESUME, "position.json", "state.safetensors"

@@ -10,7 +10,7 @@ import torch
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.config import PolicySettings, TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork, adapt, build_network, mark_trainable
-from mobile_vla_policy.training.episodes import TrainingData
+from mobile_vla_policy.samples.episodes import TrainingData
 
 _STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mobile_vla_data.action import ActionCodec
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, next_number
-from mobile_vla_data.dataset.lock import DatasetLock
+from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.writer import EpisodeWriter

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mobile_vla_policy.engine.attention import attend
-from mobile_vla_policy.engine.linear import MakeLinear, activation_named, spec_of
+from mobile_vla_policy.engine.cpu.attention import attend
+from mobile_vla_policy.engine.cpu.linear import MakeLinear, activation_named, spec_of
 from mobile_vla_policy.model.backbone import Backbone, BackboneError, InstructionCache, Tokens
 from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.lora import merge_lora

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.sampler import Step
+from mobile_vla_collect.recorder.sampler import Step
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.episode.durable import free_bytes
+from mobile_vla_data.storage.durable import free_bytes
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.schema import LOCK_FILE
 from mobile_vla_data.episode.writer import EpisodeWriter

@@ -2,7 +2,7 @@
 
 Everything expensive in a transformer is one of these, so that whoever executes them well executes the network well:
 :class:`PlainLinear` anywhere, :class:`PackedLinear` on CPUs whose matrix units oneDNN knows, and
-:class:`~mobile_vla_policy.engine.int8.Int8Linear` with 8-bit weights and activations.
+:class:`~mobile_vla_policy.engine.cpu.int8.Int8Linear` with 8-bit weights and activations.
 """
 
 from __future__ import annotations

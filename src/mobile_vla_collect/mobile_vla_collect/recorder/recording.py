@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobile_vla_collect.writer_thread import WriterSettings
+from mobile_vla_collect.recorder.writer_thread import WriterSettings
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from mobile_vla_collect.episode_client import EpisodeClient
-from mobile_vla_collect.keyboard import DIRECTIONS, HELP, Command, DriveSettings, HoldToMove, KeyDecoder
-from mobile_vla_collect.terminal import LostTerminalError, Terminal, TerminalError
+from mobile_vla_collect.teleop.episode_client import EpisodeClient
+from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, DriveSettings, HoldToMove, KeyDecoder
+from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, TerminalError
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
 from mobile_vla_ros.clock import STEADY

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobile_vla_collect.image_source import ImageSource, SourceEndedError, SourceError
+from mobile_vla_collect.camera.image_source import ImageSource, SourceEndedError, SourceError
 from mobile_vla_data.image import Image
 
 _FIRST_PAUSE_S = 0.5

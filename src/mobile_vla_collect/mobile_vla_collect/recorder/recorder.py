@@ -19,13 +19,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.recording import Closed, OpenEpisode, RecorderSettings, RefusedError, State
-from mobile_vla_collect.sampler import Sampler, Step
-from mobile_vla_collect.ticker import Ticker
-from mobile_vla_collect.writer_thread import WriterThread
+from mobile_vla_collect.recorder.recording import Closed, OpenEpisode, RecorderSettings, RefusedError, State
+from mobile_vla_collect.recorder.sampler import Sampler, Step
+from mobile_vla_collect.recorder.ticker import Ticker
+from mobile_vla_collect.recorder.writer_thread import WriterThread
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.episode.durable import DiskFullError
+from mobile_vla_data.storage.durable import DiskFullError
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata
 from mobile_vla_data.observation import ObservationBuilder
 

@@ -10,9 +10,9 @@ from typing import Any
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 
-from mobile_vla_collect.recorder import Recorder
-from mobile_vla_collect.recording import RefusedError
-from mobile_vla_collect.task_plan import TaskPlan
+from mobile_vla_collect.recorder.recorder import Recorder
+from mobile_vla_collect.recorder.recording import RefusedError
+from mobile_vla_collect.recorder.task_plan import TaskPlan
 from mobile_vla_data.episode.metadata import MetadataError, parse_environment
 from mobile_vla_msgs.msg import TaskProgress
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopEpisode

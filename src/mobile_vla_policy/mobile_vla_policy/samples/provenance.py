@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mobile_vla_policy.checkpoint import CheckpointInfo
-from mobile_vla_policy.training.episodes import EpisodeData, TrainingData
+from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData
 
 _SPLITS, _BEFORE = "splits", "learned_before"
 #: What is for machines, and too long for :mod:`~mobile_vla_policy.info`.

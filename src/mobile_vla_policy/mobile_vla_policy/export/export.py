@@ -24,13 +24,13 @@ from mobile_vla_policy.engine.load import backend_of, load_export, pick_device
 from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verification, is_export, write_manifest
 from mobile_vla_policy.engine.precision import resolve_precision
 from mobile_vla_policy.engine.stages import HEAD, STAGES, TEXT, VISION, cut, examples
-from mobile_vla_policy.engine.verify import Drive, compare, random_drive, recorded_drives
+from mobile_vla_policy.export.verify import Drive, compare, random_drive, recorded_drives
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.policy import MAX_INSTRUCTION_TOKENS, Policy
 
 _NAMES = {VISION: ("images",), TEXT: ("latents", "ids", "lengths", "state"), HEAD: ("window",)}
 
-#: Allowed difference from eager in the same precision, see :func:`~mobile_vla_policy.engine.verify.compare`.
+#: Allowed difference from eager in the same precision, see :func:`~mobile_vla_policy.export.verify.compare`.
 #: fp32 differs by the order of sums; in 16 bits, whoever fuses operations rounds at other places.
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
 

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from mobile_vla_policy.config import HeadSettings
 from mobile_vla_policy.model.backbone import Tokens
 from mobile_vla_policy.normalisation import Normalisation
-from mobile_vla_policy.training.episodes import EpisodeData
-from mobile_vla_policy.training.frames import Frames
+from mobile_vla_policy.samples.episodes import EpisodeData
+from mobile_vla_policy.samples.frames import Frames
 from mobile_vla_policy.training.packing import pack, packed_sizes
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mobile_vla_policy import compiling
+from mobile_vla_policy.engine.cpu import compiling
 
 _LARGEST = 127
 
@@ -71,6 +71,6 @@ class Elementwise:
 
 
 def compiled(device: torch.device) -> Elementwise:
-    """Compiled for ``device``, see :mod:`~mobile_vla_policy.compiling`."""
+    """Compiled for ``device``, see :mod:`~mobile_vla_policy.engine.cpu.compiling`."""
     functions = (quantise_rows, normalise_rows, rescale, rescale_quick_gelu, rescale_add)
     return Elementwise(*compiling.compiled(device, "8-bit inference", *functions))

@@ -10,8 +10,8 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
-from mobile_vla_collect.episode_client import EpisodeClient
-from mobile_vla_collect.joystick import JoyMap, Joystick
+from mobile_vla_collect.teleop.episode_client import EpisodeClient
+from mobile_vla_collect.teleop.joystick import JoyMap, Joystick
 from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.clock import STEADY

@@ -9,9 +9,9 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from mobile_vla_collect.calibration import Calibration, CalibrationError
-from mobile_vla_collect.capture import Capture, Picture
-from mobile_vla_collect.image_source import ImageSource, SourceError, SourceSettings, open_source
+from mobile_vla_collect.camera.calibration import Calibration, CalibrationError
+from mobile_vla_collect.camera.capture import Capture, Picture
+from mobile_vla_collect.camera.image_source import ImageSource, SourceError, SourceSettings, open_source
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import fit
 from mobile_vla_ros.convert import image_message, to_stamp

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_collect.camera_watch import CameraWatch
+from mobile_vla_collect.recorder.camera_watch import CameraWatch
 from mobile_vla_data.action import CommandIntegrator, Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image

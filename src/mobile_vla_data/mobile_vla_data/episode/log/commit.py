@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.durable import publish
+from mobile_vla_data.storage.durable import publish
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder, complete_log
-from mobile_vla_data.episode.journal import EpisodeHeader, LogIndex, read_journal
+from mobile_vla_data.episode.log.journal import EpisodeHeader, LogIndex, read_journal
 
 __all__ = ["Ending", "commit_log"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mobile_vla_collect.recording import RecorderSettings
-from mobile_vla_collect.writer_thread import WriterSettings
+from mobile_vla_collect.recorder.recording import RecorderSettings
+from mobile_vla_collect.recorder.writer_thread import WriterSettings
 from mobile_vla_ros.parameters import integer, number, text
 
 

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mobile_vla_policy.engine.elementwise import Elementwise, quantise_rows
+from mobile_vla_policy.engine.cpu.elementwise import Elementwise, quantise_rows
 from mobile_vla_policy.engine.huge_pages import in_huge_pages
-from mobile_vla_policy.engine.linear import LinearSpec, activate
+from mobile_vla_policy.engine.cpu.linear import LinearSpec, activate
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
 _FEWEST_ROWS = 32
@@ -28,7 +28,7 @@ _REST_ROWS = 16
 
 
 class Int8Linear(nn.Module):
-    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.engine.linear`."""
+    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.engine.cpu.linear`."""
 
     scale: torch.Tensor
 

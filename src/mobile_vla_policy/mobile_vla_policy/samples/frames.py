@@ -14,7 +14,7 @@ from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.image import ImageError
 from mobile_vla_policy.preprocess import Frame, resize_frame
-from mobile_vla_policy.training.episodes import EpisodeData
+from mobile_vla_policy.samples.episodes import EpisodeData
 
 _OPEN_FILES = 64
 

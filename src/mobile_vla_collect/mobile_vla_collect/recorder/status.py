@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobile_vla_collect.recorder import Recorder
-from mobile_vla_collect.recording import State
-from mobile_vla_collect.task_plan import TaskPlan
+from mobile_vla_collect.recorder.recorder import Recorder
+from mobile_vla_collect.recorder.recording import State
+from mobile_vla_collect.recorder.task_plan import TaskPlan
 from mobile_vla_data.observation import Stream
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.convert import stream_status

@@ -13,16 +13,16 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from mobile_vla_collect.recorder import Recorder
-from mobile_vla_collect.recorder_parameters import read_settings
-from mobile_vla_collect.recorder_report import fill_plan, fill_recorder, health_of
-from mobile_vla_collect.recorder_services import RecorderServices
-from mobile_vla_collect.recording import State
-from mobile_vla_collect.task_plan import TaskPlan
-from mobile_vla_data.dataset.lock import DatasetBusyError, DatasetLock
+from mobile_vla_collect.recorder.recorder import Recorder
+from mobile_vla_collect.recorder.parameters import read_settings
+from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
+from mobile_vla_collect.recorder.services import RecorderServices
+from mobile_vla_collect.recorder.recording import State
+from mobile_vla_collect.recorder.task_plan import TaskPlan
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
-from mobile_vla_data.episode.recover import recover_dataset
+from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health

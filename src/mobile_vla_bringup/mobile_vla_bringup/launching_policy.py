@@ -7,7 +7,7 @@ from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 
-from mobile_vla_ros.launching import BOOLEAN, switch, text, value
+from mobile_vla_bringup.launching import BOOLEAN, switch, text, value
 
 #: Of mobile_vla_policy, which stands above this package; test/test_launch.py holds them against its own.
 BACKENDS = ("auto", "eager", "torchscript", "onnxruntime", "aoti")

@@ -1,6 +1,6 @@
 """Turns what a crashed recording left into valid episodes, or says why that cannot be.
 
-The caller holds the :class:`~mobile_vla_data.dataset.lock.DatasetLock`: what an open recorder still writes must not be
+The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: what an open recorder still writes must not be
 touched.
 """
 
@@ -16,10 +16,10 @@ from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.commit import Ending, commit_log
+from mobile_vla_data.episode.log.commit import Ending, commit_log
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.episode.durable import as_disk_full, fsync_path, publish
-from mobile_vla_data.episode.journal import (
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
+from mobile_vla_data.episode.log.journal import (
     EpisodeHeader,
     JournalError,
     LogIndex,

@@ -29,7 +29,7 @@ import numpy as np
 
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_data.episode import heap
-from mobile_vla_data.episode.durable import as_disk_full, fsync_path
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
 from mobile_vla_data.episode.schema import RAW
 from mobile_vla_data.episode.steps import StepRecord, StepTable

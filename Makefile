@@ -28,9 +28,10 @@ test: setup ## lint, types, and every test
 lint: setup ## ruff and mypy
 	@$(IN_ENV) tools/test.sh lint
 
-docs: setup ## regenerate the page and the picture under docs/ that are made from code
-	@$(IN_ENV) tools/run_script.sh tools/docs.py
+docs: setup ## regenerate what is made from code under docs/, and build the site in out/site
+	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m reference
 	@$(IN_ENV) tools/run_script.sh tools/draw_model.py
+	@$(IN_ENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 $(addprefix bench-,$(BENCHES)): bench-%: setup
 	@$(IN_ENV) tools/run_script.sh benchmarks/bench_$*.py $(if $(QUICK),--quick)

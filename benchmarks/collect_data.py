@@ -38,9 +38,9 @@ from PIL import Image
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg
-from mobile_vla_data.storage.durable import publish
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.storage.durable import publish
 
 STEPS = 75
 CAMERAS = ("static", "gripper")

@@ -1,4 +1,4 @@
-"""Steps a second of full-size Kosmos-2 on Jetsons, computed and not measured: prints the tables of docs/roofline.md."""
+"""Compute the steps a second of full-size Kosmos-2 on Jetsons, and print the tables of docs/explanation/roofline.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from model_cost import measure
 
 #: Operations a cycle of a multiprocessor's four tensor cores, dense, at 16 bits. At 8 bits they do twice as many.
 _PER_CYCLE = 2048
-#: Share of the peak that a step is taken to reach, and of the bandwidth; docs/roofline.md says why.
+#: Share of the peak that a step is taken to reach, and of the bandwidth; docs/explanation/roofline.md says why.
 _REACHED, _BANDWIDTH_REACHED = 0.5, 0.7
 
 

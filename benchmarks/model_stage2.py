@@ -27,8 +27,8 @@ from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.normalisation import Normalisation, Range
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData
-from mobile_vla_policy.training.trainer import Trainer
 from mobile_vla_policy.samples.windows import Batch, WindowDataset, cut
+from mobile_vla_policy.training.trainer import Trainer
 
 _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
 _FEATURES = 2048

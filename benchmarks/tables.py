@@ -1,4 +1,4 @@
-"""Put the figures of ``out/bench/*.json`` into docs/performance.md: tools/run_script.sh benchmarks/tables.py
+"""Put the figures of ``out/bench/*.json`` into benchmarks/NOTES.md: tools/run_script.sh benchmarks/tables.py
 
 A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; one that was not measured here stays as it is.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from common import OUT, ROOT
 from parts import read_parts
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "benchmarks" / "NOTES.md"
 _MARKED = re.compile(r"<!-- (?P<name>[a-z]+) -->\n.*?<!-- /(?P=name) -->", re.DOTALL)
 _HOLDS = {True: "yes", False: "**no**", None: ""}
 

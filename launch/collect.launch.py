@@ -1,27 +1,56 @@
-"""Collect episodes: robot (simulated or real), teleop, recorder.
+"""Collect episodes: robot (simulated or real), teleoperation, recorder.
 
 ros2 launch mobile_vla_bringup collect.launch.py sim:=true teleop:=expert dataset:=/tmp/episodes
 ros2 launch mobile_vla_bringup collect.launch.py static_camera:=/dev/video0 teleop:=joy dataset:=$HOME/episodes
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import switch, text, whole
+from mobile_vla_bringup.launching import is_true, switch, text, value, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
 
 
-def check(context):
-    """Say what is missing in one line, before anything starts."""
-    if not launching.value(context, "dataset"):
+def start(context):
+    """Check the arguments, each fault in one line, and return the nodes that they ask for."""
+    if not value(context, "dataset"):
         raise RuntimeError("argument 'dataset' is missing: name the folder for the episodes, dataset:=/path/to/folder")
     launching.require_contract(context)
     launching.require_teleop(context)
+    shared = {"contract": text("contract"), "stamped": switch("stamped")}
+    expert = value(context, "teleop") == "expert"
+    recorder = Node(
+        package="mobile_vla_collect",
+        executable="recorder_node",
+        output="screen",
+        # The expert has tasks of its own.
+        parameters=[PARAMETERS, shared, {"dataset": text("dataset"), "autostart": True}]
+        + ([] if expert else [{"plan": text("plan")}]),
+        on_exit=launching.ended,
+    )
+    nodes = [recorder, *launching.joystick(context, PARAMETERS)]
+    if expert:
+        nodes.append(
+            Node(
+                package="mobile_vla_sim",
+                executable="expert_node",
+                output="screen",
+                parameters=[
+                    launching.parameter_file("sim.yaml"),
+                    shared,
+                    {"episodes": whole("episodes"), "seed": whole("seed")},
+                ],
+                on_exit=launching.ended,
+            )
+        )
+    return [
+        launching.robot(context, PARAMETERS, is_true(context, "compressed")),
+        launching.namespaced(context, *nodes),
+        *launching.keyboard_hint(context, "drive"),
+    ]
 
 
 def generate_launch_description():
@@ -31,13 +60,13 @@ def generate_launch_description():
             "teleop",
             default_value="keyboard",
             choices=["keyboard", "joy", "web", "expert"],
-            description="who demonstrates: keyboard (in a second terminal), joy, web (the dashboard), expert (in sim)",
+            description="how to drive: keyboard (in a second terminal), joy, web (the dashboard), or expert (in sim)",
         ),
-        DeclareLaunchArgument("dataset", default_value="", description="folder the episodes go to; required"),
-        DeclareLaunchArgument(
+        *launching.path_argument("dataset", description="folder for the episodes; required"),
+        *launching.path_argument(
             "plan",
-            default_value=launching.parameter_file("collection_plan.yaml"),
-            description="collection plan that a new dataset folder gets; empty: none. The expert has tasks of its own",
+            default=launching.parameter_file("collection_plan.yaml"),
+            description="collection plan for a new dataset folder; empty: none. teleop:=expert uses its own tasks",
         ),
         *launching.robot_arguments(),
         DeclareLaunchArgument(
@@ -45,39 +74,4 @@ def generate_launch_description():
         ),
         DeclareLaunchArgument("seed", default_value="0", description="teleop:=expert: seed of the first episode"),
     ]
-    shared = {"contract": text("contract"), "stamped": switch("stamped")}
-    plan = PythonExpression(
-        ["'' if '", LaunchConfiguration("teleop"), "' == 'expert' else '", LaunchConfiguration("plan"), "'"]
-    )
-    recorder = Node(
-        package="mobile_vla_collect",
-        executable="recorder_node",
-        output="screen",
-        parameters=[
-            PARAMETERS,
-            shared,
-            {"dataset": text("dataset"), "plan": ParameterValue(plan, value_type=str), "autostart": True},
-        ],
-        on_exit=launching.ended,
-    )
-    expert = Node(
-        package="mobile_vla_sim",
-        executable="expert_node",
-        output="screen",
-        parameters=[
-            launching.parameter_file("sim.yaml"),
-            shared,
-            {"episodes": whole("episodes"), "seed": whole("seed")},
-        ],
-        on_exit=launching.ended,
-        condition=launching.equal("teleop", "expert"),
-    )
-    return LaunchDescription(
-        [
-            *arguments,
-            OpaqueFunction(function=check),
-            launching.robot(PARAMETERS),
-            launching.namespaced(recorder, launching.joystick(PARAMETERS), expert),
-            launching.keyboard_hint("drive"),
-        ]
-    )
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

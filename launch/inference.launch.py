@@ -1,87 +1,64 @@
-"""Drive with a trained policy: robot (simulated or real), policy, and a human who can take over.
+"""Drive with a trained policy: robot (simulated or real), policy, and an operator who can take over.
 
     ros2 launch mobile_vla_bringup inference.launch.py sim:=true checkpoint:=out/demo/checkpoint \
         instruction:="go to the kitchen"
     ros2 launch mobile_vla_bringup inference.launch.py static_camera:=/dev/video0 checkpoint:=/models/kosmos2
 
-With dataset:=DIR episodes of its driving, and of the human's corrections, can be recorded (docs/collecting.md).
-With inference_host:=remote the policy runs on another machine (policy.launch.py there, docs/remote.md).
+dataset:=DIR adds a recorder for episodes of the policy and for the operator's corrections (docs/how-to/corrections.md).
+inference_host:=remote runs the policy on another machine with policy.launch.py (docs/how-to/remote-inference.md).
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition, UnlessCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching, launching_policy
-from mobile_vla_bringup.launching import switch, text, whole
+from mobile_vla_bringup.launching import is_true, switch, text, value, whole
 
 PARAMETERS = launching.parameter_file("inference.yaml")
 
 
 def check(context):
-    """Say what is missing in one line, before anything starts."""
-    if launching.value(context, "inference_host") == "local":
+    """Raise RuntimeError, one line, if an argument is missing or does not go with the others."""
+    if value(context, "inference_host") == "local":
         launching_policy.require_policy(context)
     else:
         launching_policy.refuse_policy(context)
     launching.require_contract(context)
     launching.require_teleop(context)
-    trials = launching.value(context, "trials")
+    trials = value(context, "trials")
     if not trials.isdigit():
         raise RuntimeError(f"trials is '{trials}': it must be a whole number, 0 for none")
-    if trials != "0" and launching.value(context, "sim") != "true":
+    if trials != "0" and not is_true(context, "sim"):
         raise RuntimeError("trials are judged by the simulator: they need sim:=true")
 
 
-def generate_launch_description():
-    host = LaunchConfiguration("inference_host")
-    arguments = [
-        *launching.common_arguments(),
-        DeclareLaunchArgument(
-            "inference_host",
-            default_value="local",
-            choices=["local", "remote"],
-            description="where the policy runs; remote: no policy here, cameras publish image_raw/compressed, and "
-            "policy.launch.py is started on the other machine (docs/remote.md)",
-        ),
-        *launching_policy.policy_arguments("required, unless it runs remotely"),
-        DeclareLaunchArgument(
-            "teleop",
-            default_value="keyboard",
-            choices=["keyboard", "joy", "web"],
-            description="how a human takes over: keyboard (in a second terminal), joy, web (the dashboard)",
-        ),
-        *launching.robot_arguments(),
-        DeclareLaunchArgument(
-            "dataset",
-            default_value="",
-            description="folder for episodes of the policy's driving, takeovers marked, started and stopped by the "
-            "keyboard, the joystick, the page or recorder/start_episode; empty: nothing is recorded",
-        ),
-        DeclareLaunchArgument(
-            "plan",
-            default_value=launching.parameter_file("collection_plan.yaml"),
-            description="collection plan that a new dataset gets, to find the task of an instruction; empty: none",
-        ),
-        DeclareLaunchArgument(
-            "trials", default_value="0", description="sim:=true: drive this many trials, then end; 0: none"
-        ),
-        DeclareLaunchArgument("trial_output", default_value="", description="JSON file for the result of the trials"),
-        DeclareLaunchArgument(
-            "trial_record", default_value="", description="animation (GIF) of the trials; empty: none"
-        ),
-        DeclareLaunchArgument("seed", default_value="0", description="seed of the first trial"),
+def start(context):
+    """Check the arguments and return what they ask for."""
+    check(context)
+    remote = value(context, "inference_host") == "remote"
+    nodes = launching.joystick(context, PARAMETERS)
+    if value(context, "dataset"):
+        nodes.append(recorder())
+    if value(context, "trials") != "0":
+        nodes.append(trials())
+    return [
+        launching.robot(context, PARAMETERS, compressed=remote or is_true(context, "compressed")),
+        *([] if remote else [policy(context)]),
+        launching.namespaced(context, *nodes),
+        *launching.keyboard_hint(context, "take over"),
     ]
-    compressed = launching.boolean("'", host, "' == 'remote' or '", LaunchConfiguration("compressed"), "' == 'true'")
-    policy = launching.include(
-        "policy.launch.py",
-        condition=launching.equal("inference_host", "local"),
-        images="raw",
-        **{name: LaunchConfiguration(name) for name in ("contract", "namespace", "stamped", *launching_policy.NAMES)},
-    )
-    recorder = Node(
+
+
+def policy(context):
+    """Include the policy, on this machine."""
+    passed_on = ("contract", "namespace", "stamped", *launching_policy.NAMES)
+    return launching.include(context, "policy.launch.py", *passed_on, images="raw")
+
+
+def recorder():
+    """Return the node that records episodes of the policy and of the operator's corrections."""
+    return Node(
         package="mobile_vla_collect",
         executable="recorder_node",
         output="screen",
@@ -91,9 +68,12 @@ def generate_launch_description():
             {"dataset": text("dataset"), "plan": text("plan")},
         ],
         on_exit=launching.ended,
-        condition=UnlessCondition(PythonExpression(["'", LaunchConfiguration("dataset"), "' == ''"])),
     )
-    trials = Node(
+
+
+def trials():
+    """Return the node that sets tasks in the simulator and judges the driving."""
+    return Node(
         package="mobile_vla_sim",
         executable="trial_node",
         output="screen",
@@ -104,15 +84,42 @@ def generate_launch_description():
             {"output": text("trial_output"), "record": text("trial_record")},
         ],
         on_exit=launching.ended,
-        condition=IfCondition(PythonExpression(["'", LaunchConfiguration("trials"), "' != '0'"])),
     )
-    return LaunchDescription(
-        [
-            *arguments,
-            OpaqueFunction(function=check),
-            launching.robot(PARAMETERS, compressed),
-            policy,
-            launching.namespaced(recorder, launching.joystick(PARAMETERS), trials),
-            launching.keyboard_hint("take over"),
-        ]
-    )
+
+
+def generate_launch_description():
+    arguments = [
+        *launching.common_arguments(),
+        DeclareLaunchArgument(
+            "inference_host",
+            default_value="local",
+            choices=["local", "remote"],
+            description="where the policy runs; remote: no policy here, cameras publish image_raw/compressed, and "
+            "policy.launch.py is started on the other machine (docs/how-to/remote-inference.md)",
+        ),
+        *launching_policy.policy_arguments("required, unless it runs remotely"),
+        DeclareLaunchArgument(
+            "teleop",
+            default_value="keyboard",
+            choices=["keyboard", "joy", "web"],
+            description="how an operator takes over: keyboard (in a second terminal), joy, web (the dashboard)",
+        ),
+        *launching.robot_arguments(),
+        *launching.path_argument(
+            "dataset",
+            description="folder for episodes of the policy, with the operator's corrections marked; start and stop "
+            "them with the keyboard, the joystick, the page or recorder/start_episode; empty: nothing is recorded",
+        ),
+        *launching.path_argument(
+            "plan",
+            default=launching.parameter_file("collection_plan.yaml"),
+            description="collection plan for a new dataset, used to find the task of an instruction; empty: none",
+        ),
+        DeclareLaunchArgument(
+            "trials", default_value="0", description="sim:=true: drive this many trials, then end; 0: none"
+        ),
+        *launching.path_argument("trial_output", description="JSON file for the result of the trials"),
+        *launching.path_argument("trial_record", description="animation (GIF) of the trials; empty: none"),
+        DeclareLaunchArgument("seed", default_value="0", description="seed of the first trial"),
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -2,7 +2,7 @@
 
 ros2 launch mobile_vla_bringup policy.launch.py checkpoint:=/models/kosmos2 contract:=robot.yaml
 
-Both machines share a network and a ROS_DOMAIN_ID (docs/remote.md). inference.launch.py includes this file, too.
+Both machines share a network and a ROS_DOMAIN_ID (docs/how-to/remote-inference.md). inference.launch.py includes this.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -13,15 +13,11 @@ from mobile_vla_bringup import launching, launching_policy
 from mobile_vla_bringup.launching import switch, text
 
 
-def check(context):
-    """Say what is missing in one line, before anything starts."""
+def start(context):
+    """Return the node; arguments that are given override its parameter file."""
     launching_policy.require_policy(context)
     launching.require_contract(context)
-
-
-def policy(context):
-    """The node, with the arguments that are given in place of what its parameter file says."""
-    node = Node(
+    policy = Node(
         package="mobile_vla_policy",
         executable="policy_node",
         output="screen",
@@ -32,7 +28,7 @@ def policy(context):
         ],
         on_exit=launching.ended,
     )
-    return [launching.namespaced(node)]
+    return [launching.namespaced(context, policy)]
 
 
 def generate_launch_description():
@@ -43,7 +39,7 @@ def generate_launch_description():
             "images",
             default_value="compressed",
             choices=["raw", "compressed"],
-            description="what it subscribes of the cameras: image_raw/compressed (JPEG), or image_raw",
+            description="camera topics to subscribe to: image_raw/compressed (JPEG), or image_raw",
         ),
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=check), OpaqueFunction(function=policy)])
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -1,13 +1,54 @@
 """The robot's side, the same for collecting and for inference: simulator or cameras, the gate, the dashboard."""
 
-from launch.actions import DeclareLaunchArgument, GroupAction
-from launch.conditions import IfCondition, UnlessCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import switch, text, whole
+from mobile_vla_bringup.launching import is_true, switch, text, value, whole
+
+
+def start(context):
+    """Return the nodes that the arguments ask for."""
+    parameters = [
+        LaunchConfiguration("parameters"),
+        {"contract": text("contract"), "stamped": switch("stamped"), "compressed": switch("compressed")},
+    ]
+    gate = Node(
+        package="mobile_vla_control",
+        executable="command_gate_node",
+        output="screen",
+        parameters=parameters,
+        # Without it nothing can move the robot, or stop it.
+        on_exit=launching.ended,
+    )
+    nodes = [gate]
+    if is_true(context, "dashboard"):
+        nodes.append(
+            Node(
+                package="mobile_vla_dashboard",
+                executable="dashboard_node",
+                output="screen",
+                parameters=[*parameters, {"teleop": switch("web_teleop"), "port": whole("dashboard_port")}],
+            )
+        )
+    if is_true(context, "sim"):
+        sim = launching.include(context, "sim.launch.py", "contract", "namespace", "stamped", "compressed")
+        return [sim, launching.namespaced(context, *nodes)]
+    cameras = [camera(name, parameters) for name in ("static", "gripper") if value(context, f"{name}_camera")]
+    return [launching.namespaced(context, *cameras, *nodes)]
+
+
+def camera(name, parameters):
+    """Return a camera_node for one camera of the contract."""
+    return Node(
+        package="mobile_vla_collect",
+        executable="camera_node",
+        name=f"{name}_camera_node",
+        output="screen",
+        parameters=[*parameters, {"camera": name, "source": text(f"{name}_camera")}],
+    )
 
 
 def generate_launch_description():
@@ -20,51 +61,10 @@ def generate_launch_description():
             choices=launching.BOOLEAN,
             description="let the web page drive the robot",
         ),
-        DeclareLaunchArgument(
+        *launching.path_argument(
             "parameters",
-            default_value=launching.parameter_file("collect.yaml"),
+            default=launching.parameter_file("collect.yaml"),
             description="parameter file of gate, cameras and dashboard",
         ),
     ]
-    parameters = [
-        LaunchConfiguration("parameters"),
-        {"contract": text("contract"), "stamped": switch("stamped"), "compressed": switch("compressed")},
-    ]
-    sim = launching.include(
-        "sim.launch.py",
-        condition=IfCondition(LaunchConfiguration("sim")),
-        **{name: LaunchConfiguration(name) for name in ("contract", "namespace", "stamped", "compressed")},
-    )
-    cameras = GroupAction(
-        [camera(name, parameters) for name in ("static", "gripper")],
-        condition=UnlessCondition(LaunchConfiguration("sim")),
-    )
-    gate = Node(
-        package="mobile_vla_control",
-        executable="command_gate_node",
-        output="screen",
-        parameters=parameters,
-        # Without it nothing can move the robot, or stop it.
-        on_exit=launching.ended,
-    )
-    dashboard = Node(
-        package="mobile_vla_dashboard",
-        executable="dashboard_node",
-        output="screen",
-        parameters=[*parameters, {"teleop": switch("web_teleop"), "port": whole("dashboard_port")}],
-        condition=IfCondition(LaunchConfiguration("dashboard")),
-    )
-    return LaunchDescription([*arguments, sim, launching.namespaced(cameras, gate, dashboard)])
-
-
-def camera(name, parameters):
-    """A camera_node for one camera of the contract, if its source is named."""
-    source = LaunchConfiguration(f"{name}_camera")
-    return Node(
-        package="mobile_vla_collect",
-        executable="camera_node",
-        name=f"{name}_camera_node",
-        output="screen",
-        parameters=[*parameters, {"camera": name, "source": text(f"{name}_camera")}],
-        condition=UnlessCondition(PythonExpression(["'", source, "' == ''"])),
-    )
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -1,5 +1,6 @@
 """The simulated robot alone: cameras, odometry and gripper state out; cmd_vel and gripper/command in."""
 
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
@@ -7,8 +8,8 @@ from mobile_vla_bringup import launching
 from mobile_vla_bringup.launching import switch, text
 
 
-def generate_launch_description():
-    arguments = [*launching.common_arguments(), launching.compressed_argument()]
+def start(context):
+    """Return the simulator."""
     sim = Node(
         package="mobile_vla_sim",
         executable="sim_node",
@@ -20,4 +21,9 @@ def generate_launch_description():
         # Nothing else in a launch makes sense without a robot.
         on_exit=launching.ended,
     )
-    return LaunchDescription([*arguments, launching.namespaced(sim)])
+    return [launching.namespaced(context, sim)]
+
+
+def generate_launch_description():
+    arguments = [*launching.common_arguments(), launching.compressed_argument()]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

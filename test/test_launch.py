@@ -19,7 +19,7 @@ from mobile_vla_ros.testing import Probe, wait_for
 pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Every name that people rely on; see docs/architecture.md.
+#: Every name that people rely on; see docs/explanation/architecture.md.
 ARGUMENTS = {
     "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace"},
     "inference.launch.py": {
@@ -162,7 +162,7 @@ def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, 
         ("collect.launch.py", "sim:=true", "argument 'dataset' is missing"),
         ("collect.launch.py", f"dataset:={tmp_path}", "contract"),
         ("inference.launch.py", "sim:=true", "argument 'checkpoint' is missing"),
-        ("inference.launch.py", f"checkpoint:={tmp_path}/none", "is no folder"),
+        ("inference.launch.py", f"checkpoint:={tmp_path}/none", "is not a folder"),
         ("policy.launch.py", "device:=cpu", "argument 'checkpoint' is missing"),
     ):
         words = [argument, "contract:=/nowhere.yaml"] if said == "contract" else [argument]

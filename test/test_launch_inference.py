@@ -32,7 +32,8 @@ MAKE_CHECKPOINT = ROOT / "src/mobile_vla_policy/test/make_checkpoint.py"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("policy") / "checkpoint"
+    folder = tmp_path_factory.mktemp("policy") / """o'brien's "first" policy""" / "checkpoint"
+    folder.parent.mkdir()
     subprocess.run([sys.executable, str(MAKE_CHECKPOINT), str(folder), str(CONTRACT)], check=True)
     return folder
 
@@ -108,11 +109,12 @@ def test_how_the_network_is_executed_comes_from_the_arguments_that_are_given_and
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "policy.launch.py", f"checkpoint:={checkpoint}", "device:=cpu",
-            *(f"{name}:={value}" for name, value in given.items()),
+            "instruction:=bring o'brien's \"cup\"", *(f"{name}:={value}" for name, value in given.items()),
         )  # fmt: skip
-        names = ["backend", "precision", "shadow", "trace"]
+        names = ["backend", "precision", "shadow", "trace", "instruction"]
         request = GetParameters.Request(names=names)
         values = probe.call(GetParameters, "policy_node/get_parameters", request, 60).values
+        assert values[4].string_value == "bring o'brien's \"cup\""
         inforce = [values[0].string_value, values[1].string_value, values[2].bool_value, values[3].string_value]
         assert inforce == (["eager", "bf16", True, given["trace"]] if given else ["auto", "auto", False, ""])
         policy = probe.collect(PolicyStatus, "policy/status", LATCHED)

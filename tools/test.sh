@@ -17,6 +17,8 @@ step() {
 step "ruff check" ruff check --quiet .
 step "ruff format" ruff format --check --quiet .
 step "mypy --strict" python tools/typecheck.py
+step "codespell" codespell
+step "mkdocs build --strict" env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 if [ "${1:-}" != lint ]; then
   # Rendering and learning on few cores: more threads only get into each other's way.
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

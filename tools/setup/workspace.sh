@@ -8,7 +8,7 @@ package_hash() {
     # Data files are linked one by one: a new one needs a build, a changed one does not.
     find "$1" -type f -not -name '*.py' -not -name '*.pyc' -not -path '*.egg-info/*' -not -path '*/test/*' | sort
     case $1 in
-      */mobile_vla_bringup) find launch config -type f -not -name '*.pyc' | sort ;;
+      */mobile_vla_bringup) find launch config src/mobile_vla_bringup -type f -not -name '*.pyc' | sort ;;
     esac
     printf '%s\n' "$2"
   } | sha256sum

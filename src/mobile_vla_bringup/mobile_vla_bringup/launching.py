@@ -1,28 +1,33 @@
-"""What the launch files share: arguments, checks that come before anything starts, the robot's side, teleop.
+"""Shared by the launch files: arguments, checks that run before anything starts, the robot's side, teleoperation.
 
-An installed module, because launch files cannot import each other. Plain ``launch`` as every distribution from Humble
-on has it, and as ``tools/ros2_lite`` stands in for it.
+An installed module, because launch files cannot import each other. A launch file declares its arguments and then hands
+over to one function of the context (``OpaqueFunction``), which checks them and returns what to start. So choices are
+plain Python, and no text of a user is ever evaluated. Uses only API that ``launch`` has in every distribution from
+Humble on, and that ``tools/ros2_lite`` provides.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import (
     DeclareLaunchArgument,
     GroupAction,
     IncludeLaunchDescription,
     LogInfo,
+    OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution, PythonExpression
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -30,53 +35,63 @@ from launch_ros.substitutions import FindPackageShare
 from mobile_vla_ros.run import LAUNCH_PID
 
 SHARE = FindPackageShare("mobile_vla_bringup")
-CONFIG = PathJoinSubstitution([SHARE, "config"])
 BOOLEAN = ["true", "false"]
 
 
 # Values of arguments --------------------------------------------------------------------------------------------------
 
 
+def value(context: Any, name: str) -> str:
+    """Return the value of a launch argument."""
+    return str(LaunchConfiguration(name).perform(context))
+
+
+def is_true(context: Any, name: str) -> bool:
+    """Return the value of a launch argument whose choices are :data:`BOOLEAN`."""
+    return value(context, name) == "true"
+
+
 def text(name: str) -> ParameterValue:
-    """The launch argument as a string parameter, even if it looks like a number."""
+    """Return the launch argument as a string parameter, even if it looks like a number."""
     return ParameterValue(LaunchConfiguration(name), value_type=str)
 
 
 def whole(name: str) -> ParameterValue:
-    """The launch argument as a whole number."""
+    """Return the launch argument as a whole number."""
     return ParameterValue(LaunchConfiguration(name), value_type=int)
 
 
 def switch(name: str) -> ParameterValue:
-    """The launch argument as true or false."""
+    """Return the launch argument as true or false."""
     return ParameterValue(LaunchConfiguration(name), value_type=bool)
 
 
-def equal(name: str, wanted: str) -> IfCondition:
-    """Condition: the launch argument is ``wanted``."""
-    return IfCondition(PythonExpression(["'", LaunchConfiguration(name), f"' == '{wanted}'"]))
-
-
-def boolean(*expression: Any) -> PythonExpression:
-    """``true`` or ``false``, as arguments spell it, of a Python expression made of texts and substitutions."""
-    return PythonExpression(["'true' if ", *expression, " else 'false'"])
-
-
 def parameter_file(name: str) -> PathJoinSubstitution:
-    """A file of ``config/``."""
-    return PathJoinSubstitution([CONFIG, name])
+    """Return the path of a file of ``config/``."""
+    return PathJoinSubstitution([SHARE, "config", name])
 
 
 # Arguments ------------------------------------------------------------------------------------------------------------
 
 
+def path_argument(name: str, *, default: Any = "", description: str) -> list[Any]:
+    """Declare an argument that may name a file or a folder; a leading ``~`` becomes the home folder."""
+    return [
+        DeclareLaunchArgument(name, default_value=default, description=description),
+        OpaqueFunction(function=_expand_home, args=[name]),
+    ]
+
+
+def _expand_home(context: Any, name: str) -> None:
+    # The shell leaves the ~ of dataset:=~/kitchen alone.
+    context.launch_configurations[name] = os.path.expanduser(value(context, name))
+
+
 def common_arguments() -> list[Any]:
-    """What every launch file begins with; the nodes learn whose they are, and end when their launch is gone."""
+    """Declare what every launch file begins with; nodes learn which launch they belong to and end when it is gone."""
     return [
         SetEnvironmentVariable(LAUNCH_PID, str(os.getpid())),
-        DeclareLaunchArgument(
-            "contract", default_value=parameter_file("robot.yaml"), description="contract file: what this robot is"
-        ),
+        *path_argument("contract", default=parameter_file("robot.yaml"), description="contract file of this robot"),
         DeclareLaunchArgument("namespace", default_value="", description="ROS namespace of every node"),
         DeclareLaunchArgument(
             "stamped",
@@ -88,17 +103,17 @@ def common_arguments() -> list[Any]:
 
 
 def compressed_argument() -> DeclareLaunchArgument:
-    """Whether cameras publish JPEGs besides."""
+    """Declare whether cameras also publish JPEG images."""
     return DeclareLaunchArgument(
         "compressed",
         default_value="false",
         choices=BOOLEAN,
-        description="cameras publish image_raw/compressed, too: for a slow network",
+        description="cameras also publish image_raw/compressed, for a slow network",
     )
 
 
 def robot_arguments() -> list[Any]:
-    """Arguments of the robot's side: simulator or cameras, dashboard."""
+    """Declare the arguments of the robot's side: simulator or cameras, dashboard."""
     return [
         DeclareLaunchArgument(
             "sim",
@@ -110,26 +125,20 @@ def robot_arguments() -> list[Any]:
             "dashboard",
             default_value="true",
             choices=BOOLEAN,
-            description="serve the web page; for this machine only, unless an address is set (docs/dashboard.md)",
+            description="serve the web page; only this machine can open it by default (docs/how-to/dashboard.md)",
         ),
         DeclareLaunchArgument("dashboard_port", default_value="8080", description="TCP port of the web page"),
-        DeclareLaunchArgument(
+        *path_argument(
             "static_camera",
-            default_value="",
-            description="with sim:=false, what camera_node reads for the static camera: a device such as 0 or "
-            "/dev/video0, a video file, or a folder of images; empty: a driver of your own publishes it",
+            description="with sim:=false, source of the static camera for camera_node: a device such as 0 or "
+            "/dev/video0, a GStreamer pipeline, a video file, or a folder of images; empty: your own driver publishes",
         ),
-        DeclareLaunchArgument("gripper_camera", default_value="", description="the same for the gripper camera"),
+        *path_argument("gripper_camera", description="source of the gripper camera, as for static_camera"),
         compressed_argument(),
     ]
 
 
-# Checks, for an OpaqueFunction before anything starts -----------------------------------------------------------------
-
-
-def value(context: Any, name: str) -> str:
-    """The value of a launch argument."""
-    return str(LaunchConfiguration(name).perform(context))
+# Checks, before anything starts ---------------------------------------------------------------------------------------
 
 
 def require_contract(context: Any) -> None:
@@ -141,11 +150,11 @@ def require_contract(context: Any) -> None:
 
 
 def require_teleop(context: Any) -> None:
-    """Raise RuntimeError, one line, if what the chosen teleop needs is not there."""
+    """Raise RuntimeError, one line, if something that the chosen teleop needs is missing."""
     teleop = value(context, "teleop")
-    if teleop == "web" and value(context, "dashboard") != "true":
+    if teleop == "web" and not is_true(context, "dashboard"):
         raise RuntimeError("teleop:=web drives from the dashboard: it needs dashboard:=true")
-    if teleop == "expert" and value(context, "sim") != "true":
+    if teleop == "expert" and not is_true(context, "sim"):
         raise RuntimeError("teleop:=expert reads the simulator's ground truth: it needs sim:=true")
     if teleop == "joy":
         try:
@@ -158,88 +167,77 @@ def require_teleop(context: Any) -> None:
 
 
 def ended(event: Any, context: Any) -> Any:
-    """``on_exit`` of a node without which the launch makes no sense: end with it, and with its success or failure."""
+    """``on_exit`` of a node that the launch cannot do without: end with it, and with its success or failure."""
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; its own lines above say why")
+        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; see its own lines above")
     return Shutdown(reason=f"{event.process_name} has ended")
 
 
-def include(name: str, condition: IfCondition | None = None, **arguments: Any) -> GroupAction:
-    """Another launch file of ours, with ``arguments`` of its own besides those that are set already."""
+def include(context: Any, name: str, *passed_on: str, **arguments: Any) -> GroupAction:
+    """Include another launch file of ours with the arguments ``passed_on`` by name, and ``arguments`` of its own."""
     source = PythonLaunchDescriptionSource(PathJoinSubstitution([SHARE, "launch", name]))
+    given = {**{argument: value(context, argument) for argument in passed_on}, **arguments}
     # In a group of its own: what an included file sets must not leak into the one that includes it.
-    return GroupAction([IncludeLaunchDescription(source, launch_arguments=arguments.items())], condition=condition)
+    return GroupAction([IncludeLaunchDescription(source, launch_arguments=given.items())])
 
 
-def robot(parameters: Any, compressed: Any = None) -> GroupAction:
-    """The robot's side with the arguments above; ``parameters`` is the parameter file of gate, cameras, dashboard."""
-    names = (
-        "contract",
-        "namespace",
-        "stamped",
-        "sim",
-        "dashboard",
-        "dashboard_port",
-        "static_camera",
-        "gripper_camera",
-    )
+def robot(context: Any, parameters: Any, compressed: bool) -> GroupAction:
+    """Include the robot's side; ``parameters`` is the parameter file of gate, cameras and dashboard."""
     return include(
+        context,
         "robot.launch.py",
-        **{name: LaunchConfiguration(name) for name in names},
-        compressed=compressed or LaunchConfiguration("compressed"),
-        web_teleop=boolean("'", LaunchConfiguration("teleop"), "' == 'web'"),
+        *("contract", "namespace", "stamped", "sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera"),
+        compressed=str(compressed).lower(),
+        web_teleop=str(value(context, "teleop") == "web").lower(),
         parameters=parameters,
     )
 
 
-def namespaced(*actions: Any) -> GroupAction:
-    """Nodes in the namespace of the launch."""
-    return GroupAction([PushRosNamespace(LaunchConfiguration("namespace")), *actions])
+def namespaced(context: Any, *actions: Any) -> GroupAction:
+    """Put nodes into the namespace of the launch."""
+    return GroupAction([PushRosNamespace(value(context, "namespace")), *actions])
 
 
 def ends_with_launch() -> str | None:
-    """``prefix`` of a node that is not ours, and does not know LAUNCH_PID: the kernel ends it when its launch is gone.
+    """Return a ``prefix`` for a node of another project, which ignores LAUNCH_PID: the kernel ends it with its launch.
 
-    setpriv is part of util-linux; without it, None, such a node ends only with a launch that ends in good order.
+    setpriv is part of util-linux; without it (None) such a node ends only with a launch that ends in good order.
     """
     return "setpriv --pdeathsig TERM" if shutil.which("setpriv") else None
 
 
-def joystick(parameters: Any) -> GroupAction:
-    """The nodes of ``teleop:=joy``."""
-    return GroupAction(
-        [
-            Node(
-                package="joy",
-                executable="joy_node",
-                output="screen",
-                parameters=[parameters],
-                prefix=ends_with_launch(),
-            ),
-            Node(
-                package="mobile_vla_collect",
-                executable="joy_teleop_node",
-                output="screen",
-                parameters=[parameters, {"contract": text("contract"), "stamped": switch("stamped")}],
-            ),
-        ],
-        condition=equal("teleop", "joy"),
-    )
+def joystick(context: Any, parameters: Any) -> list[Node]:
+    """Return the nodes of ``teleop:=joy``; none for any other teleop."""
+    if value(context, "teleop") != "joy":
+        return []
+    return [
+        Node(
+            package="joy",
+            executable="joy_node",
+            output="screen",
+            parameters=[parameters],
+            prefix=ends_with_launch(),
+        ),
+        Node(
+            package="mobile_vla_collect",
+            executable="joy_teleop_node",
+            output="screen",
+            parameters=[parameters, {"contract": text("contract"), "stamped": switch("stamped")}],
+        ),
+    ]
 
 
-def keyboard_hint(words: str) -> LogInfo:
-    """How to drive with ``teleop:=keyboard``: a launched node has no terminal to read keys from."""
-    namespace = LaunchConfiguration("namespace")
-    return LogInfo(
-        msg=[
-            f"{words} from a second terminal: ",
-            "ros2 run mobile_vla_collect keyboard_teleop_node --ros-args -p contract:=",
-            LaunchConfiguration("contract"),
-            " -p stamped:=",
-            LaunchConfiguration("stamped"),
-            PythonExpression(["' -r __ns:=/' + '", namespace, "'.strip('/') if '", namespace, "' else ''"]),
-        ],
-        condition=equal("teleop", "keyboard"),
-    )
+def keyboard_hint(context: Any, purpose: str) -> list[LogInfo]:
+    """Print the command for ``teleop:=keyboard``: a launched node has no terminal to read keys from."""
+    if value(context, "teleop") != "keyboard":
+        return []
+    contract = os.path.abspath(value(context, "contract"))
+    if yaml.safe_load(contract) != contract:
+        contract = json.dumps(contract, ensure_ascii=False)  # ROS reads the value as YAML
+    words = ["ros2", "run", "mobile_vla_collect", "keyboard_teleop_node", "--ros-args"]
+    words += ["-p", f"contract:={contract}", "-p", f"stamped:={value(context, 'stamped')}"]
+    if namespace := value(context, "namespace").strip("/"):
+        words += ["-r", f"__ns:=/{namespace}"]
+    return [LogInfo(msg=f"{purpose} from a second terminal: {shlex.join(words)}")]

@@ -1,4 +1,4 @@
-"""What inference.launch.py and policy.launch.py share: what to drive by, and how the network is executed."""
+"""Shared by inference.launch.py and policy.launch.py: arguments about the policy and how its network is executed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import Any
 
 from launch.actions import DeclareLaunchArgument
 
-from mobile_vla_bringup.launching import BOOLEAN, switch, text, value
+from mobile_vla_bringup.launching import BOOLEAN, path_argument, switch, text, value
+from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS
 
-#: Of mobile_vla_policy, which stands above this package; test/test_launch.py holds them against its own.
-BACKENDS = ("auto", "eager", "torchscript", "onnxruntime", "aoti")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
-#: Arguments that come before config/inference.yaml where they are not empty.
+#: Arguments that override config/inference.yaml unless they are empty.
 OVERRIDES = ("device", "backend", "precision", "shadow", "trace")
-#: All that are about the policy.
+#: Every argument about the policy.
 NAMES = ("checkpoint", "instruction", *OVERRIDES)
-_IN_FORCE = "empty: what config/inference.yaml says"
+_IN_FORCE = "empty: the value in config/inference.yaml"
 
 
-def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
-    """:data:`NAMES`; ``required`` says when a checkpoint is."""
+def policy_arguments(required: str) -> list[Any]:
+    """Declare :data:`NAMES`; ``required`` says when a checkpoint is."""
     return [
-        DeclareLaunchArgument(
-            "checkpoint", default_value="", description=f"folder of a trained policy, or hf:USER/NAME; {required}"
-        ),
+        *path_argument("checkpoint", description=f"folder of a trained policy, or hf:USER/NAME; {required}"),
         DeclareLaunchArgument(
             "instruction", default_value="", description="what to do; empty: wait for policy/set_instruction or a goal"
         ),
@@ -37,30 +33,28 @@ def policy_arguments(required: str) -> list[DeclareLaunchArgument]:
             "backend",
             default_value="",
             choices=["", *BACKENDS],
-            description=f"what executes the network (docs/deploy.md); {_IN_FORCE}",
+            description=f"runtime of the network (docs/how-to/deploy.md); {_IN_FORCE}",
         ),
         DeclareLaunchArgument(
             "precision",
             default_value="",
             choices=["", *PRECISIONS],
-            description=f"in what numbers it is executed; {_IN_FORCE}",
+            description=f"numeric precision of the network; {_IN_FORCE}",
         ),
         DeclareLaunchArgument(
             "shadow",
             default_value="",
             choices=["", *BOOLEAN],
-            description=f"true: predict and publish chunks, but command nothing; {_IN_FORCE}",
+            description=f"true: predict and publish chunks, but send no commands; {_IN_FORCE}",
         ),
-        DeclareLaunchArgument(
-            "trace",
-            default_value="",
-            description=f"JSON file for a Chrome trace of every forward pass, written at the end; {_IN_FORCE}",
+        *path_argument(
+            "trace", description=f"JSON file for a Chrome trace of every forward pass, written at the end; {_IN_FORCE}"
         ),
     ]
 
 
 def overrides(context: Any) -> dict[str, Any]:
-    """Parameters of policy_node out of the :data:`OVERRIDES` that are given."""
+    """Return the parameters of policy_node for those :data:`OVERRIDES` that are given."""
     return {name: switch(name) if name == "shadow" else text(name) for name in OVERRIDES if value(context, name)}
 
 
@@ -69,16 +63,16 @@ def require_policy(context: Any) -> None:
     checkpoint = value(context, "checkpoint")
     if not checkpoint:
         raise RuntimeError("argument 'checkpoint' is missing: name a folder written by mobile-vla-policy train")
-    # hf:user/name[@revision] is fetched by the policy node, which says so when it cannot.
-    if not checkpoint.startswith("hf:") and not Path(checkpoint).expanduser().is_dir():
-        raise RuntimeError(f"checkpoint '{checkpoint}' is no folder: name one written by mobile-vla-policy train")
+    # policy_node fetches hf:user/name[@revision] itself and reports when it cannot.
+    if not checkpoint.startswith("hf:") and not Path(checkpoint).is_dir():
+        raise RuntimeError(f"checkpoint '{checkpoint}' is not a folder: name one written by mobile-vla-policy train")
     trace = value(context, "trace")
-    if trace and (Path(trace).expanduser().is_dir() or not Path(trace).expanduser().parent.is_dir()):
+    if trace and (Path(trace).is_dir() or not Path(trace).parent.is_dir()):
         raise RuntimeError(f"trace '{trace}' cannot be written: name a file in a folder that exists")
 
 
 def refuse_policy(context: Any) -> None:
-    """Raise RuntimeError, one line, if an argument is about a policy that does not run here."""
+    """Raise RuntimeError, one line, if an argument configures a policy although none runs here."""
     for name in NAMES:
         if value(context, name):
             raise RuntimeError(f"inference_host:=remote starts no policy here: give {name} to policy.launch.py there")

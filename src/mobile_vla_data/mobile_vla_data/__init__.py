@@ -1,3 +1,5 @@
 """The ROS-free core: contract, observation, action, episode files, validation, splits and statistics."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("mobile_vla_data")

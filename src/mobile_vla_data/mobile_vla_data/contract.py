@@ -7,6 +7,7 @@ between two copies, so that a policy can refuse a robot it was not trained for, 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mobile_vla_data.polygon import Polygon
 
 CONTRACT_VERSION = 1
+
+#: Streams that every robot has besides its cameras; a camera's stream is named after the camera.
+ODOMETRY = "odom"
+GRIPPER_STATE = "gripper_state"
+COMMAND = "command"
+
+#: A camera's name is part of HDF5 paths, parameters and launch arguments.
+_CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 #: Fields that may differ between training and driving: they say where data comes from and where this robot may go, not
 #: what numbers mean.
@@ -58,6 +67,8 @@ class ActionContract(_Strict):
     """The action ``[delta_x, delta_y, gripper]``: metres in ``frame`` during one control period, gripper 0 or 1."""
 
     frame: str = Field(min_length=1)
+    yaw: bool = False
+    """Whether the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
 
 
 class Limits(_Strict):
@@ -111,14 +122,17 @@ class Contract(_Strict):
 
     @field_validator("cameras")
     @classmethod
-    def _has_static_first(cls, cameras: dict[str, CameraContract]) -> dict[str, CameraContract]:
-        if next(iter(cameras), None) != "static":
-            raise ValueError("the first camera must be called 'static'")
-        unknown = sorted(set(cameras) - {"static", "gripper"})
-        if unknown:
-            raise ValueError(f"unknown camera '{unknown[0]}': schema 1.0 stores 'static' and 'gripper'")
-        if not cameras["static"].required:
-            raise ValueError("camera 'static' must be required")
+    def _are_usable(cls, cameras: dict[str, CameraContract]) -> dict[str, CameraContract]:
+        if not cameras:
+            raise ValueError("a robot needs at least one camera")
+        for name in cameras:
+            if not _CAMERA_NAME.fullmatch(name):
+                raise ValueError(f"camera '{name}': use letters, digits and underscores, and begin with a letter")
+            if name in (ODOMETRY, GRIPPER_STATE, COMMAND):
+                raise ValueError(f"camera '{name}' has the name of another stream; choose another name")
+        first = next(iter(cameras))
+        if not cameras[first].required:
+            raise ValueError(f"the first camera, '{first}', must be required")
         return cameras
 
     @field_validator("keep_in")
@@ -127,6 +141,16 @@ class Contract(_Strict):
         if corners is not None:
             Polygon(corners)
         return corners
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras, in the order in which they are stacked."""
+        return tuple(self.cameras)
+
+    @property
+    def first_camera(self) -> str:
+        """Name of the first camera: it is required, it sets the pace, and ``/annotations/target`` refers to it."""
+        return next(iter(self.cameras))
 
     @property
     def period_s(self) -> float:

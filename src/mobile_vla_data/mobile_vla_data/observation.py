@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.contract import GRIPPER_STATE as GRIPPER_STATE
+from mobile_vla_data.contract import ODOMETRY as ODOMETRY
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image, ImageError, fit, unpack
-
-#: Names of the streams that are not cameras; a camera's stream is called like the camera.
-ODOMETRY = "odom"
-GRIPPER_STATE = "gripper_state"
 
 _RATE_WINDOW_NS = 2_000_000_000
 
@@ -54,6 +52,8 @@ class Stream:
     """Capture time of the newest value; 0 before the first."""
     used_ns: int = 0
     """Capture time of the value that the last snapshot used."""
+    encoding: str = ""
+    """Encoding of the newest image, for example ``bgr8`` or ``jpeg``; empty for streams that are not cameras."""
     counters: StreamCounters = field(default_factory=StreamCounters)
     arrivals_ns: list[int] = field(default_factory=list)
 
@@ -81,6 +81,8 @@ class Observation:
     """Stream name -> capture time of the value used."""
     stale: tuple[str, ...]
     """Optional streams whose value is older than the contract allows."""
+    encodings: dict[str, str] = field(default_factory=dict)
+    """Camera name -> encoding of the message that the image came in."""
 
 
 class ObservationBuilder:
@@ -126,16 +128,16 @@ class ObservationBuilder:
             image = unpack(data, encoding, height, width, step)
         except ImageError as error:
             return self._refuse(stream, str(error))
-        return self._accept(stream, stamp_ns, now_ns, image)
+        return self._accept(stream, stamp_ns, now_ns, image, encoding)
 
-    def put_jpeg(self, camera: str, stamp_ns: int, now_ns: int, data: bytes) -> bool:
+    def put_jpeg(self, camera: str, stamp_ns: int, now_ns: int, data: bytes, encoding: str = "jpeg") -> bool:
         """Take an image as JPEG bytes; from the decoded pixels on it is the same as :meth:`put_image`."""
         stream = self._cameras[camera]
         try:
             image = jpeg.decode(data)
         except ImageError as error:
             return self._refuse(stream, str(error))
-        return self._accept(stream, stamp_ns, now_ns, image)
+        return self._accept(stream, stamp_ns, now_ns, image, encoding)
 
     def put_odometry(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> bool:
         """Take a position in metres in ``frame``. Returns whether it was accepted, as :meth:`put_image`."""
@@ -175,8 +177,10 @@ class ObservationBuilder:
             x, y = self._odometry.value
             state = np.array([x, y, self._gripper.value], dtype=np.float32)
             stamps_ns = {stream.name: stream.stamp_ns for stream in present}
+            encodings = {name: self._cameras[name].encoding for name in images}
         fitted = {name: fit(image, self.contract.cameras[name]) for name, image in images.items()}
-        return Observation(tick_ns, fitted, state, stamps_ns, tuple(name for name in stale if name in stamps_ns))
+        seen = tuple(name for name in stale if name in stamps_ns)
+        return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings)
 
     def _why_not(self, stream: Stream, now_ns: int) -> str:
         age_s = stream.age_s(now_ns)
@@ -204,7 +208,7 @@ class ObservationBuilder:
             return False
         return True
 
-    def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any) -> bool:
+    def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "") -> bool:
         if stamp_ns <= 0:
             return self._refuse(stream, "header.stamp is zero; the publisher must stamp with the capture time")
         ahead_s = (stamp_ns - now_ns) * 1e-9
@@ -215,7 +219,7 @@ class ObservationBuilder:
             if stamp_ns < stream.stamp_ns <= now_ns:
                 behind_s = (stream.stamp_ns - stamp_ns) * 1e-9
                 return self._refuse(stream, f"stamp went backwards by {behind_s:.3f} s")
-            stream.value, stream.stamp_ns = value, stamp_ns
+            stream.value, stream.stamp_ns, stream.encoding = value, stamp_ns, encoding
             stream.counters.received += 1
             stream.arrivals_ns.append(now_ns)
             if len(stream.arrivals_ns) > 32 and now_ns - stream.arrivals_ns[0] > _RATE_WINDOW_NS:

@@ -100,6 +100,7 @@ def record(dataset: Path, contract: Contract) -> Record:
         source: str = "teleop",
         environment: dict[str, Any] | None = None,
         cameras: tuple[str, ...] = ("static", "gripper"),
+        record_cameras: tuple[str, ...] | None = None,
         folder: Path = dataset,
         with_contract: Contract = contract,
         edit: Callable[[Drive], None] | None = None,
@@ -113,7 +114,7 @@ def record(dataset: Path, contract: Contract) -> Record:
         metadata = EpisodeMetadata(language, task, category, source, environment or {})
         writer = EpisodeWriter(folder, with_contract, metadata, cameras=cameras, **options)
         for index in range(steps):
-            step = drive.step(index, cameras)
+            step = drive.step(index, record_cameras or cameras)
             writer.add_step(**(change_step(index, step) if change_step else step))
         return writer.commit(outcome, dropped_ticks)
 

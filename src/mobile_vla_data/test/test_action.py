@@ -7,7 +7,21 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mobile_vla_data.action import STANDS_M, ActionCodec, CommandIntegrator, Velocity
+from mobile_vla_data.action import (
+    ACTION,
+    DELTA_YAW,
+    STANDS_M,
+    ActionCodec,
+    CommandIntegrator,
+    Velocity,
+    displacement,
+    gripper,
+    motion,
+    motion_columns,
+    motion_names,
+    position,
+    yaw,
+)
 from mobile_vla_data.contract import Contract
 
 PERIOD_NS = 100_000_000
@@ -105,3 +119,68 @@ def test_the_actions_of_a_drive_sum_to_its_path(contract, speeds):
     integrator.command_velocity(now, Velocity())
     total += float(integrator.close(next_tick)[0])
     assert total == pytest.approx(path, abs=1e-5)
+
+
+@pytest.fixture(scope="session")
+def turning(differential):
+    return Contract.from_json(differential.to_json().replace('"yaw":false', '"yaw":true'))
+
+
+@given(x=st.floats(-0.8, 0.8), rate=st.floats(-1.5, 1.5))
+def test_every_velocity_of_a_differential_base_survives_an_action_with_delta_yaw(turning, x, rate):
+    codec = ActionCodec(turning)
+    action = codec.to_action(Velocity(x, 0.0, rate), gripper_closed=True)
+    assert action.shape == (4,) and gripper(action) == 1.0
+    back = codec.to_velocity(*motion(action).tolist())
+    assert (back.x, back.y, back.yaw_rate) == pytest.approx((x, 0.0, rate), abs=1e-5)
+    assert codec.lost_yaw_rad(Velocity(x, 0.0, rate)) == 0.0
+
+
+def test_a_prediction_of_a_turn_that_no_base_can_drive_gives_a_finite_velocity(turning):
+    for turn in (2 * math.pi, -2 * math.pi, 100.0):
+        velocity = ActionCodec(turning).to_velocity(0.05, 0.02, turn)
+        assert velocity.finite and abs(velocity.x) < 2.0
+
+
+def test_a_turn_on_the_spot_is_in_the_action_where_the_contract_has_delta_yaw(contract, turning):
+    holonomic = Contract.from_json(contract.to_json().replace('"yaw":false', '"yaw":true'))
+    for robot in (turning, holonomic):
+        integrator = CommandIntegrator(robot)
+        integrator.reset(0, gripper_closed=False)
+        integrator.command_velocity(0, Velocity(0.0, 0.0, 0.8))
+        np.testing.assert_allclose(integrator.close(PERIOD_NS), [0.0, 0.0, 0.0, 0.08], atol=1e-7)
+        assert integrator.lost_yaw_rad == 0.0
+
+
+def test_commanded_turning_that_no_action_carries_is_counted(contract, differential):
+    for robot in (contract, differential):
+        integrator = CommandIntegrator(robot)
+        integrator.reset(0, gripper_closed=False)
+        integrator.command_velocity(0, Velocity(0.0, 0.0, 0.8))
+        assert integrator.close(PERIOD_NS).tolist() == [0.0, 0.0, 0.0]
+        assert integrator.lost_yaw_rad == pytest.approx(0.08)
+        integrator.command_velocity(PERIOD_NS, Velocity(0.0, 0.0, -0.8))
+        integrator.close(2 * PERIOD_NS)
+        assert integrator.lost_yaw_rad == pytest.approx(0.08)
+
+
+def test_an_arc_of_a_differential_base_loses_no_turning(differential, contract):
+    for x in (0.3, -0.3, 0.02):
+        assert ActionCodec(differential).lost_yaw_rad(Velocity(x, 0.0, 0.8)) == pytest.approx(0.0, abs=1e-9)
+    # Slower than a policy's noise it stands still, and turns not at all when it is driven by the action.
+    assert ActionCodec(differential).lost_yaw_rad(Velocity(0.005, 0.0, 0.8)) == pytest.approx(0.08)
+    assert ActionCodec(contract).lost_yaw_rad(Velocity(0.3, 0.1, 0.8)) == pytest.approx(0.08)
+
+
+def test_columns_are_named_for_arrays_and_tensors_of_either_width():
+    for width in (3, 4):
+        actions = np.arange(2 * 5 * width).reshape(2, 5, width)
+        assert displacement(actions).tolist() == actions[..., 0:2].tolist()
+        assert gripper(actions).tolist() == actions[..., 2].tolist()
+        assert motion(actions).shape == (2, 5, width - 1) and motion_columns(width) == (0, 1, 3)[: width - 1]
+    assert motion(actions)[0, 0].tolist() == [0, 1, 3] and yaw(actions)[0, 0] == 3 and yaw(actions[..., :3]) is None
+    assert motion_names((*ACTION, DELTA_YAW)) == ("delta_x", "delta_y", "delta_yaw")
+    torch = pytest.importorskip("torch")
+    tensor = torch.as_tensor(actions)
+    assert torch.equal(motion(tensor)[1, 1], torch.tensor([24, 25, 27])) and torch.equal(yaw(tensor), tensor[..., 3])
+    assert position(tensor).data_ptr() == tensor.data_ptr()

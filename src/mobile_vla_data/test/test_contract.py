@@ -28,6 +28,9 @@ def changed(contract, path, value):
     return data
 
 
+CAMERA = {"topic": "x", "required": False, "height": 1, "width": 1, "max_age_s": 1.0}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -37,13 +40,12 @@ def changed(contract, path, value):
         ("control_rate_hz", "10", "control_rate_hz"),
         ("limits.linear_m_s", ..., "limits.linear_m_s: Field required"),
         ("limits.speed", 1.0, "limits.speed: Extra inputs are not permitted"),
-        (
-            "cameras.rear",
-            {"topic": "x", "required": False, "height": 1, "width": 1, "max_age_s": 1.0},
-            "unknown camera",
-        ),
-        ("cameras.static.required", False, "camera 'static' must be required"),
-        ("cameras.static", ..., "the first camera must be called 'static'"),
+        ("cameras.rear view", CAMERA, "camera 'rear view': use letters, digits and underscores"),
+        ("cameras.a/b", CAMERA, "camera 'a/b': use letters"),
+        ("cameras.odom", CAMERA, "camera 'odom' has the name of another stream"),
+        ("cameras.static.required", False, "the first camera, 'static', must be required"),
+        ("cameras.static", ..., "the first camera, 'gripper', must be required"),
+        ("cameras", {}, "a robot needs at least one camera"),
         ("gripper.open_below", 0.7, "open_below 0.7 is above close_above 0.6"),
         ("contract_version", 2, "contract_version"),
         ("limits.linear_jerk_m_s3", 0.0, "limits.linear_jerk_m_s3"),

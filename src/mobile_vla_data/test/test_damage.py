@@ -16,8 +16,8 @@ import pytest
 
 from mobile_vla_data.dataset.edit import Labels, relabel
 from mobile_vla_data.episode import damage, heap
-from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.storage.durable import explained
 
 COMMAND = [sys.executable, "-c", "from mobile_vla_data.cli.main import main; main()"]
 _EACH = """

@@ -14,8 +14,8 @@ import pytest
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Dataset, Episode
-from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.repair.recover import recover_dataset
 
 KITCHEN = EpisodeMetadata("부엌으로 가", "go_to_kitchen", "navigation", "teleop", {"room": "kitchen"})
 

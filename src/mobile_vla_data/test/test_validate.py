@@ -10,8 +10,8 @@ import pytest
 
 from mobile_vla_data.checks.validate import check_episode, validate_dataset
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_data.dataset.split import split_dataset
+from mobile_vla_data.storage.lock import DatasetLock
 
 
 def the_one(findings):
@@ -83,7 +83,7 @@ def test_another_schema_version_is_refused(dataset, record):
     path = record()
     with h5py.File(path, "r+") as file:
         file.attrs["schema_version"] = "2.0"
-    assert "this version reads 'mobile_vla_episode' 1.0" in the_one(check_episode(path)).message
+    assert "this version reads 'mobile_vla_episode' 1.0 to 1.1" in the_one(check_episode(path)).message
 
 
 @pytest.mark.parametrize("name", ["/actions", "/observations/state", "/timestamps", "/takeover",

@@ -12,8 +12,8 @@ import pytest
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
 from mobile_vla_data.episode.reader import Dataset, Episode
-from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.episode.writer import DiskFullError, EpisodeWriter, WriterError
+from mobile_vla_data.repair.recover import recover_dataset
 
 KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")
 
@@ -149,7 +149,7 @@ def test_a_taken_id_is_refused(dataset, contract, record):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"state": np.zeros(2, np.float32)}, "state has shape [2]; expected [3]"),
+        ({"state": np.zeros(2, np.float32)}, "state has shape [2]; the contract expects [3]: x, y, gripper"),
         ({"action": np.array([0, np.nan, 0], np.float32)}, "action is [0.0, nan, 0.0]; every value must be finite"),
         ({"images": {}}, "camera 'static' is missing"),
         ({"images": {"static": np.zeros((8, 8, 3), np.uint8)}}, "brought uint8 [8, 8, 3]; the contract says uint8"),

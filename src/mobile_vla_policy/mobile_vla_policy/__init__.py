@@ -1,3 +1,5 @@
 """The policy: what the robot sees and is told becomes what it does next. Model, training, checkpoint and node."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
+
+__version__ = version("mobile_vla_policy")

@@ -13,8 +13,8 @@ from synthetic_episodes import train_settings, write_dataset
 from mobile_vla_policy.evaluation.predict import PredictionError
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.normalisation import NormalisationError
-from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.samples.episodes import TrainingDataError
+from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.resume import load_position
 from mobile_vla_policy.training.run import train

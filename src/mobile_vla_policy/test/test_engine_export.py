@@ -20,11 +20,11 @@ from mobile_vla_policy.benchmark.products import products_of
 from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info, save_checkpoint
 from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
 from mobile_vla_policy.engine import onnxruntime
-from mobile_vla_policy.engine.cpu.attention import attend
 from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.engine.cpu.attention import attend
 from mobile_vla_policy.engine.eager import load_portable
-from mobile_vla_policy.export.export import TOLERANCE, ExportSettings, export
 from mobile_vla_policy.engine.onnxruntime import OPSET, TENSORRT_OPERATORS, operators
+from mobile_vla_policy.export.export import TOLERANCE, ExportSettings, export
 from mobile_vla_policy.export.verify import compare, random_drive, recorded_drives
 from mobile_vla_policy.info import describe
 from mobile_vla_policy.model.network import build_network

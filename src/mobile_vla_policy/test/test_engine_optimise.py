@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from mobile_vla_policy.engine.cpu.attention import attend
 from mobile_vla_policy.engine.cpu.elementwise import Elementwise, compiled, normalise_rows
-from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.cpu.int8 import Int8Linear, has_onednn, row_sizes
 from mobile_vla_policy.engine.cpu.linear import Activation, LinearSpec, PackedLinear, PlainLinear, spec_of
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.optimise import Precision, optimise
 from mobile_vla_policy.model.backbone import BackboneError
 from mobile_vla_policy.model.lora import merge_lora

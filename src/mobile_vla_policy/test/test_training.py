@@ -18,13 +18,13 @@ from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.config import BackboneSettings, ConfigError, load_train_settings
 from mobile_vla_policy.evaluation.run import evaluate
 from mobile_vla_policy.model.quantise import quantised
-from mobile_vla_policy.training import trainer as trainer_module
 from mobile_vla_policy.samples.episodes import TrainingDataError, normalisation_of, open_dataset
-from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.samples.frames import FramesInMemory, FramesOnDisk
+from mobile_vla_policy.samples.windows import WindowDataset, batches, cut
+from mobile_vla_policy.training import trainer as trainer_module
+from mobile_vla_policy.training.finite import TrainingError
 from mobile_vla_policy.training.run import init, train
 from mobile_vla_policy.training.schedule import Schedule
-from mobile_vla_policy.samples.windows import WindowDataset, batches, cut
 
 QUIET = Console(quiet=True)
 OVERFIT = {"max_steps": 400, "evaluate_every": 1000, "learning_rate": 3e-3, "betas": (0.9, 0.98), "gripper_weight": 1.0}

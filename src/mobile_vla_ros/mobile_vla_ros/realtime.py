@@ -26,5 +26,5 @@ def ask_for_realtime() -> str:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     except (OSError, AttributeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not on this system"
-        return f"normal (not permitted: {why}; docs/jetson.md says how to permit it)"
+        return f"normal (not permitted: {why}; docs/how-to/jetson.md says how to permit it)"
     return f"real-time (SCHED_FIFO, priority {PRIORITY})"

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.dataset.folder import Dataset
+<<<<<<< HEAD
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
+=======
+>>>>>>> main
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_sim.collect import CollectConfig, collect
 from mobile_vla_sim.scene import Stream, scene_seed
 from mobile_vla_sim.tasks import DEFAULT_TASKS, UnknownTaskError

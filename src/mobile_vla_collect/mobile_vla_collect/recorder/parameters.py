@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from mobile_vla_collect.recorder.recording import RecorderSettings
 from mobile_vla_collect.recorder.writer_thread import WriterSettings
-from mobile_vla_ros.parameters import integer, number, text
+from mobile_vla_ros.parameters import integer, number, path, text
 
 
 def read_settings(node: Any) -> RecorderSettings:
     """Declare and read them. Raises :class:`mobile_vla_ros.run.StartError`, one line."""
-    folder = text(node, "dataset", "", "folder the episodes go to, for example dataset:=$HOME/kitchen", required=True)
+    folder = path(node, "dataset", "folder for the episodes, for example dataset:=$HOME/kitchen", required=True)
+    assert folder is not None
     writer = WriterSettings(
-        dataset=Path(folder).expanduser().absolute(),
+        dataset=folder.absolute(),
         encoding=text(node, "image_encoding", "jpeg", "how images are stored", choices=("jpeg", "raw")),
         jpeg_quality=integer(node, "jpeg_quality", 95, "quality of stored JPEGs", at_least=1, at_most=100),
         queue_steps=integer(node, "queue_steps", 100, "steps that may wait for the disk", at_least=1, at_most=10_000),

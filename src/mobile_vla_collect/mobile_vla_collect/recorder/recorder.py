@@ -25,9 +25,9 @@ from mobile_vla_collect.recorder.ticker import Ticker
 from mobile_vla_collect.recorder.writer_thread import WriterThread
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.storage.durable import DiskFullError
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata
 from mobile_vla_data.observation import ObservationBuilder
+from mobile_vla_data.storage.durable import DiskFullError
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")

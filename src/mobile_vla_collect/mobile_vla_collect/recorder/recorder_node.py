@@ -13,22 +13,22 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from mobile_vla_collect.recorder.recorder import Recorder
 from mobile_vla_collect.recorder.parameters import read_settings
-from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
-from mobile_vla_collect.recorder.services import RecorderServices
+from mobile_vla_collect.recorder.recorder import Recorder
 from mobile_vla_collect.recorder.recording import State
+from mobile_vla_collect.recorder.services import RecorderServices
+from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
 from mobile_vla_collect.recorder.task_plan import TaskPlan
-from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, load_contract, text
+from mobile_vla_ros.parameters import flag, load_contract, path, text
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
 
@@ -45,8 +45,8 @@ class RecorderNode(AutostartNode):
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         self._settings = read_settings(self)
-        plan = text(self, "plan", "", "collection plan that a new dataset folder gets; empty: the one it has, if any")
-        self._plan_file = Path(plan).expanduser() if plan else None
+        plan = "collection plan for a new dataset folder; empty: the one it has, if any"
+        self._plan_file = path(self, "plan", plan)
         who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
         self._source = text(self, "default_source", "teleop", who, choices=SOURCES)
         self._followed = ""
@@ -195,9 +195,9 @@ class RecorderNode(AutostartNode):
 
     def _count(self, recorder: Recorder) -> None:
         """Count what was committed since, so that the plan proposes what is next."""
-        for path in recorder.take_saved():
+        for saved in recorder.take_saved():
             if self._plan is not None:
-                self._plan.add(path)
+                self._plan.add(saved)
 
     def _health(self) -> Health:
         return health_of(self._recorder, self.last_error, self._settings.writer.dataset, self._now_ns())

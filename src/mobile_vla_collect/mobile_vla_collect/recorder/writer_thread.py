@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from mobile_vla_collect.recorder.sampler import Step
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.storage.durable import free_bytes
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.schema import LOCK_FILE
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.storage.durable import free_bytes
 
 T = TypeVar("T")
 _SPACE_PERIOD_S = 0.5

@@ -13,7 +13,7 @@ class Finding:
     """One thing that is wrong (error) or deserves a look (warning)."""
 
     code: str
-    """Stable short name, for example ``not-finite``; docs/dataset.md lists them."""
+    """Stable short name, for example ``not-finite``; docs/reference/episode-format.md lists them."""
     severity: Severity
     file: str
     """Path of the file, or of the folder for findings about the dataset."""

@@ -8,6 +8,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import gripper, position
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.signals import Signals
 from mobile_vla_data.episode import jpeg, schema
@@ -75,8 +76,8 @@ def _frozen(signals: Signals, camera: str, marks: npt.NDArray[np.int64]) -> Iter
         duration_s = (signals.ticks_ns[end - 1] - signals.ticks_ns[start]) * 1e-9
         if duration_s < FROZEN_S:
             continue
-        moved_m = float(np.hypot(*np.ptp(signals.states[start:end, :2], axis=0)))
-        if moved_m > MOVED_M or np.ptp(signals.states[start:end, 2]) > MOVED_GRIPPER:
+        moved_m = float(np.hypot(*np.ptp(position(signals.states)[start:end], axis=0)))
+        if moved_m > MOVED_M or np.ptp(gripper(signals.states)[start:end]) > MOVED_GRIPPER:
             yield signals.finding(
                 "camera-frozen",
                 f"camera '{camera}' shows one picture for {duration_s:.1f} s while the robot moves {moved_m:.2f} m",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import displacement, gripper, motion, position, yaw
 from mobile_vla_data.checks.findings import Finding, Severity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
@@ -33,6 +34,8 @@ PATH_FACTOR, PATH_SLACK_M = 2.0, 0.5
 MAX_LAG_S, SEARCHED_LAG_S = 0.4, 1.5
 #: ... and a larger lag is believed when the two speeds agree this well there, and so badly without it (correlation).
 LAG_SEEN, LAG_UNSEEN = 0.8, 0.6
+#: Commanded turning that no action carries [rad] (20 degrees): less is a correction of the heading.
+MAX_LOST_YAW_RAD = 0.35
 #: Fewer steps hold no demonstration, only a start.
 MIN_STEPS = 5
 #: Stamps of so many steps do not agree to the nanosecond by chance.
@@ -52,6 +55,7 @@ class Signals:
     category: str
     outcome: str
     dropped_ticks: int
+    lost_yaw_rad: float
     ticks_ns: npt.NDArray[np.int64]
     stamps_ns: dict[str, npt.NDArray[np.int64]]
     states: npt.NDArray[np.float64]
@@ -66,6 +70,7 @@ class Signals:
             episode.metadata.category,
             episode.outcome,
             episode.dropped_ticks,
+            episode.lost_yaw_rad or 0.0,
             episode.timestamps_ns,
             episode.stamps_ns,
             episode.states.astype(np.float64),
@@ -183,7 +188,7 @@ def _camera_times(signals: Signals, camera: str) -> Iterator[Finding]:
 
 def _actions(signals: Signals) -> Iterator[Finding]:
     actions, limits = signals.actions, signals.contract.limits
-    speeds = np.hypot(actions[:, 0], actions[:, 1]) / signals.contract.period_s
+    speeds = np.hypot(*displacement(actions).T) / signals.contract.period_s
     if speeds.max() > limits.linear_m_s * LIMIT_SLACK:
         step = int(np.argmax(speeds > limits.linear_m_s * LIMIT_SLACK))
         yield signals.finding(
@@ -192,12 +197,13 @@ def _actions(signals: Signals) -> Iterator[Finding]:
             "check units and the gate's limits, and record it again",
             step,
         )
-    grip = actions[:, 2]
+    yield from _turns(signals)
+    grip = gripper(actions)
     if not np.isin(grip, (0.0, 1.0)).all():
         step = int(np.argmax(~np.isin(grip, (0.0, 1.0))))
         yield signals.finding("action-gripper", f"gripper action is {grip[step]:g}, expected 0 or 1", step=step)
-    gripper_moved = bool(np.ptp(grip) > 0) or bool(np.ptp(signals.states[:, 2]) > GRIPPER_MOVED)
-    if not speeds.any() and not np.ptp(grip):
+    gripper_moved = bool(np.ptp(grip) > 0) or bool(np.ptp(gripper(signals.states)) > GRIPPER_MOVED)
+    if not motion(actions).any() and not np.ptp(grip):
         yield signals.finding("actions-zero", "nothing was commanded in any step", "delete it")
     elif not gripper_moved and signals.category in ("manipulation", "combined"):
         # A failed attempt may well have ended before the gripper was reached.
@@ -209,13 +215,36 @@ def _actions(signals: Signals) -> Iterator[Finding]:
         )
 
 
+def _turns(signals: Signals) -> Iterator[Finding]:
+    if signals.lost_yaw_rad > MAX_LOST_YAW_RAD:
+        yield signals.finding(
+            "turning-lost",
+            f"{np.degrees(signals.lost_yaw_rad):.0f} degrees of commanded turning are in no action: the contract's "
+            "action has no delta_yaw",
+            "set 'action.yaw: true' in the contract and record it again, or drive without turning on the spot",
+        )
+    turns = yaw(signals.actions)
+    if turns is None:
+        return
+    limit = signals.contract.limits.angular_rad_s
+    rates = np.abs(turns) / signals.contract.period_s
+    if rates.max() > limit * LIMIT_SLACK:
+        step = int(np.argmax(rates > limit * LIMIT_SLACK))
+        yield signals.finding(
+            "action-limit",
+            f"action commands a turn of {rates[step]:.2f} rad/s, the contract's limit is {limit} rad/s",
+            "check units and the gate's limits, and record it again",
+            step,
+        )
+
+
 def _states(signals: Signals) -> Iterator[Finding]:
     states, contract = signals.states, signals.contract
-    grip = states[:, 2]
+    grip = gripper(states)
     if grip.min() < -0.01 or grip.max() > 1.01:
         step = int(np.argmax((grip < -0.01) | (grip > 1.01)))
         yield signals.finding("state-gripper", f"gripper state is {grip[step]:g}, expected 0 .. 1", step=step)
-    moved = np.hypot(*np.diff(states[:, :2], axis=0).T)
+    moved = np.hypot(*np.diff(position(states), axis=0).T)
     possible = contract.limits.linear_m_s * np.diff(signals.ticks_ns) * 1e-9 * JUMP_FACTOR + JUMP_SLACK_M
     if (moved > possible).any():
         step = int(np.argmax(moved > possible))
@@ -237,8 +266,9 @@ def _agreement(signals: Signals) -> Iterator[Finding]:
     stride = max(1, round(signals.contract.control_rate_hz))
     starts = np.arange(0, len(signals.states) - 1, stride)
     ends = np.append(starts[1:], len(signals.states) - 1)
-    commanded = np.add.reduceat(signals.actions[:-1, :2], starts)
-    travelled = signals.states[ends, :2] - signals.states[starts, :2]
+    commanded = np.add.reduceat(displacement(signals.actions)[:-1], starts)
+    positions = position(signals.states)
+    travelled = positions[ends] - positions[starts]
     told, went = (float(np.hypot(*part.T).sum()) for part in (commanded, travelled))
     if abs(told - went) > PATH_SLACK_M and max(told, went) > PATH_FACTOR * min(told, went):
         yield signals.finding(
@@ -250,8 +280,8 @@ def _agreement(signals: Signals) -> Iterator[Finding]:
 
 def _alignment(signals: Signals) -> Iterator[Finding]:
     """Find the lag at which odometry's speed follows the commanded one; speeds, because the state holds no heading."""
-    told = np.hypot(*signals.actions[:-1, :2].T)
-    went = np.hypot(*np.diff(signals.states[:, :2], axis=0).T)
+    told = np.hypot(*displacement(signals.actions)[:-1].T)
+    went = np.hypot(*np.diff(position(signals.states), axis=0).T)
     allowed = round(MAX_LAG_S * signals.contract.control_rate_hz)
     searched = round(SEARCHED_LAG_S * signals.contract.control_rate_hz)
     if len(told) < max(MANY_STEPS, 3 * searched):

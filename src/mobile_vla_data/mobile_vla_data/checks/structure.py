@@ -1,4 +1,4 @@
-"""Is the file an episode of schema 1.0? Datasets, attributes, shapes, types, finite values, rising ticks."""
+"""Is the file an episode of schema 1.0 or 1.1? Datasets, attributes, shapes, types, finite values, rising ticks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mobile_vla_data.action import ACTION, STATE, action_names
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import schema
@@ -85,8 +86,14 @@ def _datasets(episode: Episode) -> Iterator[Finding]:
     steps = episode.file.attrs.get("num_steps")
     expected_steps = int(steps) if isinstance(steps, (int, np.integer)) else None
     lengths: dict[str, int] = {}
-    for path, (dtype, width) in schema.STEP_DATASETS.items():
-        yield from _check(episode, path, dtype, () if width is None else (width,), lengths)
+    contract = _contract(episode)
+    widths = {schema.STATE: len(STATE), schema.ACTIONS: len(action_names(contract)) if contract else len(ACTION)}
+    for path, dtype in schema.STEP_DATASETS.items():
+        yield from _check(episode, path, dtype, (widths[path],) if path in widths else (), lengths)
+    if schema.TARGET in episode.file:
+        yield from _check_target(episode, contract, lengths)
+    if schema.LANGUAGE_ALTERNATIVES in episode.file:
+        yield from _check_alternatives(episode)
     for stream in _members(episode, schema.STAMPS_GROUP):
         yield from _check(episode, schema.stamp_path(stream), schema.STAMP_DTYPE, (), lengths)
     for camera in _cameras(episode):
@@ -139,6 +146,44 @@ def _check(
             f"{path} goes from {values[step - 1]} to {values[step]} ns",
             "synchronise the clocks and record it again",
             step,
+        )
+
+
+def _check_target(episode: Episode, contract: Contract | None, lengths: dict[str, int]) -> Iterator[Finding]:
+    found = list(_check(episode, schema.TARGET, schema.TARGET_DTYPE, (2,), lengths))
+    yield from found
+    if found or contract is None:
+        return
+    size = contract.cameras[contract.first_camera]
+    values = episode.array(schema.TARGET)
+    known = (values != schema.UNKNOWN_TARGET).any(axis=1)
+    outside = known & ((values < 0) | (values >= (size.width, size.height))).any(axis=1)
+    if outside.any():
+        step = int(np.argmax(outside))
+        yield _error(
+            episode,
+            "target-outside",
+            f"{schema.TARGET}[{step}] is {values[step].tolist()}, outside the {size.width}x{size.height} image of "
+            f"camera '{contract.first_camera}'",
+            f"set it with 'mobile-vla-data annotate {episode.path}'",
+            step,
+        )
+
+
+def _check_alternatives(episode: Episode) -> Iterator[Finding]:
+    path = schema.LANGUAGE_ALTERNATIVES
+    dataset = _get(episode, path)
+    if dataset is None or dataset.ndim != 1 or h5py.check_string_dtype(dataset.dtype) is None:
+        yield _error(episode, "dtype", f"{path} is not a list of texts")
+        return
+    try:
+        empty = [index for index, text in enumerate(episode.language_alternatives) if not text.strip()]
+    except EpisodeError as error:
+        yield _error(episode, "unreadable", _reason(episode, error))
+        return
+    if empty:
+        yield _error(
+            episode, "attribute-invalid", f"{path}[{empty[0]}] is empty", "set it with 'mobile-vla-data relabel'"
         )
 
 

@@ -10,6 +10,8 @@ from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mobile_vla_data.checks.against_plan import check_plan
 from mobile_vla_data.checks.findings import Finding, has_errors
 from mobile_vla_data.checks.images import check_images
@@ -132,6 +134,7 @@ def _examine(path: Path, images: bool = True) -> _Examined:
 
 def _summarise(episode: Episode) -> EpisodeSummary:
     metadata = episode.metadata
+    encodings = {camera: text for camera in episode.cameras if (text := episode.source_encoding(camera))}
     return EpisodeSummary(
         file=str(episode.path),
         episode_id=episode.path.stem,
@@ -144,4 +147,13 @@ def _summarise(episode: Episode) -> EpisodeSummary:
         fingerprint=fingerprint(episode),
         num_steps=episode.num_steps,
         real_rate_hz=episode.real_rate_hz,
+        source_encodings=encodings,
+        colours={camera: _colour(episode, camera) for camera in encodings},
     )
+
+
+def _colour(episode: Episode, camera: str) -> tuple[float, float, float]:
+    """Mean red, green and blue of a few images."""
+    steps = sorted({0, episode.num_steps // 2, episode.num_steps - 1})
+    red, green, blue = np.mean([episode.image(camera, step)[::8, ::8].mean((0, 1)) for step in steps], axis=0)
+    return float(red), float(green), float(blue)

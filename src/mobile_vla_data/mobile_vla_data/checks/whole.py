@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
-from mobile_vla_data.storage.lock import is_locked
 from mobile_vla_data.episode import schema
+from mobile_vla_data.storage.lock import is_locked
 
 #: One phrase for everything is a habit of the recording person, not a coincidence, from this many episodes on.
 _MANY = 10
@@ -32,6 +35,10 @@ class EpisodeSummary:
     fingerprint: str
     num_steps: int
     real_rate_hz: float
+    source_encodings: dict[str, str]
+    """Camera -> encodings that its images came in; only cameras of which they were recorded."""
+    colours: dict[str, tuple[float, float, float]]
+    """Camera -> mean red, green and blue of some of its images, 0 .. 255; the same cameras."""
 
 
 def check_dataset(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> list[Finding]:
@@ -40,6 +47,7 @@ def check_dataset(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> list
         *_nothing(dataset),
         *_unfinished(dataset),
         *_contracts(summaries),
+        *_encodings(summaries),
         *_duplicates(summaries),
         *_instructions(dataset, summaries),
         *check_splits(dataset, {summary.episode_id: summary.outcome for summary in summaries}),
@@ -83,6 +91,34 @@ def _contracts(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
                     f"its contract differs from that of {os.path.basename(reference)}: {'; '.join(differences)}",
                     "keep episodes of different robots in different datasets",
                 )
+
+
+def _encodings(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
+    """Compare how each camera's images came in: a driver that mixes up rgb8 and bgr8 swaps red and blue."""
+    for camera in dict.fromkeys(name for summary in summaries for name in summary.source_encodings):
+        having = [summary for summary in summaries if camera in summary.source_encodings]
+        usual = Counter(summary.source_encodings[camera] for summary in having).most_common(1)[0][0]
+        hue = np.mean([_hue(item, camera) for item in having if item.source_encodings[camera] == usual], axis=0)
+        for summary in having:
+            encoding, seen = summary.source_encodings[camera], _hue(summary, camera)
+            if encoding == usual:
+                continue
+            swapped = float(np.abs(seen - hue[::-1]).sum()) < 0.5 * float(np.abs(seen - hue).sum())
+            looks = "; red and blue look swapped" if swapped else ""
+            yield Finding(
+                "encoding-differs",
+                "error" if swapped else "warning",
+                summary.file,
+                f"images of camera '{camera}' came as {encoding}, those of most episodes as {usual}{looks}",
+                "compare the colours in 'mobile-vla-data view'; if they are wrong, correct the camera's driver and "
+                "record it again",
+            )
+
+
+def _hue(summary: EpisodeSummary, camera: str) -> npt.NDArray[np.float64]:
+    """Shares of red, green and blue, which do not depend on how bright it is."""
+    colour = np.array(summary.colours[camera]) + 1.0
+    return np.asarray(colour / colour.sum())
 
 
 def _duplicates(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:

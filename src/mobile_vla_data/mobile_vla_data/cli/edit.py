@@ -11,10 +11,11 @@ from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, 
 from mobile_vla_data.dataset import edit
 from mobile_vla_data.dataset.edit import Labels
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, parse_environment
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.look.click import click_target
 from mobile_vla_data.repair.recover import recover_dataset
+from mobile_vla_data.storage.lock import DatasetLock
 
 
 def recover(dataset: DatasetArgument, json: JsonOption = False) -> None:
@@ -44,12 +45,18 @@ def relabel(
     category: Annotated[str | None, typer.Option(help=", ".join(CATEGORIES), show_default=False)] = None,
     outcome: Annotated[str | None, typer.Option(help=", ".join(OUTCOMES), show_default=False)] = None,
     environment: Annotated[str | None, typer.Option(help="JSON object.", show_default=False)] = None,
+    alternative: Annotated[
+        list[str] | None,
+        typer.Option(help="A further wording of the instruction; may be repeated.", show_default=False),
+    ] = None,
 ) -> None:
-    """Correct what episodes say about themselves."""
-    if all(value is None for value in (language, task, category, outcome, environment)):
-        raise typer.BadParameter("give at least one of --language, --task, --category, --outcome, --environment")
+    """Correct the labels of episodes."""
+    if all(value is None for value in (language, task, category, outcome, environment)) and not alternative:
+        raise typer.BadParameter(
+            "give at least one of --language, --task, --category, --outcome, --environment, --alternative"
+        )
     parsed = parse_environment(environment) if environment is not None else None
-    labels = Labels(language, task, category, outcome, parsed)
+    labels = Labels(language, task, category, outcome, parsed, alternative or None)
     for path in episodes:
         Episode.open(path).close()  # the lock would make a missing folder
         with DatasetLock(path.parent):
@@ -102,3 +109,38 @@ def merge(
         print_json({"target": str(target), "copied": copied})
     else:
         print_line(f"{target}: {len(copied)} episodes copied; run 'mobile-vla-data split {target}' again")
+
+
+def annotate(
+    episodes: Annotated[list[Path], typer.Argument(help="Episode files.", show_default=False)],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN,ROW",
+            help="Place of the target in the first camera's image [px]; without it, click it in a window.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Mark the target of the instruction in the first camera's image, once for each episode.
+
+    It holds until the gripper closes on it.
+    """
+    given = _place(at) if at is not None else None
+    for path in episodes:
+        with Episode.open(path) as episode:
+            place = given or click_target(episode)
+        if place is None:
+            print_line(f"{path}: skipped")
+            continue
+        with DatasetLock(path.parent):
+            steps = edit.annotate(path, *place)
+        print_line(f"{path}: target at column {place[0]}, row {place[1]} in the first {steps} steps")
+
+
+def _place(text: str) -> tuple[int, int]:
+    try:
+        column, row = (int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not COLUMN,ROW, such as 120,45", param_hint="--at") from None
+    return column, row

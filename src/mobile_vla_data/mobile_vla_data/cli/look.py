@@ -15,12 +15,12 @@ from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.cli.output import ERR, OUT, DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
-from mobile_vla_data.storage.durable import require_writable
 from mobile_vla_data.episode.metadata import CATEGORIES
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look.report import write_report
 from mobile_vla_data.look.rerun_view import open_in_rerun
 from mobile_vla_data.look.view import ViewError, write_contact_sheet, write_video
+from mobile_vla_data.storage.durable import require_writable
 
 
 def progress(

@@ -10,8 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mobile_vla_data import __version__
+from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
-from mobile_vla_data.repair.fix import fix_dataset
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
 from mobile_vla_data.cli import edit as cli_edit
 from mobile_vla_data.cli import look as cli_look
@@ -27,13 +27,14 @@ from mobile_vla_data.cli.output import (
 )
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.info import dataset_info, episode_info
-from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.dataset.stats import compute_statistics
-from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError
+from mobile_vla_data.repair.fix import fix_dataset
+from mobile_vla_data.storage.durable import explained
+from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 
 app = typer.Typer(
     name="mobile-vla-data",
@@ -50,6 +51,7 @@ for _command in (
     cli_look.report,
     cli_edit.recover,
     cli_edit.relabel,
+    cli_edit.annotate,
     cli_edit.trim,
     cli_edit.delete,
     cli_edit.merge,
@@ -134,12 +136,14 @@ def stats(
         sys.stdout.write(statistics.to_json() + "\n")
         return
     rows = []
-    for vector, names in (
-        (statistics.actions, ("delta_x [m]", "delta_y [m]", "gripper action")),
-        (statistics.states, ("x [m]", "y [m]", "gripper state")),
+    for kind, vector, names in (
+        ("action", statistics.actions, (*ACTION, DELTA_YAW)),
+        ("state", statistics.states, STATE),
     ):
         columns = (vector.mean, vector.std, vector.min, vector.q01, vector.q99, vector.max)
-        rows += [(name, *(column[index] for column in columns)) for index, name in enumerate(names)]
+        for name, *values in zip(names, *columns, strict=False):
+            unit = f" [{UNITS[name]}]" if UNITS[name] else ""
+            rows.append((f"{kind} {name}{unit}", *values))
     title = f"{dataset}: {statistics.num_episodes} episodes, {statistics.num_steps} steps"
     print_table(title, ("", "mean", "std", "min", "q01", "q99", "max"), rows)
 

@@ -17,17 +17,18 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, next_number
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder, write_alternatives
 from mobile_vla_data.episode.log.journal import EpisodeHeader
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepRecord
+from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
 
 #: What an edited file may be larger than the one it was made of; labels are all that grows.
 _ROOM_BYTES = 1 << 18
@@ -46,6 +47,7 @@ class Labels:
     category: str | None = None
     outcome: str | None = None
     environment: Mapping[str, Any] | None = None
+    language_alternatives: Sequence[str] | None = None
 
 
 def relabel(path: str | Path, labels: Labels) -> None:
@@ -64,6 +66,7 @@ def relabel(path: str | Path, labels: Labels) -> None:
             labels.category if labels.category is not None else old["category"],
             old["source"],
             labels.environment if labels.environment is not None else _environment(episode),
+            tuple(labels.language_alternatives or ()),
         )
     if labels.outcome is not None:
         require_one_of("outcome", labels.outcome, OUTCOMES)
@@ -80,8 +83,43 @@ def relabel(path: str | Path, labels: Labels) -> None:
         with h5py.File(temporary, "r+") as file:
             for name, value in values.items():
                 file.attrs[name] = value
+            if labels.language_alternatives is not None:
+                write_alternatives(file, new.language_alternatives)
 
     _replace(path, path, write)
+
+
+def annotate(path: str | Path, column: int, row: int) -> int:
+    """Set the target of an episode's instruction, in the first camera's image; returns the number of steps with it.
+
+    A target does not move until it is grasped: it holds from the first step until the gripper's state goes from open
+    to closed, or to the end where it never does. After that it is unknown.
+
+    Raises:
+        EditError: the place is outside the image.
+        EpisodeError: the file cannot be read.
+    """
+    path = Path(path)
+    with Episode.open(path) as episode:
+        size = episode.contract.cameras[episode.contract.first_camera]
+        if not (0 <= column < size.width and 0 <= row < size.height):
+            raise EditError(f"{path}: target ({column}, {row}) is outside the image of {size.width}x{size.height}")
+        closed = gripper(episode.states) > episode.contract.gripper.close_above
+    grasps = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
+    steps = int(grasps[0]) if len(grasps) else len(closed)
+    target = np.full((len(closed), 2), schema.UNKNOWN_TARGET, dtype=schema.TARGET_DTYPE)
+    target[:steps] = column, row
+
+    def write(temporary: Path) -> None:
+        shutil.copyfile(path, temporary)
+        with h5py.File(temporary, "r+") as file:
+            if schema.TARGET in file:
+                del file[schema.TARGET]
+            file[schema.TARGET] = target
+            file.attrs["schema_version"] = schema.SCHEMA_VERSION
+
+    _replace(path, path, write)
+    return steps
 
 
 def trim(path: str | Path, first: int, last: int) -> None:
@@ -174,12 +212,13 @@ def _copy_steps(episode: Episode, steps: range, target: Path) -> None:
         episode.metadata,
         episode.contract,
         episode.cameras,
-        episode.encoding("static"),
-        episode.jpeg_quality("static") or 0,
+        episode.encoding(episode.cameras[0]),
+        episode.jpeg_quality(episode.cameras[0]) or 0,
         episode.created_at,
     )
     states, actions, ticks, takeover = episode.states, episode.actions, episode.timestamps_ns, episode.takeover
-    stamps = episode.stamps_ns
+    stamps, targets = episode.stamps_ns, episode.target
+    encodings = {camera: text for camera in episode.cameras if (text := episode.source_encoding(camera))}
     records = (
         StepRecord(
             int(ticks[index]),
@@ -188,6 +227,8 @@ def _copy_steps(episode: Episode, steps: range, target: Path) -> None:
             actions[index],
             {stream: int(values[index]) for stream, values in stamps.items()},
             bool(takeover[index]),
+            None if targets is None else (int(targets[index, 0]), int(targets[index, 1])),
+            encodings,
         )
         for index in steps
     )

@@ -14,7 +14,7 @@ from mobile_vla_data.episode.reader import Episode, EpisodeError
 def episode_info(path: str | Path) -> dict[str, Any]:
     """Describe one episode. Raises :class:`EpisodeError`."""
     with Episode.open(path) as episode:
-        metadata = episode.metadata
+        metadata, target = episode.metadata, episode.target
         encodings = {
             camera: f"{episode.encoding(camera)} {episode.jpeg_quality(camera) or ''}".strip()
             for camera in episode.cameras
@@ -23,6 +23,7 @@ def episode_info(path: str | Path) -> dict[str, Any]:
             "file": str(path),
             "episode_id": episode.episode_id,
             "language": metadata.language,
+            "language_alternatives": list(metadata.language_alternatives),
             "task": metadata.task,
             "category": metadata.category,
             "outcome": episode.outcome,
@@ -30,9 +31,12 @@ def episode_info(path: str | Path) -> dict[str, Any]:
             "environment": dict(metadata.environment),
             "steps": episode.num_steps,
             "dropped_ticks": episode.dropped_ticks,
+            "lost_yaw_rad": episode.lost_yaw_rad,
             "declared_rate_hz": episode.contract.control_rate_hz,
             "real_rate_hz": round(episode.real_rate_hz, 3),
             "cameras": encodings,
+            "source_encodings": {camera: episode.source_encoding(camera) for camera in episode.cameras},
+            "target_steps": 0 if target is None else int((target != schema.UNKNOWN_TARGET).any(axis=1).sum()),
             "takeover_steps": int(episode.takeover.sum()),
             "robot": episode.contract.robot,
             "created_at": episode.created_at,

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobile_vla_data.contract import one_line
-from mobile_vla_data.storage.durable import write_text_atomically
 from mobile_vla_data.episode.schema import PLAN_FILE
+from mobile_vla_data.storage.durable import write_text_atomically
 
 
 class PlanError(ValueError):

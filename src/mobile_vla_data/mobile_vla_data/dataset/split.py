@@ -13,8 +13,8 @@ from typing import Any
 
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import schema
-from mobile_vla_data.storage.durable import write_text_atomically
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.storage.durable import write_text_atomically
 
 SPLIT_NAMES = ("train", "validation", "test")
 

@@ -155,6 +155,11 @@ def _write_table(file: Any, table: StepTable) -> None:
     _write_array(file, schema.ACTIONS, table.actions)
     _write_array(file, schema.TIMESTAMPS, table.ticks_ns)
     _write_array(file, schema.TAKEOVER, table.takeover)
+    if (targets := table.targets) is not None:
+        file.create_group(schema.ANNOTATIONS_GROUP)
+        _write_array(file, schema.TARGET, targets)
+    for camera, encoding in table.source_encodings.items():
+        _write_attribute(file[schema.image_path(camera)], schema.SOURCE_ENCODING, encoding)
     for stream, stamps in table.stamps_ns.items():
         _write_array(file, schema.stamp_path(stream), stamps)
 
@@ -180,6 +185,16 @@ def _write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Endi
     }
     for name, value in values.items():
         _write_attribute(file, name, value)
+    if metadata.language_alternatives:
+        write_alternatives(file, metadata.language_alternatives)
+
+
+def write_alternatives(file: Any, wordings: Sequence[str]) -> None:
+    """Write further wordings of the instruction into an open ``h5py.File``, in place of those it has."""
+    if schema.LANGUAGE_ALTERNATIVES in file:
+        del file[schema.LANGUAGE_ALTERNATIVES]
+    if wordings:
+        file.create_dataset(schema.LANGUAGE_ALTERNATIVES, data=list(wordings), dtype=_TEXT)
 
 
 # h5py's own assignment takes three times as long as these two, and thirty of them stand between stop and start.

@@ -35,10 +35,14 @@ class EpisodeMetadata:
     """Who drove: one of :data:`SOURCES`."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Room, object, furniture, lighting ...: anything that JSON can hold."""
+    language_alternatives: tuple[str, ...] = ()
+    """Further wordings of the same instruction."""
 
     def __post_init__(self) -> None:
         if not self.language.strip():
             raise MetadataError("language is empty; give the instruction that the robot is to follow")
+        if not all(wording.strip() for wording in self.language_alternatives):
+            raise MetadataError("language_alternatives has an empty wording; give an instruction, or leave it out")
         if not self.task.strip():
             raise MetadataError("task is empty; give the task's name, for example go_to_kitchen")
         require_one_of("category", self.category, CATEGORIES)

@@ -91,6 +91,7 @@ class Episode:
                 self.text("category"),
                 self.text("source"),
                 parse_environment(self.text("environment")),
+                self.language_alternatives,
             )
         except MetadataError as error:
             raise EpisodeError(f"{self.path}: {error}") from None
@@ -130,14 +131,32 @@ class Episode:
             return dict(json.loads(self._attribute(schema.INPUT_COUNTERS, "{}")))
 
     @property
+    def lost_yaw_rad(self) -> float | None:
+        """Turning that was commanded and that no action carries [rad]; None when it was not counted."""
+        value = self._attribute(schema.LOST_YAW_RAD, np.nan)
+        return None if np.isnan(value) else float(value)
+
+    @property
+    def language_alternatives(self) -> tuple[str, ...]:
+        """Further wordings of the instruction; empty when the file has none."""
+        if not self._has(schema.LANGUAGE_ALTERNATIVES):
+            return ()
+        return tuple(_as_text(value) for value in self.array(schema.LANGUAGE_ALTERNATIVES).tolist())
+
+    @property
     def num_steps(self) -> int:
         """T."""
         return int(self._attribute("num_steps"))
 
     @cached_property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the cameras, ``static`` first."""
-        return tuple(sorted(self._members(schema.IMAGES_GROUP), key=lambda name: (name != "static", name)))
+        """Names of the cameras in the file, in the contract's order."""
+        found = self._members(schema.IMAGES_GROUP)
+        try:
+            order = self.contract.camera_names
+        except EpisodeError:
+            order = ()
+        return tuple(sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)))
 
     @property
     def states(self) -> npt.NDArray[np.float32]:
@@ -146,8 +165,19 @@ class Episode:
 
     @property
     def actions(self) -> npt.NDArray[np.float32]:
-        """float32 ``[T, 3]``: delta_x [m], delta_y [m], gripper 0 or 1."""
+        """float32 ``[T, 3]``: delta_x [m], delta_y [m], gripper 0 or 1; ``[T, 4]`` with delta_yaw [rad].
+
+        ``mobile_vla_data.action`` names the columns.
+        """
         return self.array(schema.ACTIONS)
+
+    @property
+    def target(self) -> npt.NDArray[np.int32] | None:
+        """int32 ``[T, 2]``: column and row [px] of the instruction's target in the first camera's image as stored.
+
+        -1, -1 where it is not known; None when the file has no annotation.
+        """
+        return self.array(schema.TARGET) if self._has(schema.TARGET) else None
 
     @property
     def timestamps_ns(self) -> npt.NDArray[np.int64]:
@@ -174,6 +204,11 @@ class Episode:
     def encoding(self, camera: str) -> str:
         """``jpeg`` or ``raw``."""
         return self._images(camera)[1]
+
+    def source_encoding(self, camera: str) -> str:
+        """Encodings of the messages that the images came in, for example ``bgr8``, with commas; empty if unknown."""
+        with self._reading(schema.image_path(camera)):
+            return _as_text(self._images(camera)[0].attrs.get(schema.SOURCE_ENCODING, ""))
 
     def jpeg_quality(self, camera: str) -> int | None:
         """Quality the images were encoded with, or None for raw ones."""
@@ -220,7 +255,7 @@ class Episode:
         """A text attribute of the root. Raises :class:`EpisodeError` when it is missing or not text."""
         value = self._attribute(name)
         if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
+            value = _as_text(value)
         if not isinstance(value, str):
             raise EpisodeError(f"{self.path}: attribute '{name}' is {type(value).__name__}; expected text")
         return value
@@ -242,6 +277,10 @@ class Episode:
                     raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
                 self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
         return self._found[camera]
+
+    def _has(self, path: str) -> bool:
+        with self._reading(path):
+            return path in self._file
 
     def _members(self, path: str) -> list[str]:
         with self._reading(f"group {path}"):
@@ -268,7 +307,8 @@ class Episode:
         name, version = self.text("schema"), self.text("schema_version")
         if name != schema.SCHEMA or version.split(".")[0] != schema.SCHEMA_VERSION.split(".")[0]:
             raise EpisodeError(
-                f"{self.path}: schema '{name}' {version}; this version reads '{schema.SCHEMA}' {schema.SCHEMA_VERSION}"
+                f"{self.path}: schema '{name}' {version}; this version reads '{schema.SCHEMA}' 1.0 to "
+                f"{schema.SCHEMA_VERSION}"
             )
 
     @contextmanager
@@ -282,6 +322,10 @@ class Episode:
             raise
         except DAMAGE as error:
             raise EpisodeError(f"{self.path}: {what} cannot be read: {_brief(error)}") from None
+
+
+def _as_text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _brief(error: BaseException) -> str:

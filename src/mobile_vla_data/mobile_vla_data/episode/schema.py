@@ -1,6 +1,6 @@
-"""Episode schema 1.0: every name, type and file name of a dataset folder, in one place.
+"""Episode schema 1.1: every name, type and file name of a dataset folder, in one place.
 
-``docs/dataset.md`` shows the same as a table. T is the number of steps.
+``docs/reference/episode-format.md`` shows the same as a table. T is the number of steps.
 """
 
 from __future__ import annotations
@@ -9,22 +9,26 @@ import re
 from pathlib import Path
 
 SCHEMA = "mobile_vla_episode"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+"""Files of 1.0 are read, too; they lack the optional parts."""
 
 STATE = "/observations/state"
 ACTIONS = "/actions"
 TIMESTAMPS = "/timestamps"
 TAKEOVER = "/takeover"
+#: Optional: where the instruction's target is in the first camera's image, int32 ``[T, 2]``: column, row.
+TARGET = "/annotations/target"
+ANNOTATIONS_GROUP = "/annotations"
+#: A target's coordinates where it is not known.
+UNKNOWN_TARGET = (-1, -1)
+#: Optional: further wordings of the instruction, text ``[N]``.
+LANGUAGE_ALTERNATIVES = "/language_alternatives"
 IMAGES_GROUP = "/observations/images"
 STAMPS_GROUP = "/observations/stamps"
 
-#: dtype and width (None: one value a step) of the datasets that every episode has.
-STEP_DATASETS: dict[str, tuple[str, int | None]] = {
-    STATE: ("float32", 3),
-    ACTIONS: ("float32", 3),
-    TIMESTAMPS: ("int64", None),
-    TAKEOVER: ("bool", None),
-}
+#: dtype of the datasets that every episode has.
+STEP_DATASETS = {STATE: "float32", ACTIONS: "float32", TIMESTAMPS: "int64", TAKEOVER: "bool"}
+TARGET_DTYPE = "int32"
 STAMP_DTYPE = "int64"
 
 RAW, JPEG = "raw", "jpeg"
@@ -46,9 +50,12 @@ TEXT_ATTRIBUTES = (
     "software_version",
 )
 COUNT_ATTRIBUTES = ("num_steps", "dropped_ticks")
-#: Optional root attributes: true when rebuilt after a crash; JSON counters of late, missing, repeated, refused inputs.
-RECOVERED, INPUT_COUNTERS = "recovered", "input_counters"
-OPTIONAL_ATTRIBUTES = (RECOVERED, INPUT_COUNTERS)
+#: Optional root attributes: true when rebuilt after a crash; JSON counters of late, missing, repeated, refused inputs;
+#: commanded turning that no action carries [rad].
+RECOVERED, INPUT_COUNTERS, LOST_YAW_RAD = "recovered", "input_counters", "lost_yaw_rad"
+OPTIONAL_ATTRIBUTES = (RECOVERED, INPUT_COUNTERS, LOST_YAW_RAD)
+#: Optional attribute of a camera's images: encodings of the messages they came in, for example ``bgr8``, with commas.
+SOURCE_ENCODING = "source_encoding"
 
 SPLITS_FILE = "splits.json"
 PLAN_FILE = "plan.yaml"

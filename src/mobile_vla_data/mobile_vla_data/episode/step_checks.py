@@ -34,11 +34,17 @@ def require_arguments(
         raise WriterError(f"episode_id is '{episode_id}'; use the form episode_000123")
 
 
-def require_vector(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """A copy as float32 ``[3]``. Raises :class:`WriterError` for another shape or a value that is not finite."""
+def require_vector(name: str, values: npt.ArrayLike, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Return a copy as float32 with one value for each of ``names``.
+
+    Raises:
+        WriterError: another shape, or a value that is not finite.
+    """
     vector = np.array(values, dtype=np.float32)
-    if vector.shape != (3,):
-        raise WriterError(f"{name} has shape {list(vector.shape)}; expected [3]")
+    if vector.shape != (len(names),):
+        raise WriterError(
+            f"{name} has shape {list(vector.shape)}; the contract expects [{len(names)}]: {', '.join(names)}"
+        )
     if not all(map(math.isfinite, vector.tolist())):
         raise WriterError(f"{name} is {vector.tolist()}; every value must be finite")
     return vector
@@ -58,3 +64,25 @@ def require_image(
             f"the contract says uint8 {[size.height, size.width, 3]}"
         )
     return image
+
+
+def require_target(header: EpisodeHeader, target: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return the target as column and row [px], or None where it is not known.
+
+    Raises:
+        WriterError: it is no pair of numbers, or lies outside the first camera's image.
+    """
+    if target is None:
+        return None
+    if len(target) != 2:
+        raise WriterError(f"target is {list(target)}; give column and row, or None")
+    column, row = (int(value) for value in target)
+    if (column, row) == schema.UNKNOWN_TARGET:
+        return None
+    size = header.contract.cameras[header.contract.first_camera]
+    if not (0 <= column < size.width and 0 <= row < size.height):
+        raise WriterError(
+            f"target ({column}, {row}) is outside the {size.width}x{size.height} image of camera "
+            f"'{header.contract.first_camera}'; give None where the target is not visible"
+        )
+    return column, row

@@ -19,15 +19,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import next_number
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.log.commit import Ending, commit_log
-from mobile_vla_data.storage.durable import DiskFullError, as_disk_full, fsync_path, require_space
 from mobile_vla_data.episode.log.journal import EpisodeHeader, Journal
 from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
-from mobile_vla_data.episode.step_checks import WriterError, require_arguments, require_image, require_vector
+from mobile_vla_data.episode.step_checks import (
+    WriterError,
+    require_arguments,
+    require_image,
+    require_target,
+    require_vector,
+)
 from mobile_vla_data.episode.steps import StepRecord
+from mobile_vla_data.storage.durable import DiskFullError, as_disk_full, fsync_path, require_space
 
 __all__ = ["DiskFullError", "EpisodeWriter", "WriterError"]
 
@@ -73,6 +80,7 @@ class EpisodeWriter:
         )
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
         self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")
+        self._action_names = action_names(contract)
         self._streams: Set[str] | None = None
         self._last_stamp_ns = 0
         self._open = True
@@ -96,6 +104,8 @@ class EpisodeWriter:
         action: npt.NDArray[np.float32],
         stamps_ns: Mapping[str, int],
         takeover: bool = False,
+        target: Sequence[int] | None = None,
+        source_encodings: Mapping[str, str] | None = None,
     ) -> None:
         """Append one step; when this returns, the step survives the death of the process.
 
@@ -103,20 +113,25 @@ class EpisodeWriter:
             stamp_ns: the control tick, later than the one before.
             images: camera -> RGB uint8 ``[height, width, 3]`` of the contract's size, for every camera of the episode.
             state: float32 ``[3]``: x [m], y [m], gripper 0 open .. 1 closed.
-            action: float32 ``[3]``: delta_x [m], delta_y [m], gripper 0 or 1.
+            action: float32 ``[3]``: delta_x [m], delta_y [m], gripper 0 or 1; ``[4]`` with delta_yaw [rad] where the
+                contract has it.
             stamps_ns: stream -> when its value was captured; the same streams in every step.
             takeover: whether a human was in command.
+            target: column and row [px] of the instruction's target in the first camera's image; None: not known.
+            source_encodings: camera -> encoding of the message that its image came in, for example ``bgr8``.
 
         Raises:
             WriterError: a value does not fit; the episode stays open without this step.
             DiskFullError: the disk is full; the episode is closed and what was written can be recovered.
         """
         self._require_open()
-        pictures = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
-        numbers = require_vector("state", state), require_vector("action", action)
+        checked = {camera: require_image(self._header, camera, images) for camera in self._header.cameras}
+        numbers = require_vector("state", state, STATE), require_vector("action", action, self._action_names)
         stamps = {stream: int(stamp) for stream, stamp in stamps_ns.items()}
+        place = require_target(self._header, target)
+        encodings = {name: text for name, text in (source_encodings or {}).items() if name in self._header.cameras}
         self._check_order(int(stamp_ns), stamps)
-        step = StepRecord(int(stamp_ns), self._encode(pictures), *numbers, stamps, bool(takeover))
+        step = StepRecord(int(stamp_ns), self._encode(checked), *numbers, stamps, bool(takeover), place, encodings)
         with self._closing_on_failure():
             self._journal.append(step)
         self._last_stamp_ns, self._streams = step.stamp_ns, stamps.keys()
@@ -128,6 +143,7 @@ class EpisodeWriter:
         *,
         recovered: bool = False,
         input_counters: Mapping[str, Mapping[str, int]] | None = None,
+        lost_yaw_rad: float | None = None,
     ) -> Path:
         """Complete the episode and give it its final name; returns its path.
 
@@ -136,6 +152,7 @@ class EpisodeWriter:
             dropped_ticks: control ticks that found no complete, fresh observation.
             recovered: whether it was rebuilt after a crash.
             input_counters: stream -> counts of its late, missing, repeated and refused inputs.
+            lost_yaw_rad: turning that was commanded and that no action carries [rad]; None: not counted.
 
         Raises:
             WriterError: no step was added; call :meth:`discard` instead.
@@ -150,6 +167,8 @@ class EpisodeWriter:
             optional[schema.INPUT_COUNTERS] = json.dumps(
                 {stream: dict(counts) for stream, counts in input_counters.items()}, sort_keys=True
             )
+        if lost_yaw_rad is not None:
+            optional[schema.LOST_YAW_RAD] = np.float64(lost_yaw_rad)
         with self._closing_on_failure():
             self.abandon()
             return commit_log(

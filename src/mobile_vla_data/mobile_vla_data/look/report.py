@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data import __version__
+from mobile_vla_data.action import STATE, action_names, displacement, gripper, position, yaw
 from mobile_vla_data.checks.validate import ValidationReport, validate_dataset
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
@@ -25,9 +26,9 @@ from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.storage.durable import require_writable, write_text_atomically
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look import svg
+from mobile_vla_data.storage.durable import require_writable, write_text_atomically
 
 _THUMBNAILS = 24
 _THUMBNAIL_PX = 160
@@ -106,23 +107,26 @@ def _gather(folder: Dataset) -> _Gathered:
 
 def _add(gathered: _Gathered, episode: Episode, pictured: bool, drawn: bool) -> None:
     metadata, actions, states = episode.metadata, episode.actions, episode.states
-    shape = (episode.num_steps, 3)
-    if not (actions.shape == states.shape == shape and np.isfinite(actions).all() and np.isfinite(states).all()):
+    contract, names = gathered.contract or episode.contract, action_names(episode.contract)
+    if len(names) != len(action_names(contract)):
+        return  # the findings name it
+    shapes = (episode.num_steps, len(names)), (episode.num_steps, len(STATE))
+    if (actions.shape, states.shape) != shapes or not (np.isfinite(actions).all() and np.isfinite(states).all()):
         return
-    gathered.contract = gathered.contract or episode.contract
+    gathered.contract = contract
     gathered.lengths.append(episode.num_steps)
     gathered.rates.append(episode.real_rate_hz)
     gathered.actions.append(actions)
-    gathered.grippers.append(states[:, 2])
+    gathered.grippers.append(gripper(states))
     gathered.dropped.append(episode.dropped_ticks)
     gathered.phrases.add(metadata.language)
     gathered.seconds += episode.num_steps * episode.contract.period_s
     gathered.size += episode.path.stat().st_size
     if drawn:
-        gathered.drives.append((metadata.category, f"{episode.path.stem}: {metadata.language}", states[:, :2]))
+        gathered.drives.append((metadata.category, f"{episode.path.stem}: {metadata.language}", position(states)))
     if pictured:
         caption = f"{episode.path.stem}<br>{escape(metadata.language)}<br><em>{escape(episode.outcome)}</em>"
-        first, last = (_data_uri(episode.image("static", step)) for step in (0, episode.num_steps - 1))
+        first, last = (_data_uri(episode.image(contract.first_camera, step)) for step in (0, episode.num_steps - 1))
         gathered.thumbnails.append(
             f'<figure><img alt="first step" src="{first}"><img alt="last step" src="{last}">'
             f"<figcaption>{caption}</figcaption></figure>"
@@ -179,16 +183,20 @@ def _charts(gathered: _Gathered) -> str:
     if gathered.contract is None:
         return ""
     actions, limits = np.concatenate(gathered.actions), gathered.contract.limits
-    rate, reach = gathered.contract.control_rate_hz, limits.linear_m_s * gathered.contract.period_s
-    closed = float((actions[:, 2] > 0.5).mean())
+    rate, period_s = gathered.contract.control_rate_hz, gathered.contract.period_s
+    reach, turn = limits.linear_m_s * period_s, limits.angular_rad_s * period_s
+    closed = float((gripper(actions) > 0.5).mean())
+    forward, left = displacement(actions).T
+    turns = yaw(actions)
     declared = [(rate, "declared")]
     charts = (
         ("Length", svg.histogram(np.array(gathered.lengths), "steps of an episode")),
         ("Rate", svg.histogram(np.array(gathered.rates), "steps per second [Hz]", marks=declared)),
         ("Paths in the plane [m], ends dotted", svg.paths(gathered.drives, "paths in the plane") + _legend(gathered)),
-        ("Action forward", _action_chart(actions[:, 0], "delta_x [m]", reach)),
-        ("Action to the left", _action_chart(actions[:, 1], "delta_y [m]", reach)),
-        (f"Gripper action: closed in {closed:.0%} of the steps", _gripper_chart(actions[:, 2], "gripper action")),
+        ("Action forward", _action_chart(forward, "delta_x [m]", reach)),
+        ("Action to the left", _action_chart(left, "delta_y [m]", reach)),
+        *([("Action turn", _action_chart(turns, "delta_yaw [rad]", turn))] if turns is not None else []),
+        (f"Gripper action: closed in {closed:.0%} of the steps", _gripper_chart(gripper(actions), "gripper action")),
         ("Gripper state", _gripper_chart(np.concatenate(gathered.grippers), "gripper state")),
         ("Dropped ticks", svg.histogram(np.array(gathered.dropped), "dropped ticks of an episode")),
     )
@@ -231,7 +239,7 @@ def _pictures(gathered: _Gathered) -> str:
     if not gathered.thumbnails:
         return ""
     return (
-        "<section><h2>Episodes</h2><p>First and last step of the static camera, of episodes spread over the whole "
+        "<section><h2>Episodes</h2><p>First and last step of the first camera, of episodes spread over the whole "
         f'dataset.</p><div class="pictures">{"".join(gathered.thumbnails)}</div></section>'
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mobile_vla_data.action import STATE, action_names, position
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look.view import ViewError
 
@@ -28,8 +29,10 @@ def open_in_rerun(episode: Episode, save: Path | None = None) -> None:
     if save is not None:
         log.save(str(save))
     log.log("instruction", log.TextDocument(episode.metadata.language), static=True)
+    columns = action_names(episode.contract)
     states, actions, ticks = episode.states, episode.actions, episode.timestamps_ns
-    log.log("path", log.LineStrips2D([states[:, :2] * np.array([1, -1])]), static=True)
+    path = position(states) * np.array([1, -1])
+    log.log("path", log.LineStrips2D([path]), static=True)
     for index in range(episode.num_steps):
         log.set_time("tick", timestamp=np.datetime64(int(ticks[index]), "ns"))
         for camera in episode.cameras:
@@ -38,10 +41,10 @@ def open_in_rerun(episode: Episode, save: Path | None = None) -> None:
                 log.log(f"camera/{camera}", log.Image(episode.image(camera, index)))
             else:
                 log.log(f"camera/{camera}", log.EncodedImage(contents=data, media_type="image/jpeg"))
-        log.log("path/robot", log.Points2D([states[index, :2] * np.array([1, -1])], radii=0.05))
-        for name, values in (("action", actions[index]), ("state", states[index])):
-            for axis, value in zip(("x", "y", "gripper"), values, strict=True):
-                log.log(f"{name}/{axis}", log.Scalars(float(value)))
+        log.log("path/robot", log.Points2D([path[index]], radii=0.05))
+        for group, names, values in (("action", columns, actions[index]), ("state", STATE, states[index])):
+            for name, value in zip(names, values, strict=True):
+                log.log(f"{group}/{name}", log.Scalars(float(value)))
     if save is not None:
         # Without this the file is only complete when the process ends.
         log.disconnect()

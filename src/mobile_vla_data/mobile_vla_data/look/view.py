@@ -13,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mobile_vla_data.storage.durable import make_atomically
+from mobile_vla_data.action import STATE, displacement, gripper, position, yaw
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image
 from mobile_vla_data.interrupt import deferred
 from mobile_vla_data.look import draw
 from mobile_vla_data.look.draw import Box, Series
+from mobile_vla_data.storage.durable import make_atomically
 
 _CAMERA_PX = 448
 _SHEET_PX = 160
@@ -99,9 +100,12 @@ def _write_header(picture: Image, episode: Episode) -> None:
 
 def _draw_traces(picture: Image, top: int, states: Any, actions: Any, cursor: int | None) -> None:
     width = picture.shape[1] - _TRACES_PX
-    moves = [Series("dx", draw.BLUE, actions[:, 0]), Series("dy", draw.ORANGE, actions[:, 1])]
-    places = [Series("x", draw.BLUE, states[:, 0]), Series("y", draw.ORANGE, states[:, 1])]
-    grips = [Series("action", draw.GREEN, actions[:, 2]), Series("state", draw.INK, states[:, 2])]
+    colours = (draw.BLUE, draw.ORANGE)
+    moves = [Series(*line) for line in zip(("dx", "dy"), colours, displacement(actions).T, strict=True)]
+    if (turns := yaw(actions)) is not None:
+        moves.append(Series("dyaw [rad]", draw.GREEN, turns))
+    places = [Series(*line) for line in zip(STATE[:2], colours, position(states).T, strict=True)]
+    grips = [Series("action", draw.GREEN, gripper(actions)), Series("state", draw.INK, gripper(states))]
     rows: tuple[tuple[str, list[Series], tuple[float, float] | None], ...] = (
         ("action [m]", moves, None),
         ("state [m]", places, None),
@@ -110,7 +114,7 @@ def _draw_traces(picture: Image, top: int, states: Any, actions: Any, cursor: in
     height = _TRACES_PX // len(rows)
     for row, (title, lines, limits) in enumerate(rows):
         draw.traces(picture, Box(0, top + row * height, width, height), title, lines, cursor, limits)
-    draw.path(picture, Box(width, top, _TRACES_PX, _TRACES_PX), states[:, :2], cursor)
+    draw.path(picture, Box(width, top, _TRACES_PX, _TRACES_PX), position(states), cursor)
 
 
 def _write_image(path: Path, image: Image) -> None:

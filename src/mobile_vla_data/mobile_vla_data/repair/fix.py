@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
 from mobile_vla_data.episode import schema
-from mobile_vla_data.storage.durable import write_text_atomically
 from mobile_vla_data.repair.recover import recover_dataset
+from mobile_vla_data.storage.durable import write_text_atomically
 
 
 def fix_dataset(path: str | Path) -> list[str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from mobile_vla_data.checks.structure import check_structure
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.log.commit import Ending, commit_log
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
+from mobile_vla_data.episode.log.commit import Ending, commit_log
 from mobile_vla_data.episode.log.journal import (
     EpisodeHeader,
     JournalError,
@@ -30,6 +30,7 @@ from mobile_vla_data.episode.log.journal import (
 )
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepTable
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,15 @@ def _is_complete(part: Path, logged: StepTable | None) -> bool:
                 and np.array_equal(episode.states, logged.states)
                 and np.array_equal(episode.actions, logged.actions)
                 and np.array_equal(episode.takeover, logged.takeover)
+                and _same_targets(episode.target, logged.targets)
                 and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
             )
     except DAMAGE:
         return False
+
+
+def _same_targets(stored: npt.NDArray[np.int32] | None, logged: npt.NDArray[np.int32] | None) -> bool:
+    return stored is logged if stored is None or logged is None else np.array_equal(stored, logged)
 
 
 def _remove(dataset: Path, path: Path) -> None:

@@ -1,7 +1,7 @@
 """From a network as it was trained to one that drives: the same function, executed as fast as this machine can.
 
 Numerically: in fp32 equal to the trained network to 1e-5, in 16 bits to their rounding, in int8 to what
-``make bench-model`` reports. ``docs/model.md`` has the figures.
+``make bench-model`` reports. ``docs/explanation/model.md`` has the figures.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from mobile_vla_policy.engine.load import pick_device
 from mobile_vla_policy.evaluation.metrics import Metrics, summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction, PredictionError, predict_episode
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, TrainingDataError, open_dataset
-from mobile_vla_policy.samples.provenance import learned_from
 from mobile_vla_policy.samples.frames import decode_frames
+from mobile_vla_policy.samples.provenance import learned_from
 
 #: Below this share of an action's usual length, a change of the action by another instruction is called no change.
 _LEAST_SENSITIVITY = 0.2

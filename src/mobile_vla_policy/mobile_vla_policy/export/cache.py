@@ -13,8 +13,8 @@ import torch
 from mobile_vla_policy import __version__
 from mobile_vla_policy.checkpoint import CheckpointInfo, read_info
 from mobile_vla_policy.engine.choices import EngineError
-from mobile_vla_policy.export.export import ExportSettings, export
 from mobile_vla_policy.engine.manifest import check_files, is_export, read_manifest
+from mobile_vla_policy.export.export import ExportSettings, export
 
 #: An export takes minutes at full size; what is older than this is nobody's [s].
 _LEFT_BEHIND_S = 3600.0

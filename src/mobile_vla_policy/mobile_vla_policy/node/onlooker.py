@@ -14,7 +14,7 @@ from mobile_vla_policy.runtime.gripper import decide
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.qos import COMMAND
 
-#: A base that was told nothing for this long has stopped by itself (docs/safety.md, what the base has to do) [s].
+#: A base that was told nothing for this long has stopped by itself (docs/explanation/safety.md) [s].
 _TOLD_S = 0.5
 
 

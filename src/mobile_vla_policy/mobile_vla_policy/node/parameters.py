@@ -14,7 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 from mobile_vla_policy.runtime.settings import SETTINGS, clean
-from mobile_vla_ros.parameters import flag, load_contract, number, text
+from mobile_vla_ros.parameters import flag, load_contract, number, path, text
 from mobile_vla_ros.run import StartError
 
 
@@ -49,7 +49,7 @@ class FixedParameters:
         inference_timeout_s = number(node, "inference_timeout_s", 5.0, stuck, above=0)
         source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
         compressed = text(node, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
-        trace = text(node, "trace", "", "file for a Chrome trace of every forward pass, written on deactivation")
+        trace = path(node, "trace", "file for a Chrome trace of every forward pass, written on deactivation")
         return cls(
             contract,
             stamped,
@@ -57,7 +57,7 @@ class FixedParameters:
             observation_timeout_s,
             inference_timeout_s,
             compressed,
-            Path(trace).expanduser() if trace else None,
+            trace,
         )
 
 

@@ -26,8 +26,8 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.model.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
-from mobile_vla_policy.training.fingerprint import fingerprint
 from mobile_vla_policy.samples.frames import decode_frames
+from mobile_vla_policy.training.fingerprint import fingerprint
 
 FOLDER = ".features"
 Autocast = Callable[[], AbstractContextManager[object]]

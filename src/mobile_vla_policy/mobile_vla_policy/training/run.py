@@ -15,17 +15,17 @@ from mobile_vla_policy.checkpoint import require_replaceable, save_checkpoint
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, open_dataset
+from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
 from mobile_vla_policy.samples.provenance import data_facts, start_facts
+from mobile_vla_policy.samples.windows import WindowDataset
 from mobile_vla_policy.training.features import FOLDER, FeatureStore
 from mobile_vla_policy.training.finite import TrainingError
-from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
 from mobile_vla_policy.training.log import Journal, Looking, NoLog, TrainingLog
 from mobile_vla_policy.training.output import OutputLock, clear, require_folder, require_free, require_space, settle
 from mobile_vla_policy.training.resume import FOLDER as RESUME
 from mobile_vla_policy.training.resume import load_position, require_same_training
 from mobile_vla_policy.training.start import begin, read_start, storage
 from mobile_vla_policy.training.trainer import Trainer
-from mobile_vla_policy.samples.windows import WindowDataset
 
 
 def train(

@@ -21,9 +21,10 @@ from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
+from mobile_vla_policy.samples.episodes import TrainingData
+from mobile_vla_policy.samples.windows import Batch, Window, WindowDataset, batches, cut, epoch_of_plans, tokens_for
 from mobile_vla_policy.training.augment import augment
 from mobile_vla_policy.training.average import WeightAverage
-from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.training.finite import require_finite
 from mobile_vla_policy.training.head_step import HeadOnFeatures
 from mobile_vla_policy.training.log import Journal
@@ -31,7 +32,6 @@ from mobile_vla_policy.training.optimiser import make_optimiser
 from mobile_vla_policy.training.resume import FOLDER, Position, digests, frozen_weights, load_state, save_state
 from mobile_vla_policy.training.schedule import Schedule
 from mobile_vla_policy.training.stopping import Stopping
-from mobile_vla_policy.samples.windows import Batch, Window, WindowDataset, batches, cut, epoch_of_plans, tokens_for
 
 
 class Trainer:

@@ -6,47 +6,31 @@ Episode ``i`` of seed ``s`` is the same whoever makes it and whenever: scene, no
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import signal
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from mobile_vla_data.action import ActionCodec
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, next_number
-from mobile_vla_data.storage.lock import DatasetLock
+from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.writer import EpisodeWriter
-from mobile_vla_sim.expert.expert import Expert
-from mobile_vla_sim.expert.noise import DrivingNoise
-from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
-from mobile_vla_sim.tasks.catalogue import task_named
+from mobile_vla_data.storage.lock import DatasetLock
+from mobile_vla_sim.headless.episode import Step, drive_episode
 from mobile_vla_sim.tasks.draw import Assignment, draw
-from mobile_vla_sim.tasks.success import STANDSTILL_M_S
+from mobile_vla_sim.tasks.schedule import Schedule
+from mobile_vla_sim.world.odometry import OdometryKind
 from mobile_vla_sim.world.scene import Stream, scene_seed
 from mobile_vla_sim.world.world import World
-
-MIN_STEPS, MAX_STEPS = 50, 100
-HOLD_TICKS = 10
-"""Control ticks at the goal at the end of every episode, from which stopping is learned."""
-_ATTEMPTS = 20
 
 _EPOCH_NS = 1_767_225_600_000_000_000
 """Stamp of simulated time zero of episode 0, 2026-01-01 UTC; a constant, because episodes must not depend on when."""
 _EPISODE_SPACING_NS = 20_000_000_000
-
-
-class CollectError(RuntimeError):
-    """Collection cannot go on; one line."""
 
 
 @dataclass(frozen=True)
@@ -55,111 +39,91 @@ class CollectConfig:
 
     dataset: Path
     contract: Contract
+    plan: CollectionPlan
     seed: int
     tasks: tuple[str, ...]
     noise_m_s: float = 0.22
     """Standard deviation of the driving noise [m/s]; 0 turns it and the pushes off."""
+    odometry: OdometryKind = "drifting"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of an episode as it is written."""
-
-    snapshot: Snapshot
-    action: npt.NDArray[np.float32]
-    """float32 ``[3]``."""
-
-
-def drive_episode(world: World, assignment: Assignment, index: int, noise_m_s: float) -> list[Step]:
-    """Let the expert drive one scene; the noise of the first attempt that ends in time is kept.
-
-    Returns between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end with the goal achieved.
-
-    Raises:
-        CollectError: no attempt achieved the goal in time.
-    """
-    for attempt in range(_ATTEMPTS):
-        random = np.random.default_rng([assignment.scene.seed, attempt, zlib.crc32(assignment.task.name.encode())])
-        steps = _attempt(world, assignment, random, _EPOCH_NS + index * _EPISODE_SPACING_NS, noise_m_s)
-        if steps:
-            return steps
-    name, seed = assignment.task.name, assignment.scene.seed
-    raise CollectError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
-
-
-def _attempt(
-    world: World, assignment: Assignment, random: np.random.Generator, epoch_ns: int, noise_m_s: float
-) -> list[Step] | None:
-    contract = world.contract
-    robot = HeadlessRobot(world, assignment, random, epoch_ns)
-    expert, codec = Expert(assignment, contract), ActionCodec(contract)
-    noise = DrivingNoise(random, contract, noise_m_s) if noise_m_s > 0.0 else None
-    steps: list[Step] = []
-    standing = 0
-    while len(steps) < MAX_STEPS:
-        snapshot = robot.observe()
-        command = expert.command(snapshot.truth, contract.period_s)
-        velocity = command.velocity
-        action = np.array([*codec.to_delta(velocity), command.gripper], dtype=np.float32)
-        steps.append(Step(snapshot, action))
-        slow = math.hypot(velocity.x, velocity.y) < STANDSTILL_M_S
-        standing = standing + 1 if slow and command.done else 0
-        if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:
-            return steps
-        robot.advance(noise.disturb(velocity) if noise else velocity, command.gripper)
-    return None
+def assignment_of(config: CollectConfig, index: int) -> Assignment:
+    """Return what episode ``index`` demonstrates. Episodes of one group share the scene and the start."""
+    slot = Schedule(config.tasks, config.plan).slot(index)
+    seed = scene_seed(Stream.COLLECTION, config.seed, slot.group)
+    group = draw(seed, slot.tasks, config.plan, random_yaw=config.contract.base == "differential")
+    return group[slot.place]
 
 
 def write_episode(world: World, config: CollectConfig, index: int, episode_id: str) -> int:
-    """Drive and commit episode ``index``; returns its number of steps."""
-    scene = scene_of(config, index)
-    steps = drive_episode(world, scene, index, config.noise_m_s)
-    environment = {**scene.environment(), "simulated": True, "noise_m_s": config.noise_m_s}
-    metadata = EpisodeMetadata(scene.language, scene.task.name, scene.task.category, "expert", environment)
+    """Drive and commit episode ``index``; returns its number of steps.
+
+    Raises:
+        DemonstrationError: the expert cannot do it.
+    """
+    assignment = assignment_of(config, index)
+    epoch_ns = _EPOCH_NS + index * _EPISODE_SPACING_NS
+    steps = drive_episode(
+        world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry
+    )
+    environment = {**assignment.environment(), "noise_m_s": config.noise_m_s, "odometry": config.odometry}
+    metadata = EpisodeMetadata(
+        assignment.language,
+        assignment.task.name,
+        assignment.category,
+        "expert",
+        environment,
+        assignment.alternatives,
+    )
     writer = EpisodeWriter(
-        config.dataset, config.contract, metadata, cameras=tuple(config.contract.cameras), episode_id=episode_id
+        config.dataset, config.contract, metadata, cameras=config.contract.camera_names, episode_id=episode_id
     )
     try:
         for step in steps:
-            snapshot = step.snapshot
-            writer.add_step(
-                stamp_ns=snapshot.stamp_ns,
-                images=snapshot.images,
-                state=snapshot.state,
-                action=step.action,
-                stamps_ns=snapshot.stamps_ns,
-            )
-        writer.commit("success")
+            _add(writer, step)
+        writer.commit("success", lost_yaw_rad=sum(step.lost_yaw_rad for step in steps))
     except BaseException:
         writer.discard()
         raise
     return len(steps)
 
 
-def scene_of(config: CollectConfig, index: int) -> Scene:
-    """The scene of episode ``index``; tasks take turns, so that they stay balanced however many are made."""
-    task = config.tasks[index % len(config.tasks)]
-    random_yaw = config.contract.base == "differential"
-    return make_scene(scene_seed(Stream.COLLECTION, config.seed, index), task, random_yaw=random_yaw)
+def _add(writer: EpisodeWriter, step: Step) -> None:
+    snapshot = step.snapshot
+    writer.add_step(
+        stamp_ns=snapshot.stamp_ns,
+        images=snapshot.images,
+        state=snapshot.state,
+        action=step.action,
+        stamps_ns=snapshot.stamps_ns,
+        target=snapshot.target if snapshot.target != (-1, -1) else None,
+        source_encodings=dict.fromkeys(snapshot.images, "rgb8"),
+    )
 
 
 def missing_indices(config: CollectConfig, episodes: int, *, top_up: bool) -> list[int]:
-    """Which episodes have to be made: of 0 .. ``episodes`` - 1 those not in the folder.
+    """Return which episodes have to be made: of 0 .. ``episodes`` - 1 those not in the folder.
 
     With ``top_up`` every episode in the folder counts, whoever recorded it, and ``episodes`` is the wanted total.
     """
-    dataset = Dataset.open(config.dataset)
+    dataset, schedule = Dataset.open(config.dataset), Schedule(config.tasks, config.plan)
     present = set()
     for path in dataset.episode_paths:
         with Episode.open(path) as episode:
-            present.add(episode.metadata.environment.get("scene_seed"))
+            environment = episode.metadata.environment
+            present.add((environment.get("scene_seed"), environment.get("scene_place")))
+
+    def made(index: int) -> bool:
+        slot = schedule.slot(index)
+        return (scene_seed(Stream.COLLECTION, config.seed, slot.group), slot.place) in present
+
     total = len(dataset.episode_paths)
     if not top_up:
-        return [i for i in range(episodes) if scene_seed(Stream.COLLECTION, config.seed, i) not in present]
+        return [index for index in range(episodes) if not made(index)]
     missing: list[int] = []
     index = 0
     while total + len(missing) < episodes:
-        if scene_seed(Stream.COLLECTION, config.seed, index) not in present:
+        if not made(index):
             missing.append(index)
         index += 1
     return missing
@@ -184,11 +148,10 @@ def collect(
 
     Raises:
         UnknownTaskError: a task is not in the catalogue.
-        DatasetBusyError: someone else writes to the folder.
-        CollectError: see :func:`drive_episode`.
+        DatasetBusyError: another process writes to the folder.
+        DemonstrationError: see :func:`write_episode`.
     """
-    for name in config.tasks:
-        task_named(name)
+    Schedule(config.tasks, config.plan)
     with DatasetLock(config.dataset):
         missing = missing_indices(config, episodes, top_up=top_up)
         on_plan(len(missing))
@@ -202,7 +165,7 @@ def collect(
 
 
 def default_workers() -> int:
-    """One process per core this process may use."""
+    """Return one process per core that this process may use."""
     return len(os.sched_getaffinity(0))
 
 

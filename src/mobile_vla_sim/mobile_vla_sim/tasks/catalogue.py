@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from mobile_vla_data.dataset.plan import CollectionPlan, put_in
+from mobile_vla_data.dataset.plan import CollectionPlan, PlanError, put_in
 from mobile_vla_sim.tasks.goal import Aim, Goal
 from mobile_vla_sim.world.furniture import SURFACES
 from mobile_vla_sim.world.objects import OBJECTS
@@ -110,18 +105,17 @@ def task_named(name: str) -> Task:
         raise UnknownTaskError(f"unknown task '{name}'; the catalogue has {', '.join(TASKS)}") from None
 
 
-def default_plan() -> Path:
-    """Return the repository's collection plan where there is one, else the installed one."""
-    local = Path("config/collection_plan.yaml")
-    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    installed = [prefix / "share/mobile_vla_bringup/config/collection_plan.yaml" for prefix in prefixes]
-    return next((path for path in (local, *installed) if path.is_file()), local)
-
-
-@cache
 def load_plan(path: Path) -> CollectionPlan:
-    """Return the collection plan of a file, read once."""
-    return CollectionPlan.load(path)
+    """Return a collection plan that has every task of the catalogue.
+
+    Raises:
+        PlanError: the file is missing or wrong, or lacks a task.
+    """
+    plan = CollectionPlan.load(path)
+    missing = [name for name in TASKS if name not in plan.tasks]
+    if missing:
+        raise PlanError(f"{path}: lacks the task {missing[0]}; config/collection_plan.yaml has it")
+    return plan
 
 
 def wordings(plan: CollectionPlan, task: str, *, held_out: bool) -> tuple[str, ...]:
@@ -131,15 +125,12 @@ def wordings(plan: CollectionPlan, task: str, *, held_out: bool) -> tuple[str, .
     return tuple(every[len(kept) :] if held_out else kept)
 
 
-def instruct(
-    random: np.random.Generator, plan: CollectionPlan, task: str, goal: Goal, *, held_out: bool = False
-) -> str:
-    """Draw an instruction for a goal out of the wordings whose words are known in the scene."""
-    candidates: Sequence[str] = wordings(plan, task, held_out=held_out)
+def instructions(plan: CollectionPlan, task: str, goal: Goal, *, held_out: bool = False) -> tuple[str, ...]:
+    """Return the instructions for a goal, out of the wordings whose words are known in the scene."""
     usable = []
-    for wording in candidates:
+    for wording in wordings(plan, task, held_out=held_out):
         try:
             usable.append(put_in(wording, goal.environment))
         except KeyError:
             continue
-    return str(random.choice(usable))
+    return tuple(usable)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobile_vla_data.dataset.plan import CollectionPlan
-from mobile_vla_sim.tasks.catalogue import Task, instruct, task_named
+from mobile_vla_sim.tasks.catalogue import Task, instructions, task_named
 from mobile_vla_sim.tasks.goal import Aim, Goal
 from mobile_vla_sim.world.access import Point
 from mobile_vla_sim.world.planner import Planner, UnreachableError
@@ -35,9 +35,14 @@ class Assignment:
     goal: Goal
     category: str
     language: str
-    held_out_wording: bool
+    alternatives: tuple[str, ...]
+    """Other wordings of the same instruction, out of the same wordings."""
+    place: int
+    """Which of the assignments drawn for one scene this is, from 0."""
     stand: Point
     """Where the expert stands to do it."""
+    path_m: float
+    """Length of the shortest way there from the start [m]."""
 
     def environment(self) -> dict[str, object]:
         """Return what episodes keep about the scene, as JSON values."""
@@ -48,6 +53,8 @@ class Assignment:
             "lighting": scene.lighting,
             "plan_family": scene.plan.family,
             "scene_seed": scene.seed,
+            "scene_place": self.place,
+            "simulated": True,
             "start": [round(value, 4) for value in scene.start],
         }
 
@@ -92,22 +99,31 @@ def draw(
         started = goals and _choose_start(random, wanted, goals, scene)
         if not goals or not started:
             continue
-        (x, y), stands = started
+        (x, y), found = started
         yaw = float(random.uniform(-np.pi, np.pi)) if random_yaw else 0.0
         scene = scene.with_start(x, y, yaw)
         return tuple(
-            Assignment(
-                scene,
-                task,
-                goal,
-                plan.tasks[task.name].category,
-                instruct(random, plan, task.name, goal, held_out=held_out_wordings),
-                held_out_wordings,
-                stand,
-            )
-            for task, goal, stand in zip(wanted, goals, stands, strict=True)
+            _assign(random, plan, scene, task, goal, way, place, held_out_wordings)
+            for place, (task, goal, way) in enumerate(zip(wanted, goals, found, strict=True))
         )
     raise DrawError(f"no scene for {', '.join(tasks)} with seed {seed}")
+
+
+def _assign(
+    random: np.random.Generator,
+    plan: CollectionPlan,
+    scene: Scene,
+    task: Task,
+    goal: Goal,
+    way: tuple[float, Point],
+    place: int,
+    held_out: bool,
+) -> Assignment:
+    options = list(instructions(plan, task.name, goal, held_out=held_out))
+    language = options.pop(int(random.integers(len(options))))
+    return Assignment(
+        scene, task, goal, plan.tasks[task.name].category, language, tuple(options), place, way[1], way[0]
+    )
 
 
 def _choose_goals(random: np.random.Generator, tasks: Sequence[Task], scene: Scene) -> list[Goal] | None:
@@ -122,8 +138,8 @@ def _choose_goals(random: np.random.Generator, tasks: Sequence[Task], scene: Sce
 
 def _choose_start(
     random: np.random.Generator, tasks: Sequence[Task], goals: Sequence[Goal], scene: Scene
-) -> tuple[Point, list[Point]] | None:
-    """Draw a start from which every goal is at a fair distance; returns it with the stand for each goal."""
+) -> tuple[Point, list[tuple[float, Point]]] | None:
+    """Draw a start from which every goal is at a fair distance; returns it with (path length, stand) of each goal."""
     stands = [goal.stands(scene) for goal in goals]
     if not all(stands):
         return None
@@ -141,7 +157,7 @@ def _choose_start(
             return None
         lengths = [item[0] for item in found if item is not None]
         if all(MIN_PATH_M <= m <= MAX_PATH_M[goal.aim] for m, goal in zip(lengths, goals, strict=True)):
-            return (x, y), [item[1] for item in found if item is not None]
+            return (x, y), [item for item in found if item is not None]
     return None
 
 

@@ -214,7 +214,7 @@ def _hub(random: np.random.Generator) -> _Layout:
     return _Layout(places, (), walls, doors)
 
 
-_FAMILIES: dict[str, Callable[[np.random.Generator], _Layout]] = {
+_LAYOUTS: dict[str, Callable[[np.random.Generator], _Layout]] = {
     "foyer": _foyer,
     "corridor": _corridor,
     "cross": _cross,
@@ -227,11 +227,12 @@ COLLECTION_FAMILIES: tuple[str, ...] = ("foyer", "corridor", "cross", "open")
 """Families that demonstrations are collected on."""
 HELD_OUT_FAMILIES: tuple[str, ...] = ("pinwheel", "hub")
 """Families that trials run on; nothing is ever collected on them."""
+FAMILIES: tuple[str, ...] = COLLECTION_FAMILIES + HELD_OUT_FAMILIES
 
 
 def draw_plan(random: np.random.Generator, family: str) -> Plan:
     """Draw a floor plan of ``family``."""
-    layout = _FAMILIES[family](random)
+    layout = _LAYOUTS[family](random)
     symmetry = Symmetry(*(bool(random.integers(2)) for _ in range(3)))
     names = [ROOMS[index] for index in random.permutation(len(ROOMS))]
     rooms = tuple(Room(name, symmetry.rect(place)) for name, place in zip(names, layout.places, strict=True))

@@ -25,6 +25,7 @@ from mobile_vla_sim.world.model import (
 from mobile_vla_sim.world.robot import GRIPPER_FOVY_DEG
 from mobile_vla_sim.world.renderer import Renderer
 from mobile_vla_sim.world.scene import Scene
+from mobile_vla_sim.world.shapes import STOPS_ROBOT
 
 FOVY_DEG = {"static": STATIC_FOVY_DEG, "gripper": GRIPPER_FOVY_DEG}
 """Vertical field of view of each camera [deg]."""
@@ -89,6 +90,7 @@ class World:
         self._qvel = {name: int(self.model.jnt_dofadr[i]) for name, i in joint.items()}
         self._actuator = {self.model.actuator(i).name: i for i in range(self.model.nu)}
         self._body = {self.model.body(i).name: i for i in range(self.model.nbody)}
+        self._base = self.model.geom("base").id
         x, y, yaw = scene.start
         self.data.qpos[self._qpos["base_x"]], self.data.qpos[self._qpos["base_y"]] = x, y
         if self._differential:
@@ -160,6 +162,17 @@ class World:
     def drawer_m(self) -> float:
         """How far the drawer is out [m], 0 .. ``DRAWER_TRAVEL_M``."""
         return min(max(float(self.data.qpos[self._qpos["drawer"]]), 0.0), DRAWER_TRAVEL_M)
+
+    @property
+    def touching(self) -> bool:
+        """True while the base is pressed against a wall, furniture or the drawer."""
+        contacts = self.data.contact
+        bits = self.model.geom_contype
+        for a, b, distance in zip(contacts.geom1, contacts.geom2, contacts.dist, strict=True):
+            other = b if a == self._base else a if b == self._base else None
+            if other is not None and distance < 0.0 and bits[other] & STOPS_ROBOT:
+                return True
+        return False
 
     def object_position(self, name: str) -> tuple[float, float, float]:
         """Return where the foot of an object is [m]."""

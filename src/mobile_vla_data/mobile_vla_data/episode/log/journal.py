@@ -109,7 +109,7 @@ class Journal:
         images: list[heap.Buffer] = [
             np.ascontiguousarray(step.images[camera]).data.cast("B") for camera in self._cameras
         ]
-        row = {
+        row: dict[str, Any] = {
             "stamp_ns": step.stamp_ns,
             "takeover": step.takeover,
             "stamps_ns": step.stamps_ns,
@@ -117,6 +117,10 @@ class Journal:
             "action": step.action.tolist(),
             "crc": [zlib.crc32(image) for image in images],
         }
+        if step.target is not None:
+            row["target"] = step.target
+        if step.source_encodings:
+            row["source_encodings"] = dict(step.source_encodings)
         text = _to_json(row).encode()
         pieces, size = heap.collection([_marked(_STEP, text), *images])
         self._append(pieces)
@@ -222,6 +226,7 @@ def _header_json(header: EpisodeHeader) -> bytes:
         {
             "episode_id": header.episode_id,
             "language": metadata.language,
+            "language_alternatives": metadata.language_alternatives,
             "task": metadata.task,
             "category": metadata.category,
             "source": metadata.source,
@@ -240,7 +245,12 @@ def _parse_header(text: bytes, path: Path) -> EpisodeHeader:
     return EpisodeHeader(
         episode_id=fields["episode_id"],
         metadata=EpisodeMetadata(
-            fields["language"], fields["task"], fields["category"], fields["source"], fields["environment"]
+            fields["language"],
+            fields["task"],
+            fields["category"],
+            fields["source"],
+            fields["environment"],
+            tuple(fields.get("language_alternatives", ())),
         ),
         contract=Contract.from_json(fields["contract"], f"{path}: contract"),
         cameras=tuple(fields["cameras"]),
@@ -265,4 +275,6 @@ def _parse_step(row: dict[str, Any], images: Sequence[memoryview], header: Episo
         np.array(row["action"], dtype=np.float32),
         row["stamps_ns"],
         bool(row["takeover"]),
+        tuple(row["target"]) if "target" in row else None,
+        row.get("source_encodings", {}),
     )

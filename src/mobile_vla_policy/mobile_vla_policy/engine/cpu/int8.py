@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from mobile_vla_policy.engine.cpu.elementwise import Elementwise, quantise_rows
-from mobile_vla_policy.engine.huge_pages import in_huge_pages
 from mobile_vla_policy.engine.cpu.linear import LinearSpec, activate
+from mobile_vla_policy.engine.huge_pages import in_huge_pages
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
 _FEWEST_ROWS = 32

@@ -1,0 +1,1 @@
+"""camera_node: read a camera and publish its images."""

@@ -1,0 +1,1 @@
+"""recorder_node: sample streams at the control rate and write episodes."""

@@ -1,0 +1,1 @@
+"""Repair a dataset: recover interrupted episodes and fix derived files."""

@@ -1,0 +1,1 @@
+"""Faster kernels for x86 CPUs behind the engine protocol."""

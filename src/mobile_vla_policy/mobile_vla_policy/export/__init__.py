@@ -1,0 +1,1 @@
+"""Export a checkpoint to another format, verify the result, and keep exports in a cache."""

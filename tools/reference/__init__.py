@@ -1,0 +1,1 @@
+"""Generate the pages of ``docs/reference`` that come from the code: commands, launch arguments, messages, settings."""

@@ -35,17 +35,12 @@ class Task:
     far: bool = False
     """The robot starts outside the room of the goal: the task includes the way there."""
 
-    @property
-    def holding(self) -> bool:
-        """Return True if the robot starts with an object in its gripper."""
-        return self.aim is Aim.PLACE
-
     def needs(self) -> Needs:
         """Return what the task needs of a scene."""
         return Needs(
             cabinet_room=self.room if self.aim in (Aim.OPEN, Aim.CLOSE) else "",
             drawer_open={Aim.OPEN: False, Aim.CLOSE: True}.get(self.aim),
-            holding=self.holding,
+            holding={Aim.PLACE: True, Aim.ROOM: None, Aim.APPROACH: None}.get(self.aim, False),
             rooms=((self.thing, self.room),) if self.aim is Aim.GRASP and self.room else (),
         )
 

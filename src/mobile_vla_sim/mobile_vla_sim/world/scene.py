@@ -60,15 +60,15 @@ class Needs:
     """Room of the cabinet; empty: any."""
     drawer_open: bool | None = None
     """None: either."""
-    holding: bool = False
-    """The robot starts with an object in its gripper."""
+    holding: bool | None = None
+    """The robot starts with an object in its gripper; None: it does where another task needs it."""
     rooms: tuple[tuple[str, str], ...] = ()
     """(object, room) pairs that must hold."""
 
     def merged(self, other: Needs) -> Needs | None:
         """Return the needs of both, or None where they contradict each other."""
         clash = (
-            self.holding != other.holding
+            (None not in (self.holding, other.holding) and self.holding != other.holding)
             or (self.cabinet_room and other.cabinet_room and self.cabinet_room != other.cabinet_room)
             or (None not in (self.drawer_open, other.drawer_open) and self.drawer_open != other.drawer_open)
         )
@@ -77,7 +77,7 @@ class Needs:
         return Needs(
             self.cabinet_room or other.cabinet_room,
             other.drawer_open if self.drawer_open is None else self.drawer_open,
-            self.holding,
+            other.holding if self.holding is None else self.holding,
             tuple(dict.fromkeys((*self.rooms, *other.rooms))),
         )
 

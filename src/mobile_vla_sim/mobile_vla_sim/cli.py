@@ -118,7 +118,8 @@ def evaluate(
         ),
     ] = None,
     swap_instruction: Annotated[
-        bool, typer.Option(help="Drive the same scenes again with another instruction, and count which goal is reached.")
+        bool,
+        typer.Option(help="Drive the same scenes again with another instruction; which goal is reached?"),
     ] = False,
     held_out_wordings: Annotated[
         bool, typer.Option(help="Drive the same scenes again with wordings that were never collected.")

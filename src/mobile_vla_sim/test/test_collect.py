@@ -7,10 +7,6 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.dataset.folder import Dataset
-<<<<<<< HEAD
-from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
-=======
->>>>>>> main
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_sim.collect import CollectConfig, collect

@@ -1,1 +1,1 @@
-"""The scripted expert: drives the shortest way, acts with its gripper, and stops; and the noise that teaches recovery."""
+"""The scripted expert, and the noise on its driving that teaches recovery."""

@@ -1,4 +1,4 @@
-"""The scripted expert knows the truth: it drives the shortest way to where the arm reaches the target, acts, and stops."""
+"""The scripted expert: drives the shortest way to where the arm reaches the target, acts, and stops."""
 
 from __future__ import annotations
 
@@ -52,6 +52,8 @@ class Command:
 
 
 _STILL = np.zeros(2)
+_FACE_S, _ACT_S, _SLIDE_S = 1.4, 1.6, 4.0
+"""How long it tries to face its target, waits for its gripper, and pulls or pushes a drawer [s]."""
 
 
 class Expert:
@@ -121,7 +123,8 @@ class Expert:
     def _place(self) -> Iterator[Points]:
         yield from self._face()
         self._closed = False
-        for _ in range(15):
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _ACT_S:
             yield _STILL
             if self._truth.grip is Grip.OPEN:
                 break
@@ -131,7 +134,8 @@ class Expert:
         yield from self._close()
         outwards = np.array(self._assignment.scene.piece("cabinet").front, dtype=float)
         direction = outwards if aim is Aim.OPEN else -outwards
-        for _ in range(40):
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _SLIDE_S:
             drawer_m = self._truth.drawer_m
             left_m = DRAWER_TRAVEL_M - drawer_m if aim is Aim.OPEN else drawer_m
             if self._truth.grip is not Grip.HOLDING or left_m < 0.02:
@@ -140,24 +144,29 @@ class Expert:
         while float(np.linalg.norm(self._velocity)) > 0.05:
             yield _STILL
         self._closed = False
-        yield _STILL
-        yield _STILL
+        yield from self._wait(0.2)
 
     def _close(self) -> Iterator[Points]:
         """Close the gripper and wait for what comes of it; open it again where it closed on nothing."""
         self._closed = True
-        for _ in range(16):
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _ACT_S:
             yield _STILL
             if self._truth.grip in (Grip.HOLDING, Grip.EMPTY):
                 break
         if self._truth.grip is not Grip.HOLDING:
             self._closed = False
-            yield _STILL
+            yield from self._wait(0.2)
+
+    def _wait(self, duration_s: float) -> Iterator[Points]:
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < duration_s - 1e-6:
             yield _STILL
 
     def _face(self) -> Iterator[Points]:
         """Turn the arm towards the target, and come near enough, by driving at it slowly."""
-        for _ in range(14):
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _FACE_S:
             if self._in_position():
                 return
             x, y = self._aim_point()

@@ -63,9 +63,7 @@ def write_episode(world: World, config: CollectConfig, index: int, episode_id: s
     """
     assignment = assignment_of(config, index)
     epoch_ns = _EPOCH_NS + index * _EPISODE_SPACING_NS
-    steps = drive_episode(
-        world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry
-    )
+    steps = drive_episode(world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry)
     environment = {**assignment.environment(), "noise_m_s": config.noise_m_s, "odometry": config.odometry}
     metadata = EpisodeMetadata(
         assignment.language,

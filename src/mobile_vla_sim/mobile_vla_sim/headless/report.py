@@ -28,7 +28,9 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     middle = (share + z2 / (2 * trials)) / (1 + z2 / trials)
     half = _Z / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials))
     # Exact at the ends, where the formula leaves a rounding error.
-    return (0.0 if successes == 0 else max(0.0, middle - half)), (1.0 if successes == trials else min(1.0, middle + half))
+    return (0.0 if successes == 0 else max(0.0, middle - half)), (
+        1.0 if successes == trials else min(1.0, middle + half)
+    )
 
 
 def rate(outcomes: Iterable[bool]) -> dict[str, Any]:

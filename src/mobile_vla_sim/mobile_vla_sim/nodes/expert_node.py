@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 from rclpy.node import Node
 
@@ -16,11 +15,15 @@ from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
-from mobile_vla_sim.conductor import Conductor
-from mobile_vla_sim.expert import Expert
-from mobile_vla_sim.scene import Stream, scene_seed
-from mobile_vla_sim.stop_watcher import StopWatcher
-from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS, UnknownTaskError, task_named
+from mobile_vla_sim.expert.expert import Expert
+from mobile_vla_sim.nodes.assign import assign, load_plan_parameter, task_names
+from mobile_vla_sim.nodes.conductor import Conductor
+from mobile_vla_sim.nodes.stop_watcher import StopWatcher
+from mobile_vla_sim.nodes.truth import truth_of
+from mobile_vla_sim.tasks.catalogue import TASKS
+from mobile_vla_sim.tasks.draw import Assignment
+from mobile_vla_sim.tasks.schedule import Schedule, Slot
+from mobile_vla_sim.world.scene import Stream, scene_seed
 
 _RATE_HZ = 20.0
 _LEAST_S, _MOST_S = 5.2, 9.8
@@ -43,8 +46,9 @@ class ExpertNode(Node):
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         self._episodes = integer(self, "episodes", 0, "how many to record; 0: until stopped", at_least=0)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
-        names = text(self, "tasks", ",".join(DEFAULT_TASKS), f"comma-separated, out of {', '.join(TASKS)}")
-        self._tasks = task_names(self, names)
+        names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")
+        self._plan = load_plan_parameter(self)
+        self._schedule = Schedule(task_names(self, names), self._plan)
         self._wait_s = number(self, "wait_s", 30.0, "how long to wait for simulator and recorder [s]", above=0)
         self._velocity = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
         self._gripper = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
@@ -98,21 +102,15 @@ class ExpertNode(Node):
 
     def _episode(self, index: int) -> None:
         self._gate.wait_until_released(self._conductor, self._wait_s)
-        task = self._tasks[index % len(self._tasks)]
-        seed = scene_seed(Stream.LIVE_COLLECTION, self._seed, index)
-        scene = self._conductor.call(self._reset, ResetSim.Request(seed=seed, task=task), self._wait_s)
-        if not scene.success:
-            raise StartError(f"sim/reset refused: {scene.message}")
-        self._conductor.wait_until(
-            lambda: self._state is not None and self._state.seed == seed,
-            5.0,
-            f"'{self.resolve_topic_name('sim/state')}' does not show scene {seed} after the reset",
-        )
+        slot = self._schedule.slot(index)
+        seed = scene_seed(Stream.LIVE_COLLECTION, self._seed, slot.group)
+        scene = self._reset_scene(seed, slot)
+        assignment = assign(self._plan, self._contract, seed, slot.tasks, slot.place)
         episode_id = self._start_episode(scene)
         self._recording = True
-        arrived = self._demonstrate(task)
+        done = self._demonstrate(assignment)
         self._drive(Velocity())
-        problem = self._problem(arrived)
+        problem = self._problem(done)
         if problem:
             self._conductor.call(self._discard, DiscardEpisode.Request(reason=problem), self._wait_s)
         else:
@@ -128,10 +126,24 @@ class ExpertNode(Node):
         if self._failed > _FAILURES_ALLOWED + self._recorded:
             raise StartError(f"{self._failed} of {self._failed + self._recorded} episodes failed, last one: {problem}")
 
-    def _problem(self, arrived: bool) -> str:
-        """Why the demonstration that just ended is not worth keeping; empty when it is."""
-        if not arrived:
-            return "the goal was not reached in time"
+    def _reset_scene(self, seed: int, slot: Slot) -> ResetSim.Response:
+        request = ResetSim.Request(seed=seed, tasks=list(slot.tasks), place=slot.place)
+        # The scene of a group's second episode has the same seed as the first one's: only the count tells them apart.
+        count = self._state.reset_count if self._state else 0
+        scene = self._conductor.call(self._reset, request, self._wait_s)
+        if not scene.success:
+            raise StartError(f"sim/reset refused: {scene.message}")
+        self._conductor.wait_until(
+            lambda: self._state is not None and self._state.seed == seed and self._state.reset_count != count,
+            5.0,
+            f"'{self.resolve_topic_name('sim/state')}' does not show scene {seed} after the reset",
+        )
+        return scene
+
+    def _problem(self, done: bool) -> str:
+        """Return why the demonstration that just ended must be repeated; empty when it is good."""
+        if not done:
+            return "the goal was not achieved in time"
         status = self._recorder
         if status is None:
             return ""
@@ -157,26 +169,29 @@ class ExpertNode(Node):
                 raise StartError(f"recorder/start_episode refused: {response.message}")
             self._conductor.sleep(_RETRY_S)
 
-    def _demonstrate(self, task: str) -> bool:
-        """Drive until the robot has stood at the goal and the episode is long enough; False when time ran out."""
-        expert = Expert(task_named(task), self._contract)
-        gripper = GripperCommand(position=0.0)
-        gripper.header.stamp = to_stamp(self._now_ns())
-        self._gripper.publish(gripper)
+    def _demonstrate(self, assignment: Assignment) -> bool:
+        """Drive until the goal has been achieved for a while and the episode is long enough; False when time ran out."""
+        expert = Expert(assignment, self._contract)
         began = tick = time.monotonic()
-        standing_since: float | None = None
+        done_since: float | None = None
         while (now := time.monotonic()) - began < _MOST_S:
             state = self._state
             assert state is not None
-            velocity = expert.command(state.x, state.y, state.yaw, 1.0 / _RATE_HZ)
-            self._drive(velocity)
-            standing_since = (standing_since or now) if state.success else None
-            stood_s = now - standing_since if standing_since else 0.0
-            if stood_s >= _HOLD_S and now - began >= _LEAST_S:
+            command = expert.command(truth_of(state), 1.0 / _RATE_HZ)
+            self._drive(command.velocity)
+            self._grip(command.gripper)
+            done_since = (done_since or now) if state.success else None
+            done_s = now - done_since if done_since else 0.0
+            if done_s >= _HOLD_S and now - began >= _LEAST_S:
                 return True
             tick += 1.0 / _RATE_HZ
             self._conductor.sleep(tick - time.monotonic())
         return bool(self._state and self._state.success)
+
+    def _grip(self, position: float) -> None:
+        gripper = GripperCommand(position=position)
+        gripper.header.stamp = to_stamp(self._now_ns())
+        self._gripper.publish(gripper)
 
     def _drive(self, velocity: Velocity) -> None:
         self._velocity.publish(
@@ -190,15 +205,6 @@ class ExpertNode(Node):
 
     def _health(self) -> Health:
         return Health(values={"recorded": self._recorded, "failed": self._failed, "wanted": self._episodes})
-
-
-def task_names(node: Any, names: str) -> tuple[str, ...]:
-    """The tasks in a comma-separated list. Raises :class:`StartError` naming an unknown one."""
-    found = tuple(name.strip() for name in names.split(",") if name.strip())
-    try:
-        return tuple(task_named(name).name for name in found or DEFAULT_TASKS)
-    except UnknownTaskError as error:
-        raise StartError(f"{node.get_name()}: parameter 'tasks': {error}") from None
 
 
 def main() -> None:

@@ -24,12 +24,13 @@ from mobile_vla_ros.convert import image_message, to_stamp, velocity_of, velocit
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
-from mobile_vla_ros.run import StartError, run
-from mobile_vla_sim.flat import room_at
-from mobile_vla_sim.scene import Scene, make_scene
-from mobile_vla_sim.sim_thread import Reading, SimSensors, SimSettings, SimThread
-from mobile_vla_sim.tasks import UnknownTaskError
-from mobile_vla_sim.world import FOVY_DEG
+from mobile_vla_ros.run import run
+from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
+from mobile_vla_sim.nodes.sim_thread import Reading, SimSensors, SimSettings, SimThread
+from mobile_vla_sim.nodes.truth import state_message
+from mobile_vla_sim.tasks.catalogue import UnknownTaskError
+from mobile_vla_sim.tasks.draw import DrawError
+from mobile_vla_sim.world.world import FOVY_DEG
 
 _RESET_TIMEOUT_S = 5.0
 #: Below this real-time factor the robot's dynamics are no longer what the policy was trained on.
@@ -49,7 +50,9 @@ class SimNode(Node):
             number(self, "camera_rate_hz", 15.0, "images per second of each camera [Hz]", above=0, at_most=60),
             number(self, "odometry_rate_hz", 50.0, "rate of odom, gripper/state, sim/state [Hz]", above=0, at_most=100),
             number(self, "command_timeout_s", 0.5, "a base without a command for this long stands still [s]", above=0),
+            "localised" if flag(self, "localised", False, "odometry in the world frame, without drift") else "drifting",
         )
+        self._plan = load_plan_parameter(self)
         self._jpeg_quality = integer(self, "jpeg_quality", 90, "of the compressed images", at_least=1, at_most=100)
         compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
 
@@ -66,7 +69,7 @@ class SimNode(Node):
         self.exit_code: int | None = None
         self._sim = SimThread(
             self._contract,
-            self._make_scene(seed, task),
+            first_assignment(self, self._plan, self._contract, seed, task),
             settings,
             SimSensors(self._publish_reading, self._publish_images),
             lambda: int(self.get_clock().now().nanoseconds),
@@ -80,12 +83,6 @@ class SimNode(Node):
     def close(self) -> None:
         """End the simulation."""
         self._sim.close()
-
-    def _make_scene(self, seed: int, task: str) -> Scene:
-        try:
-            return make_scene(seed, task, random_yaw=self._contract.base == "differential")
-        except UnknownTaskError as error:
-            raise StartError(f"sim_node: parameter 'task': {error}") from None
 
     def _on_velocity(self, message: Any) -> None:
         velocity = velocity_of(message)
@@ -105,23 +102,31 @@ class SimNode(Node):
 
     def _on_reset(self, request: ResetSim.Request, response: ResetSim.Response) -> ResetSim.Response:
         try:
-            scene = make_scene(request.seed, request.task, random_yaw=self._contract.base == "differential")
-        except UnknownTaskError as error:
+            assignment = assign(
+                self._plan,
+                self._contract,
+                request.seed,
+                tuple(request.tasks) or ((request.task,) if request.task else ()),
+                request.place,
+                held_out_wording=request.held_out_wording,
+            )
+        except (UnknownTaskError, DrawError) as error:
             response.error_code, response.message = ResetSim.Response.INVALID_REQUEST, str(error)
             return response
         # The simulation's own thread answers within a frame, so that waiting here does not hold up the executor.
-        if wait([self._sim.reset(scene)], timeout=_RESET_TIMEOUT_S).not_done:
+        if wait([self._sim.reset(assignment)], timeout=_RESET_TIMEOUT_S).not_done:
             response.error_code = ResetSim.Response.TIMED_OUT
             response.message = f"the simulation did not answer within {_RESET_TIMEOUT_S:g} s"
             return response
         response.success = True
-        response.task, response.category, response.language = scene.task.name, scene.task.category, scene.language
-        response.environment = json.dumps({**scene.environment(), "simulated": True})
-        response.message = f"'{scene.language}' from the {scene.start_room.replace('_', ' ')}"
+        response.task, response.category = assignment.task.name, assignment.category
+        response.language = assignment.language
+        response.environment = json.dumps(assignment.environment())
+        response.message = f"'{assignment.language}' from the {assignment.scene.start_room.replace('_', ' ') or 'hall'}"
         return response
 
     def _publish_reading(self, reading: Reading) -> None:
-        stamp, pose = to_stamp(reading.stamp_ns), reading.pose
+        stamp, pose = to_stamp(reading.stamp_ns), reading.odometry
         odometry = Odometry(child_frame_id=self._contract.action.frame)
         odometry.header.stamp, odometry.header.frame_id = stamp, self._contract.state.odometry_frame
         odometry.pose.pose.position.x, odometry.pose.pose.position.y = pose.x, pose.y
@@ -130,33 +135,10 @@ class SimNode(Node):
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate
         self._odometry.publish(odometry)
-        gripper = GripperState(position=reading.gripper)
+        gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
         gripper.header.stamp = stamp
         self._gripper.publish(gripper)
-        self._state.publish(self._state_message(reading))
-
-    def _state_message(self, reading: Reading) -> SimState:
-        scene, pose = reading.scene, reading.pose
-        goal_x, goal_y = scene.task.room.goal
-        state = SimState(
-            seed=scene.seed,
-            reset_count=reading.reset_count,
-            task=scene.task.name,
-            category=scene.task.category,
-            language=scene.language,
-            x=pose.x,
-            y=pose.y,
-            yaw=pose.yaw,
-            goal_x=goal_x,
-            goal_y=goal_y,
-            distance_to_goal=math.hypot(goal_x - pose.x, goal_y - pose.y),
-            room=room_at(pose.x, pose.y),
-            success=reading.success,
-            elapsed_s=reading.elapsed_s,
-        )
-        state.header.stamp = to_stamp(reading.stamp_ns)
-        state.header.frame_id = self._contract.state.odometry_frame
-        return state
+        self._state.publish(state_message(reading))
 
     def _publish_images(self, stamp_ns: int, images: dict[str, Image]) -> None:
         for name, image in images.items():
@@ -175,8 +157,8 @@ class SimNode(Node):
             "time given up [s]": round(self._sim.given_up_s, 2),
             "camera rate [Hz]": frames,
             "camera rate wanted [Hz]": self._settings.camera_rate_hz,
-            "scene seed": self._sim.scene.seed,
-            "task": self._sim.scene.task.name,
+            "scene seed": self._sim.assignment.scene.seed,
+            "task": self._sim.assignment.task.name,
         }
         message = f"slower than real time ({factor:.2f}); lower camera_rate_hz or free the processor" if slow else "OK"
         return Health(WARN if slow else OK, message, values)

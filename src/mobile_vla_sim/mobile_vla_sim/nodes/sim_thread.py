@@ -15,14 +15,17 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+import numpy as np
+
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
-from mobile_vla_sim.expert import limited
-from mobile_vla_sim.model import TIMESTEP_S
-from mobile_vla_sim.scene import Scene
-from mobile_vla_sim.tasks import SuccessTest
-from mobile_vla_sim.world import Pose, World
+from mobile_vla_sim.expert.noise import limited
+from mobile_vla_sim.tasks.draw import Assignment
+from mobile_vla_sim.tasks.success import SuccessTest, target_point
+from mobile_vla_sim.world.model import TIMESTEP_S
+from mobile_vla_sim.world.odometry import Odometry, OdometryKind
+from mobile_vla_sim.world.world import Pose, Truth, World
 
 _MAX_LAG_S = 0.25
 """Further behind the wall clock than this, time is given up instead of caught up: a burst of physics would starve."""
@@ -37,6 +40,7 @@ class SimSettings:
     odometry_rate_hz: float = 50.0
     command_timeout_s: float = 0.5
     """A command older than this is replaced by zero, as a robot's base does."""
+    odometry: OdometryKind = "drifting"
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,17 @@ class Reading:
     """What odometry, gripper and ground truth say at one moment."""
 
     stamp_ns: int
-    pose: Pose
+    odometry: Pose
+    """As the wheels report it."""
     velocity: Velocity
     """Measured, in the robot frame."""
     gripper: float
-    scene: Scene
+    truth: Truth
+    target: tuple[float, float, float]
+    """Where the instructed target is [m]."""
+    assignment: Assignment
     reset_count: int
     success: bool
-    elapsed_s: float
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class SimThread:
     def __init__(
         self,
         contract: Contract,
-        scene: Scene,
+        assignment: Assignment,
         settings: SimSettings,
         sensors: SimSensors,
         now_ns: Callable[[], int],
@@ -78,11 +85,13 @@ class SimThread:
         """``now_ns`` gives the stamps' clock [ns]; ``on_failure`` gets the traceback if the simulation dies."""
         self._contract, self._settings, self._sensors = contract, settings, sensors
         self._now_ns, self._on_failure = now_ns, on_failure
-        self._scene, self._success_test, self._success = scene, SuccessTest(scene.task), False
+        self._assignment, self._success = assignment, False
+        self._success_test = SuccessTest(assignment.goal, assignment.scene)
+        self._odometry: Odometry
         self._reset_count = 0
         self._command: tuple[float, Velocity] = (-math.inf, Velocity())
         self._gripper: float | None = None
-        self._requests: deque[tuple[Scene, Future[None]]] = deque()
+        self._requests: deque[tuple[Assignment, Future[None]]] = deque()
         self._stop = threading.Event()
         self._progress: deque[tuple[float, float]] = deque()
         self.given_up_s = 0.0
@@ -109,16 +118,16 @@ class SimThread:
         """Move the gripper to ``position``, 0 open .. 1 closed."""
         self._gripper = position
 
-    def reset(self, scene: Scene) -> Future[None]:
+    def reset(self, assignment: Assignment) -> Future[None]:
         """Ask for a new scene. Once the future is done, everything that was published shows it."""
         done: Future[None] = Future()
-        self._requests.append((scene, done))
+        self._requests.append((assignment, done))
         return done
 
     @property
-    def scene(self) -> Scene:
-        """The running scene."""
-        return self._scene
+    def assignment(self) -> Assignment:
+        """What is being done in the running scene."""
+        return self._assignment
 
     @property
     def real_time_factor(self) -> float:
@@ -132,7 +141,7 @@ class SimThread:
         world: World | None = None
         try:
             world = World(self._contract)
-            self._begin(world, self._scene)
+            self._begin(world, self._assignment)
             self._loop(world)
         except Exception:
             self._on_failure(traceback.format_exc())
@@ -166,13 +175,17 @@ class SimThread:
 
     def _answer_requests(self, world: World) -> None:
         while self._requests:
-            scene, done = self._requests.popleft()
-            self._begin(world, scene)
+            assignment, done = self._requests.popleft()
+            self._begin(world, assignment)
             done.set_result(None)
 
-    def _begin(self, world: World, scene: Scene) -> None:
+    def _begin(self, world: World, assignment: Assignment) -> None:
+        scene = assignment.scene
         world.reset(scene)
-        self._scene, self._success_test, self._success = scene, SuccessTest(scene.task), False
+        self._assignment, self._success = assignment, False
+        self._success_test = SuccessTest(assignment.goal, scene)
+        random = np.random.default_rng([scene.seed, assignment.place])
+        self._odometry = Odometry(random, scene.start, self._settings.odometry)
         self._command, self._gripper = (-math.inf, Velocity()), None
         self._reset_count += 1
         # At once, so that nothing of the old scene can be taken for the new one.
@@ -185,19 +198,21 @@ class SimThread:
         if self._gripper is not None:
             world.command_gripper(self._gripper)
         world.step()
-        pose = world.pose
-        self._success = self._success_test.update(world.time_s, pose.x, pose.y, world.commanded_speed_m_s)
+        self._success = self._success_test.update(world.truth)
 
     def _read(self, world: World) -> None:
+        truth, assignment = world.truth, self._assignment
+        pose, turns = truth.pose, self._contract.base == "differential"
         reading = Reading(
             self._now_ns(),
-            world.pose,
+            Pose(*self._odometry.update(pose.x, pose.y, pose.yaw, turns=turns)),
             world.velocity,
             world.gripper_position,
-            self._scene,
+            truth,
+            target_point(assignment.goal, assignment.scene, truth),
+            assignment,
             self._reset_count,
             self._success,
-            world.time_s,
         )
         self._sensors.on_reading(reading)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_sim.conductor import Conductor
+from mobile_vla_sim.nodes.conductor import Conductor
 
 
 class StopWatcher:

@@ -20,12 +20,10 @@ from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, path, text
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
-from mobile_vla_sim.conductor import Conductor
-from mobile_vla_sim.expert_node import task_names
-from mobile_vla_sim.scene import Stream, scene_seed
-from mobile_vla_sim.stop_watcher import StopWatcher
-from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS
-from mobile_vla_sim.trial_report import (
+from mobile_vla_sim.nodes.assign import task_names
+from mobile_vla_sim.nodes.conductor import Conductor
+from mobile_vla_sim.nodes.stop_watcher import StopWatcher
+from mobile_vla_sim.nodes.trial_report import (
     CommandClock,
     LatencyLog,
     LiveTrial,
@@ -33,6 +31,8 @@ from mobile_vla_sim.trial_report import (
     write_animation,
     write_json,
 )
+from mobile_vla_sim.tasks.catalogue import TASKS
+from mobile_vla_sim.world.scene import Stream, scene_seed
 
 _FRAME_PERIOD_S = 0.2
 _ANIMATION_SUFFIXES = (".gif", ".webp")
@@ -52,7 +52,7 @@ class TrialNode(Node):
         stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         self._count = integer(self, "trials", 10, "how many scenes to drive", at_least=1)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
-        names = text(self, "tasks", ",".join(DEFAULT_TASKS), f"comma-separated, out of {', '.join(TASKS)}")
+        names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")
         self._tasks = task_names(self, names)
         self._limit_s = number(self, "time_limit_s", 15.0, "how long a trial may take [s]", above=1)
         self._wait_s = number(self, "wait_s", 60.0, "how long to wait for simulator and policy [s]", above=0)

@@ -66,10 +66,16 @@ def compatible(first: str, second: str) -> bool:
     a, b = TASKS[first], TASKS[second]
     if a.needs().merged(b.needs()) is None:
         return False
-    same_goal = a.aim is b.aim and _single(a) and _single(b) and (a.room, a.thing, a.surface) == (
-        b.room,
-        b.thing,
-        b.surface,
+    same_goal = (
+        a.aim is b.aim
+        and _single(a)
+        and _single(b)
+        and (a.room, a.thing, a.surface)
+        == (
+            b.room,
+            b.thing,
+            b.surface,
+        )
     )
     return not same_goal and not (a.aim is b.aim and a.aim in (Aim.OPEN, Aim.CLOSE))
 

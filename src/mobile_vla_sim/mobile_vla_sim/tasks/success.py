@@ -42,9 +42,7 @@ def reached(goal: Goal, scene: Scene, truth: Truth) -> bool:
 def rests_on(scene: Scene, truth: Truth, name: str) -> str:
     """Return the kind of furniture that an object rests on; empty: none."""
     x, y, z = truth.objects[name]
-    return next(
-        (p.kind for p in scene.pieces if p.footprint.contains(x, y) and abs(z - p.height_m) < 0.05), ""
-    )
+    return next((p.kind for p in scene.pieces if p.footprint.contains(x, y) and abs(z - p.height_m) < 0.05), "")
 
 
 def target_point(goal: Goal, scene: Scene, truth: Truth) -> tuple[float, float, float]:

@@ -111,7 +111,9 @@ def front_zone(piece: Piece, depth_m: float) -> Rect:
 
 def _assign(random: np.random.Generator, cabinet_room: str) -> list[tuple[str, str]]:
     """Return (kind, room) of every piece, the large ones first."""
-    cabinet = cabinet_room or str(random.choice(("bedroom", "living_room", "kitchen", "bathroom"), p=(0.4, 0.3, 0.2, 0.1)))
+    cabinet = cabinet_room or str(
+        random.choice(("bedroom", "living_room", "kitchen", "bathroom"), p=(0.4, 0.3, 0.2, 0.1))
+    )
     table = str(random.choice(("kitchen", "living_room")))
     chair = str(random.choice((table, "living_room", "bedroom"), p=(0.5, 0.25, 0.25)))
     desk = str(random.choice(("bedroom", "living_room")))
@@ -147,7 +149,9 @@ def _place(
 ) -> Piece:
     spec = KINDS[kind]
     inside = plan.room(room).area.grown(-WALL_M / 2)
-    taken = [piece.footprint.grown(0.06) for piece in placed if piece.room == room] + list(keep_clear) + list(plan.halls)
+    taken = (
+        [piece.footprint.grown(0.06) for piece in placed if piece.room == room] + list(keep_clear) + list(plan.halls)
+    )
     for _ in range(80):
         width, depth = (float(random.uniform(*edges)) for edges in (spec.width, spec.depth))
         facing = int(random.integers(4))

@@ -29,6 +29,7 @@ _EXIT_M = 0.8
 class UnreachableError(ValueError):
     """There is no way to the goal."""
 
+
 Points = npt.NDArray[np.float64]
 
 

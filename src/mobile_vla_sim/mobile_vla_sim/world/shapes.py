@@ -206,7 +206,9 @@ def add_drawer(world: mujoco.MjsBody, piece: Piece) -> None:
     # From above an open drawer shows what is in it.
     box(drawer, f.rect(d - 0.2, 0.08, d - 0.07, w / 2 - 0.03), top - 0.03, top - 0.02, (0.55, 0.62, 0.75))
     box(drawer, f.rect(d - 0.2, w / 2 + 0.03, d - 0.07, w - 0.08), top - 0.03, top - 0.02, (0.80, 0.50, 0.45))
-    handle = box(drawer, f.rect(d, w / 2 - 0.14, d + HANDLE_M, w / 2 + 0.14), top - 0.09, top - 0.03, (0.98, 0.86, 0.25))
+    handle = box(
+        drawer, f.rect(d, w / 2 - 0.14, d + HANDLE_M, w / 2 + 0.14), top - 0.09, top - 0.03, (0.98, 0.86, 0.25)
+    )
     handle.name = "handle"
 
 

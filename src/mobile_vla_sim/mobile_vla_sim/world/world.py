@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import mujoco
-import numpy as np
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
@@ -17,13 +16,12 @@ from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
 from mobile_vla_sim.world.model import (
     CAMERA_HEIGHT_M,
     STATIC_FOVY_DEG,
-    TIMESTEP_S,
     VISIBLE_HALF_M,
     RenderQuality,
     build_model,
 )
-from mobile_vla_sim.world.robot import GRIPPER_FOVY_DEG
 from mobile_vla_sim.world.renderer import Renderer
+from mobile_vla_sim.world.robot import GRIPPER_FOVY_DEG
 from mobile_vla_sim.world.scene import Scene
 from mobile_vla_sim.world.shapes import STOPS_ROBOT
 

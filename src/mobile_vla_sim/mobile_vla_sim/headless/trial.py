@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -164,7 +165,7 @@ class TrialRunner:
             round(robot.time_s, 2),
             round(math.dist((pose.x, pose.y), assignment.stand), 3),
             collisions,
-            round(sum(math.dist(a, b) for a, b in zip(path, path[1:], strict=False)), 3),
+            round(sum(math.dist(a, b) for a, b in pairwise(path)), 3),
             round(assignment.path_m, 3),
             path,
         )

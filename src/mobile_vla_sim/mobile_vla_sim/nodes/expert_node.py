@@ -170,7 +170,7 @@ class ExpertNode(Node):
             self._conductor.sleep(_RETRY_S)
 
     def _demonstrate(self, assignment: Assignment) -> bool:
-        """Drive until the goal has been achieved for a while and the episode is long enough; False when time ran out."""
+        """Drive until the goal has stayed achieved and the episode is long enough; return False when time ran out."""
         expert = Expert(assignment, self._contract)
         began = tick = time.monotonic()
         done_since: float | None = None

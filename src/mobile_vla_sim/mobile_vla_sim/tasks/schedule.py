@@ -34,7 +34,7 @@ class Slot:
 
 
 class Schedule:
-    """Deals tasks into groups, cycle after cycle; each cycle holds every task as often as the plan's numbers ask for."""
+    """Deals tasks into groups, cycle after cycle; a cycle holds each task in proportion to the plan's numbers."""
 
     def __init__(self, tasks: Sequence[str], plan: CollectionPlan) -> None:
         """Raises :class:`UnknownTaskError`."""

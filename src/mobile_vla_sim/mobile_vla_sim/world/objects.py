@@ -91,6 +91,7 @@ def draw_placement(
     kind = OBJECT_KINDS[name]
     surfaces = [piece for piece in pieces if piece.kind in SURFACES and room in ("", piece.room)]
     for _ in range(60):
+        found: Placement | None
         if surfaces and random.random() < 0.6:
             piece = surfaces[int(random.integers(len(surfaces)))]
             found = _on(random, kind, piece)

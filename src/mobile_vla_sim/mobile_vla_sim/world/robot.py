@@ -1,6 +1,6 @@
 """The robot's body: a round base, a turret with an arm on it, a gripper, and the gripper's camera.
 
-The arm is a telescope on a turret: it turns, reaches between 0.2 and 0.6 m from the robot's centre, and lowers its hand.
+The arm is a telescope on a turret: it turns, reaches 0.2 to 0.6 m from the robot's centre, and lowers its hand.
 It belongs to the gripper: the base is what the contract's actions drive, the arm follows by itself (see ``arm``).
 """
 
@@ -32,7 +32,7 @@ _DARK: Colour = (0.10, 0.10, 0.12)
 
 
 def add_robot(spec: mujoco.MjSpec, contract: Contract) -> None:
-    """Add the robot at the origin: joints ``base_x``, ``base_y`` (and ``base_yaw``), ``turret``, ``reach``, ``lift``."""
+    """Add the robot at the origin: joints base_x, base_y (and base_yaw), turret, reach, lift and two fingers."""
     robot = spec.worldbody.add_body(name="robot")
     slide, hinge = mujoco.mjtJoint.mjJNT_SLIDE, mujoco.mjtJoint.mjJNT_HINGE
     axes = {"base_x": ([1, 0, 0], slide), "base_y": ([0, 1, 0], slide)}

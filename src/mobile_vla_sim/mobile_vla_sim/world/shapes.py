@@ -13,7 +13,7 @@ from mobile_vla_sim.world.objects import OBJECT_KINDS, Placement
 from mobile_vla_sim.world.paint import BLACK, DARK_WOOD, MAIN, STEEL, WHITE, WOOD, lighter, pick
 
 STOPS_ROBOT, CARRIES = 1, 2
-"""Collision bits: walls and furniture stop the robot's base; floor and furniture carry objects, the base pushes them."""
+"""Collision bits. Walls and furniture stop the base; floor and furniture carry objects, and the base pushes them."""
 
 
 def box(

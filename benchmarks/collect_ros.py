@@ -36,7 +36,7 @@ from mobile_vla_ros.testing import Probe, unique_domain
 
 sys.path.insert(0, str(ROOT / "src" / "mobile_vla_collect" / "test"))
 from kills import kill_many
-from robot import CONTRACT, CONTRACT_PATH, Recording, recorder_process
+from recorder_client import CONTRACT, CONTRACT_PATH, Recording, recorder_process
 
 CAMERA_RATE_HZ = 30.0
 #: Recorded before anything is measured, at least [s].
@@ -44,7 +44,7 @@ WARM_UP_S = 20.0
 RATES_HZ = (30, 60, 100, 150, 200)
 
 
-class Robot:
+class PreparedRobot:
     """Publishes prepared messages from a thread for each rate, so that it costs little next to what is measured."""
 
     def __init__(self, probe: Probe, pictures: Pictures, camera_rate_hz: float) -> None:
@@ -132,7 +132,7 @@ def _steady(folder: Path, pictures: Pictures, episodes: int, episode_s: float) -
     late_ms: list[float] = []
     dropped, change_s, usage = 0, [], []
     with Probe() as probe, recorder_process(folder, min_steps=10) as recorder:
-        robot, recording = Robot(probe, pictures, CAMERA_RATE_HZ), Recording(probe)
+        robot, recording = PreparedRobot(probe, pictures, CAMERA_RATE_HZ), Recording(probe)
         say("recorder: an episode to warm up")
         recording.start()
         time.sleep(max(WARM_UP_S, episode_s))
@@ -195,7 +195,7 @@ def _keeps_up(folder: Path, pictures: Pictures, rate_hz: int, seconds: float) ->
     file = folder / "robot.yaml"
     file.write_text(yaml.safe_dump(contract, sort_keys=False))
     with Probe() as probe, recorder_process(folder / "data", contract=str(file)) as recorder:
-        robot, recording = Robot(probe, pictures, rate_hz), Recording(probe)
+        robot, recording = PreparedRobot(probe, pictures, rate_hz), Recording(probe)
         recording.start()
         before, began_s = dict(robot.sent), time.monotonic()
         time.sleep(seconds)

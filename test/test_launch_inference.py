@@ -12,11 +12,12 @@ from geometry_msgs.msg import Twist
 from launch_commands import LITE, ROOT, Launched, alive
 from rcl_interfaces.srv import GetParameters
 
+from mobile_vla_control.testing import require_timeouts
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
-from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
 

@@ -25,7 +25,7 @@ def probe():
 @pytest.fixture
 def start_recorder(tmp_path):
     """Starts recorders; those still running are stopped at the end."""
-    from robot import recorder_process
+    from recorder_client import recorder_process
 
     started = []
 

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from robot import FakeRobot, Recording, recorder_process
+from recorder_client import Recording, fake_robot, recorder_process
 
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.reader import Dataset, Episode
@@ -101,7 +101,7 @@ def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kil
 
     # A process each, as robots have it: many participants that come and go within one process can lock DDS up.
     with Probe("robot") as probe, ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
-        FakeRobot(probe)
+        fake_robot(probe)
         times = [len(range(number, count, at_once)) for number in range(at_once)]
         done = pool.map(_kill_times, [folder] * at_once, times, [seed] * at_once, range(at_once))
         return [kill for kills in done for kill in kills]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from robot import CONTRACT_PATH, image_number, numbered_image
+from recorder_client import CONTRACT_PATH
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mobile_vla_data.episode import jpeg
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
-from mobile_vla_ros.testing import NodeProcess, wait_for
+from mobile_vla_ros.testing import NodeProcess, image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -37,7 +37,7 @@ def start_camera():
 def write_folder(folder, count):
     folder.mkdir()
     for number in range(count):
-        cv2.imwrite(str(folder / f"{number:04d}.png"), numbered_image(number, "static")[:, :, ::-1])
+        cv2.imwrite(str(folder / f"{number:04d}.png"), numbered_image(number)[:, :, ::-1])
     return str(folder)
 
 
@@ -64,7 +64,7 @@ def test_a_folder_is_published_in_order_to_the_byte_with_capture_stamps(probe, s
     assert ((steps >= 1) & (steps < 20)).all() and np.median(steps) == 1
     for number, message in zip(numbers, messages, strict=True):
         assert (message.encoding, message.header.frame_id) == ("rgb8", "static_camera")
-        assert pixels(message).tobytes() == numbered_image(number, "static").tobytes()
+        assert pixels(message).tobytes() == numbered_image(number).tobytes()
     stamps = [to_ns(message.header.stamp) for message in messages]
     assert began_ns < stamps[0] and stamps[-1] < probe.now_ns()
     assert np.median(np.diff(stamps) / steps) == pytest.approx(1e9 / 30, rel=0.5)

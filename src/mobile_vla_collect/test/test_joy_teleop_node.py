@@ -4,7 +4,7 @@ import time
 
 import pytest
 from geometry_msgs.msg import Twist
-from robot import CONTRACT_PATH
+from recorder_client import CONTRACT_PATH
 from sensor_msgs.msg import Joy
 
 from mobile_vla_collect.teleop.joystick import JoyMap, Joystick

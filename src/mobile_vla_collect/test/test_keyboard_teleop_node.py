@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 from geometry_msgs.msg import Twist
-from robot import CONTRACT_PATH
+from recorder_client import CONTRACT_PATH
 
 from mobile_vla_msgs.msg import GripperCommand, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode

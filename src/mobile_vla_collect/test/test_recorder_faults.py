@@ -6,14 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-from robot import FakeRobot, Recording, numbered_image, recorder_process, start_request
+from recorder_client import Recording, fake_robot, recorder_process, start_request
 
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode.reader import Dataset, Episode
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
-from mobile_vla_ros.testing import Probe, wait_for
+from mobile_vla_ros.testing import Probe, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.alone
 def stage(tmp_path_factory):
     """A robot and one recorder for the whole file."""
     with Probe() as probe, recorder_process(tmp_path_factory.mktemp("faults")):
-        yield FakeRobot(probe), Recording(probe)
+        yield fake_robot(probe), Recording(probe)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def episode(stage):
     recording.start()
     recording.until_steps(5)
     yield robot, recording
-    robot.silent, robot.every, robot.stamp_offset_ns = set(), 1, 0
+    robot.silent, robot.every, robot.camera_clock_offset_ns = set(), 1, 0
     for name in ("image", "tamper", "odometry"):
         robot.__dict__.pop(name, None)
     # What a failed test leaves open must not become the next one's episode.
@@ -56,8 +56,7 @@ def assert_fails_its_check(recording, complaint):
 
 def test_a_frozen_camera_is_seen_while_recording_and_its_ticks_are_dropped(episode):
     robot, recording = episode
-    still = numbered_image(1, "static")
-    robot.image = lambda camera: still if camera == "static" else numbered_image(robot.number, camera)
+    robot.image = lambda camera, number: numbered_image(1 if camera == "static" else number)
     steps = recording.until_said("camera 'static' is frozen").steps
     until_dropped(recording, 10)
     assert recording.status.steps <= steps + 1, "nothing is recorded while it is frozen"
@@ -67,7 +66,7 @@ def test_a_frozen_camera_is_seen_while_recording_and_its_ticks_are_dropped(episo
 def test_a_camera_with_its_cap_on_fails_the_check(episode):
     robot, recording = episode
     # Noise in the last bits, as a dark sensor has: not frozen, but nothing to see.
-    robot.image = lambda camera: np.full((224, 224, 3), robot.number % 3, np.uint8)
+    robot.image = lambda camera, number: np.full((224, 224, 3), number % 3, np.uint8)
     recording.until_more_steps(10)
     assert_fails_its_check(recording, "camera 'static' shows nothing but one shade")
 
@@ -105,10 +104,10 @@ def test_a_camera_at_half_the_control_rate_fails_the_check(episode):
 
 def test_a_camera_clock_that_goes_backwards_is_refused_and_named(episode):
     robot, recording = episode
-    robot.stamp_offset_ns = -3_000_000_000
+    robot.camera_clock_offset_ns = -3_000_000_000
     until_dropped(recording, 5)
     recording.until_said("stamp went backwards by")
-    robot.stamp_offset_ns = 0
+    robot.camera_clock_offset_ns = 0
     recording.until_more_steps(5)
     response = recording.stop()
     with Episode.open(response.path) as recorded:
@@ -154,7 +153,7 @@ def test_nan_odometry_never_reaches_the_file(episode):
 
 def test_a_full_disk_stops_the_episode_says_so_and_everything_written_is_recovered(small_disk):
     with Probe() as probe:
-        robot = FakeRobot(probe)
+        robot = fake_robot(probe)
         recording = Recording(probe, "disk/")
         with recorder_process(small_disk.folder, "disk", image_encoding="raw", min_free_mb=0.0):
             recording.start()

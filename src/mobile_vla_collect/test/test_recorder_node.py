@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
-from robot import CONTRACT, CONTRACT_PATH, FakeRobot, Recording, image_number, start_request
+from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, start_request
 
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.observation import ObservationBuilder
@@ -14,7 +14,7 @@ from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, StartEpisode, StopE
 from mobile_vla_ros.convert import image_message
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.qos import COMMAND, LATCHED
-from mobile_vla_ros.testing import wait_for
+from mobile_vla_ros.testing import image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -27,7 +27,7 @@ def recording(probe, start_recorder):
 
 def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording):
     start_recorder(image_encoding="raw")
-    robot = FakeRobot(probe)
+    robot = fake_robot(probe)
 
     def recorded():
         # On a busy machine ticks come too late, and the recorder says so at stop; then it is recorded again.
@@ -48,7 +48,7 @@ def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording
             for index in range(episode.num_steps):
                 image = episode.image(camera, index)
                 sent = robot.sent[camera][int(episode.stamps_ns[camera][index])]
-                assert image.tobytes() == sent.tobytes()
+                assert image.tobytes() == robot.image(camera, sent).tobytes()
                 numbers.append(image_number(image))
             assert numbers == sorted(numbers), "frames out of order"
             # A busy machine may publish late; then a frame within its age limit is used again, and counted.
@@ -71,20 +71,22 @@ def test_what_was_published_is_what_is_recorded(probe, start_recorder, recording
 def test_replaying_an_episode_through_the_policys_inputs_gives_the_recorded_bytes(probe, start_recorder, recording):
     """Collect and serve are one code path: what the policy will see is what was recorded, to the byte."""
     start_recorder(image_encoding="raw")
-    robot = FakeRobot(probe)
+    robot = fake_robot(probe)
     # Of another size, so that the resize is part of what is compared.
-    robot.image = lambda camera: np.ascontiguousarray(np.kron(numbered(robot, camera), np.ones((1, 2, 1), np.uint8)))
+    robot.image = lambda _camera, number: np.ascontiguousarray(
+        np.kron(numbered_image(number), np.ones((1, 2, 1), np.uint8))
+    )
     recording.start()
     recording.until_steps(5)
     path = recording.stop().path
-    robot.timer.cancel()
+    robot.pause()
     inputs = ObservationInputs(probe.node, CONTRACT)
     wait_for(lambda: all(p.get_subscription_count() >= 2 for p in robot.publishers.values()), what="matching")
     with Episode.open(path) as episode:
         for index in range(episode.num_steps):
             stamp_ns = probe.now_ns()
             for camera in ("static", "gripper"):
-                sent = robot.sent[camera][int(episode.stamps_ns[camera][index])]
+                sent = robot.image(camera, robot.sent[camera][int(episode.stamps_ns[camera][index])])
                 robot.publishers[camera].publish(image_message(sent, stamp_ns, camera))
             odometry = robot.odometry(stamp_ns)
             odometry.pose.pose.position.x, odometry.pose.pose.position.y = (
@@ -103,15 +105,9 @@ def test_replaying_an_episode_through_the_policys_inputs_gives_the_recorded_byte
             assert observation.state.tobytes() == episode.states[index].tobytes()
 
 
-def numbered(robot, camera):
-    from robot import numbered_image
-
-    return numbered_image(robot.number, camera)
-
-
 def test_the_gripper_action_holds_the_last_command(probe, start_recorder, recording):
     start_recorder()
-    robot = FakeRobot(probe)
+    robot = fake_robot(probe)
     publisher = probe.publisher(GripperCommand, "gripper/command")
     recording.start()
     recording.until_steps(4)
@@ -126,7 +122,7 @@ def test_the_gripper_action_holds_the_last_command(probe, start_recorder, record
 
 def test_a_human_in_command_of_a_policy_episode_is_marked_as_takeover(probe, start_recorder, recording):
     start_recorder()
-    FakeRobot(probe)
+    fake_robot(probe)
     gate = probe.publisher(GateStatus, "gate/status", LATCHED)
     recording.start(source="policy")
     recording.until_steps(3)
@@ -143,7 +139,7 @@ def test_a_human_in_command_of_a_policy_episode_is_marked_as_takeover(probe, sta
 
 def test_short_episodes_and_discarded_ones_leave_nothing_behind(probe, start_recorder, recording, tmp_path):
     start_recorder(min_steps=1000)
-    FakeRobot(probe)
+    fake_robot(probe)
     recording.start()
     recording.until_steps(2)
     response = recording.stop()
@@ -156,7 +152,7 @@ def test_short_episodes_and_discarded_ones_leave_nothing_behind(probe, start_rec
 
 def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording):
     start_recorder(min_steps=1)
-    FakeRobot(probe)
+    fake_robot(probe)
     for outcome in ("success", "failure"):
         recording.start()
         recording.until_steps(6)
@@ -168,7 +164,7 @@ def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording)
 
 def test_a_command_that_falls_silent_drops_the_ticks(probe, start_recorder, recording):
     start_recorder(min_steps=1)
-    robot = FakeRobot(probe)
+    robot = fake_robot(probe)
     recording.start()
     recording.until_steps(5)
     robot.silent = {"command"}
@@ -179,7 +175,7 @@ def test_a_command_that_falls_silent_drops_the_ticks(probe, start_recorder, reco
 
 def test_a_twist_that_is_not_finite_is_not_recorded(probe, start_recorder, recording):
     start_recorder(min_steps=1)
-    robot = FakeRobot(probe)
+    robot = fake_robot(probe)
     recording.start()
     recording.until_steps(2)
     bad = Twist()
@@ -199,7 +195,7 @@ def test_a_twist_that_is_not_finite_is_not_recorded(probe, start_recorder, recor
 
 def test_the_plan_proposes_the_next_task_and_fills_what_a_request_leaves_open(probe, start_recorder, recording):
     start_recorder(plan=str(CONTRACT_PATH.with_name("collection_plan.yaml")))
-    FakeRobot(probe)
+    fake_robot(probe)
     wait_for(lambda: recording.status.next_task, what="a proposal")
     first = recording.status.next_language
     recording.start(language="", task="", category="")
@@ -217,7 +213,7 @@ def test_the_plan_proposes_the_next_task_and_fills_what_a_request_leaves_open(pr
 
 def test_beside_a_policy_an_episode_has_the_instruction_that_the_policy_follows(probe, start_recorder, recording):
     start_recorder(plan=str(CONTRACT_PATH.with_name("collection_plan.yaml")), default_source="policy")
-    FakeRobot(probe)
+    fake_robot(probe)
     policy = probe.publisher(PolicyStatus, "policy/status", LATCHED)
     refused = wait_for(lambda: refusal(probe), what="a recorder that has all inputs")
     assert refused == "language is empty, and the policy follows no instruction; give either of them one"
@@ -233,7 +229,7 @@ def test_beside_a_policy_an_episode_has_the_instruction_that_the_policy_follows(
 
 def test_an_episode_in_which_the_policy_got_another_instruction_says_so_at_its_stop(probe, start_recorder, recording):
     start_recorder(default_source="policy")
-    FakeRobot(probe)
+    fake_robot(probe)
     policy = probe.publisher(PolicyStatus, "policy/status", LATCHED)
     for later, complains in (("go to the kitchen", False), ("", False), ("go to the bathroom", True)):
         policy.publish(PolicyStatus(instruction="go to the kitchen"))
@@ -255,7 +251,7 @@ def refusal(probe):
 
 def test_with_pre_trigger_an_episode_begins_before_its_start(probe, start_recorder, recording):
     start_recorder(pre_trigger_s=1.0)
-    FakeRobot(probe)
+    fake_robot(probe)
 
     def recorded():
         # What came before is forgotten at every tick that a busy machine drops: try until none was.
@@ -276,7 +272,7 @@ def test_with_pre_trigger_an_episode_begins_before_its_start(probe, start_record
 
 def test_the_next_episode_can_start_at_once_after_a_stop(probe, start_recorder, recording):
     start_recorder()
-    FakeRobot(probe)
+    fake_robot(probe)
     clients = [
         probe.node.create_client(StopEpisode, "recorder/stop_episode"),
         probe.node.create_client(StartEpisode, "recorder/start_episode"),

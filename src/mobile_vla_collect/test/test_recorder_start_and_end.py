@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from robot import FakeRobot, Recording, start_request
+from recorder_client import Recording, fake_robot, start_request
 
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import RecorderStatus
@@ -21,7 +21,7 @@ def recording(probe, start_recorder):
 
 def test_start_is_refused_and_names_the_silent_topic(probe, start_recorder, recording):
     start_recorder()
-    robot = FakeRobot(probe, cameras=("gripper",), gate=False)
+    robot = fake_robot(probe, cameras=("gripper",), commands=False)
 
     def refused_for_them_only():
         response = probe.call(StartEpisode, "recorder/start_episode", start_request())
@@ -54,7 +54,7 @@ def test_start_is_refused_for_bad_metadata(probe, start_recorder, recording, fie
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_the_open_episode_as_unlabelled(probe, start_recorder, recording, tmp_path, number):
     recorder = start_recorder(min_steps=3)
-    FakeRobot(probe)
+    fake_robot(probe)
     episode_id = recording.start()
     recording.until_steps(5)
     assert recorder.stop(number) == 0
@@ -103,7 +103,7 @@ def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(
 ):
     folder = tmp_path / "usb disk (ä)"
     start_recorder(dataset=folder)
-    FakeRobot(probe)
+    fake_robot(probe)
     recording.start()
     recording.until_steps(3)
     folder.rename(tmp_path / "elsewhere")
@@ -120,7 +120,7 @@ def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(
 
 def test_what_a_crash_left_is_recovered_at_the_next_start(probe, start_recorder, recording, tmp_path):
     recorder = start_recorder()
-    FakeRobot(probe)
+    fake_robot(probe)
     episode_id = recording.start()
     recording.until_steps(8)
     steps = recording.status.steps

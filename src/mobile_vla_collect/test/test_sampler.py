@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from robot import CONTRACT
+from recorder_client import CONTRACT
 
 from mobile_vla_collect.recorder.sampler import Sampler
 from mobile_vla_data.action import Velocity

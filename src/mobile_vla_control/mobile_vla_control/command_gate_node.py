@@ -9,17 +9,16 @@ from functools import partial
 from typing import Any
 
 from nav_msgs.msg import Odometry
-from rclpy.duration import Duration
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from mobile_vla_control.area import yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 from mobile_vla_control.latch import StopLatch
-from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
-from mobile_vla_ros.clock import STEADY
-from mobile_vla_ros.convert import to_ns, velocity_message, velocity_of, velocity_type
+from mobile_vla_ros.clock import STEADY, now_ns
+from mobile_vla_ros.command_publisher import CommandPublisher
+from mobile_vla_ros.convert import to_ns, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, load_contract, number
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
@@ -70,8 +69,7 @@ class CommandGateNode(Node):
             self.get_logger().warning(f"the robot stays stopped: {self._gate.stop_reason}")
 
         velocity = velocity_type(self._stamped)
-        self._velocity_publisher = self.create_publisher(velocity, "cmd_vel", COMMAND)
-        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command", COMMAND)
+        self._commands = CommandPublisher(self, "", self._contract.action.frame, stamped=self._stamped)
         self._status_publisher = self.create_publisher(GateStatus, "gate/status", LATCHED)
         for source in Source:
             name = source.value
@@ -94,9 +92,8 @@ class CommandGateNode(Node):
         self._gate.stop("the gate is shutting down")
         now_s = time.monotonic()
         self._output = self._gate.tick(now_s)
-        self._publish_velocity(ZERO)
+        self._commands.stop()
         self._publish_status(now_s)
-        self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
 
     def _on_velocity(self, source: Source, message: Any) -> None:
         age_s = self._age_s(message) if self._stamped else 0.0
@@ -114,7 +111,7 @@ class CommandGateNode(Node):
         self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_at_s)
 
     def _age_s(self, message: Any) -> float:
-        return (self._now_ns() - to_ns(message.header.stamp)) * 1e-9
+        return (now_ns(self) - to_ns(message.header.stamp)) * 1e-9
 
     def _report(self, source: Source, refusal: str) -> None:
         if refusal:
@@ -149,28 +146,17 @@ class CommandGateNode(Node):
     def _tick(self) -> None:
         now_s = time.monotonic()
         before, self._output = self._output, self._gate.tick(now_s)
-        self._publish_velocity(self._output.velocity)
+        self._commands.send(self._output.velocity)
         gripper = self._output.gripper
         if gripper is not None:
             changed = gripper != self._gripper_sent
             if changed or now_s - self._gripper_sent_at >= _GRIPPER_REPEAT_S:
-                self._publish_gripper(gripper, now_s)
+                self._commands.send_gripper(gripper)
+                self._gripper_sent, self._gripper_sent_at = gripper, now_s
         changed = (before.driver, before.reason) != (self._output.driver, self._output.reason)
         if changed or now_s - self._status_at >= _STATUS_PERIOD_S:
             self._status_at = now_s
             self._publish_status(now_s)
-
-    def _publish_velocity(self, velocity: Velocity) -> None:
-        frame = self._contract.action.frame
-        self._velocity_publisher.publish(
-            velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=frame)
-        )
-
-    def _publish_gripper(self, position: float, now_s: float) -> None:
-        message = GripperCommand(position=position)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._gripper_publisher.publish(message)
-        self._gripper_sent, self._gripper_sent_at = position, now_s
 
     def _publish_status(self, now_s: float) -> None:
         """Tell what was decided at ``now_s``, with the ages that it was decided by."""
@@ -203,7 +189,7 @@ class CommandGateNode(Node):
             "timeouts": counters.timeouts,
             "scheduling": self._scheduling,
         }
-        rivals = self._other_publishers()
+        rivals = self._commands.rivals()
         if rivals != self._rivals:
             self._rivals = rivals
             if rivals:
@@ -221,19 +207,6 @@ class CommandGateNode(Node):
         if refused := self._gate.refused_now(now_s):
             return Health(WARN, f"commands are refused: {refused}", values)
         return Health(OK, self._output.reason, values)
-
-    def _other_publishers(self) -> list[str]:
-        """Other nodes that publish this gate's output: they pass by every limit here."""
-        topic = self._velocity_publisher.topic_name
-        infos = self.get_publishers_info_by_topic(topic)
-        mine = (self.get_name(), self.get_namespace())
-        names = [(info.node_name, info.node_namespace) for info in infos]
-        if mine in names:
-            names.remove(mine)
-        return sorted(f"{namespace.rstrip('/')}/{name}" for name, namespace in names)
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
 
 
 _RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive the robot"

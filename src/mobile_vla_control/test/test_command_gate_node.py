@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
-from nav_msgs.msg import Odometry
 from std_srvs.srv import Trigger
 
+from mobile_vla_control.testing import require_timeouts
+from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
-from mobile_vla_ros.testing import NodeProcess, Probe, StampedVelocities, require_timeouts, unique_domain, wait_for
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, Probe, StampedVelocities, unique_domain, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -203,26 +204,12 @@ def test_an_exception_while_moving_leaves_a_zero_as_the_last_message(probe, tmp_
     wait_for(lambda: velocities[-1] == Twist(), what="a last zero")
 
 
-class Drifter:
-    """A robot that follows cmd_vel from (0, 0) and publishes where it is, at 50 Hz."""
-
-    def __init__(self, probe):
-        self.x, self.speed, self.silent = 0.0, 0.0, False
-        self.probe, self.publisher = probe, probe.publisher(Odometry, "odom")
-        probe.node.create_subscription(Twist, "cmd_vel", self.follow, 10)
-        probe.node.create_timer(0.02, self.tell)
-
-    def follow(self, message):
-        self.speed = message.linear.x
-
-    def tell(self):
-        self.x += self.speed * 0.02
-        message = Odometry()
-        message.header.stamp, message.header.frame_id = to_stamp(self.probe.now_ns()), "odom"
-        message.pose.pose.position.x = self.x
-        message.pose.pose.orientation.w = 1.0
-        if not self.silent:
-            self.publisher.publish(message)
+def drifting_robot(probe, contract):
+    """A robot that follows cmd_vel from (0, 0)."""
+    robot = FakeRobot(probe, Contract.load(contract), cameras=(), rate_hz=50.0)
+    robot.step_m = (0.0, 0.0)
+    probe.node.create_subscription(Twist, "cmd_vel", lambda told: setattr(robot, "step_m", (told.linear.x / 50, 0)), 10)
+    return robot
 
 
 def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tmp_path):
@@ -233,17 +220,17 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         wanted = twist(0.6)
         Sender(probe, Twist, "cmd_vel_teleop", lambda: wanted)
         wait_for(lambda: statuses and "nothing usable has arrived on 'odom'" in statuses[-1].reason)
-        robot = Drifter(probe)
+        robot = drifting_robot(probe, contract)
         wait_for(lambda: robot.x > 0.5, what="motion towards the edge")
         wait_for(lambda: statuses[-1].reason == "teleop drives: the edge of keep_in is ahead")
-        wait_for(lambda: abs(robot.speed) < 0.02, what="standing at the edge")
+        wait_for(lambda: abs(robot.step_m[0]) < 0.02 / 50, what="standing at the edge")
         assert 0.5 < robot.x < 0.62
         robot.x = 0.7
         wait_for(lambda: "only motion back inside is let through" in statuses[-1].reason)
         wanted.linear.x = -0.3
         wait_for(lambda: robot.x < 0.4, what="motion back inside")
-        robot.silent = True
-        wait_for(lambda: "'odom' has no fresh position" in statuses[-1].reason and robot.speed == 0.0)
+        robot.silent = {"odom"}
+        wait_for(lambda: "'odom' has no fresh position" in statuses[-1].reason and robot.step_m[0] == 0.0)
 
 
 def test_a_simulated_clock_that_does_not_run_holds_back_neither_zeros_nor_diagnostics(probe):

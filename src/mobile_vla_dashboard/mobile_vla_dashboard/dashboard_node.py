@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from action_msgs.srv import CancelGoal
-from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -25,13 +24,14 @@ from mobile_vla_dashboard.teleop import DeadMan
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import ImageError, fit, unpack
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
+from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
 from mobile_vla_ros.clock import STEADY
-from mobile_vla_ros.convert import to_ns, velocity_message, velocity_type
+from mobile_vla_ros.command_publisher import CommandPublisher
+from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, text
-from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
+from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
 _TELEOP_PERIOD_S = 0.05
@@ -64,7 +64,7 @@ class DashboardNode(Node):
         super().__init__("dashboard_node")
         self.contract = load_contract(self)
         self.drivable = flag(self, "teleop", False, "whether the page may drive the robot (launch with teleop:=web)")
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         default_address = os.environ.get("MOBILE_VLA_DASHBOARD_ADDRESS", "127.0.0.1")
         address = text(self, "address", default_address, "where to listen; 0.0.0.0 for every network of this machine")
         port = integer(self, "port", 8080, "TCP port of the page", at_least=0, at_most=65535)
@@ -80,10 +80,9 @@ class DashboardNode(Node):
         self._watched_s = 0.0
         self._progress_due_s = 0.0
 
-        self._velocity_publisher = None
+        self._commands = None
         if self.drivable:
-            self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
-            self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+            self._commands = CommandPublisher(self, "teleop", self.contract.action.frame, stamped=stamped)
         for name, message in (("gate", GateStatus), ("policy", PolicyStatus), ("recorder", RecorderStatus)):
             self.create_subscription(message, f"{name}/status", partial(self.hub.put, name), LATCHED)
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
@@ -108,9 +107,8 @@ class DashboardNode(Node):
         """Stop serving; a zero if someone was driving from the page."""
         self._web.close()
         self._dead_man.release()
-        self._drive_on()
-        if self._velocity_publisher is not None:
-            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+        if self._commands is not None and self._dead_man.due(time.monotonic()) is not None:
+            self._commands.stop()
 
     # Robot, for the web server: called from its thread.
 
@@ -132,7 +130,8 @@ class DashboardNode(Node):
 
     def move_gripper(self, position: float) -> None:
         """Send the gripper to ``position``, 0 open .. 1 closed."""
-        self._post(partial(self._publish_gripper, position))
+        if self._commands is not None:
+            self._post(partial(self._commands.send_gripper, position))
 
     def _post(self, work: Callable[[], None]) -> None:
         self._work.append(work)
@@ -165,19 +164,11 @@ class DashboardNode(Node):
 
     def _drive_on(self) -> None:
         velocity = self._dead_man.due(time.monotonic())
-        if velocity is None or self._velocity_publisher is None:
+        if velocity is None or self._commands is None:
             # Nobody drives: no reason to wake up twenty times a second.
             self._drive_timer.cancel()
             return
-        stamp_ns, frame = int(self.get_clock().now().nanoseconds), self.contract.action.frame
-        self._velocity_publisher.publish(
-            velocity_message(velocity, stamped=self._stamped, stamp_ns=stamp_ns, frame_id=frame)
-        )
-
-    def _publish_gripper(self, position: float) -> None:
-        message = GripperCommand(position=position)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._gripper_publisher.publish(message)
+        self._commands.send(velocity)
 
     def _keep_house(self) -> None:
         now_s = time.monotonic()

@@ -17,26 +17,26 @@ from mobile_vla_ros.testing import Probe, unique_domain, wait_for
 # pytest's importlib mode leaves the test folder off the path; the helper beside the tests is imported from there.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from dashboard_stage import Robot
+from dashboard_stage import Stage
 
 
 @pytest.fixture(scope="module")
-def robot() -> Iterator[Robot]:
+def stage() -> Iterator[Stage]:
     with unique_domain(), Probe() as probe:
-        robot = Robot(probe)
+        stage = Stage(probe)
         try:
-            yield robot
+            yield stage
         finally:
-            robot.close()
+            stage.close()
 
 
 @pytest.fixture
-def driving(robot: Robot) -> Iterator[tuple[ClientConnection, list[Twist]]]:
+def driving(stage: Stage) -> Iterator[tuple[ClientConnection, list[Twist]]]:
     """A driver in the seat, and what arrives on cmd_vel_teleop."""
-    commands = robot.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
-    wheel = robot.open("drive")
+    commands = stage.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
+    wheel = stage.open("drive")
     assert json.loads(wheel.recv(timeout=20)) == {"seated": True}
-    wait_for(lambda: robot.probe.node.count_publishers("cmd_vel_teleop") >= 1, what="the teleop publisher")
+    wait_for(lambda: stage.probe.node.count_publishers("cmd_vel_teleop") >= 1, what="the teleop publisher")
     yield wheel, commands
     wheel.close()
-    robot.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
+    stage.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")

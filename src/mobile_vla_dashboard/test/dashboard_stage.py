@@ -38,7 +38,7 @@ def free_port() -> int:
     raise RuntimeError(f"no free port from {first} to {first + 99}")
 
 
-class Robot:
+class Stage:
     """A dashboard and a gate as processes, and a probe on the same domain."""
 
     def __init__(self, probe: Probe) -> None:

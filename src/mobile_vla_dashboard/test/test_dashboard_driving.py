@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dashboard_stage import CONTRACT, CONTRACT_FILE, Robot, hold, moving
+from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, hold, moving
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from websockets.exceptions import ConnectionClosed
@@ -38,32 +38,32 @@ def _travelled_m(odometry: list[Odometry]) -> float:
     return max(math.dist(place, places[0]) for place in places)
 
 
-def test_a_held_stick_drives_and_letting_go_is_one_zero_and_then_silence(robot: Robot, driving) -> None:
+def test_a_held_stick_drives_and_letting_go_is_one_zero_and_then_silence(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
-    robot.wait_state(lambda state: state["gate"]["headline"] == "A person drives", "the gate to follow")
+    stage.wait_state(lambda state: state["gate"]["headline"] == "A person drives", "the gate to follow")
     hold(wheel, commands, lambda: moving(commands))
     wheel.send(json.dumps({"release": True}))
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
     # Silence is asserted by what comes next on the same topic, not by a sleep.
     count = len(commands)
-    sentinel = robot.probe.node.create_publisher(Twist, "cmd_vel_teleop", COMMAND)
+    sentinel = stage.probe.node.create_publisher(Twist, "cmd_vel_teleop", COMMAND)
     mark = Twist()
     mark.angular.z = 0.125
     time.sleep(0.2)
     wait_for(lambda: sentinel.publish(mark) or commands[-1] == mark, what="the sentinel")
     assert [message for message in commands[count:] if message != mark] == []
-    robot.probe.node.destroy_publisher(sentinel)
+    stage.probe.node.destroy_publisher(sentinel)
 
 
-def test_a_closed_connection_stops_the_robot(robot: Robot, driving) -> None:
+def test_a_closed_connection_stops_the_robot(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
     wheel.close()
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
 
 
-def test_a_connection_that_dies_without_a_word_stops_the_robot_within_the_dead_man_time(robot: Robot, driving) -> None:
+def test_a_connection_that_dies_without_a_word_stops_the_robot_within_the_dead_man_time(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
     last_s = time.monotonic()
@@ -74,19 +74,19 @@ def test_a_connection_that_dies_without_a_word_stops_the_robot_within_the_dead_m
     wheel.send("{}")
 
 
-def test_a_second_driver_is_turned_away_and_gets_the_wheel_when_the_first_lets_go(robot: Robot, driving) -> None:
+def test_a_second_driver_is_turned_away_and_gets_the_wheel_when_the_first_lets_go(stage: Stage, driving) -> None:
     wheel, _ = driving
-    second = robot.open("drive")
+    second = stage.open("drive")
     with pytest.raises(ConnectionClosed, match=r"127\.0\.0\.1 is driving"):
         second.recv(timeout=20)
     wheel.close()
-    robot.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
-    third = robot.open("drive")
+    stage.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
+    third = stage.open("drive")
     assert json.loads(third.recv(timeout=20)) == {"seated": True}
     third.close()
 
 
-def test_nonsense_from_a_driver_ends_the_ride(robot: Robot, driving) -> None:
+def test_nonsense_from_a_driver_ends_the_ride(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
     wheel.send('{"x": NaN}')
@@ -95,10 +95,10 @@ def test_nonsense_from_a_driver_ends_the_ride(robot: Robot, driving) -> None:
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
 
 
-def test_the_gripper_follows_the_driver(robot: Robot, driving) -> None:
+def test_the_gripper_follows_the_driver(stage: Stage, driving) -> None:
     wheel, _ = driving
-    commands = robot.probe.collect(GripperCommand, "gripper/command_teleop", COMMAND)
-    wait_for(lambda: robot.probe.node.count_publishers("gripper/command_teleop") >= 1, what="the gripper publisher")
+    commands = stage.probe.collect(GripperCommand, "gripper/command_teleop", COMMAND)
+    wait_for(lambda: stage.probe.node.count_publishers("gripper/command_teleop") >= 1, what="the gripper publisher")
 
     def closed() -> bool:
         wheel.send(json.dumps({"gripper": 1}))
@@ -109,7 +109,7 @@ def test_the_gripper_follows_the_driver(robot: Robot, driving) -> None:
     assert commands[-1].position == 1.0
 
 
-def test_an_episode_is_driven_and_recorded_from_the_page(robot: Robot, driving, tmp_path: Path) -> None:
+def test_an_episode_is_driven_and_recorded_from_the_page(stage: Stage, driving, tmp_path: Path) -> None:
     recorder = NodeProcess(
         "mobile_vla_collect",
         "recorder_node",
@@ -117,33 +117,33 @@ def test_an_episode_is_driven_and_recorded_from_the_page(robot: Robot, driving, 
     )
     sim = NodeProcess("mobile_vla_sim", "sim_node", {"contract": str(CONTRACT_FILE)})
     wheel, _ = driving
-    odometry = robot.probe.collect(Odometry, CONTRACT.state.odometry_topic, SENSOR)
+    odometry = stage.probe.collect(Odometry, CONTRACT.state.odometry_topic, SENSOR)
     try:
         # The gate and the simulator must have found each other, or the recorder sees commands that move nothing.
         _sway(wheel, lambda: odometry and _travelled_m(odometry) > 0.05)
-        robot.wait_state(lambda state: state["recorder"].get("ready"), "a ready recorder", 60.0)
+        stage.wait_state(lambda state: state["recorder"].get("ready"), "a ready recorder", 60.0)
         body = {
             "language": "부엌으로 가",
             "task": "go to kitchen",
             "category": "navigation",
             "environment": {"room": "kitchen"},
         }
-        wait_for(lambda: robot.post("/api/recorder/start", body)["ok"], what="a started episode")
+        wait_for(lambda: stage.post("/api/recorder/start", body)["ok"], what="a started episode")
         holding = threading.Event()
         thread = threading.Thread(target=lambda: _sway(wheel, holding.is_set), daemon=True)
         thread.start()
-        robot.wait_state(lambda state: state["recorder"].get("steps", 0) >= 15, "fifteen steps")
+        stage.wait_state(lambda state: state["recorder"].get("steps", 0) >= 15, "fifteen steps")
         holding.set()
         thread.join()
-        reply = robot.post("/api/recorder/stop", {"outcome": "success"})
+        reply = stage.post("/api/recorder/stop", {"outcome": "success"})
         # On a busy machine it may complain of late ticks; it is saved all the same.
         assert reply["ok"] or reply["message"].startswith("saved, but"), reply
         with Episode.open(next(tmp_path.glob("*.h5"))) as episode:
             assert episode.outcome == "success"
             assert episode.metadata.language == "부엌으로 가"
             assert episode.metadata.environment == {"room": "kitchen"}
-        robot.wait_state(lambda state: state["recorder"].get("episodes_saved") == 1, "the saved episode")
+        stage.wait_state(lambda state: state["recorder"].get("episodes_saved") == 1, "the saved episode")
     finally:
         recorder.stop()
         sim.stop()
-    robot.wait_state(lambda state: state["recorder"]["headline"] == "The recorder went silent", "its absence")
+    stage.wait_state(lambda state: state["recorder"]["headline"] == "The recorder went silent", "its absence")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from dashboard_stage import CONTRACT, CONTRACT_FILE, Robot, free_port
+from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, free_port
 from sensor_msgs.msg import Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -36,30 +36,30 @@ def _picture(view: ClientConnection, received: list[bytes], timeout_s: float) ->
     return isinstance(message, bytes)
 
 
-def test_the_page_and_its_parts_are_served_from_this_machine_only(robot: Robot) -> None:
-    page = robot.get("/").decode()
+def test_the_page_and_its_parts_are_served_from_this_machine_only(stage: Stage) -> None:
+    page = stage.get("/").decode()
     assert "STOP" in page
     assert "https://" not in page
     for path in ("/style.css", "/app.js", "/drive.js", "/favicon.svg", "/favicon.ico"):
-        assert robot.get(path), path
+        assert stage.get(path), path
 
 
-def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(robot: Robot) -> None:
-    publisher = robot.probe.publisher(Image, CONTRACT.cameras["static"].topic, SENSOR_OFFERED)
+def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(stage: Stage) -> None:
+    publisher = stage.probe.publisher(Image, CONTRACT.cameras["static"].topic, SENSOR_OFFERED)
     image = np.full((224, 224, 3), (200, 60, 20), np.uint8)
     stamps = []
 
     def send() -> None:
-        stamps.append(robot.probe.now_ns())
+        stamps.append(stage.probe.now_ns())
         publisher.publish(image_message(image, stamps[-1], "camera"))
 
     received: list[bytes] = []
-    wait_for(lambda: send() or _picture(robot.view, received, 0.02), what="the first picture")
+    wait_for(lambda: send() or _picture(stage.view, received, 0.02), what="the first picture")
     # Nothing is acknowledged: one more picture comes, and no third, however many the camera sends.
-    wait_for(lambda: send() or _picture(robot.view, received, 0.02), what="the second picture")
+    wait_for(lambda: send() or _picture(stage.view, received, 0.02), what="the second picture")
     for _ in range(30):
         send()
-        _picture(robot.view, received, 0.01)
+        _picture(stage.view, received, 0.01)
     assert len(received) == 2
     camera, _, stamp_ns = FRAME_HEADER.unpack_from(received[0])
     assert camera == 0
@@ -68,14 +68,14 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
 
     # Acknowledgements bring the newest one, not one after the other.
     def newest() -> bool:
-        robot.view.send(json.dumps({"camera": 0, "ack": FRAME_HEADER.unpack_from(received[-1])[1]}))
-        return _picture(robot.view, received, 0.1) and FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
+        stage.view.send(json.dumps({"camera": 0, "ack": FRAME_HEADER.unpack_from(received[-1])[1]}))
+        return _picture(stage.view, received, 0.1) and FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
 
     wait_for(newest, what="the newest picture")
     assert len(received) < 8
 
 
-def test_an_instruction_calls_the_policys_service_whatever_its_language(robot: Robot) -> None:
+def test_an_instruction_calls_the_policys_service_whatever_its_language(stage: Stage) -> None:
     heard: list[str] = []
 
     def answer(request, response):
@@ -83,45 +83,45 @@ def test_an_instruction_calls_the_policys_service_whatever_its_language(robot: R
         response.success, response.message = True, "following"
         return response
 
-    assert "no policy is running" in robot.post("/api/policy/instruction", {"instruction": "x"})["message"]
-    service = robot.probe.node.create_service(SetInstruction, "policy/set_instruction", answer)
+    assert "no policy is running" in stage.post("/api/policy/instruction", {"instruction": "x"})["message"]
+    service = stage.probe.node.create_service(SetInstruction, "policy/set_instruction", answer)
     instruction = "부엌으로 가서 <b>컵</b>을 집어 줘"
 
     def accepted() -> bool:
-        return bool(robot.post("/api/policy/instruction", {"instruction": f" {instruction} "})["ok"])
+        return bool(stage.post("/api/policy/instruction", {"instruction": f" {instruction} "})["ok"])
 
     wait_for(accepted, what="an answer of the policy")
     assert heard[-1] == instruction
-    robot.probe.node.destroy_service(service)
+    stage.probe.node.destroy_service(service)
 
 
-def test_a_recorder_that_is_not_there_is_a_plain_refusal(robot: Robot) -> None:
-    reply = robot.post("/api/recorder/start", {"language": "go to the kitchen"})
+def test_a_recorder_that_is_not_there_is_a_plain_refusal(stage: Stage) -> None:
+    reply = stage.post("/api/recorder/start", {"language": "go to the kitchen"})
     assert reply == {
         "ok": False,
         "message": "no recorder is running (nobody offers the service recorder/start_episode)",
     }
 
 
-def test_another_web_site_cannot_press_a_button_or_open_a_socket(robot: Robot) -> None:
+def test_another_web_site_cannot_press_a_button_or_open_a_socket(stage: Stage) -> None:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{robot.port}/api/stop", b"{}", {"Origin": "http://evil.example"}
+        f"http://127.0.0.1:{stage.port}/api/stop", b"{}", {"Origin": "http://evil.example"}
     )
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=20)
     with (
         pytest.raises(InvalidStatus, match="403"),
-        connect(f"ws://127.0.0.1:{robot.port}/ws/drive", origin="http://evil.example"),
+        connect(f"ws://127.0.0.1:{stage.port}/ws/drive", origin="http://evil.example"),
     ):
         pass
 
 
-def test_a_busy_port_is_one_clear_line(robot: Robot) -> None:
-    second = NodeProcess("mobile_vla_dashboard", "dashboard_node", {"contract": str(CONTRACT_FILE), "port": robot.port})
+def test_a_busy_port_is_one_clear_line(stage: Stage) -> None:
+    second = NodeProcess("mobile_vla_dashboard", "dashboard_node", {"contract": str(CONTRACT_FILE), "port": stage.port})
     assert second.wait() == 1
     lines = [line for line in second.output.splitlines() if line.startswith("error:")]
     assert lines == [
-        f"error: cannot serve the page at 127.0.0.1:{robot.port}: Address already in use; "
+        f"error: cannot serve the page at 127.0.0.1:{stage.port}: Address already in use; "
         "stop what uses it, or set the parameters address and port"
     ]
 

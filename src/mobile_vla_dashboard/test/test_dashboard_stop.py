@@ -10,7 +10,7 @@ import urllib.request
 from contextlib import ExitStack
 
 import pytest
-from dashboard_stage import CONTRACT_FILE, Robot, free_port, hold
+from dashboard_stage import CONTRACT_FILE, Stage, free_port, hold
 from geometry_msgs.msg import Twist
 
 from mobile_vla_ros.qos import COMMAND
@@ -19,38 +19,38 @@ from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
 pytestmark = pytest.mark.alone
 
 
-def test_stop_reaches_the_gate_and_resume_lifts_it(robot: Robot) -> None:
-    reply = robot.post("/api/stop")
+def test_stop_reaches_the_gate_and_resume_lifts_it(stage: Stage) -> None:
+    reply = stage.post("/api/stop")
     assert reply["ok"], reply
-    state = robot.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
+    state = stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
     assert state["gate"]["headline"] == "Stopped"
-    assert robot.post("/api/resume")["ok"]
-    robot.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
+    assert stage.post("/api/resume")["ok"]
+    stage.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
 
 
-def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_lifts_it(robot: Robot) -> None:
-    assert robot.post("/api/stop")["ok"]
-    robot.gate.stop(signal.SIGKILL)
-    robot.gate = robot.start_gate()
+def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_lifts_it(stage: Stage) -> None:
+    assert stage.post("/api/stop")["ok"]
+    stage.gate.stop(signal.SIGKILL)
+    stage.gate = stage.start_gate()
     said = "before this gate started; gate/resume lifts it"
-    state = robot.wait_state(lambda state: said in state["gate"].get("detail", ""), "the new gate")
+    state = stage.wait_state(lambda state: said in state["gate"].get("detail", ""), "the new gate")
     assert state["gate"]["stopped"] and state["gate"]["headline"] == "Stopped"
-    assert robot.post("/api/resume") == {"ok": True, "message": "resumed"}
-    robot.wait_state(lambda state: state["gate"]["present"] and not state["gate"]["stopped"], "the resumed gate")
+    assert stage.post("/api/resume") == {"ok": True, "message": "resumed"}
+    stage.wait_state(lambda state: state["gate"]["present"] and not state["gate"]["stopped"], "the resumed gate")
 
 
-def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(robot: Robot, driving) -> None:
+def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(stage: Stage, driving) -> None:
     wheel, commands = driving
-    output = robot.probe.collect(Twist, "cmd_vel", COMMAND)
+    output = stage.probe.collect(Twist, "cmd_vel", COMMAND)
     hold(wheel, commands, lambda: bool(output) and output[-1].linear.x > 0.1)
     holding = threading.Event()
     thread = threading.Thread(target=lambda: hold(wheel, commands, holding.is_set), daemon=True)
     thread.start()
-    assert robot.post("/api/stop")["ok"]
+    assert stage.post("/api/stop")["ok"]
     wait_for(lambda: output[-1] == Twist(), what="zero on cmd_vel")
     holding.set()
     thread.join()
-    assert robot.post("/api/resume")["ok"]
+    assert stage.post("/api/resume")["ok"]
 
 
 def test_a_stop_that_no_gate_confirms_is_said_to_be_unconfirmed() -> None:

@@ -6,13 +6,8 @@ When the base weights can be had again by name, ``model.safetensors`` holds only
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.storage.durable import fsync_path
+from mobile_vla_data.storage.folders import replacing, set_aside
 from mobile_vla_policy import __version__
 from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
 from mobile_vla_policy.hub import download, is_hub_name
@@ -46,10 +41,6 @@ class CheckpointError(ValueError):
     """A checkpoint is missing, incomplete or of another version. The message is one line naming folder and cause."""
 
 
-class WriteError(OSError):
-    """A checkpoint, or what belongs to a training, cannot be written. The message is one line naming the path."""
-
-
 @dataclass(frozen=True)
 class CheckpointInfo:
     """What a checkpoint says of itself, without its weights."""
@@ -71,7 +62,7 @@ def resolve(path: str | Path) -> Path:
         HubError: the hub has none, or cannot be reached.
     """
     path = download(str(path)) if is_hub_name(str(path)) else Path(path)
-    for folder in (path, path / BEST, _replaced(path / BEST), path / LAST, _replaced(path / LAST), _replaced(path)):
+    for folder in (path, path / BEST, set_aside(path / BEST), path / LAST, set_aside(path / LAST), set_aside(path)):
         if (folder / CONFIG).is_file():
             return folder
     unsafe = next((name.name for name in path.glob("*") if name.suffix in _UNSAFE), None) if path.is_dir() else None
@@ -105,7 +96,7 @@ def save_checkpoint(
         "policy": settings.model_dump(mode="json"),
         "training": training,
     }
-    with replacing(folder) as part:
+    with replacing(folder, SafetensorError) as part:
         save_file(tensors, part / WEIGHTS)
         (part / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
@@ -213,70 +204,6 @@ def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
         for name, parameter in network.named_parameters()
         if parameter.requires_grad or name.startswith("head.") or name == "backbone.act" or ".lora_" in name
     }
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Make a :class:`WriteError` about ``path`` of what goes wrong; safetensors' own is no OSError, and names none."""
-    try:
-        yield
-    except WriteError:
-        raise
-    except (OSError, SafetensorError) as error:
-        said = " ".join(str(error).split())
-        raise WriteError(f"{path}: cannot be written ({said}); free some space, or write elsewhere") from None
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which then takes the place of ``folder`` at once; a failure leaves what stood there.
-
-    Raises:
-        WriteError: the disk is full, for example.
-    """
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            yield part
-            part.chmod(0o755)
-            replace_folder(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a folder, and what a crash within :func:`replacing` may have left beside it."""
-    for path in (folder, *folder.parent.glob(f".{folder.name}.*")):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def replace_folder(part: Path, folder: Path) -> None:
-    """Put the finished folder ``part`` in the place of ``folder``; not before all that is in it is on the disk.
-
-    Otherwise a power cut could leave the new name with files that are empty, and the old content gone.
-    """
-    for path in [*part.rglob("*"), part]:
-        fsync_path(path)
-    old = _replaced(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(part, folder)
-    fsync_path(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def settle_folder(folder: Path) -> None:
-    """After a crash within :func:`replace_folder`: what it had put aside stands in its place again."""
-    if not folder.exists():
-        with contextlib.suppress(FileNotFoundError):  # there is none, or another process was faster
-            os.replace(_replaced(folder), folder)
-
-
-def _replaced(folder: Path) -> Path:
-    """Where :func:`replace_folder` keeps the former content of ``folder`` until the new one stands."""
-    return folder.with_name(f".{folder.name}.old")
 
 
 def _like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:

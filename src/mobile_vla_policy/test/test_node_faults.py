@@ -18,10 +18,11 @@ from lifecycle_msgs.srv import ChangeState
 from robot_fixtures import CONTRACT
 from rosgraph_msgs.msg import Clock
 
+from mobile_vla_control.testing import require_timeouts
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus
 from mobile_vla_ros.convert import to_ns, to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
-from mobile_vla_ros.testing import NodeProcess, StampedVelocities, require_timeouts, wait_for
+from mobile_vla_ros.testing import NodeProcess, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -58,7 +59,7 @@ def test_odometry_that_falls_silent_stops_the_wheels(probe, robot, start_node, w
         wait_for(lambda: wheels.moving)
         robot.silent = {"odom"}
         wait_for(lambda: "odom' is silent" in statuses[-1].message and commands.still)
-        moved_on_s = (commands.last_motion_ns() - robot.last_ns["odom"]) * 1e-9
+        moved_on_s = (commands.last_motion_ns() - robot.last_ns("odom")) * 1e-9
         assert moved_on_s < 0.2 + SENDS_S, "odometry_max_age_s of the contract"
         wait_for(lambda: wheels.still)
         robot.silent = set()

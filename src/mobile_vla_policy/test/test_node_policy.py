@@ -131,7 +131,7 @@ def test_a_camera_that_falls_silent_stops_the_robot_within_its_age_limit(probe, 
     wait_for(lambda: commands.moving)
     robot.silent = {"static"}
     wait_for(lambda: "static_camera/image_raw' is silent" in ears.message() and commands.still)
-    moved_on_s = (commands.last_motion_ns() - robot.last_ns["static"]) * 1e-9
+    moved_on_s = (commands.last_motion_ns() - robot.last_ns("static")) * 1e-9
     assert moved_on_s < 0.2 + SENDS_S, "max_age_s of the contract"
     robot.silent = set()
     wait_for(lambda: commands.moving)

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
+from mobile_vla_data.storage.folders import WriteError
 from mobile_vla_data.storage.lock import FolderBusyError
-from mobile_vla_policy.checkpoint import CheckpointError, WriteError, load_network, read_info
+from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info
 from mobile_vla_policy.training import output as output_module
 from mobile_vla_policy.training.output import LOCK, OutputError, OutputLock, bytes_left
 from mobile_vla_policy.training.run import init, train

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import array
 import sys
-from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 
 from mobile_vla_collect.camera.calibration import Calibration, CalibrationError
 from mobile_vla_collect.camera.capture import Capture, Picture
 from mobile_vla_collect.camera.image_source import ImageSource, SourceError, SourceSettings, open_source
-from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import fit
-from mobile_vla_ros.convert import image_message, to_stamp
+from mobile_vla_ros.camera_publisher import CameraPublisher
+from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
-from mobile_vla_ros.qos import SENSOR_OFFERED
 from mobile_vla_ros.run import StartError, run
 
 
@@ -43,18 +40,12 @@ class CameraNode(Node):
             self, "frozen_after_s", 2.0, "identical pictures for this long are reported as frozen [s]", above=0
         )
         self._frame_id = text(self, "frame_id", f"{name}_camera", "frame_id of the messages", required=True)
-        self._quality = integer(self, "compressed_quality", 90, "of image_raw/compressed", at_least=1, at_most=100)
-        topic = self._camera.topic
-        self._image_publisher = self.create_publisher(Image, topic, SENSOR_OFFERED)
-        self._compressed_publisher: Any = None
-        if flag(self, "compressed", False, "publish image_raw/compressed, too"):
-            self._compressed_publisher = self.create_publisher(CompressedImage, f"{topic}/compressed", SENSOR_OFFERED)
-        self._info_publisher = self.create_publisher(
-            CameraInfo, "/".join([*topic.split("/")[:-1], "camera_info"]), SENSOR_OFFERED
-        )
-        self._info = self._make_info(text(self, "calibration", "", "YAML of camera_calibration, empty: none"))
+        quality = integer(self, "compressed_quality", 90, "of image_raw/compressed", at_least=1, at_most=100)
+        compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
+        info = self._make_info(text(self, "calibration", "", "YAML of camera_calibration, empty: none"))
+        self._publisher = CameraPublisher(self, self._camera.topic, info, jpeg_quality=quality if compressed else None)
         self._closing = False
-        self._capture = Capture(self._open, self._now_ns, self._publish, self._report)
+        self._capture = Capture(self._open, lambda: now_ns(self), self._publish, self._report)
         first = self._open_required() if required_at_start else None
         self._diagnostics = Diagnostics(self, self._health, hardware_id=self._settings.source)
         self._capture.start(first)
@@ -74,17 +65,8 @@ class CameraNode(Node):
             raise StartError(f"camera_node: {error}") from None
 
     def _publish(self, picture: Picture) -> None:
-        if self._closing:
-            return
-        image = fit(picture.image, self._camera)
-        self._image_publisher.publish(image_message(image, picture.stamp_ns, self._frame_id))
-        self._info.header.stamp = to_stamp(picture.stamp_ns)
-        self._info_publisher.publish(self._info)
-        if self._compressed_publisher is not None and self._compressed_publisher.get_subscription_count() > 0:
-            message = CompressedImage(format="rgb8; jpeg compressed rgb8")
-            message.data = array.array("B", jpeg.encode(image, self._quality))
-            message.header = self._info.header
-            self._compressed_publisher.publish(message)
+        if not self._closing:
+            self._publisher.publish(fit(picture.image, self._camera), picture.stamp_ns)
 
     def _make_info(self, path: str) -> CameraInfo:
         info = CameraInfo(width=self._camera.width, height=self._camera.height)
@@ -112,7 +94,7 @@ class CameraNode(Node):
     def _health(self) -> Health:
         capture = self._capture
         values = {
-            "topic": self._image_publisher.topic_name,
+            "topic": self._publisher.topic,
             "pictures": capture.pictures,
             "reconnects": capture.reconnects,
             "identical for [s]": round(capture.identical_s, 1),
@@ -126,9 +108,6 @@ class CameraNode(Node):
         if capture.identical_s >= self._frozen_after_s:
             return Health(ERROR, f"frozen: every picture is the same for {capture.identical_s:.1f} s", values)
         return Health(OK, "pictures arrive", values)
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
 
 
 def main() -> None:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
-from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from mobile_vla_collect.teleop.episode_client import EpisodeClient
 from mobile_vla_collect.teleop.joystick import JoyMap, Joystick
 from mobile_vla_data.action import Velocity
-from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.clock import STEADY
-from mobile_vla_ros.convert import velocity_message, velocity_type
+from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number
-from mobile_vla_ros.qos import COMMAND
 from mobile_vla_ros.run import run
 
 _RATE_HZ = 20.0
@@ -32,8 +28,8 @@ class JoyTeleopNode(Node):
     def __init__(self) -> None:
         super().__init__("joy_teleop_node")
         contract = load_contract(self)
-        limits, self._frame = contract.limits, contract.action.frame
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        limits = contract.limits
+        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         self._timeout_s = number(self, "joy_timeout_s", 0.3, "a joystick silent for this long is let go [s]", above=0)
         self._zeros_s = number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0)
         self._joystick = Joystick(
@@ -53,8 +49,7 @@ class JoyTeleopNode(Node):
             )
         )
         self._episodes = EpisodeClient(self, lambda line: self.get_logger().info(line))
-        self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
-        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+        self._commands = CommandPublisher(self, "teleop", contract.action.frame, stamped=stamped)
         self.create_subscription(Joy, "joy", self._on_joy, 10)
         self._velocity: Velocity | None = None
         self._heard_s = self._driven_s = float("-inf")
@@ -65,8 +60,7 @@ class JoyTeleopNode(Node):
         """Send zeros if the robot was being driven."""
         self._timer.cancel()
         if time.monotonic() - self._driven_s < self._zeros_s:
-            self._publish(Velocity())
-            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+            self._commands.stop()
 
     def _index(self, name: str, default: int) -> int:
         kind = "axis" if name.startswith("axis") else "button"
@@ -80,9 +74,7 @@ class JoyTeleopNode(Node):
 
     def _act(self, name: str) -> None:
         if name in ("open", "close"):
-            command = GripperCommand(position=1.0 if name == "close" else 0.0)
-            command.header.stamp = self.get_clock().now().to_msg()
-            self._gripper_publisher.publish(command)
+            self._commands.send_gripper(1.0 if name == "close" else 0.0)
         elif name in ("success", "failure"):
             self._episodes.stop(name)
         elif name in ("stop", "resume"):
@@ -94,14 +86,9 @@ class JoyTeleopNode(Node):
         now_s = time.monotonic()
         if self._velocity is not None and now_s - self._heard_s <= self._timeout_s:
             self._driven_s = now_s
-            self._publish(self._velocity)
+            self._commands.send(self._velocity)
         elif now_s - self._driven_s < self._zeros_s:
-            self._publish(Velocity())
-
-    def _publish(self, velocity: Velocity) -> None:
-        stamp_ns = int(self.get_clock().now().nanoseconds)
-        message: Any = velocity_message(velocity, stamped=self._stamped, stamp_ns=stamp_ns, frame_id=self._frame)
-        self._velocity_publisher.publish(message)
+            self._commands.send(Velocity())
 
     def _health(self) -> Health:
         if time.monotonic() - self._heard_s > 2.0:

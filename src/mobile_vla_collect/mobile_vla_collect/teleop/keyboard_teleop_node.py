@@ -7,18 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.duration import Duration
 from rclpy.node import Node
 
 from mobile_vla_collect.teleop.episode_client import EpisodeClient
 from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, DriveSettings, HoldToMove, KeyDecoder
 from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, TerminalError
-from mobile_vla_data.action import Velocity
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
+from mobile_vla_msgs.msg import GateStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY
-from mobile_vla_ros.convert import velocity_message, velocity_type
+from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.parameters import flag, load_contract, number, text
-from mobile_vla_ros.qos import COMMAND, LATCHED
+from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 
 _RATE_HZ = 20.0
@@ -39,8 +37,7 @@ class KeyboardTeleopNode(Node):
     def __init__(self) -> None:
         super().__init__("keyboard_teleop_node")
         contract = load_contract(self)
-        self._frame = contract.action.frame
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         limits = contract.limits
         self._hold = HoldToMove(
             DriveSettings(
@@ -54,8 +51,7 @@ class KeyboardTeleopNode(Node):
         )
         path = text(self, "terminal", "", "terminal to read, for example /dev/tty; empty: stdin")
         self._episodes = EpisodeClient(self, self._say)
-        self._velocity_publisher = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
-        self._gripper_publisher = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+        self._commands = CommandPublisher(self, "teleop", contract.action.frame, stamped=stamped)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_status, LATCHED)
         self.create_subscription(GateStatus, "gate/status", self._on_gate, LATCHED)
         self._status: RecorderStatus | None = None
@@ -77,8 +73,7 @@ class KeyboardTeleopNode(Node):
         self._timer.cancel()
         self._line_timer.cancel()
         if self._hold.velocity(time.monotonic()) is not None:
-            self._publish(Velocity())
-            self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
+            self._commands.stop()
         self._terminal.close()
 
     def _make_actions(self) -> dict[str, Callable[[], None]]:
@@ -115,18 +110,10 @@ class KeyboardTeleopNode(Node):
                 self._actions[key]()
         velocity = self._hold.velocity(time.monotonic())
         if velocity is not None:
-            self._publish(velocity)
-
-    def _publish(self, velocity: Velocity) -> None:
-        stamp_ns = int(self.get_clock().now().nanoseconds)
-        self._velocity_publisher.publish(
-            velocity_message(velocity, stamped=self._stamped, stamp_ns=stamp_ns, frame_id=self._frame)
-        )
+            self._commands.send(velocity)
 
     def _move_gripper(self, position: float) -> None:
-        message = GripperCommand(position=position)
-        message.header.stamp = self.get_clock().now().to_msg()
-        self._gripper_publisher.publish(message)
+        self._commands.send_gripper(position)
         self._say("gripper: close" if position > 0.5 else "gripper: open")
 
     def _change_speed(self, factor: float) -> None:

@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mobile_vla_policy.checkpoint import writing
+from mobile_vla_data.storage.folders import writing
 from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
 from mobile_vla_policy.evaluation.run import Evaluation
 from mobile_vla_policy.samples.episodes import EpisodeData

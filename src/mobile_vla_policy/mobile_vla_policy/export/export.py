@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
+from mobile_vla_data.storage.folders import replace_folder
 from mobile_vla_policy import __version__
-from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, read_info, replace_folder, resolve
+from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions, check_export
 from mobile_vla_policy.engine.eager import eager_engine, load_portable
 from mobile_vla_policy.engine.load import backend_of, load_export, pick_device

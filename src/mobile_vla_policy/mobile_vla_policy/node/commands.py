@@ -6,18 +6,14 @@ import math
 import time
 from typing import Any
 
-from rclpy.duration import Duration
-
 from mobile_vla_data.action import ActionCodec, Velocity
 from mobile_vla_data.contract import Contract
-from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_policy.node.gate import GateWatch
 from mobile_vla_policy.node.onlooker import Onlooker
 from mobile_vla_policy.runtime.comparison import Agreement
 from mobile_vla_policy.runtime.driver import DriveState, Tick
 from mobile_vla_policy.runtime.statistics import RateMeter
-from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
-from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.command_publisher import CommandPublisher
 
 #: How long zeros are sent once there is nothing to follow; then silence, so that the gate shows that nobody drives.
 _ZEROS_S = 0.5
@@ -38,8 +34,7 @@ class Commands:
         self._rate = RateMeter()
         self._gate = gate
         self._onlooker = Onlooker(node, contract, stamped, gate)
-        self._velocity_publisher: Any = None
-        self._gripper_publisher: Any = None
+        self._publisher: CommandPublisher | None = None
 
     @property
     def rate_hz(self) -> float:
@@ -49,7 +44,7 @@ class Commands:
     @property
     def armed(self) -> bool:
         """Whether it commands."""
-        return self._velocity_publisher is not None
+        return self._publisher is not None
 
     @property
     def agreement(self) -> Agreement:
@@ -65,10 +60,8 @@ class Commands:
     def arm(self) -> None:
         """Be able to command from now on."""
         self._onlooker.end()
-        if self._velocity_publisher is None:
-            velocity = velocity_type(self._stamped)
-            self._velocity_publisher = self._node.create_publisher(velocity, "cmd_vel_policy", COMMAND)
-            self._gripper_publisher = self._node.create_publisher(GripperCommand, "gripper/command_policy", COMMAND)
+        if self._publisher is None:
+            self._publisher = CommandPublisher(self._node, "policy", self._frame, stamped=self._stamped)
 
     def disarm(self) -> None:
         """Tell the robot to stand, wait until that has arrived where somebody listens, and command no more.
@@ -80,16 +73,7 @@ class Commands:
 
     def rivals(self) -> list[str]:
         """Other nodes that command in the policy's name; one that was killed is listed for some seconds more."""
-        if self._velocity_publisher is None:
-            return []
-        infos = self._node.get_publishers_info_by_topic(self._velocity_publisher.topic_name)
-        # Discovery may know a publisher before it knows whose it is; ours is among those.
-        known = [info for info in infos if "UNKNOWN" not in info.node_name]
-        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in known]
-        mine = self._node.get_fully_qualified_name()
-        if mine in names:
-            names.remove(mine)
-        return sorted(names)
+        return [] if self._publisher is None else self._publisher.rivals()
 
     def send(self, tick: Tick) -> None:
         """Send what a tick of the driver says, its action or zeros; while disarmed, an onlooker compares it at most."""
@@ -98,44 +82,26 @@ class Commands:
         if not velocity.finite:
             # Neither half of a command that is not whole.
             velocity, action = Velocity(), None
-        if self._velocity_publisher is None:
+        if self._publisher is None:
             if action is not None:
                 self._onlooker.compare(velocity, action.gripper_closed)
             return
         if tick.state is DriveState.IDLE:
             self._zeros_left -= 1
             if self._zeros_left >= 0:
-                self.stop()
+                self._send(self._publisher, Velocity())
             return
         self._zeros_left = self._zeros
-        self._publish(velocity)
+        self._send(self._publisher, velocity)
         # A human who has taken over decides about the gripper, and what was decided before counts no more afterwards.
         if action is not None and action.gripper_closed is not None and not self._gate.human_drives:
-            self._publish_gripper(action.gripper_closed)
-
-    def stop(self) -> None:
-        """Tell the robot to stand. The gripper keeps what it holds."""
-        self._publish(Velocity())
+            self._publisher.send_gripper(float(action.gripper_closed))
 
     def _end(self) -> None:
-        if self._velocity_publisher is None:
-            return
-        self.stop()
-        self._velocity_publisher.wait_for_all_acked(Duration(seconds=0.5))
-        self._node.destroy_publisher(self._velocity_publisher)
-        self._node.destroy_publisher(self._gripper_publisher)
-        self._velocity_publisher = self._gripper_publisher = None
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            publisher.close()
 
-    def _publish_gripper(self, closed: bool) -> None:
-        command = GripperCommand(position=1.0 if closed else 0.0)
-        command.header.stamp = to_stamp(self._now_ns())
-        command.header.frame_id = self._frame
-        self._gripper_publisher.publish(command)
-
-    def _publish(self, velocity: Velocity) -> None:
-        message = velocity_message(velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=self._frame)
-        self._velocity_publisher.publish(message)
+    def _send(self, publisher: CommandPublisher, velocity: Velocity) -> None:
+        publisher.send(velocity)
         self._rate.tick(time.monotonic())
-
-    def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from torch.utils.tensorboard import SummaryWriter
 
 from mobile_vla_data.storage.durable import write_text_atomically
-from mobile_vla_policy.checkpoint import writing
+from mobile_vla_data.storage.folders import writing
 
 METRICS, PLOT, BOARD = "metrics.csv", "loss.png", "tensorboard"
 COLUMNS = (

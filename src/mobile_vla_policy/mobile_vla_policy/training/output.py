@@ -6,16 +6,15 @@ import errno
 import shutil
 from pathlib import Path
 
+from mobile_vla_data.storage.folders import remove_folder, settle_folder
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 from mobile_vla_policy.checkpoint import (
     BEST,
     LAST,
     CheckpointError,
     read_info,
-    remove_folder,
     require_replaceable,
     saved_names,
-    settle_folder,
 )
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork

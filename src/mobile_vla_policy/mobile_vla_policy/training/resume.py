@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from mobile_vla_policy.checkpoint import RESUME, replacing
+from mobile_vla_data.storage.folders import replacing
+from mobile_vla_policy.checkpoint import RESUME
 from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.training.fingerprint import fingerprint
@@ -77,7 +78,7 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
     text = json.dumps(asdict(position), indent=2, allow_nan=False) + "\n"
-    with replacing(folder) as part:
+    with replacing(folder, SafetensorError) as part:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part / STATE)
         (part / POSITION).write_text(text, encoding="utf-8")
 

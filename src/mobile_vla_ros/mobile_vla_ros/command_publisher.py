@@ -1,0 +1,81 @@
+"""The one way to publish commands: the velocity and gripper topics of one source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rclpy.duration import Duration
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_ros.clock import now_ns
+from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
+from mobile_vla_ros.qos import COMMAND
+
+#: How long a last zero may take until every subscriber has acknowledged it [s].
+_ACKNOWLEDGED_WITHIN_S = 0.5
+_UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
+
+
+class CommandPublisher:
+    """Publishes ``cmd_vel_<source>`` and ``gripper/command_<source>``; without a source, the topics of the robot.
+
+    Args:
+        node: owner of the publishers.
+        source: ``teleop`` or ``policy``; empty for the gate, whose topics are ``cmd_vel`` and ``gripper/command``.
+        frame: ``frame_id`` of the messages, ``contract.action.frame``.
+        stamped: TwistStamped instead of Twist.
+    """
+
+    def __init__(self, node: Any, source: str, frame: str, *, stamped: bool) -> None:
+        suffix = f"_{source}" if source else ""
+        self._node = node
+        self._frame = frame
+        self._stamped = stamped
+        self._velocity = node.create_publisher(velocity_type(stamped), f"cmd_vel{suffix}", COMMAND)
+        self._gripper = node.create_publisher(GripperCommand, f"gripper/command{suffix}", COMMAND)
+
+    @property
+    def velocity_topic(self) -> str:
+        """Full name of the velocity topic, after remapping."""
+        return str(self._velocity.topic_name)
+
+    def send(self, velocity: Velocity) -> None:
+        """Publish a velocity."""
+        self._velocity.publish(
+            velocity_message(velocity, stamped=self._stamped, stamp_ns=now_ns(self._node), frame_id=self._frame)
+        )
+
+    def send_gripper(self, position: float) -> None:
+        """Publish a gripper position, 0 open .. 1 closed."""
+        command = GripperCommand(position=position)
+        command.header.stamp, command.header.frame_id = to_stamp(now_ns(self._node)), self._frame
+        self._gripper.publish(command)
+
+    def stop(self) -> None:
+        """Publish a zero velocity and wait until every subscriber has acknowledged it, for half a second at most.
+
+        The gripper keeps its position.
+        """
+        self.send(Velocity())
+        self._velocity.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_WITHIN_S))
+
+    def close(self) -> None:
+        """Call :meth:`stop` and leave the graph. Nothing can be sent afterwards."""
+        self.stop()
+        self._node.destroy_publisher(self._velocity)
+        self._node.destroy_publisher(self._gripper)
+
+    def rivals(self) -> list[str]:
+        """Return the full names of other nodes that publish this velocity, sorted.
+
+        A node that was killed stays in the list for some seconds.
+        """
+        infos = self._node.get_publishers_info_by_topic(self.velocity_topic)
+        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        mine = self._node.get_fully_qualified_name()
+        # Discovery may know a publisher before it knows its node; this node's own publisher may be among those.
+        own = mine if mine in names else next((name for name in names if _UNKNOWN_NODE in name), None)
+        if own is not None:
+            names.remove(own)
+        return sorted("a node without a name" if _UNKNOWN_NODE in name else name for name in names)

@@ -1,0 +1,63 @@
+"""A DDS domain for one test process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Domain ids for tests. Up to 101 the DDS ports stay below Linux' ephemeral ports; people mostly use low ids.
+_DOMAINS = range(60, 102)
+
+
+@contextmanager
+def unique_domain() -> Iterator[int]:
+    """Hold a domain id that no other test process on this machine holds, and put it into the environment.
+
+    So is a folder for state: a stop that a launched gate remembers is nothing to other tests, nor to the user's robot.
+    """
+    for domain_id in _DOMAINS:
+        # A name in the kernel, not a file: it reaches exactly as far as DDS does on this machine, whatever TMPDIR says,
+        # and is gone with its process.
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0mobile_vla_test_domain_{domain_id}")
+        except OSError:
+            claim.close()
+            continue
+        if _heard_from(domain_id):
+            # Somebody's robot or simulation, started by hand.
+            claim.close()
+            continue
+        state = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
+        here = {
+            "ROS_DOMAIN_ID": str(domain_id),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+            "XDG_STATE_HOME": state.name,
+        }
+        before = {name: os.environ.get(name) for name in here}
+        os.environ.update(here)
+        try:
+            yield domain_id
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            claim.close()
+            state.cleanup()
+        return
+    raise RuntimeError(f"all {len(_DOMAINS)} test domains are in use; wait for other tests to end")
+
+
+def _heard_from(domain_id: int) -> bool:
+    """Whether a participant holds the first discovery port of the domain (RTPS 2.2, 9.6.1.1: 7400 + 250 d + 10)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", 7400 + 250 * domain_id + 10))
+        except OSError:
+            return True
+    return False

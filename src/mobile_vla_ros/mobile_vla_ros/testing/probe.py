@@ -1,0 +1,113 @@
+"""A node inside the test, and what it hears."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from itertools import pairwise
+from typing import Any
+
+import rclpy
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+
+from mobile_vla_ros.clock import now_ns
+from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.testing.waiting import wait_for
+
+
+class Probe:
+    """A node inside the test: publishes, collects what arrives, calls services. Spins on a thread of its own."""
+
+    def __init__(self, name: str = "probe") -> None:
+        self._context = Context()
+        rclpy.init(context=self._context)
+        self.node = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._running = True
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while self._running:
+            # The test destroys entities on its own thread, and what is just being waited for may be among them.
+            with contextlib.suppress(InvalidHandle):
+                self._executor.spin_once(timeout_sec=0.05)
+
+    def now_ns(self) -> int:
+        """Time of the node's clock [ns]."""
+        return now_ns(self.node)
+
+    def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 100) -> list[Any]:
+        """Subscribe, and return the list into which every message goes as it arrives."""
+        messages: list[Any] = []
+        self.node.create_subscription(message_type, topic, messages.append, qos)
+        return messages
+
+    def publisher(self, message_type: type, topic: str, qos: QoSProfile | int = COMMAND, subscribers: int = 1) -> Any:
+        """Create a publisher and wait until ``subscribers`` have matched, so that nothing sent is lost."""
+        publisher = self.node.create_publisher(message_type, topic, qos)
+        wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f"a subscriber of {topic}")
+        return publisher
+
+    def call(self, service_type: type, name: str, request: Any = None, timeout_s: float = 30.0) -> Any:
+        """Call a service and return its response."""
+        client = self.node.create_client(service_type, name)
+        try:
+            wait_for(client.service_is_ready, timeout_s, f"service {name}")
+            future = client.call_async(request if request is not None else service_type.Request())
+            wait_for(future.done, timeout_s, f"an answer of service {name}")
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def close(self) -> None:
+        """Stop spinning and leave the graph."""
+        self._running = False
+        self._thread.join(2.0)
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class StampedVelocities:
+    """What arrives on a TwistStamped topic, timed by the sender's stamps: a listener that wakes late does no harm."""
+
+    def __init__(self, probe: Probe, topic: str) -> None:
+        self.heard: list[TwistStamped] = probe.collect(TwistStamped, topic)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the newest one is not zero."""
+        return bool(self.heard) and self.heard[-1].twist != Twist()
+
+    @property
+    def still(self) -> bool:
+        """Whether the newest one is zero."""
+        return bool(self.heard) and self.heard[-1].twist == Twist()
+
+    def last_motion_ns(self) -> int:
+        """When the last one that is not zero was sent."""
+        return max(to_ns(message.header.stamp) for message in self.heard if message.twist != Twist())
+
+    def intervals_s(self) -> list[float]:
+        """Between one and the next [s]."""
+        stamps = [to_ns(message.header.stamp) for message in self.heard]
+        return [(after - before) * 1e-9 for before, after in pairwise(stamps)]
+
+    def two_ticks_s(self, stamp_ns: int) -> float | None:
+        """From the last but two to the last one that was sent until then [s]; None if fewer have been heard."""
+        wait_for(lambda: self.heard and to_ns(self.heard[-1].header.stamp) > stamp_ns)
+        before = [ns for message in self.heard if (ns := to_ns(message.header.stamp)) <= stamp_ns]
+        return (before[-1] - before[-3]) * 1e-9 if len(before) > 2 else None

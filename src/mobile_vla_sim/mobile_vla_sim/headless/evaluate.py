@@ -51,7 +51,7 @@ class EvaluateConfig:
         return [other for other in self.tasks if compatible(name, other)]
 
     def scene(self, index: int, *, held_out_wordings: bool = False) -> tuple[Assignment, ...]:
-        """Return what can be asked for in the scene of trial ``index``: its own task, then another if any goes with it."""
+        """Return what can be asked for in the scene of trial ``index``: its task, then another if any goes with it."""
         name = self.tasks[index % len(self.tasks)]
         partners = self._partners(name)
         other = (partners[(index // len(self.tasks)) % len(partners)],) if partners else ()

@@ -33,8 +33,8 @@ _SIDEWAYS_RAD = math.radians(75.0)
 _BELOW_TOP_M = 0.03
 """An object is gripped this far below its top."""
 _GIVE_UP_S = 1.2
-_SLIP_M = 0.1
-"""A handle slips out of the gripper when it is pulled this far from where it was gripped."""
+_SLIP_N = 80.0
+"""A handle slips out of the gripper when it is pulled harder than this."""
 _HANDLE_GRIP = 0.8
 _GRIP_FORCE_N = 15.0
 
@@ -161,15 +161,19 @@ class Arm:
 
     def _hold(self, velocity: Velocity) -> None:
         if self.held == HANDLE:
-            x, y, _ = self._where(HANDLE)
-            hx, hy, _ = self.point
-            if math.hypot(hx - x, hy - y) > _SLIP_M:
+            if self._pull_n() > _SLIP_N:
                 self._detach()
                 self.state = Grip.EMPTY
             return
         self._follow(velocity)
         self._fingers(OBJECT_KINDS[self.held].grip)
         self._aim(self._heading, NOMINAL_REACH_M, CARRY_M)
+
+    def _pull_n(self) -> float:
+        """Force on the gripped handle [N]."""
+        data, index = self._data, self._equality[HANDLE]
+        rows = (data.efc_type == mujoco.mjtConstraint.mjCNSTR_EQUALITY) & (data.efc_id == index)
+        return float(np.linalg.norm(data.efc_force[rows]))
 
     def _release(self, velocity: Velocity) -> None:
         kind = OBJECT_KINDS[self.held]

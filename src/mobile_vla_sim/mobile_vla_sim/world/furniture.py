@@ -83,7 +83,7 @@ def draw_furniture(random: np.random.Generator, plan: Plan, cabinet_room: str = 
         NoRoomError: a piece found no place.
     """
     wanted = _assign(random, cabinet_room)
-    keep_clear = [_door_zone(door) for door in plan.doors]
+    keep_clear = [door_zone(door) for door in plan.doors]
     placed: list[Piece] = []
     for kind, room in wanted:
         near = next((piece for piece in placed if piece.kind == "table" and piece.room == room), None)
@@ -131,7 +131,8 @@ def _assign(random: np.random.Generator, cabinet_room: str) -> list[tuple[str, s
     ]
 
 
-def _door_zone(door: Rect) -> Rect:
+def door_zone(door: Rect) -> Rect:
+    """Return the floor on both sides of a doorway that stays free."""
     width, height = door.size
     if width > height:
         return Rect(door.x0 - 0.02, door.y0 - _DOOR_CLEAR_M, door.x1 + 0.02, door.y1 + _DOOR_CLEAR_M)

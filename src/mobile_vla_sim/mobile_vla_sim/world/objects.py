@@ -50,8 +50,8 @@ OBJECTS: tuple[str, ...] = tuple(OBJECT_KINDS)
 
 APART_M = 0.55
 """Least distance between the centres of two objects."""
-REACH_IN_M = 0.26
-"""How deep behind an edge an object may lie so that the arm reaches it from the floor."""
+_ON_FURNITURE = 0.6
+"""Share of objects that lie on furniture."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,11 @@ def draw_placement(
     """
     kind = OBJECT_KINDS[name]
     surfaces = [piece for piece in pieces if piece.kind in SURFACES and room in ("", piece.room)]
-    for _ in range(60):
+    high = bool(random.random() < _ON_FURNITURE)
+    for attempt in range(80):
         found: Placement | None
-        if surfaces and random.random() < 0.6:
+        # Where one kind of place is full, the other is tried.
+        if surfaces and high == (attempt < 50):
             piece = surfaces[int(random.integers(len(surfaces)))]
             found = _on(random, kind, piece)
         else:

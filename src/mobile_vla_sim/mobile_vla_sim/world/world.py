@@ -29,6 +29,10 @@ FOVY_DEG = {"static": STATIC_FOVY_DEG, "gripper": GRIPPER_FOVY_DEG}
 """Vertical field of view of each camera [deg]."""
 
 
+_PRESSED_N = 5.0
+"""Force from which on a contact of the base counts as running into something."""
+
+
 @dataclass(frozen=True)
 class Pose:
     """Where the robot is in the world frame [m, m, rad]."""
@@ -164,11 +168,10 @@ class World:
     @property
     def touching(self) -> bool:
         """True while the base is pressed against a wall, furniture or the drawer."""
-        contacts = self.data.contact
-        bits = self.model.geom_contype
-        for a, b, distance in zip(contacts.geom1, contacts.geom2, contacts.dist, strict=True):
+        contacts, bits = self.data.contact, self.model.geom_contype
+        for a, b, row in zip(contacts.geom1, contacts.geom2, contacts.efc_address, strict=True):
             other = b if a == self._base else a if b == self._base else None
-            if other is not None and distance < 0.0 and bits[other] & STOPS_ROBOT:
+            if other is not None and row >= 0 and bits[other] & STOPS_ROBOT and self.data.efc_force[row] > _PRESSED_N:
                 return True
         return False
 

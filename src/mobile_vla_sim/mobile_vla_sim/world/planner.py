@@ -38,12 +38,13 @@ class Planner:
 
     def __init__(self, goal: tuple[float, float], obstacles: Sequence[Rect]) -> None:
         self.goal = np.array(goal)
-        self._obstacles = tuple(obstacles)
+        self._solid_low = np.array([[rect.x0, rect.y0] for rect in obstacles])
+        self._solid_high = np.array([[rect.x1, rect.y1] for rect in obstacles])
         grown = [rect.grown(CLEARANCE_M) for rect in obstacles]
         self._low = np.array([[rect.x0, rect.y0] for rect in grown]) + _EPSILON_M
         self._high = np.array([[rect.x1, rect.y1] for rect in grown]) - _EPSILON_M
-        corners = [(x, y) for rect in grown for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)]
-        free = [corner for corner in corners if self._is_free(np.array(corner))]
+        corners = np.array([(x, y) for rect in grown for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)])
+        free = [(float(x), float(y)) for x, y in corners[self._free(corners)]]
         self._gate = self._leave_margins(self.goal)
         """Where the way to the goal enters the margin that it lies in; the goal itself when it lies in none."""
         self._nodes = np.array([tuple(self._gate), *sorted(set(free))])
@@ -85,29 +86,29 @@ class Planner:
 
     def _clear(self, start: Points, end: Points) -> bool:
         """Return True if the robot's disc hits nothing on the straight way, margins aside."""
-        length = float(np.linalg.norm(end - start))
-        for share in np.linspace(0.0, 1.0, 2 + int(length / 0.05)):
-            x, y = start + share * (end - start)
-            if any(rect.distance(float(x), float(y)) < ROBOT_RADIUS_M + 0.02 for rect in self._obstacles):
-                return False
-        return True
+        shares = np.linspace(0.0, 1.0, 2 + int(float(np.linalg.norm(end - start)) / 0.05))
+        points = (start + shares[:, None] * (end - start))[:, None, :]
+        outside = np.maximum(np.maximum(self._solid_low - points, points - self._solid_high), 0.0)
+        return bool((np.linalg.norm(outside, axis=2) >= ROBOT_RADIUS_M + 0.02).all())
 
-    def _is_free(self, point: Points) -> bool:
-        inside = ((point > self._low) & (point < self._high)).all(axis=1).any()
-        return not inside and bool((np.abs(point) < HALF_SIZE_M).all())
+    def _free(self, points: Points) -> npt.NDArray[np.bool_]:
+        """Return which of ``points``, float64 ``[n, 2]``, lie in the flat and outside every margin."""
+        at = points[:, None, :]
+        inside = ((at > self._low) & (at < self._high)).all(axis=2).any(axis=1)
+        return np.asarray(~inside & (np.abs(points) < HALF_SIZE_M).all(axis=1))
 
     def _leave_margins(self, point: Points) -> Points:
         """Return the nearest point outside every margin that the robot can reach in a straight line."""
-        if self._is_free(point):
+        if self._free(point[None])[0]:
             return point
         near = ((point > self._low - _EXIT_M) & (point < self._high + _EXIT_M)).all(axis=1)
         # The nearest exit is the point itself moved onto edges of the margins around it.
         edges = np.concatenate(([point], self._low[near] - 2 * _EPSILON_M, self._high[near] + 2 * _EPSILON_M))
         options = np.stack(np.meshgrid(edges[:, 0], edges[:, 1]), axis=-1).reshape(-1, 2)
         distance = np.linalg.norm(options - point, axis=1)
-        order = [index for index in np.argsort(distance, kind="stable") if distance[index] < _EXIT_M]
-        free = [options[index] for index in order if self._is_free(options[index])]
-        return next((option for option in free if self._clear(point, option)), free[0] if free else point)
+        usable = self._free(options) & (distance < _EXIT_M)
+        free = options[usable][np.argsort(distance[usable], kind="stable")]
+        return next((option for option in free if self._clear(point, option)), free[0] if len(free) else point)
 
     def _visible(self, start: Points, ends: Points) -> npt.NDArray[np.bool_]:
         """Which segments from ``start`` to each of ``ends`` cross no obstacle: the slab test, all at once."""

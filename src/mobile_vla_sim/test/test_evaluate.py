@@ -118,10 +118,10 @@ def test_with_a_swapped_instruction_the_new_goal_is_reached_and_the_old_one_is_c
     result, done = run(small, Cheat(small, config), config, 4)
     swapped = result["conditions"]["swapped-instruction"]
     assert swapped["successes"] == 4 and swapped["old_goal"]["successes"] <= 1
+    plain = {trial.index: trial for trial in done if trial.condition == "plain"}
     for trial in done:
-        assert (trial.task != trial.scene_task or trial.task == "pick_up_object") == (
-            trial.condition == "swapped-instruction"
-        ) or trial.condition == "plain"
+        assert trial.scene_task == plain[trial.index].task
+        assert (trial.instruction != plain[trial.index].instruction) == (trial.condition == "swapped-instruction")
     with pytest.raises(ValueError, match="no other of the tasks can be asked for in a scene of go_to_kitchen"):
         config_of(contract, plan, Condition.SWAPPED, tasks=("go_to_kitchen",))
 

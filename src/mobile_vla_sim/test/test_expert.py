@@ -5,6 +5,7 @@ import pytest
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_sim.expert.noise import DrivingNoise
+from mobile_vla_sim.headless.controls import CONTROLS, succeeds
 from mobile_vla_sim.headless.episode import MAX_STEPS, MIN_STEPS, drive_episode
 from mobile_vla_sim.headless.robot import HeadlessRobot
 from mobile_vla_sim.tasks.catalogue import TASKS
@@ -12,8 +13,6 @@ from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.tasks.success import reached
 from mobile_vla_sim.world.planner import ROBOT_RADIUS_M
 from mobile_vla_sim.world.scene import Stream, scene_seed
-
-LIMIT_S = 15.0
 
 
 @pytest.mark.parametrize("stream", [Stream.COLLECTION, Stream.EVALUATION])
@@ -94,54 +93,13 @@ def test_the_same_scene_drives_the_same_way_twice(blind, plan):
         assert a.snapshot.target == b.snapshot.target
 
 
-def drive(blind, plan, task, seed, act):
-    assignment = draw(seed, [task], plan)[0]
-    robot = HeadlessRobot(blind, assignment, np.random.default_rng(seed), 1)
-    while robot.time_s < LIMIT_S and not robot.success:
-        robot.advance(*act(robot))
-    return robot.success
-
-
-def standing(robot):
-    return Velocity(), float(bool(robot.assignment.scene.held))
-
-
-def aimless(random):
-    heading, speed = random.uniform(0.0, math.tau), random.uniform(0.1, 0.7)
-
-    def act(robot):
-        nonlocal heading
-        heading += random.normal(0.0, 0.3)
-        velocity = Velocity(speed * math.cos(heading), speed * math.sin(heading))
-        return velocity, float(bool(robot.assignment.scene.held))
-
-    return act
-
-
-def jerky(random):
-    def act(robot):
-        return Velocity(*random.uniform(-0.8, 0.8, size=2)), float(random.random() < 0.5)
-
-    return act
-
-
-def closing_on_nothing(robot):
-    return Velocity(), float(robot.time_s % 2.0 < 1.0)
-
-
-@pytest.mark.parametrize("name", ["standing", "aimless", "jerky", "closing"])
+@pytest.mark.parametrize("name", CONTROLS)
 def test_robots_that_do_not_do_the_task_are_refused(blind, plan, name):
     successes = trials = 0
     for index, task in enumerate(TASKS):
         for seed in range(5):
-            random = np.random.default_rng([seed, index])
-            act = {
-                "standing": standing,
-                "aimless": aimless(random),
-                "jerky": jerky(random),
-                "closing": closing_on_nothing,
-            }[name]
-            successes += drive(blind, plan, task, scene_seed(Stream.EVALUATION, 3, seed), act)
+            assignment = draw(scene_seed(Stream.EVALUATION, 3, seed), [task], plan)[0]
+            successes += succeeds(blind, assignment, CONTROLS[name](np.random.default_rng([seed, index])))
             trials += 1
     assert successes / trials < 0.02
 

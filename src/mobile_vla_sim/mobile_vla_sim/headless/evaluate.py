@@ -77,9 +77,7 @@ class Evaluator:
         """Raises ValueError when ``replan`` exceeds the policy's horizon."""
         config = self.config
         if not 1 <= config.replan <= self.policy.horizon:
-            raise ValueError(
-                f"--replan is {config.replan}; the policy's chunks have 1 .. {self.policy.horizon} actions"
-            )
+            raise ValueError(f"--replan is {config.replan}; the policy predicts 1 .. {self.policy.horizon} actions")
         self._runner = TrialRunner(self.world, self.policy, config.replan, config.time_limit_s, config.odometry)
 
     @property

@@ -1,4 +1,4 @@
-"""Draw docs/images/flat.jpg (one flat of each family from above) and docs/images/cameras.jpg (what both cameras see)."""
+"""Draw docs/images/flat.jpg, one flat of each family from above, and cameras.jpg, what both cameras see."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main() -> None:
     try:
         flats = [view(world, scene, "static") for scene in scenes]
         save([flats[:3], flats[3:]], IMAGES / "flat.jpg")
-        save([[flats[1], view(world, scenes[1], "gripper")]], IMAGES / "cameras.jpg")
+        save([[flats[3], view(world, scenes[3], "gripper")]], IMAGES / "cameras.jpg")
     finally:
         world.close()
 

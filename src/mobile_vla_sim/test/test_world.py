@@ -133,7 +133,7 @@ def test_an_object_on_the_floor_is_pushed_along(blind, plan):
         blind.reset(scene.with_start(item.x - 0.5, item.y, 0.0))
         blind.command(Velocity(0.5, 0.0))
         blind.step(80)
-        x, y, z = blind.object_position(item.name)
+        x, _, z = blind.object_position(item.name)
         assert z < 0.05
         if x > item.x + 0.1:
             return

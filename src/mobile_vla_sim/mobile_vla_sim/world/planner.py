@@ -94,7 +94,7 @@ class Planner:
     def _free(self, points: Points) -> npt.NDArray[np.bool_]:
         """Return which of ``points``, float64 ``[n, 2]``, lie in the flat and outside every margin."""
         at = points[:, None, :]
-        inside = ((at > self._low) & (at < self._high)).all(axis=2).any(axis=1)
+        inside = np.any(np.all((at > self._low) & (at < self._high), axis=2), axis=1)
         return np.asarray(~inside & (np.abs(points) < HALF_SIZE_M).all(axis=1))
 
     def _leave_margins(self, point: Points) -> Points:

@@ -77,7 +77,7 @@ def _add_arm(spec: mujoco.MjSpec, robot: mujoco.MjsBody) -> None:
         limited=True,
     )
     _massive(arm, 0.2, (0.1, 0.05, 0.05))
-    box(arm, Rect(-NOMINAL_REACH_M, -0.025, 0.0, 0.025), CARRY_M + 0.06, CARRY_M + 0.1, _DARK)
+    box(arm, Rect(-NOMINAL_REACH_M, -0.018, 0.0, 0.018), CARRY_M + 0.06, CARRY_M + 0.1, _DARK)
     _actuator(spec, "reach", 800.0, 40.0, 60.0)
     hand = arm.add_body(name="hand", pos=[0, 0, CARRY_M])
     hand.gravcomp = 1.0
@@ -85,7 +85,7 @@ def _add_arm(spec: mujoco.MjSpec, robot: mujoco.MjsBody) -> None:
         name="lift", type=mujoco.mjtJoint.mjJNT_SLIDE, axis=[0, 0, 1], range=[0.01 - CARRY_M, 0.02], limited=True
     )
     _massive(hand, 0.2, (0.05, 0.05, 0.05))
-    box(hand, Rect(-0.05, -0.12, 0.05, 0.12), 0.06, 0.1, (0.25, 0.25, 0.28))
+    box(hand, Rect(-0.04, -0.12, 0.04, 0.12), 0.06, 0.1, (0.25, 0.25, 0.28))
     _actuator(spec, "lift", 600.0, 40.0, 30.0)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         _add_finger(spec, hand, side, sign)

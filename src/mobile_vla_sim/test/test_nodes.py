@@ -126,6 +126,21 @@ def test_a_robot_that_is_to_place_something_starts_with_it_in_its_gripper(probe,
     assert states[-1].held == held
     wait_for(lambda: gripper[-1].holding, what="a held object")
     assert 0.6 < gripper[-1].position < 0.95
+    # A gate repeats its last command, here one from the scene before; only another one moves the gripper.
+    publisher = probe.publisher(GripperCommand, "gripper/command")
+    publisher.publish(GripperCommand(position=0.0))
+    wait_for(lambda: not states[-1].held, what="an opened gripper")
+    reset(probe, states, 4, "place_object")
+    publisher.publish(GripperCommand(position=0.0))
+    publisher.publish(GripperCommand(position=0.9))
+    publisher.publish(GripperCommand(position=0.1))
+    wait_for(lambda: not states[-1].held, what="an opened gripper")
+    reset(probe, states, 5, "place_object")
+    for _ in range(20):
+        publisher.publish(GripperCommand(position=0.1))
+    count = len(states)
+    wait_for(lambda: len(states) > count + 20, what="half a second")
+    assert states[-1].held
 
 
 def test_a_reset_is_reproducible_and_an_unknown_task_is_refused(probe, states, plan):

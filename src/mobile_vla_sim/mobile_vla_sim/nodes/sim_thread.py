@@ -91,6 +91,8 @@ class SimThread:
         self._reset_count = 0
         self._command: tuple[float, Velocity] = (-math.inf, Velocity())
         self._gripper: float | None = None
+        self._before_reset: float | None = None
+        """Gripper command that was in effect before the reset."""
         self._requests: deque[tuple[Assignment, Future[None]]] = deque()
         self._stop = threading.Event()
         self._progress: deque[tuple[float, float]] = deque()
@@ -115,8 +117,13 @@ class SimThread:
         self._command = (time.monotonic(), limited(velocity, self._contract))
 
     def command_gripper(self, position: float) -> None:
-        """Move the gripper to ``position``, 0 open .. 1 closed."""
-        self._gripper = position
+        """Move the gripper to ``position``, 0 open .. 1 closed.
+
+        A gate repeats the last command for ever. After a reset that one is ignored until another one comes: a scene
+        that starts with an open gripper, or with something in it, must not end up as the scene before.
+        """
+        if position != self._before_reset:
+            self._gripper, self._before_reset = position, None
 
     def reset(self, assignment: Assignment) -> Future[None]:
         """Ask for a new scene. Once the future is done, everything that was published shows it."""
@@ -186,7 +193,8 @@ class SimThread:
         self._success_test = SuccessTest(assignment.goal, scene)
         random = np.random.default_rng([scene.seed, assignment.place])
         self._odometry = Odometry(random, scene.start, self._settings.odometry)
-        self._command, self._gripper = (-math.inf, Velocity()), None
+        self._command = (-math.inf, Velocity())
+        self._gripper, self._before_reset = None, self._before_reset if self._gripper is None else self._gripper
         self._reset_count += 1
         # At once, so that nothing of the old scene can be taken for the new one.
         self._look(world)

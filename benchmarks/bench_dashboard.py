@@ -104,9 +104,9 @@ def open_page() -> Chromium:
 
 
 def take_the_wheel(browser: Chromium) -> None:
-    """Sit down at the wheel in the page."""
-    browser.press("#seat")
-    browser.wait_until("document.querySelector('#drive').classList.contains('seated')")
+    """Take the wheel in the page."""
+    browser.press("#wheel")
+    browser.wait_until("document.querySelector('#drive').classList.contains('driving')")
 
 
 def looking(dashboard: NodeProcess, duration_s: float) -> Iterator[Figure]:
@@ -163,7 +163,7 @@ def driving(wheels: Wheels, times: int) -> Iterator[Figure]:
                 time.sleep(0.5)
                 lost_s = browser.kill() if loss == "killed" else browser.freeze()
                 delays[loss].append(1000 * wheels.wait(False, lost_s))
-            # The seat of a driver who fell silent is free again after three seconds.
+            # The wheel of an operator who fell silent is free again after three seconds.
             time.sleep(3.5)
     yield Figure("arrow key to motion on cmd_vel, p50", statistics.median(delays["key to motion"]), "ms", "<= 100")
     # These three include the gate's own ramp: half speed at the contract's 2 m/s^2 takes 0.2 s. STOP has no ramp.

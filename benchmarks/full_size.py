@@ -15,11 +15,12 @@ from torch import nn
 from transformers import Kosmos2ForConditionalGeneration
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.checkpoint import save_checkpoint
-from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings
-from mobile_vla_policy.model.backbone import Tokens
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
 
 INSTRUCTION_TOKENS = 20
@@ -31,7 +32,7 @@ def network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
     """A network as trained, without adapters, in bf16; one frame of both cameras; an instruction."""
     torch.manual_seed(0)
     tell("building full-size Kosmos-2")
-    settings = PolicySettings(backbone=BackboneSettings(weights="random"), lora=LoraSettings(enabled=False))
+    settings = PolicySettings(backbone=Kosmos2Settings(weights="random"), lora=LoraSettings(enabled=False))
     network = build_network(settings, dtype=torch.bfloat16).eval().requires_grad_(False)
     ids = network.backbone.tokenise(["go to the kitchen and pick up the cup"]).ids.repeat(1, INSTRUCTION_TOKENS)
     tokens = Tokens(ids[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS]))
@@ -63,7 +64,7 @@ def write_checkpoint(folder: Path) -> None:
     """One that holds every weight, adapters too, as a policy of our own would."""
     torch.manual_seed(0)
     tell("writing a checkpoint of full-size Kosmos-2")
-    settings = PolicySettings(backbone=BackboneSettings(weights="random"))
+    settings = PolicySettings(backbone=Kosmos2Settings(weights="random"))
     network = build_network(settings, instructions=["go to the kitchen"], dtype=torch.bfloat16)
     ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
     save_checkpoint(folder, network, settings, ranges, Contract.load(ROOT / "config" / "robot.yaml"), {"steps": 0})

@@ -10,12 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobile_vla_policy.config import BackboneSettings, LoraSettings, PolicySettings
-from mobile_vla_policy.engine.cpu.fast_kosmos2 import FastKosmos2Backbone
-from mobile_vla_policy.engine.cpu.linear import PlainLinear
-from mobile_vla_policy.model.backbone import Tokens
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.kosmos2_driving import FastKosmos2Backbone
+from mobile_vla_policy.backbones.linear import PlainLinear
+from mobile_vla_policy.backbones.tokenizer import Tokens
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import build_network
+from mobile_vla_policy.model.settings import PolicySettings
 
 _INSTRUCTION_TOKENS = 20
 _IMAGE_PX = 224
@@ -25,10 +26,10 @@ def measure() -> list[Figure]:
     """One and two cameras. Nothing is computed: the real modules run on torch's meta device, which has shapes only."""
     figures = []
     with torch.device("meta"):
-        settings = PolicySettings(backbone=BackboneSettings(weights="random"), lora=LoraSettings(enabled=False))
+        settings = PolicySettings(backbone=Kosmos2Settings(weights="random"), lora=LoraSettings(enabled=False))
         source = build_network(settings, dtype=torch.bfloat16).backbone
     assert isinstance(source, Kosmos2Backbone)
-    backbone = FastKosmos2Backbone(source, torch.bfloat16, PlainLinear)
+    backbone = source.for_driving(torch.bfloat16, PlainLinear)
     for cameras in (1, 2):
         operations, moved = _count(backbone, cameras)
         words = f"one step, {cameras} camera{'s' if cameras > 1 else ''}"

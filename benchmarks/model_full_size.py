@@ -28,16 +28,16 @@ from full_size import (
     write_checkpoint,
 )
 
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.benchmark.products import kosmos2_products, runner
 from mobile_vla_policy.checkpoint import read_info
-from mobile_vla_policy.config import BackboneSettings, PolicySettings
 from mobile_vla_policy.engine.optimise import Precision, optimise
-from mobile_vla_policy.export.verify import random_drive
-from mobile_vla_policy.model.backbone import Tokens
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
+from mobile_vla_policy.export.verify import random_run
+from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.loss import action_loss
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
-from mobile_vla_policy.policy import Policy
+from mobile_vla_policy.model.settings import PolicySettings
 
 _FRAMES_COMPARED = 4
 
@@ -119,12 +119,12 @@ def checkpoint(folder: Path) -> dict[str, float]:
 def memory(precision: Precision, folder: Path) -> dict[str, float]:
     """Peak resident memory of a process that does nothing but load and drive."""
     tell(f"loading it in {precision}")
-    policy = Policy.load(folder / "checkpoint", device="cpu", precision=precision)
+    policy = load_policy(folder / "checkpoint", device="cpu", precision=precision)
     loading_gb = peak_gb()
     # Resets the peak to what is resident now; the process has no other way to say what driving takes.
     Path("/proc/self/clear_refs").write_text("5")
     seen = policy.initial_memory()
-    for frame in random_drive(read_info(folder / "checkpoint"))[:3]:
+    for frame in random_run(read_info(folder / "checkpoint"))[:3]:
         _, seen = policy.predict(frame.images, frame.state, frame.instruction, seen)
     return {"peak_gb": max(loading_gb, peak_gb()), "driving_gb": peak_gb()}
 
@@ -133,7 +133,7 @@ def training(quick: bool) -> dict[str, float]:
     """Forward, backward and an AdamW step with LoRA r 32 and gradient checkpointing."""
     torch.manual_seed(0)
     tell("building full-size Kosmos-2 with LoRA")
-    settings = PolicySettings(backbone=BackboneSettings(weights="random"))
+    settings = PolicySettings(backbone=Kosmos2Settings(weights="random"))
     network = build_network(settings, dtype=torch.bfloat16).train()
     network.backbone.enable_gradient_checkpointing()
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -34,7 +34,6 @@ def measure(quick: bool) -> list[Figure]:
             environment = {**os.environ, "OMP_WAIT_POLICY": way}
             taken[way].append(figures_of_process(Path(__file__), *(["--quick"] if quick else []), env=environment))
     units = {
-        "stage 2, its products alone": "windows/s",
         "stage 2": "windows/s",
         "inference step bf16": "s",
         "inference step int8": "s",
@@ -50,7 +49,7 @@ def measure(quick: bool) -> list[Figure]:
 
 def one_way(quick: bool) -> dict[str, float]:
     """In this process: stage 2, then full-size inference in turns with the straightforward way."""
-    rate, products, _ = (figure.value for figure in model_stage2.measure(quick))
+    (rate,) = (figure.value for figure in model_stage2.measure(quick))
     network, images, tokens = network_and_input()
     bf16, int8 = optimise(deepcopy(network), "bf16"), optimise(deepcopy(network), "int8")
     runs: dict[str, Callable[[], object]] = {
@@ -62,7 +61,6 @@ def one_way(quick: bool) -> dict[str, float]:
         # The first allocates and compiles.
         turns = [{name: time_of(run) for name, run in runs.items()} for _ in range(4 if quick else 13)][1:]
     return {
-        "stage 2, its products alone": products,
         "stage 2": rate,
         **{f"inference step {name}": median(turn[name] for turn in turns) for name in ("bf16", "int8")},
         **{

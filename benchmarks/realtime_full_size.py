@@ -28,7 +28,8 @@ from full_size import (
 )
 
 from mobile_vla_policy.checkpoint import read_info
-from mobile_vla_policy.export.verify import random_drive
+from mobile_vla_policy.export.verify import random_run
+from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.policy import Policy
 
 #: Backend, precision, format of its export, and the goals: straightforward way over it, peak memory [GB].
@@ -75,8 +76,8 @@ def _export(folder: Path, format_: str, precision: str) -> None:
 def turns(checkpoint: Path, precision: str, count: int) -> dict[str, float]:
     """Times of one backend and of the straightforward way; memory is taken before the latter is there."""
     tell(f"loading {checkpoint.name} in {precision}")
-    policy = Policy.load(checkpoint, device="cpu", precision=precision)
-    drive, instruction = random_drive(read_info(checkpoint)), _instruction(policy)
+    policy = load_policy(checkpoint, device="cpu", precision=precision)
+    drive, instruction = random_run(read_info(checkpoint)), _instruction(policy)
     memory = policy.initial_memory()
 
     def step(number: int = 0) -> None:

@@ -44,12 +44,12 @@ def measure(checkpoint: Path) -> list[Figure]:
 
 def _slope(checkpoint: Path, how: str) -> float:
     from mobile_vla_data.observation import ObservationBuilder
-    from mobile_vla_policy.policy import Policy
+    from mobile_vla_policy.load_policy import load_policy
     from mobile_vla_policy.runtime.driver import PolicyDriver
     from mobile_vla_policy.runtime.platform import resident_bytes
     from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
-    policy = Policy.load(checkpoint, device="cpu")
+    policy = load_policy(checkpoint, device="cpu")
     contract = policy.contract
     builder = ObservationBuilder(contract)
     clock_ns = [time.time_ns()]
@@ -68,9 +68,9 @@ def _slope(checkpoint: Path, how: str) -> float:
         for name, picture in pictures.items():
             height, width = picture.shape[:2]
             builder.put_image(name, now_ns, now_ns, picture.data, "rgb8", height, width, 3 * width)
-        before = driver.steps
+        before = driver.passes
         driver.wake()
-        while driver.tick(now_ns) and driver.steps == before:
+        while driver.tick(now_ns) and driver.passes == before:
             time.sleep(0.001)
 
     if how == "python":

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/explanation/architecture.md"
 PACKAGES = sorted(path.parent for path in (ROOT / "src").glob("*/package.xml"))
 #: Folders whose modules find each other without the folder's name.
-BARE = frozenset({"benchmarks", "stand_ins"})
+BARE = frozenset({"benchmarks"})
 
 
 def repository() -> dict[str, Path]:
@@ -19,9 +19,9 @@ def repository() -> dict[str, Path]:
     found = {}
     for package in PACKAGES:
         found.update(modules_below(package / package.name, package.name))
-    found.update(modules_below(ROOT / "tools/demo", "demo"))
+    for name in ("demo", "reference"):
+        found.update(modules_below(ROOT / "tools" / name, name))
     found.update(modules_below(ROOT / "tools/ros2_lite/ros2_lite", "ros2_lite"))
-    found.update(modules_below(ROOT / "tools/ros2_lite/stand_ins", "stand_ins"))
     found.update(modules_below(ROOT / "benchmarks", "benchmarks"))
     return found
 
@@ -44,6 +44,12 @@ def declared(package: Path, tags: tuple[str, ...]) -> set[str]:
     return {str(item.text) for item in elements if item.tag in tags and item.text in names}
 
 
+def test_no_module_and_no_folder_imports_itself_through_a_cycle(imports: list[Import]) -> None:
+    assert len({item.source for item in imports}) > 100
+    found = cycles(imports)
+    assert not found, "import cycles:\n" + "\n".join(found)
+
+
 def test_the_docs_list_every_package() -> None:
     assert sorted(order_in_docs()) == [path.name for path in PACKAGES]
 
@@ -51,7 +57,7 @@ def test_the_docs_list_every_package() -> None:
 def test_arrows_between_packages_point_down_in_the_order_of_the_docs(imports: list[Import]) -> None:
     order = order_in_docs()
     # Tools and benchmarks stand above every package, and no package uses them.
-    rank = {name: index for index, name in enumerate(["benchmarks", "demo", "stand_ins", "ros2_lite", *order])}
+    rank = {name: index for index, name in enumerate(["benchmarks", "demo", "reference", "ros2_lite", *order])}
     upwards = [
         str(item)
         for item in imports

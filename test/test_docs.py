@@ -136,3 +136,32 @@ def _outline(text: str) -> list[int]:
 def _quoted(text: str) -> list[str]:
     """Every name in code type outside of code blocks: commands, topics, files."""
     return sorted(re.findall(r"`([^`]+)`", FENCE.sub("", text)))
+
+
+def test_every_test_that_the_safety_page_names_exists():
+    named = safety_tests()
+    assert len(named) > 60
+    files = {path.name: path.read_text() for path in [*ROOT.glob("src/*/test/*.py"), *ROOT.glob("test/*.py")]}
+    everywhere = "\n".join(files.values())
+    missing = [
+        f"{file or 'any file'}: {sentence}"
+        for file, sentence in named
+        if f"def test_{sentence.replace(' ', '_')}(" not in (files.get(file, "") if file else everywhere)
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def safety_tests() -> list[tuple[str, str]]:
+    """File (or an empty string) and sentence of every test in the last column of the tables of faults."""
+    named, in_table = [], False
+    for line in (ROOT / "docs/explanation/safety.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        in_table = line.startswith("|") and (in_table or cells[-1] == "test")
+        if not in_table or cells[-1] in ("test", "---", "none") or cells[-1].startswith("["):
+            continue
+        for item in cells[-1].split("; "):
+            match = re.match(r"(?:`(?:.*/)?(?P<file>test_\w+\.py)`(?:: )?)?(?P<sentence>[^`(]*)", item)
+            sentence = re.sub(r"[^a-z0-9_ ]", "", match["sentence"].lower()).strip()
+            if sentence and not sentence.startswith("the same"):
+                named.append((match["file"] or "", sentence))
+    return named

@@ -17,8 +17,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 from transformers import Kosmos2Config
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.config import HeadSettings
-from mobile_vla_policy.model.kosmos2 import BEGIN, END_OF_IMAGE, GROUNDING, IMAGE
+from mobile_vla_policy.backbones.kosmos2 import BEGIN, END_OF_IMAGE, GROUNDING, IMAGE
+from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_sim.tasks.catalogue import load_plan
 from mobile_vla_sim.tasks.draw import draw as draw_scene
 from mobile_vla_sim.world.world import World

@@ -8,7 +8,12 @@ setup(
     name=package_name,
     version=ElementTree.parse("package.xml").findtext("version"),
     packages=find_packages(exclude=["test"]),
-    package_data={package_name: ["py.typed"], f"{package_name}.look": ["report.css"]},
+    package_data={
+        package_name: ["py.typed"],
+        f"{package_name}.look": ["report.css"],
+        # A link to mobile_vla_msgs/msg: recordings may not bring the definitions of their messages.
+        f"{package_name}.convert.rosbag": ["msg/*.msg"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
@@ -26,7 +31,12 @@ setup(
         "rich",
         "simplejpeg",
     ],
-    extras_require={"test": ["pytest", "hypothesis"], "rerun": ["rerun-sdk"]},
+    extras_require={
+        "test": ["pytest", "hypothesis"],
+        "rerun": ["rerun-sdk"],
+        "lerobot": ["av>=12", "pyarrow>=14"],
+        "rosbag": ["rosbags>=0.11"],
+    },
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",

@@ -25,6 +25,7 @@ setup(
         "safetensors>=0.4",
         "huggingface_hub>=0.34",
         "kornia>=0.7",
+        "platformdirs",
         "pydantic>=2.5",
         "PyYAML",
         "typer",

@@ -15,8 +15,9 @@ from demo import evaluation
 from demo.stages import Demo, read_json
 from demo.summary import rows
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import jpeg
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_sim.tasks.catalogue import load_plan
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.world.model import VISIBLE_HALF_M

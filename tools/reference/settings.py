@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -22,7 +21,13 @@ and checkpoint carries a copy. `config/robot.yaml` is an example with a comment 
 PLAN = """# Collection plan
 
 The plan lists the tasks to record, how many episodes each needs, and the wordings of the instructions. The recorder
-copies `config/collection_plan.yaml` into a new dataset as `plan.yaml`; edit that copy to change one dataset.
+copies `config/collection_plan.yaml` (11 tasks, 1,000 episodes) into a new dataset as `plan.yaml`; edit that copy to
+change one dataset.
+
+The recorder proposes the task with the fewest episodes, in the wording and environment in which it was recorded least.
+Wordings and environments are balanced each by itself, then in pairs, then in full combinations, so no wording is tied
+to one lighting. Done episodes are counted from the files alone, and failures do not count, so a collection continues
+after any restart. From Python: `mobile_vla_data.dataset.progress.propose(dataset)`.
 """
 TRAINING = """# Training settings
 
@@ -48,7 +53,7 @@ def plan_page(root: Path) -> str:
 
 def training_page(root: Path) -> str:
     """Return the page of the training settings."""
-    from mobile_vla_policy.config import TrainSettings
+    from mobile_vla_policy.training.settings import TrainSettings
 
     return TRAINING + _models(TrainSettings)
 
@@ -65,6 +70,8 @@ def _models(top: type[BaseModel]) -> str:
                     seen.add(inner)
                     below = name if title == top.__name__ else f"{place}.{name}"
                     below += ".NAME" if "additionalProperties" in field else ""
+                    kind = schema["$defs"][inner]["properties"].get("kind", {}).get("const")
+                    below += f" with kind: {kind}" if kind else ""
                     sections.append((inner, below, schema["$defs"][inner]))
     return "".join(_section(top, *section) for section in sections)
 
@@ -72,7 +79,7 @@ def _models(top: type[BaseModel]) -> str:
 def _section(top: type[BaseModel], name: str, place: str, model: dict[str, Any]) -> str:
     heading = place if place == "Top level" else f"`{place}`"
     cls = _class(top, name)
-    docs = _field_docs(cls)
+    docs = {name: text for base in reversed(_models_of(cls)) for name, text in _field_docs(base).items()}
     rows = []
     for field, schema in model.get("properties", {}).items():
         default = "required" if field in model.get("required", ()) else _default(schema)
@@ -82,7 +89,22 @@ def _section(top: type[BaseModel], name: str, place: str, model: dict[str, Any])
 
 
 def _class(top: type[BaseModel], name: str) -> type[BaseModel]:
-    return top if top.__name__ == name else getattr(sys.modules[top.__module__], name)
+    """Return the model called ``name`` among those that ``top`` mentions, wherever it is defined."""
+    if top.__name__ == name:
+        return top
+    below = (_class(inner, name) for field in top.model_fields.values() for inner in _mentioned(field.annotation))
+    return next((found for found in below if found.__name__ == name), top)
+
+
+def _mentioned(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _mentioned(part)]
+
+
+def _models_of(cls: type[BaseModel]) -> list[type[BaseModel]]:
+    """Return a model and the models that it inherits fields from."""
+    return [base for base in cls.__mro__ if issubclass(base, BaseModel) and base is not BaseModel]
 
 
 def _field_docs(cls: type[BaseModel]) -> dict[str, str]:

@@ -19,7 +19,8 @@ from pathlib import Path
 from recorder_client import Recording, fake_robot, recorder_process
 
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.run import LAUNCH_PID
 from mobile_vla_ros.testing import Probe

@@ -9,7 +9,8 @@ import pytest
 from recorder_client import Recording, fake_robot, recorder_process, start_request
 
 from mobile_vla_data.checks.validate import check_episode
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
@@ -60,7 +61,7 @@ def test_a_frozen_camera_is_seen_while_recording_and_its_ticks_are_dropped(episo
     steps = recording.until_said("camera 'static' is frozen").steps
     until_dropped(recording, 10)
     assert recording.status.steps <= steps + 1, "nothing is recorded while it is frozen"
-    assert_fails_its_check(recording, "is frozen: one picture for")
+    assert_fails_its_check(recording, "is frozen: one image for")
 
 
 def test_a_camera_with_its_cap_on_fails_the_check(episode):

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
-from mobile_vla_dashboard.hub import Hub
+from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
@@ -36,7 +36,7 @@ from mobile_vla_ros.run import StartError, run
 
 _TELEOP_PERIOD_S = 0.05
 _HOUSEKEEPING_PERIOD_S = 0.2
-#: Cameras stay subscribed this long after the last browser left, so that reloading the page does not blink.
+#: Cameras stay subscribed for this long after the last browser left, so that reloading the page does not flicker [s].
 _LINGER_S = 5.0
 _PROGRESS_PERIOD_S = 5.0
 
@@ -63,16 +63,23 @@ class DashboardNode(Node):
     def __init__(self) -> None:
         super().__init__("dashboard_node")
         self.contract = load_contract(self)
-        self.drivable = flag(self, "teleop", False, "whether the page may drive the robot (launch with teleop:=web)")
+        self.drivable = flag(self, "teleop", False, "let the page drive the robot (teleop:=web sets it)")
         stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         default_address = os.environ.get("MOBILE_VLA_DASHBOARD_ADDRESS", "127.0.0.1")
-        address = text(self, "address", default_address, "where to listen; 0.0.0.0 for every network of this machine")
+        address = text(
+            self, "address", default_address, "address to listen on; 0.0.0.0 for every network of this machine"
+        )
         port = integer(self, "port", 8080, "TCP port of the page", at_least=0, at_most=65535)
-        setting = text(self, "token", "auto", "auto, empty for none, or the token that opens the page")
-        hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
+        setting = text(
+            self,
+            "token",
+            "auto",
+            "token that opens the page; auto: a new one at each start unless address is local; empty: none",
+        )
+        hosts = text(self, "allowed_hosts", "", "more names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
-        self.hub = Hub({name: camera.topic for name, camera in self.contract.cameras.items()})
+        self.latest = Latest({name: camera.topic for name, camera in self.contract.cameras.items()})
         self._dead_man = DeadMan()
         self._work: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._do_work)
@@ -84,13 +91,13 @@ class DashboardNode(Node):
         if self.drivable:
             self._commands = CommandPublisher(self, "teleop", self.contract.action.frame, stamped=stamped)
         for name, message in (("gate", GateStatus), ("policy", PolicyStatus), ("recorder", RecorderStatus)):
-            self.create_subscription(message, f"{name}/status", partial(self.hub.put, name), LATCHED)
+            self.create_subscription(message, f"{name}/status", partial(self.latest.put_status, name), LATCHED)
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
 
         # Steady: a simulated or a set clock must not stretch the dead-man time.
         self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=STEADY)
         self._drive_timer.cancel()
-        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._keep_house, clock=STEADY)
+        self.create_timer(_HOUSEKEEPING_PERIOD_S, self._housekeep, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
 
         try:
@@ -99,12 +106,12 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        self._web = WebServer(make_app(self, token=self._token, allowed_hosts=names), listener, self.hub.attach)
+        self._web = WebServer(make_app(self, token=self._token, allowed_hosts=names), listener, self.latest.attach)
         self._web.start()
         self._announce(address)
 
     def close(self) -> None:
-        """Stop serving; a zero if someone was driving from the page."""
+        """Stop serving; send a zero if the page was driving."""
         self._web.close()
         self._dead_man.release()
         if self._commands is not None and self._dead_man.due(time.monotonic()) is not None:
@@ -113,7 +120,7 @@ class DashboardNode(Node):
     # Robot, for the web server: called from its thread.
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
-        """Call a service with string fields; the reply says in words what came of it."""
+        """Call a service with string fields; the reply is the result in words."""
         reply: Future[Reply] = Future()
         self._post(partial(self._call, service, dict(fields), reply))
         return reply
@@ -123,8 +130,8 @@ class DashboardNode(Node):
         if self._dead_man.command(velocity, time.monotonic()):
             self._post(self._begin_to_drive)
 
-    def let_go(self) -> None:
-        """Publish one zero if someone was driving from here, then nothing."""
+    def release(self) -> None:
+        """Publish one zero if the page was driving, then nothing."""
         self._dead_man.release()
         self._post(self._drive_on)
 
@@ -149,10 +156,10 @@ class DashboardNode(Node):
         kind, path, who = _SERVICES[service]
         client = self._clients_by_name[service]
         if not client.service_is_ready():
-            _settle(reply, Reply(False, f"no {who} is running (nobody offers the service {path})"))
+            _settle(reply, Reply(False, f"no {who} is running (service {path} does not exist)"))
             return
         future = client.call_async(kind.Request(**fields))
-        # An answer that nobody waits for any more must not be kept for ever.
+        # An answer that is no longer waited for must not be kept for ever.
         reply.add_done_callback(
             lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
         )
@@ -165,45 +172,45 @@ class DashboardNode(Node):
     def _drive_on(self) -> None:
         velocity = self._dead_man.due(time.monotonic())
         if velocity is None or self._commands is None:
-            # Nobody drives: no reason to wake up twenty times a second.
+            # The page does not drive: no reason to wake up twenty times a second.
             self._drive_timer.cancel()
             return
         self._commands.send(velocity)
 
-    def _keep_house(self) -> None:
+    def _housekeep(self) -> None:
         now_s = time.monotonic()
-        if self.hub.watched:
+        if self.latest.watched:
             self._watched_s = now_s
-        looking = self.hub.watched or (self._watched_s > 0 and now_s - self._watched_s < _LINGER_S)
-        if looking and not self._image_subscriptions:
+        in_use = self.latest.watched or (self._watched_s > 0 and now_s - self._watched_s < _LINGER_S)
+        if in_use and not self._image_subscriptions:
             self._image_subscriptions = [
                 self.create_subscription(Image, topic, partial(self._on_image, index), SENSOR)
-                for index, topic in enumerate(self.hub.cameras.values())
+                for index, topic in enumerate(self.latest.cameras.values())
             ]
-        elif not looking and self._image_subscriptions:
+        elif not in_use and self._image_subscriptions:
             for subscription in self._image_subscriptions:
                 self.destroy_subscription(subscription)
             self._image_subscriptions = []
-        if self.hub.watched and now_s >= self._progress_due_s:
+        if self.latest.watched and now_s >= self._progress_due_s:
             self._progress_due_s = now_s + _PROGRESS_PERIOD_S
             client = self._clients_by_name["recorder/get_progress"]
             if client.service_is_ready():
                 client.call_async(GetProgress.Request()).add_done_callback(
-                    lambda done: self.hub.put("progress", done.result())
+                    lambda done: self.latest.put_status("progress", done.result())
                 )
 
     def _on_image(self, camera: int, message: Image) -> None:
         try:
             image = unpack(message.data, message.encoding, message.height, message.width, message.step)
         except ImageError as error:
-            self.hub.refuse_frame(camera, str(error))
+            self.latest.refuse_frame(camera, str(error))
             return
-        # What the policy would see of it, not what the camera sent: a wrong crop shows at once.
-        shape = list(self.contract.cameras.values())[camera]
-        self.hub.put_frame(camera, to_ns(message.header.stamp), fit(image, shape))
+        # As the policy sees it, not as the camera sent it: a wrong crop shows at once.
+        shape = self.contract.cameras[self.contract.camera_names[camera]]
+        self.latest.put_frame(camera, to_ns(message.header.stamp), fit(image, shape))
 
     def _health(self) -> Health:
-        values = {"port": self.port, "looking": self.hub.watched, "teleop": self.drivable}
+        values = {"port": self.port, "page open": self.latest.watched, "teleop": self.drivable}
         if not self._web.alive:
             return Health(ERROR, "the web server has ended; restart the dashboard", values)
         return Health(OK, f"serving on port {self.port}", values)
@@ -220,7 +227,7 @@ class DashboardNode(Node):
 
 
 def _settle(reply: Future[Reply], value: Reply) -> None:
-    # The web server gave up waiting, and says so to the browser: there is nobody left to tell.
+    # A cancelled reply: the web server has stopped waiting and has told the browser.
     if reply.set_running_or_notify_cancel():
         reply.set_result(value)
 

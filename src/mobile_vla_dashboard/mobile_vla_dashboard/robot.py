@@ -1,4 +1,4 @@
-"""What the web server asks of the robot; the node answers it over ROS. No rclpy, no web framework."""
+"""Interface of the robot for the web server; the node implements it over ROS. No rclpy, no web framework."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from mobile_vla_dashboard.hub import Hub
+from mobile_vla_dashboard.latest import Latest
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 
@@ -18,7 +18,7 @@ DEFAULT_PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request: one line for a human."""
+    """Result of a request; the message is one line for a human."""
 
     ok: bool
     message: str
@@ -28,19 +28,19 @@ class Reply:
 class Robot(Protocol):
     """The robot as the web server sees it. Every method may be called from any thread and returns at once."""
 
-    hub: Hub
+    latest: Latest
     contract: Contract
     drivable: bool
-    """Whether this page may drive (teleop)."""
+    """True if this page may drive (teleop)."""
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
-        """Call a service with string fields; the reply says in words what came of it."""
+        """Call a service with string fields; the reply is the result in words."""
 
     def drive(self, velocity: Velocity) -> None:
         """Publish ``velocity`` for as long as it is fresh."""
 
-    def let_go(self) -> None:
-        """Publish one zero if someone was driving from here, then nothing."""
+    def release(self) -> None:
+        """Publish one zero if the page was driving, then nothing."""
 
     def move_gripper(self, position: float) -> None:
         """Send the gripper to ``position``, 0 open .. 1 closed."""

@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from mobile_vla_dashboard.access import HEALTH_PATH, Access, App
 from mobile_vla_dashboard.robot import DEFAULT_PATIENCE_S, PATIENCE_S, Reply, Robot
-from mobile_vla_dashboard.sockets import DriveSocket, ViewSocket
-from mobile_vla_dashboard.teleop import Seat
+from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
+from mobile_vla_dashboard.teleop import Wheel
+from mobile_vla_data.instruction import InstructionError, normalise_instruction
 
 STATIC = Path(__file__).parent / "static"
 
-#: STOP is asked for again until the gate confirms it: how often, and how long each attempt may take [s].
+#: STOP is repeated until the gate confirms it: how often, and how long each attempt may take [s].
 STOP_ATTEMPTS, STOP_PATIENCE_S = 5, 0.4
 
 HEADERS = {
@@ -33,26 +35,26 @@ HEADERS = {
 class Start(BaseModel):
     """Fields of an episode to start; empty ones are filled from the collection plan."""
 
-    language: str = Field("", max_length=500)
+    language: str = ""
     task: str = Field("", max_length=200)
     category: Literal["", "navigation", "manipulation", "combined"] = ""
     environment: dict[str, str] = {}
 
 
 class Stop(BaseModel):
-    """How the episode went."""
+    """Outcome of the episode."""
 
     outcome: Literal["success", "failure", "unlabelled"]
 
 
 class Instruction(BaseModel):
-    """What the policy is to follow; empty makes it stop and wait."""
+    """Instruction for the policy; an empty one makes it stop and wait."""
 
-    instruction: str = Field(max_length=500)
+    instruction: str
 
 
 async def ask(robot: Robot, service: str, fields: Mapping[str, str], patience_s: float | None = None) -> Reply:
-    """Call a service and wait for its reply, in words also when none comes."""
+    """Call a service and wait for its reply; if none comes, the reply says so."""
     limit_s = patience_s or PATIENCE_S.get(service, DEFAULT_PATIENCE_S)
     try:
         return await asyncio.wait_for(asyncio.wrap_future(robot.call(service, fields)), limit_s)
@@ -61,8 +63,8 @@ async def ask(robot: Robot, service: str, fields: Mapping[str, str], patience_s:
 
 
 async def stop_robot(robot: Robot) -> Reply:
-    """Let go of the stick and have the gate stop, again and again until it says that it has."""
-    robot.let_go()
+    """Release the stick and call gate/stop until the gate confirms it."""
+    robot.release()
     reply = Reply(False, "")
     for _ in range(STOP_ATTEMPTS):
         reply = await ask(robot, "gate/stop", {}, STOP_PATIENCE_S)
@@ -73,7 +75,7 @@ async def stop_robot(robot: Robot) -> Reply:
 
 
 async def instruct_policy(robot: Robot, instruction: str) -> Reply:
-    """Set the instruction; an empty one also ends a policy/execute goal that someone else started."""
+    """Set the instruction; an empty one also cancels a running policy/execute goal."""
     reply = await ask(robot, "policy/set_instruction", {"instruction": instruction})
     if reply.ok or instruction:
         return reply
@@ -84,24 +86,38 @@ async def instruct_policy(robot: Robot, instruction: str) -> Reply:
 def make_app(robot: Robot, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
     """Build the application that serves ``robot``."""
     app = FastAPI(title="Mobile VLA", docs_url=None, redoc_url=None, openapi_url=None)
-    seat = Seat()
+    wheel = Wheel()
 
+    _refusals(app)
     _pages(app)
     _buttons(app, robot)
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:
-        await ViewSocket(socket, robot, seat).serve()
+        await ViewSocket(socket, robot, wheel).serve()
 
     @app.websocket("/ws/drive")
     async def drive(socket: WebSocket) -> None:
-        await DriveSocket(socket, robot, seat).serve()
+        await WheelSocket(socket, robot, wheel).serve()
 
     return Access(app, token=token, allowed_hosts=allowed_hosts)
 
 
 def _answer(reply: Reply) -> Response:
     return JSONResponse({"ok": reply.ok, "message": reply.message}, status_code=200 if reply.ok else 409)
+
+
+def _refusals(app: FastAPI) -> None:
+    """Answer a request that is wrong in itself like every other refusal: one line for a human."""
+
+    @app.exception_handler(InstructionError)
+    async def bad_instruction(_request: Request, error: InstructionError) -> Response:
+        return JSONResponse({"ok": False, "message": str(error)}, status_code=422)
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_fields(_request: Request, error: RequestValidationError) -> Response:
+        found = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
+        return JSONResponse({"ok": False, "message": "; ".join(found)}, status_code=422)
 
 
 def _pages(app: FastAPI) -> None:
@@ -141,13 +157,14 @@ def _buttons(app: FastAPI, robot: Robot) -> None:
 
     @app.post("/api/policy/instruction")
     async def instruction(body: Instruction) -> Response:
-        return _answer(await instruct_policy(robot, body.instruction.strip()))
+        return _answer(await instruct_policy(robot, normalise_instruction(body.instruction)))
 
     @app.post("/api/recorder/start")
     async def start(body: Start) -> Response:
         environment = {key: value for key, value in body.environment.items() if value}
-        fields = {"language": body.language.strip(), "task": body.task.strip(), "category": body.category}
-        # Empty means: as the plan proposes. An object without fields would say that nothing is known.
+        language = normalise_instruction(body.language)
+        fields = {"language": language, "task": body.task.strip(), "category": body.category}
+        # Empty: as the plan proposes. An object without fields would mean that nothing is known.
         fields["environment"] = json.dumps(environment, ensure_ascii=False) if environment else ""
         return _answer(await ask(robot, "recorder/start_episode", fields))
 

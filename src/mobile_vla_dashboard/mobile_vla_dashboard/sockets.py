@@ -1,7 +1,7 @@
-"""The two WebSockets of the page: one to look, one to drive. No rclpy.
+"""The two WebSockets of the page: one to view, one to drive. No rclpy.
 
-Looking and driving have a connection each, so that a picture on its way to a slow browser never stands in front of a
-command, and so that losing either is noticed by itself.
+Each has a connection of its own, so that an image on its way to a slow browser never delays a command, and so that the
+loss of either is noticed.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 from fastapi import WebSocket, WebSocketDisconnect
 
 from mobile_vla_dashboard.robot import Robot
-from mobile_vla_dashboard.teleop import DriveError, Driver, Seat, velocity_of_fractions
+from mobile_vla_dashboard.teleop import Operator, StickError, Wheel, velocity_of_stick
 from mobile_vla_dashboard.words import page_state
 
-#: Header of a picture message: camera, sequence, capture stamp [ns]; big-endian; the JPEG follows.
+#: Header of an image message: camera, sequence, capture stamp [ns]; big-endian; the JPEG follows.
 FRAME_HEADER = struct.Struct("!BIQ")
 
-#: Pictures of one camera that may be under way to a browser: one being drawn, one on the wire.
+#: Images of one camera that may be on their way to a browser: one being drawn, one on the wire.
 IN_FLIGHT = 2
 
 #: How often the page's words and numbers are sent [s].
@@ -40,25 +40,27 @@ def _parse(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
     except ValueError:
-        raise DriveError("not JSON") from None
+        raise StickError("not JSON") from None
     if not isinstance(message, dict):
-        raise DriveError("not a JSON object")
+        raise StickError("not a JSON object")
     return message
 
 
 class ViewSocket:
-    """Sends one browser the newest pictures, as fast as it acknowledges them, and the state five times a second."""
+    """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second."""
 
-    def __init__(self, socket: WebSocket, robot: Robot, seat: Seat) -> None:
-        self._socket, self._robot, self._seat = socket, robot, seat
-        self._sent = [0] * len(robot.hub.cameras)
-        self._outstanding = [0] * len(robot.hub.cameras)
+    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
+        self._socket = socket
+        self._robot = robot
+        self._wheel = wheel
+        self._sent = [0] * len(robot.latest.cameras)
+        self._outstanding = [0] * len(robot.latest.cameras)
         self._news = asyncio.Event()
 
     async def serve(self) -> None:
-        """Serve until the browser goes."""
+        """Serve until the browser disconnects."""
         await self._socket.accept()
-        unwatch = self._robot.hub.watch(self._news.set)
+        unwatch = self._robot.latest.watch(self._news.set)
         sender = asyncio.create_task(self._send_all())
         receiver = asyncio.create_task(self._receive_all())
         try:
@@ -70,7 +72,7 @@ class ViewSocket:
             await asyncio.gather(sender, receiver, return_exceptions=True)
 
     async def _receive_all(self) -> None:
-        with contextlib.suppress(WebSocketDisconnect, DriveError):
+        with contextlib.suppress(WebSocketDisconnect, StickError):
             while True:
                 message = _parse(await self._socket.receive_text())
                 camera, sequence = message.get("camera"), message.get("ack")
@@ -93,7 +95,7 @@ class ViewSocket:
 
     async def _send_frames(self) -> None:
         for camera in range(len(self._outstanding)):
-            frame = self._robot.hub.frame(camera)
+            frame = self._robot.latest.frame(camera)
             if frame is None or frame.sequence == self._sent[camera] or self._outstanding[camera] >= IN_FLIGHT:
                 continue
             self._sent[camera] = frame.sequence
@@ -102,62 +104,64 @@ class ViewSocket:
             await self._socket.send_bytes(header + frame.jpeg())
 
     def _state(self, now_s: float) -> dict[str, Any]:
-        driver = self._seat.driver(now_s)
+        operator = self._wheel.operator(now_s)
         return {
-            **page_state(self._robot.hub, self._robot.contract),
-            "drive": {"possible": self._robot.drivable, "driver": driver.address if driver else None},
+            **page_state(self._robot.latest, self._robot.contract),
+            "wheel": {"possible": self._robot.drivable, "operator": operator.address if operator else None},
         }
 
 
-class DriveSocket:
-    """Takes one driver's stick. Whatever ends the connection, or the messages on it, ends the motion."""
+class WheelSocket:
+    """Follows one operator's stick. Whatever ends the connection, or the messages on it, ends the motion."""
 
-    def __init__(self, socket: WebSocket, robot: Robot, seat: Seat) -> None:
-        self._socket, self._robot, self._seat = socket, robot, seat
-        self._driver = Driver(next(_keys), _address(socket))
+    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
+        self._socket = socket
+        self._robot = robot
+        self._wheel = wheel
+        self._operator = Operator(next(_keys), _address(socket))
 
     async def serve(self) -> None:
-        """Serve until the driver leaves, is lost, or was never allowed to sit down."""
+        """Serve until the operator leaves or is lost; refuse where the wheel cannot be had."""
         await self._socket.accept()
         if not self._robot.drivable:
             await self._socket.close(4403, "driving from this page is off; launch with teleop:=web")
             return
         now_s = time.monotonic()
-        if not self._seat.take(self._driver, now_s):
-            seated = self._seat.driver(now_s)
-            await self._socket.close(4409, f"{seated.address if seated else 'someone'} is driving")
+        if not self._wheel.take(self._operator, now_s):
+            holder = self._wheel.operator(now_s)
+            await self._socket.close(4409, f"{holder.address if holder else 'another browser'} has the wheel")
             return
         try:
-            await self._socket.send_text(json.dumps({"seated": True}))
+            await self._socket.send_text(json.dumps({"has_wheel": True}))
             await self._listen()
         except (WebSocketDisconnect, RuntimeError):
             pass
         finally:
-            # Only the one in the seat may stop the stick: a lost driver's late goodbye must not jolt the next one.
-            if self._seat.leave(self._driver):
-                self._robot.let_go()
+            # Only the holder of the wheel: the late end of a lost connection must not jolt the next operator.
+            if self._wheel.leave(self._operator):
+                self._robot.release()
 
     async def _listen(self) -> None:
         while True:
             text = await self._socket.receive_text()
-            if not self._seat.take(self._driver, time.monotonic()):
-                await self._socket.close(4409, "the seat was lost: nothing was heard for too long")
+            if not self._wheel.take(self._operator, time.monotonic()):
+                await self._socket.close(4409, "the wheel was lost: no message for too long")
                 return
             try:
                 self._follow(_parse(text))
-            except DriveError as error:
-                self._robot.let_go()
+            except StickError as error:
+                self._robot.release()
                 await self._socket.close(4400, str(error))
                 return
 
     def _follow(self, message: dict[str, Any]) -> None:
-        if "x" in message or "y" in message:
-            velocity = velocity_of_fractions(message.get("x", 0.0), message.get("y", 0.0), self._robot.contract)
-            self._robot.drive(velocity)
+        if message.keys() & {"x", "y", "turn"}:
+            stick = (message.get(name, 0.0) for name in ("x", "y", "turn"))
+            self._robot.drive(velocity_of_stick(*stick, self._robot.contract))
         elif message.get("release"):
-            self._robot.let_go()
+            self._robot.release()
         elif "gripper" in message:
             position = message["gripper"]
             if isinstance(position, bool) or position not in (0, 1):
-                raise DriveError(f"gripper must be 0 (open) or 1 (closed), got {position!r:.40}")
+                raise StickError(f"gripper must be 0 (open) or 1 (closed), got {position!r:.40}")
             self._robot.move_gripper(float(position))

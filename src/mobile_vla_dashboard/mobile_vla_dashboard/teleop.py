@@ -1,4 +1,4 @@
-"""Driving from the page: a dead-man switch and a seat for one. No rclpy, no web framework."""
+"""Driving from the page: a dead-man switch, and a wheel for one operator. No rclpy, no web framework."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from mobile_vla_data.contract import Contract
 #: A command older than this no longer moves the robot [s]; five messages at the page's 20 Hz.
 FRESH_S = 0.25
 
-#: A driver unheard for this long has lost the seat [s]; an idle page sends a heartbeat every second.
-SEAT_TIMEOUT_S = 3.0
+#: An operator without a message for this long has lost the wheel [s]; an idle page sends a heartbeat every second.
+WHEEL_TIMEOUT_S = 3.0
 
 
-class DriveError(ValueError):
-    """A drive message cannot be followed; one line saying why."""
+class StickError(ValueError):
+    """A message of the operator cannot be followed; one line saying why."""
 
 
-def velocity_of_fractions(x: object, y: object, contract: Contract) -> Velocity:
-    """Velocity of a stick at ``x`` forward and ``y`` left, fractions -1 .. 1 of the contract's limits.
+def velocity_of_stick(x: object, y: object, turn: object, contract: Contract) -> Velocity:
+    """Return the velocity of a stick at ``x`` forward, ``y`` left and ``turn`` left, fractions -1 .. 1 of the limits.
 
     A holonomic base strafes with ``y``; a differential one turns. The stick is cut to the unit circle, so that a
     diagonal is not faster than straight ahead.
 
     Raises:
-        DriveError: a fraction is not a finite number.
+        StickError: a fraction is not a finite number.
     """
-    values = []
-    for name, value in (("x", x), ("y", y)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise DriveError(f"{name} must be a number from -1 to 1, got {value!r:.40}")
-        values.append(float(value))
-    forward, left = values
-    length = math.hypot(forward, left)
-    if length > 1.0:
-        forward, left = forward / length, left / length
+    forward, left, left_turn = (_fraction(name, value) for name, value in (("x", x), ("y", y), ("turn", turn)))
+    length = max(1.0, math.hypot(forward, left))
+    forward, left = forward / length, left / length
     limits = contract.limits
-    if contract.base == "holonomic":
-        return Velocity(forward * limits.linear_m_s, left * limits.linear_m_s)
-    return Velocity(forward * limits.linear_m_s, 0.0, left * limits.angular_rad_s)
+    if contract.base == "differential":
+        left, left_turn = 0.0, left_turn + left
+    rate = limits.angular_rad_s * min(max(left_turn, -1.0), 1.0)
+    return Velocity(forward * limits.linear_m_s, left * limits.linear_m_s, rate)
+
+
+def _fraction(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise StickError(f"{name} must be a number from -1 to 1, got {value!r:.40}")
+    return float(value)
 
 
 class DeadMan:
-    """What to publish now, given when the driver was last heard. Thread-safe.
+    """What to publish now, given when the operator's last command came. Thread-safe.
 
-    While commands are fresh, the newest; when they stop for whatever reason, one zero; then nothing, so that a page
-    nobody drives from does not keep a policy from driving.
+    While commands are fresh, the newest; when they stop for whatever reason, one zero; then nothing, so that an unused
+    page does not keep a policy from driving.
     """
 
     def __init__(self, fresh_s: float = FRESH_S) -> None:
@@ -59,19 +60,19 @@ class DeadMan:
         self._lock = threading.Lock()
 
     def command(self, velocity: Velocity, now_s: float) -> bool:
-        """Take the driver's newest command, heard at ``now_s`` on a monotonic clock; True if it begins a ride."""
+        """Take the newest command, received at ``now_s`` on a monotonic clock; return True if motion begins with it."""
         with self._lock:
             begins = not self._driving
             self._velocity, self._heard_s, self._driving = velocity, now_s, True
             return begins
 
     def release(self) -> None:
-        """Let go: the next :meth:`due` is the zero."""
+        """End the motion: the next :meth:`due` is the zero."""
         with self._lock:
             self._heard_s = -math.inf
 
     def due(self, now_s: float) -> Velocity | None:
-        """The velocity to publish at ``now_s``, None for silence."""
+        """Return the velocity to publish at ``now_s``, None for silence."""
         with self._lock:
             if not self._driving:
                 return None
@@ -82,38 +83,38 @@ class DeadMan:
 
 
 @dataclass(frozen=True)
-class Driver:
-    """Who sits in the seat; compared by identity of the connection, not by address."""
+class Operator:
+    """A browser that asked for the wheel; compared by ``key``, as two may share an address."""
 
     key: int
     address: str
 
 
-class Seat:
-    """One driver at a time. Used on the event loop only."""
+class Wheel:
+    """Belongs to one operator at a time. Used on the event loop only."""
 
-    def __init__(self, timeout_s: float = SEAT_TIMEOUT_S) -> None:
+    def __init__(self, timeout_s: float = WHEEL_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
-        self._driver: Driver | None = None
+        self._operator: Operator | None = None
         self._heard_s = -math.inf
 
-    def driver(self, now_s: float) -> Driver | None:
-        """Who drives at ``now_s``; None when the seat is free, or its driver has been unheard for too long."""
-        if self._driver is not None and now_s - self._heard_s > self._timeout_s:
-            self._driver = None
-        return self._driver
+    def operator(self, now_s: float) -> Operator | None:
+        """Return who has the wheel at ``now_s``; None if it is free, or its operator has been silent for too long."""
+        if self._operator is not None and now_s - self._heard_s > self._timeout_s:
+            self._operator = None
+        return self._operator
 
-    def take(self, driver: Driver, now_s: float) -> bool:
-        """Sit down, or stay seated; False when someone else sits there."""
-        seated = self.driver(now_s)
-        if seated is not None and seated != driver:
+    def take(self, operator: Operator, now_s: float) -> bool:
+        """Take the wheel, or keep it; return False if another operator has it."""
+        holder = self.operator(now_s)
+        if holder is not None and holder != operator:
             return False
-        self._driver, self._heard_s = driver, now_s
+        self._operator, self._heard_s = operator, now_s
         return True
 
-    def leave(self, driver: Driver) -> bool:
-        """Free the seat if ``driver`` sits in it; returns whether they did."""
-        if self._driver != driver:
+    def leave(self, operator: Operator) -> bool:
+        """Free the wheel if ``operator`` has it; return whether that was so."""
+        if self._operator != operator:
             return False
-        self._driver = None
+        self._operator = None
         return True

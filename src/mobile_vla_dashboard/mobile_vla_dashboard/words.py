@@ -1,7 +1,7 @@
-"""Status messages to what the page shows: plain words, a tone, and the numbers beside them. No rclpy, no web framework.
+"""Status messages as the page shows them: plain words, a tone, numbers. No rclpy, no web framework.
 
-Everything said here comes from a topic. A status that was never heard, or not for :data:`SILENT_S`, is said to be
-exactly that; its last content is never shown as if it still held.
+Everything comes from a topic. If a status has never arrived, or not for :data:`SILENT_S`, the page says so; its last
+content is never shown as if it were current.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import math
 import time
 from typing import Any
 
-from mobile_vla_dashboard.hub import Heard, Hub
+from mobile_vla_dashboard.latest import Latest, ReceivedStatus
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 
-#: Every status comes at 2 Hz; six missed ones in a row are silence [s].
+#: Every status comes at 2 Hz; after six missing ones the node counts as silent [s].
 SILENT_S = 3.0
 
-#: A camera silent for this long is said to be [s].
-CAMERA_SILENT_S = 1.0
+#: A camera or another input without a message for this long counts as silent [s].
+INPUT_SILENT_S = 1.0
 
 Card = dict[str, Any]
 
 _GATE = {
-    GateStatus.DRIVER_NONE: ("idle", "Nobody drives"),
-    GateStatus.DRIVER_TELEOP: ("active", "A person drives"),
+    GateStatus.DRIVER_NONE: ("idle", "No driver"),
+    GateStatus.DRIVER_TELEOP: ("active", "The operator drives"),
     GateStatus.DRIVER_POLICY: ("active", "The policy drives"),
     GateStatus.DRIVER_STOPPED: ("bad", "Stopped"),
 }
@@ -46,56 +46,56 @@ _RECORDER = {
 
 
 def number(value: float, digits: int = 2) -> float | None:
-    """``value`` rounded, or None where JSON has no word for it (NaN, infinity)."""
+    """Return ``value`` rounded, or None for NaN and infinity, which JSON does not have."""
     return round(float(value), digits) if math.isfinite(value) else None
 
 
-def page_state(hub: Hub, contract: Contract) -> Card:
-    """Everything the page shows besides pictures, ready for JSON."""
+def page_state(latest: Latest, contract: Contract) -> Card:
+    """Return everything that the page shows besides images, ready for JSON."""
     now_s = time.monotonic()
     return {
         "robot": contract.robot,
         "base": contract.base,
-        "cameras": [camera_card(hub, index, topic) for index, topic in enumerate(hub.cameras.values())],
-        "gate": gate_card(hub.heard("gate"), now_s),
-        "policy": policy_card(hub.heard("policy"), now_s),
-        "recorder": recorder_card(hub.heard("recorder"), now_s),
-        "progress": progress_card(hub.heard("progress")),
+        "cameras": [camera_card(latest, index, name) for index, name in enumerate(latest.cameras)],
+        "gate": gate_card(latest.status("gate"), now_s),
+        "policy": policy_card(latest.status("policy"), now_s),
+        "recorder": recorder_card(latest.status("recorder"), now_s),
+        "progress": progress_card(latest.status("progress")),
     }
 
 
-def camera_card(hub: Hub, index: int, topic: str) -> Card:
-    """One camera: whether pictures come, how many a second, and if not, on which topic they are missing."""
-    silent_s, rate_hz, refusal = hub.camera_rate(index)
-    if refusal:
-        tone, words = "bad", f"pictures on {topic} cannot be shown: {refusal}"
-    elif silent_s is None:
-        tone, words = "bad", f"no picture has come on {topic}"
-    elif silent_s > CAMERA_SILENT_S:
-        tone, words = "bad", f"{topic} has been silent for {silent_s:.0f} s"
+def camera_card(latest: Latest, index: int, name: str) -> Card:
+    """Return the card of one camera: its rate, or why there are no images."""
+    topic, received = latest.cameras[name], latest.reception(index)
+    if received.refusal:
+        tone, words = "bad", f"images on {topic} cannot be shown: {received.refusal}"
+    elif received.silent_s is None:
+        tone, words = "bad", f"no image has arrived on {topic}"
+    elif received.silent_s > INPUT_SILENT_S:
+        tone, words = "bad", f"{topic} has been silent for {received.silent_s:.0f} s"
     else:
         tone, words = "ok", ""
-    return {"name": list(hub.cameras)[index], "tone": tone, "words": words, "rate_hz": number(rate_hz, 1)}
+    return {"name": name, "tone": tone, "words": words, "rate_hz": number(received.rate_hz, 1)}
 
 
-def _absent(heard: Heard | None, now_s: float, who: str, hint: str) -> Card | None:
-    """The card of a node that is not there, None if it is."""
-    if heard is None:
+def _absent(received: ReceivedStatus | None, now_s: float, who: str, hint: str) -> Card | None:
+    """Return the card of a node that does not run; None if it runs."""
+    if received is None:
         return {"present": False, "tone": "off", "headline": f"No {who} running", "detail": hint}
-    silent_s = now_s - heard.received_s
+    silent_s = now_s - received.received_s
     if silent_s > SILENT_S:
-        detail = f"Nothing heard from it for {silent_s:.0f} s. {hint}"
+        detail = f"No message from it for {silent_s:.0f} s. {hint}"
         return {"present": False, "tone": "bad", "headline": f"The {who} went silent", "detail": detail}
     return None
 
 
-def gate_card(heard: Heard | None, now_s: float) -> Card:
-    """Who drives, and why."""
-    hint = "Without the command gate nothing here can move or stop the robot: use its own emergency stop."
-    card = _absent(heard, now_s, "command gate", hint)
-    if card or heard is None:
+def gate_card(received: ReceivedStatus | None, now_s: float) -> Card:
+    """Return the card of the gate: who drives, and why."""
+    hint = "Without the command gate this page can neither move nor stop the robot: use its own emergency stop."
+    card = _absent(received, now_s, "command gate", hint)
+    if card or received is None:
         return {"stopped": False, **(card or {})}
-    status: GateStatus = heard.message
+    status: GateStatus = received.message
     tone, headline = _GATE.get(status.driver, ("bad", f"Unknown driver {status.driver}"))
     return {
         "present": True,
@@ -111,17 +111,17 @@ def gate_card(heard: Heard | None, now_s: float) -> Card:
     }
 
 
-def policy_card(heard: Heard | None, now_s: float) -> Card:
-    """What the policy follows, how fast, and what keeps it from it."""
-    card = _absent(heard, now_s, "policy", "inference.launch.py starts one.")
-    if card or heard is None:
+def policy_card(received: ReceivedStatus | None, now_s: float) -> Card:
+    """Return the card of the policy: its instruction, its rates, and what prevents it from driving."""
+    card = _absent(received, now_s, "policy", "inference.launch.py starts one.")
+    if card or received is None:
         return card or {}
-    status: PolicyStatus = heard.message
+    status: PolicyStatus = received.message
     tone, headline = _POLICY.get(status.state, ("bad", f"Unknown state {status.state}"))
     if status.state == PolicyStatus.STATE_WAITING and not status.instruction:
         headline = "Waiting for an instruction"
     if status.shadow and status.state == PolicyStatus.STATE_RUNNING:
-        headline = "Following in its head only (shadow mode)"
+        headline = "Predicting without driving (shadow mode)"
     total = next((stage for stage in status.latency if stage.stage == "total"), None)
     return {
         "present": True,
@@ -141,18 +141,20 @@ def policy_card(heard: Heard | None, now_s: float) -> Card:
     }
 
 
-def recorder_card(heard: Heard | None, now_s: float) -> Card:
-    """What is being recorded, and what the plan proposes next."""
-    card = _absent(heard, now_s, "recorder", "collect.launch.py starts one, and inference.launch.py with dataset:=DIR.")
-    if card or heard is None:
+def recorder_card(received: ReceivedStatus | None, now_s: float) -> Card:
+    """Return the card of the recorder: the open episode, and what the plan proposes next."""
+    card = _absent(
+        received, now_s, "recorder", "collect.launch.py starts one, and inference.launch.py with dataset:=DIR."
+    )
+    if card or received is None:
         return card or {}
-    status: RecorderStatus = heard.message
+    status: RecorderStatus = received.message
     tone, headline = _RECORDER.get(status.state, ("bad", f"Unknown state {status.state}"))
     recording = status.state == RecorderStatus.STATE_RECORDING
     missing = [
         f"{stream.topic}: {stream.last_refusal or ('nothing has arrived' if stream.age_s < 0 else 'silent')}"
         for stream in status.streams
-        if stream.required and (stream.age_s < 0 or stream.age_s > CAMERA_SILENT_S)
+        if stream.required and (stream.age_s < 0 or stream.age_s > INPUT_SILENT_S)
     ]
     return {
         "present": True,
@@ -178,9 +180,9 @@ def recorder_card(heard: Heard | None, now_s: float) -> Card:
     }
 
 
-def progress_card(heard: Heard | None) -> Card:
-    """How many episodes of each task there are, of how many wanted."""
-    if heard is None or not heard.message.success:
+def progress_card(received: ReceivedStatus | None) -> Card:
+    """Return how many episodes of each task there are, and how many are wanted."""
+    if received is None or not received.message.success:
         return {"tasks": []}
     return {
         "tasks": [
@@ -191,6 +193,6 @@ def progress_card(heard: Heard | None) -> Card:
                 "done": task.done,
                 "failed": task.failed,
             }
-            for task in heard.message.tasks
+            for task in received.message.tasks
         ]
     }

@@ -32,11 +32,11 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture
 def driving(stage: Stage) -> Iterator[tuple[ClientConnection, list[Twist]]]:
-    """A driver in the seat, and what arrives on cmd_vel_teleop."""
+    """An operator with the wheel, and what arrives on cmd_vel_teleop."""
     commands = stage.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
     wheel = stage.open("drive")
-    assert json.loads(wheel.recv(timeout=20)) == {"seated": True}
+    assert json.loads(wheel.recv(timeout=20)) == {"has_wheel": True}
     wait_for(lambda: stage.probe.node.count_publishers("cmd_vel_teleop") >= 1, what="the teleop publisher")
     yield wheel, commands
     wheel.close()
-    stage.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
+    stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")

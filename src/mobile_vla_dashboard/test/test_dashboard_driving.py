@@ -1,4 +1,4 @@
-"""Driving from the page: the dead man, the seat for one, the gripper, and an episode recorded that way."""
+"""Driving from the page: the dead man, the wheel, the gripper, and an episode recorded that way."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _travelled_m(odometry: list[Odometry]) -> float:
 def test_a_held_stick_drives_and_letting_go_is_one_zero_and_then_silence(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
-    stage.wait_state(lambda state: state["gate"]["headline"] == "A person drives", "the gate to follow")
+    stage.wait_state(lambda state: state["gate"]["headline"] == "The operator drives", "the gate to follow")
     hold(wheel, commands, lambda: moving(commands))
     wheel.send(json.dumps({"release": True}))
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
@@ -74,19 +74,19 @@ def test_a_connection_that_dies_without_a_word_stops_the_robot_within_the_dead_m
     wheel.send("{}")
 
 
-def test_a_second_driver_is_turned_away_and_gets_the_wheel_when_the_first_lets_go(stage: Stage, driving) -> None:
+def test_a_second_operator_is_refused_and_gets_the_wheel_when_the_first_releases_it(stage: Stage, driving) -> None:
     wheel, _ = driving
     second = stage.open("drive")
-    with pytest.raises(ConnectionClosed, match=r"127\.0\.0\.1 is driving"):
+    with pytest.raises(ConnectionClosed, match=r"127\.0\.0\.1 has the wheel"):
         second.recv(timeout=20)
     wheel.close()
-    stage.wait_state(lambda state: state["drive"]["driver"] is None, "a free seat")
+    stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")
     third = stage.open("drive")
-    assert json.loads(third.recv(timeout=20)) == {"seated": True}
+    assert json.loads(third.recv(timeout=20)) == {"has_wheel": True}
     third.close()
 
 
-def test_nonsense_from_a_driver_ends_the_ride(stage: Stage, driving) -> None:
+def test_nonsense_from_an_operator_ends_the_motion(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
     wheel.send('{"x": NaN}')
@@ -95,7 +95,7 @@ def test_nonsense_from_a_driver_ends_the_ride(stage: Stage, driving) -> None:
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
 
 
-def test_the_gripper_follows_the_driver(stage: Stage, driving) -> None:
+def test_the_gripper_follows_the_operator(stage: Stage, driving) -> None:
     wheel, _ = driving
     commands = stage.probe.collect(GripperCommand, "gripper/command_teleop", COMMAND)
     wait_for(lambda: stage.probe.node.count_publishers("gripper/command_teleop") >= 1, what="the gripper publisher")

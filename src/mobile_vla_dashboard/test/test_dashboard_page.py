@@ -25,8 +25,8 @@ from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
 pytestmark = pytest.mark.alone
 
 
-def _picture(view: ClientConnection, received: list[bytes], timeout_s: float) -> bool:
-    """Read one message, if there is one, and keep it if it is a picture."""
+def _image(view: ClientConnection, received: list[bytes], timeout_s: float) -> bool:
+    """Read one message, if there is one, and keep it if it is an image."""
     try:
         message = view.recv(timeout=timeout_s)
     except TimeoutError:
@@ -44,7 +44,7 @@ def test_the_page_and_its_parts_are_served_from_this_machine_only(stage: Stage) 
         assert stage.get(path), path
 
 
-def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(stage: Stage) -> None:
+def test_images_reach_the_browser_with_their_capture_stamp_and_are_not_queued(stage: Stage) -> None:
     publisher = stage.probe.publisher(Image, CONTRACT.cameras["static"].topic, SENSOR_OFFERED)
     image = np.full((224, 224, 3), (200, 60, 20), np.uint8)
     stamps = []
@@ -54,12 +54,12 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
         publisher.publish(image_message(image, stamps[-1], "camera"))
 
     received: list[bytes] = []
-    wait_for(lambda: send() or _picture(stage.view, received, 0.02), what="the first picture")
-    # Nothing is acknowledged: one more picture comes, and no third, however many the camera sends.
-    wait_for(lambda: send() or _picture(stage.view, received, 0.02), what="the second picture")
+    wait_for(lambda: send() or _image(stage.view, received, 0.02), what="the first image")
+    # Nothing is acknowledged: one more image comes, and no third, however many the camera sends.
+    wait_for(lambda: send() or _image(stage.view, received, 0.02), what="the second image")
     for _ in range(30):
         send()
-        _picture(stage.view, received, 0.01)
+        _image(stage.view, received, 0.01)
     assert len(received) == 2
     camera, _, stamp_ns = FRAME_HEADER.unpack_from(received[0])
     assert camera == 0
@@ -69,9 +69,9 @@ def test_pictures_reach_the_browser_with_their_capture_stamp_and_are_not_queued(
     # Acknowledgements bring the newest one, not one after the other.
     def newest() -> bool:
         stage.view.send(json.dumps({"camera": 0, "ack": FRAME_HEADER.unpack_from(received[-1])[1]}))
-        return _picture(stage.view, received, 0.1) and FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
+        return _image(stage.view, received, 0.1) and FRAME_HEADER.unpack_from(received[-1])[2] == stamps[-1]
 
-    wait_for(newest, what="the newest picture")
+    wait_for(newest, what="the newest image")
     assert len(received) < 8
 
 
@@ -95,11 +95,52 @@ def test_an_instruction_calls_the_policys_service_whatever_its_language(stage: S
     stage.probe.node.destroy_service(service)
 
 
+@pytest.mark.parametrize("path", ["/api/policy/instruction", "/api/recorder/start"])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("x" * 10_000, "the instruction has 10000 characters; give at most 500"),
+        ("go \u0007 to the kitchen", "holds the control character U+0007; remove it"),
+        ("half a pair \ud83d", "holds the control character U+D83D; remove it"),
+    ],
+)
+def test_an_instruction_that_no_policy_takes_is_refused_in_one_line(stage: Stage, path, text, complaint) -> None:
+    reply = stage.post(path, {"instruction": text, "language": text})
+    assert not reply["ok"] and complaint in reply["message"], reply
+
+
+def test_the_page_does_not_cut_an_instruction_that_is_too_long(stage: Stage) -> None:
+    page = stage.get("/").decode()
+    for name in ("instruction", "language"):
+        (field,) = [tag for tag in page.split("<") if tag.startswith("input") and f'id="{name}"' in tag]
+        assert "maxlength" not in field
+
+
+def test_an_instruction_reaches_the_policy_in_its_one_form(stage: Stage) -> None:
+    heard: list[str] = []
+
+    def answer(request, response):
+        heard.append(request.instruction)
+        response.success = True
+        return response
+
+    service = stage.probe.node.create_service(SetInstruction, "policy/set_instruction", answer)
+    given = "\u3000go\u00a0to \u2003the\nkitchen\u200b "
+    wait_for(lambda: stage.post("/api/policy/instruction", {"instruction": given})["ok"], what="an answer")
+    assert heard[-1] == "go to the kitchen"
+    stage.probe.node.destroy_service(service)
+
+
+def test_a_wrong_field_is_named_in_the_answer(stage: Stage) -> None:
+    reply = stage.post("/api/recorder/start", {"category": "cooking"})
+    assert not reply["ok"] and "category: " in reply["message"]
+
+
 def test_a_recorder_that_is_not_there_is_a_plain_refusal(stage: Stage) -> None:
     reply = stage.post("/api/recorder/start", {"language": "go to the kitchen"})
     assert reply == {
         "ok": False,
-        "message": "no recorder is running (nobody offers the service recorder/start_episode)",
+        "message": "no recorder is running (service recorder/start_episode does not exist)",
     }
 
 
@@ -127,7 +168,7 @@ def test_a_busy_port_is_one_clear_line(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_browsers_still_looking(number: int) -> None:
+def test_a_signal_ends_it_while_browsers_show_the_page(number: int) -> None:
     with ExitStack() as stack:
         stack.enter_context(unique_domain())
         port = free_port()

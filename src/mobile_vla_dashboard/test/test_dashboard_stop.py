@@ -64,6 +64,6 @@ def test_a_stop_that_no_gate_confirms_is_said_to_be_unconfirmed() -> None:
         with pytest.raises(urllib.error.HTTPError, match="409") as refused:
             urllib.request.urlopen(request, timeout=20)
         assert json.load(refused.value)["message"] == (
-            "NOT CONFIRMED: no command gate is running (nobody offers the service gate/stop). "
+            "NOT CONFIRMED: no command gate is running (service gate/stop does not exist). "
             "Use the robot's own emergency stop"
         )

@@ -1,7 +1,7 @@
 """The contract: one description of the robot that recorder, simulator, trainer and policy node all load.
 
-A copy is embedded in every episode and every checkpoint; :meth:`Contract.differences` says which fields differ
-between two copies, so that a policy can refuse a robot it was not trained for, by name of the field.
+A copy is embedded in every episode and every checkpoint; :meth:`Contract.compare` says which fields differ between two
+copies, so that a policy can refuse a robot that it was not trained for, by name of the field.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mobile_vla_data.compatibility import Comparison, compare
 from mobile_vla_data.polygon import Polygon
 
 CONTRACT_VERSION = 1
@@ -26,10 +27,6 @@ COMMAND = "command"
 #: A camera's name is part of HDF5 paths, parameters and launch arguments.
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-#: Fields that may differ between training and driving: they say where data comes from and where this robot may go, not
-#: what numbers mean.
-WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic", "keep_in"})
-
 
 class ContractError(ValueError):
     """A contract file is missing, malformed, or does not fit another contract. The message is one line."""
@@ -40,15 +37,18 @@ class _Strict(BaseModel):
 
 
 class CameraContract(_Strict):
-    """One camera: where its images come from and what they become."""
+    """Source and size of the images of one camera."""
 
     topic: str = Field(min_length=1)
+    """Topic of the raw images."""
     required: bool
+    """A tick without a fresh image from a required camera is a dropped tick."""
     height: int = Field(gt=0)
     """Rows of the recorded image [px]."""
     width: int = Field(gt=0)
     """Columns of the recorded image [px]."""
     resize: Literal["stretch", "letterbox", "crop"] = "stretch"
+    """How an image of another size becomes ``height`` x ``width``."""
     max_age_s: float = Field(gt=0)
     """An image captured longer ago than this at a control tick is stale [s]."""
 
@@ -57,38 +57,50 @@ class StateContract(_Strict):
     """Sources of the state ``[x, y, gripper]``: metres in the odometry frame, gripper 0 open .. 1 closed."""
 
     odometry_topic: str = Field(min_length=1)
+    """Topic of the position."""
     odometry_frame: str = Field(min_length=1)
+    """``frame_id`` that the position must have."""
     odometry_max_age_s: float = Field(gt=0)
+    """A position measured longer ago than this is stale [s]."""
     gripper_topic: str = Field(min_length=1)
+    """Topic of the gripper's position."""
     gripper_max_age_s: float = Field(gt=0)
+    """A gripper position measured longer ago than this is stale [s]."""
 
 
 class ActionContract(_Strict):
     """The action ``[delta_x, delta_y, gripper]``: metres in ``frame`` during one control period, gripper 0 or 1."""
 
     frame: str = Field(min_length=1)
+    """The robot's own frame; ``frame_id`` of stamped commands."""
     yaw: bool = False
     """Whether the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
 
 
 class Limits(_Strict):
-    """What the gate clamps to and the validator checks against."""
+    """Limits that the gate clamps to and that validation checks."""
 
     linear_m_s: float = Field(gt=0)
     """Largest speed in the plane, sqrt(vx^2 + vy^2) [m/s]."""
     angular_rad_s: float = Field(gt=0)
+    """Largest yaw rate [rad/s]."""
     linear_acceleration_m_s2: float = Field(gt=0)
+    """Largest acceleration in the plane [m/s^2]."""
     angular_acceleration_rad_s2: float = Field(gt=0)
+    """Largest angular acceleration [rad/s^2]."""
     linear_jerk_m_s3: float | None = Field(default=None, gt=0)
     """Largest change of acceleration in the plane [m/s^3]; None: not limited."""
     angular_jerk_rad_s3: float | None = Field(default=None, gt=0)
+    """Largest change of angular acceleration [rad/s^3]; None: not limited."""
 
 
 class GripperThresholds(_Strict):
     """Hysteresis on a gripper position or probability in 0 .. 1."""
 
     close_above: float = Field(gt=0, lt=1)
+    """Closed above this value."""
     open_below: float = Field(gt=0, lt=1)
+    """Open below this value; between the two the gripper keeps its state."""
 
     @model_validator(mode="after")
     def _ordered(self) -> GripperThresholds:
@@ -106,19 +118,28 @@ class GripperThresholds(_Strict):
 
 
 class Contract(_Strict):
-    """What this robot is. Load it with :meth:`load`; it is immutable and compares by value."""
+    """Description of one robot. Load it with :meth:`load`; it is immutable and compares by value."""
 
     contract_version: Literal[1]
+    """Version of this format."""
     robot: str = Field(min_length=1)
+    """Name for people; robots of the same build share it."""
     base: Literal["holonomic", "differential"]
+    """holonomic: moves in x and y; differential: cannot strafe."""
     control_rate_hz: float = Field(gt=0, le=1000)
+    """One observation and one action per period of 1 / ``control_rate_hz`` [Hz]."""
     cameras: dict[str, CameraContract]
+    """In this order wherever cameras are stacked; the first is required and sets the pace."""
     state: StateContract
+    """Sources of position and gripper."""
     action: ActionContract
+    """Meaning of the action."""
     limits: Limits
+    """Limits of speed, acceleration and jerk."""
     keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
     gripper: GripperThresholds
+    """When a gripper counts as open or closed."""
 
     @field_validator("cameras")
     @classmethod
@@ -215,29 +236,32 @@ class Contract(_Strict):
         """Serialise to YAML that :meth:`load` reads back to an equal contract."""
         return str(yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False))
 
-    def differences(self, other: Contract) -> list[str]:
-        """List the fields that differ in meaning, as ``field: mine != theirs``; names and topics may differ freely.
+    def compare(self, other: Contract) -> Comparison:
+        """Compare with ``other``: conflicts in meaning, and limits that are stricter or looser here than there.
 
-        A field that one of the two leaves open (None) does not differ: a jerk limit can be added to a robot whose
-        policy was trained without one.
+        Call it on the robot's contract with the one that a policy was trained under.
         """
-        mine, theirs = _flatten(self.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
-        return [
-            f"{field}: {mine.get(field, 'absent')} != {theirs.get(field, 'absent')}"
-            for field in sorted(mine.keys() | theirs.keys())
-            if mine.get(field) != theirs.get(field)
-            and None not in (mine.get(field, ""), theirs.get(field, ""))
-            and field.rsplit(".", 1)[-1] not in WIRING_FIELDS
-        ]
+        return compare(self.model_dump(mode="json"), other.model_dump(mode="json"))
 
-    def require_same(self, other: Contract, mine: str, theirs: str) -> None:
-        """Raise :class:`ContractError` naming the differing fields; ``mine`` and ``theirs`` name the two sources."""
-        differences = self.differences(other)
-        if differences:
+    def differences(self, other: Contract) -> list[str]:
+        """List the fields that differ in meaning, as ``field: mine != theirs``."""
+        return list(self.compare(other).conflicts)
+
+    def require_same(self, other: Contract, mine: str, theirs: str) -> Comparison:
+        """Require that no field differs in meaning; ``mine`` and ``theirs`` name the two sources.
+
+        Returns the comparison, whose stricter and looser limits the caller reports.
+
+        Raises:
+            ContractError: fields differ in meaning; one line that names them.
+        """
+        found = self.compare(other)
+        if found.conflicts:
             raise ContractError(
-                f"the contract of {mine} differs from the one of {theirs}: {'; '.join(differences)}. "
+                f"the contract of {mine} differs from the one of {theirs}: {'; '.join(found.conflicts)}. "
                 "Use the contract it was made under, or make it again under this one"
             )
+        return found
 
 
 def one_line(error: ValidationError, whole: str = "contract") -> str:
@@ -248,13 +272,3 @@ def one_line(error: ValidationError, whole: str = "contract") -> str:
         shown = "" if item["type"] == "missing" or isinstance(item["input"], dict) else f" (got {item['input']!r:.60})"
         problems.append(f"{field}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(problems)
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat

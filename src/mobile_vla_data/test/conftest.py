@@ -99,6 +99,7 @@ def record(dataset: Path, contract: Contract) -> Record:
         outcome: str = "success",
         source: str = "teleop",
         environment: dict[str, Any] | None = None,
+        language_alternatives: tuple[str, ...] = (),
         cameras: tuple[str, ...] = ("static", "gripper"),
         record_cameras: tuple[str, ...] | None = None,
         folder: Path = dataset,
@@ -111,7 +112,7 @@ def record(dataset: Path, contract: Contract) -> Record:
         drive = Drive(steps, seed)
         if edit is not None:
             edit(drive)
-        metadata = EpisodeMetadata(language, task, category, source, environment or {})
+        metadata = EpisodeMetadata(language, task, category, source, environment or {}, language_alternatives)
         writer = EpisodeWriter(folder, with_contract, metadata, cameras=cameras, **options)
         for index in range(steps):
             step = drive.step(index, record_cameras or cameras)

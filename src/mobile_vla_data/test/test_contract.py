@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobile_vla_data.compatibility import Comparison
 from mobile_vla_data.contract import Contract, ContractError, GripperThresholds
 
 
@@ -92,13 +95,67 @@ def test_a_camera_that_one_side_lacks_is_a_difference(contract):
     assert any(line.startswith("cameras.gripper.height: absent != 224") for line in without.differences(contract))
 
 
-def test_where_the_robot_may_go_is_no_difference_nor_is_a_limit_that_one_side_leaves_open(contract):
-    fenced = Contract.from_dict(changed(contract, "keep_in", [[0, 0], [1, 0], [1, 1]]))
-    unlimited = Contract.from_dict(changed(contract, "limits.linear_jerk_m_s3", None))
-    gentler = Contract.from_dict(changed(contract, "limits.linear_jerk_m_s3", 1.0))
-    assert not fenced.differences(contract) and not unlimited.differences(contract)
-    assert gentler.differences(contract) == ["limits.linear_jerk_m_s3: 1.0 != 40.0"]
-    assert Contract.from_json(fenced.to_json()) == fenced
+SQUARE = [[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [0.0, 2.0]]
+NOTCHED = [[0.0, 0.0], [2.0, 0.0], [2.0, 2.0], [1.0, 0.5], [0.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("field", "trained", "stricter", "looser"),
+    [
+        ("limits.linear_m_s", 0.8, 0.4, 1.2),
+        ("limits.angular_rad_s", 1.5, 1.0, 2.0),
+        ("limits.linear_acceleration_m_s2", 2.0, 1.0, 3.0),
+        ("limits.angular_acceleration_rad_s2", 4.0, 1.0, 5.0),
+        ("limits.linear_jerk_m_s3", 40.0, 1.0, None),
+        ("limits.angular_jerk_rad_s3", 80.0, 10.0, None),
+        ("cameras.static.max_age_s", 0.2, 0.1, 0.5),
+        ("state.odometry_max_age_s", 0.2, 0.1, 0.5),
+        ("state.gripper_max_age_s", 0.5, 0.1, 2.0),
+        ("cameras.gripper.required", False, True, None),
+        ("keep_in", SQUARE, [[0.5, 0.5], [1.5, 0.5], [1.5, 1.5]], [[0.5, 0.5], [3.0, 0.5], [1.5, 1.5]]),
+        ("keep_in", NOTCHED, [[0.5, 0.1], [1.5, 0.1], [1.0, 0.4]], SQUARE),
+        ("keep_in", SQUARE, NOTCHED, None),
+    ],
+)
+def test_what_only_limits_may_differ_and_says_in_which_direction(contract, field, trained, stricter, looser):
+    under = Contract.from_dict(changed(contract, field, trained))
+    tighter = Contract.from_dict(changed(contract, field, stricter))
+    assert tighter.compare(under) == Comparison(stricter=(f"{field}: {stricter} != {trained}",))
+    assert tighter.require_same(under, "this robot", "the checkpoint").stricter
+    assert under.compare(tighter) == Comparison(looser=(f"{field}: {trained} != {stricter}",))
+    if field != "cameras.gripper.required":
+        wider = Contract.from_dict(changed(contract, field, looser))
+        assert wider.compare(under) == Comparison(looser=(f"{field}: {looser} != {trained}",))
+    assert under.compare(under) == Comparison()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("base", "differential"),
+        ("control_rate_hz", 5.0),
+        ("cameras.static.width", 320),
+        ("cameras.static.resize", "crop"),
+        ("state.odometry_frame", "map"),
+        ("action.frame", "base_footprint"),
+        ("action.yaw", True),
+        ("gripper.close_above", 0.7),
+    ],
+)
+def test_what_gives_numbers_their_meaning_must_match(contract, field, value):
+    other = Contract.from_dict(changed(contract, field, value))
+    found = other.compare(contract)
+    assert len(found.conflicts) == 1 and found.conflicts[0].startswith(f"{field}: {value} != ")
+    assert not found.stricter and not found.looser
+
+
+def test_the_order_of_cameras_gives_stacked_images_their_meaning(contract):
+    data = json.loads(contract.to_json())
+    data["cameras"] = dict(reversed(data["cameras"].items()))
+    data["cameras"]["gripper"]["required"] = True
+    assert Contract.from_dict(data).compare(contract).conflicts == (
+        "cameras: gripper, static != static, gripper (the order counts)",
+    )
 
 
 @given(value=st.floats(0, 1), closed=st.booleans())

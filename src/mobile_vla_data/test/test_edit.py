@@ -11,10 +11,10 @@ from mobile_vla_data.checks.validate import check_episode, validate_dataset
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_data.dataset import edit
 from mobile_vla_data.dataset.edit import EditError, Labels
-from mobile_vla_data.dataset.folder import DatasetError
+from mobile_vla_data.dataset.folder import Dataset, DatasetError
 from mobile_vla_data.dataset.split import split_dataset
 from mobile_vla_data.episode.metadata import MetadataError
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 
 
 def test_relabel_changes_what_was_asked_and_nothing_else(record):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.metadata import EpisodeMetadata
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.repair.recover import recover_dataset
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, SplitError, _assign, split_dataset
 from mobile_vla_data.dataset.stats import Statistics, StatisticsError, VectorStatistics, compute_statistics
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 
 
 @given(

@@ -9,9 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.writer import DiskFullError, EpisodeWriter, WriterError
 from mobile_vla_data.repair.recover import recover_dataset
 

@@ -19,12 +19,10 @@ from safetensors.torch import save_file
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.storage.folders import replacing, set_aside
 from mobile_vla_policy import __version__
-from mobile_vla_policy.config import ConfigError, PolicySettings, read_versioned, validate
+from mobile_vla_policy.config import ConfigError, read_versioned
 from mobile_vla_policy.hub import download, is_hub_name
-from mobile_vla_policy.model.architecture import Architecture
-from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.model.settings import PolicySettings, read_policy_settings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.weights import WeightsFile
 
@@ -101,10 +99,7 @@ def save_checkpoint(
         (part / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         (part / STATS).write_text(normalisation.to_json(), encoding="utf-8")
         (part / CONTRACT).write_text(contract.to_yaml(), encoding="utf-8")
-        network.backbone.save_tokenizer(part)
-        backbone = network.backbone
-        if settings.backbone.tuned and isinstance(backbone, (Kosmos2Backbone, AutoVlmBackbone)):
-            Architecture.of(backbone).write(part)
+        settings.backbone.save_files(network.backbone, part)
 
 
 def require_replaceable(folder: Path) -> None:
@@ -128,12 +123,17 @@ def is_checkpoint(folder: Path) -> bool:
     return ours and (folder / WEIGHTS).is_file() and not any((folder / name).exists() for name in (BEST, LAST, RESUME))
 
 
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export, which has graphs in the place of weights."""
+    return (folder / EXPORT).is_file()
+
+
 def read_info(folder: Path) -> CheckpointInfo:
     """Read everything but the weights. Raises :class:`CheckpointError` or ContractError."""
     path = folder / CONFIG
     try:
         config = read_versioned(path, FORMAT_VERSION, "checkpoint")
-        settings = validate(PolicySettings, config.get("policy"), str(path))
+        settings = read_policy_settings(config.get("policy"), str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     return CheckpointInfo(
@@ -169,14 +169,12 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
     try:
         file = WeightsFile(path)
     except FileNotFoundError:
-        if (info.folder / EXPORT).is_file():
+        if is_export(info.folder):
             raise CheckpointError(f"{info.folder}: an export; give the checkpoint that it was made from") from None
         raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None
-    # With nothing but what is in the file, the backbone's own weights would be drawn only to be replaced.
-    filled = not info.settings.backbone.has_base_weights
-    network = build_network(info.settings, tokenizer_folder=info.folder, dtype=dtype, without_weights=filled)
+    network = build_network(info.settings, checkpoint=info.folder, dtype=dtype)
     shapes, expected = file.shapes, saved_names(network, info.settings)
     missing, extra = sorted(expected - shapes.keys()), sorted(shapes.keys() - expected)
     if missing or extra:

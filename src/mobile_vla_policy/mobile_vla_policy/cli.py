@@ -42,8 +42,8 @@ def train(
     """
     from accelerate import PartialState
 
-    from mobile_vla_policy.config import load_train_settings
-    from mobile_vla_policy.training.run import train as run
+    from mobile_vla_policy.training.settings import load_train_settings
+    from mobile_vla_policy.training.train import train as run
 
     if resume and overwrite:
         raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
@@ -51,15 +51,32 @@ def train(
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
     settings = load_train_settings(config, [*(overrides or []), *budget])
     try:
-        best = run(settings, dataset, output, console, resume, overwrite)
+        result = run(settings, dataset, output, console, resume, overwrite)
     except Interrupted:
         raise Interrupted(_how_to_go_on(output)) from None
     if not PartialState().is_main_process:
         return
+    best = result.best_loss
+    reached = "trained without validation" if best is None else f"best validation loss {best:.4f}"
+    console.print(f"{output}: {reached}", markup=False)
+    _print_what_it_uses(output, dataset, console)
     if as_json:
         _print_described(output)
+
+
+def _print_what_it_uses(output: Path, dataset: Path, console: Console) -> None:
+    from mobile_vla_policy.evaluation.evaluate import what_it_uses
+
+    try:
+        lines = what_it_uses(output, dataset)
+    except Exception as error:
+        # The training is done and saved; that this look failed (memory, say) must not turn it into a failure.
+        console.print(f"could not test what the policy uses: {error}", markup=False)
         return
-    console.print(f"{output}: " + (f"best validation loss {best:.4f}" if best >= 0 else "trained, without validation"))
+    for line in lines:
+        console.print(f"Warning: {line}", style="bold yellow", markup=False)
+    if not lines:
+        console.print("the policy looks at the images and listens to the instruction; now drive it", markup=False)
 
 
 @app.command()
@@ -71,8 +88,8 @@ def init(
     as_json: JsonOption = False,
 ) -> None:
     """Write an untrained checkpoint: what training begins from, and a control to compare with."""
-    from mobile_vla_policy.config import load_train_settings
-    from mobile_vla_policy.training.run import init as run
+    from mobile_vla_policy.training.settings import load_train_settings
+    from mobile_vla_policy.training.train import init as run
 
     run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
     if as_json:
@@ -88,11 +105,13 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Upload a checkpoint to a hub repository. Whatever takes a checkpoint takes hf:USER/NAME[@REVISION], too."""
-    from mobile_vla_policy.checkpoint import read_info, resolve
+    from mobile_vla_policy.checkpoint import CheckpointError, is_export, read_info, resolve
     from mobile_vla_policy.hub import push as run
 
     folder = resolve(checkpoint)
     read_info(folder)
+    if is_export(folder):
+        raise CheckpointError(f"{folder} is an export, for one kind of machine; push the checkpoint it was made from")
     address = run(folder, repo, private=private, message=message)
     print(json.dumps({"folder": str(folder), "repo": repo, "commit": address}) if as_json else f"{repo}: {address}")
 
@@ -123,8 +142,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Compare predicted with recorded actions, by task, and see whether the instruction matters to the policy."""
+    from mobile_vla_policy.evaluation.evaluate import evaluate as run
     from mobile_vla_policy.evaluation.report import print_report, write_report
-    from mobile_vla_policy.evaluation.run import evaluate as run
     from mobile_vla_policy.training.output import require_folder
 
     if output is not None:
@@ -188,8 +207,8 @@ def benchmark(
 
     A backend other than the checkpoint's own exports first; the export is kept in ~/.cache/mobile_vla.
     """
-    from mobile_vla_policy.benchmark.report import print_results
-    from mobile_vla_policy.benchmark.run import BenchmarkSettings, measure, measure_all
+    from mobile_vla_policy.benchmark.measure import BenchmarkSettings, measure, measure_all
+    from mobile_vla_policy.benchmark.table import print_results
     from mobile_vla_policy.engine.choices import EngineOptions
 
     settings = BenchmarkSettings(steps, instruction, trace)
@@ -224,10 +243,11 @@ def _run(command: Callable[[], None]) -> int:
 
 
 def _how_to_go_on(output: Path) -> str:
-    from mobile_vla_policy.training.resume import FOLDER, ResumeError, load_position
+    from mobile_vla_policy.checkpoint import RESUME
+    from mobile_vla_policy.training.resume import ResumeError, load_position
 
     try:
-        step = load_position(output / FOLDER).step
+        step = load_position(output / RESUME).step
     except ResumeError:
         return " before the first step was done, so nothing was saved; train again"
     return f"; {output} holds everything up to step {step}, go on from there with the same command and --resume"

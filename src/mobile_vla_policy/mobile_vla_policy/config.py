@@ -1,7 +1,7 @@
-"""Settings of the model and of its training: frozen, strict, one comment a field, loaded from one YAML file.
+"""Reading settings: strict pydantic models, one YAML file, and overrides such as ``head.window=4``.
 
-:class:`PolicySettings` is what a checkpoint needs to be built again and travels inside it; :class:`TrainSettings` is
-what only training needs. A value can be overridden on the command line as ``head.window=4`` (dots name the path).
+Each group of settings is defined where it is used: :mod:`mobile_vla_policy.model.settings` for the network,
+:mod:`mobile_vla_policy.training.settings` for training, and one file in ``backbones/`` for each backbone.
 """
 
 from __future__ import annotations
@@ -10,187 +10,27 @@ import json
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 
 class ConfigError(ValueError):
     """A settings file or an override is wrong. The message is one line naming the file, the field and the value."""
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
+    """Base of all settings: immutable, and unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class BackboneSettings(_Frozen):
-    """The vision-language model that looks at one frame."""
-
-    kind: Literal["kosmos2-tiny", "kosmos2", "auto"] = "kosmos2"
-    """kosmos2-tiny: same architecture, small, random weights; auto: any Hugging Face image-text-to-text model."""
-    name: str | None = "microsoft/kosmos-2-patch14-224"
-    """Hub name or local folder of configuration, weights and tokenizer; unused by kosmos2-tiny."""
-    weights: Literal["pretrained", "random"] = "pretrained"
-    """random builds the published configuration without weights, for measuring time and memory."""
-    cameras: tuple[Literal["static", "gripper"], ...] = ("static", "gripper")
-    """Cameras shown to the model, in this order."""
-    freeze: bool = True
-    """Train only LoRA and the head; without LoRA the head alone, on features that are computed once. Random weights
-    must not be frozen: they have nothing to keep."""
-    train_vision: bool = False
-    """When not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
-    load_in: Literal["full", "8bit", "4bit"] = "full"
-    """Storage of the frozen base weights; 8bit and 4bit (NF4) need bitsandbytes and CUDA."""
-    tuned: bool = False
-    """The weights are no longer the published ones, so a checkpoint holds them all; init_from sets it."""
-    width: int = Field(default=128, ge=32, multiple_of=32)
-    """kosmos2-tiny only: hidden size of both towers."""
-    layers: int = Field(default=3, ge=1)
-    """kosmos2-tiny only: layers of each tower."""
-    image_size: int = Field(default=112, ge=16, multiple_of=16)
-    """kosmos2-tiny only: side of the square input image [px]; patches are 16 px."""
-    latents: int = Field(default=16, ge=1)
-    """kosmos2-tiny only: image latents per camera (Kosmos-2 has 64)."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> BackboneSettings:
-        if len(set(self.cameras)) != len(self.cameras) or not self.cameras:
-            raise ValueError(f"cameras {list(self.cameras)} must name each camera once")
-        if self.kind != "kosmos2-tiny" and not self.name:
-            raise ValueError(f"kind {self.kind} needs a name: a hub name or a local folder")
-        if self.load_in != "full" and not self.freeze:
-            raise ValueError(f"load_in {self.load_in} stores frozen weights; set freeze: true")
-        if self.load_in != "full" and (self.kind == "kosmos2-tiny" or self.weights == "random"):
-            raise ValueError(f"load_in {self.load_in} is for published weights, these are random; set load_in: full")
-        return self
-
-    @property
-    def has_base_weights(self) -> bool:
-        """Whether the base weights can be had again by name, so that a checkpoint need not hold them."""
-        return self.kind != "kosmos2-tiny" and self.weights == "pretrained" and not self.tuned
-
-
-class LoraSettings(_Frozen):
-    """Low-rank adapters (Hu et al. 2021) on the backbone, through peft."""
-
-    enabled: bool = True
-    rank: int = Field(default=32, ge=1)
-    alpha: int = Field(default=16, ge=1)
-    """The adapter's output is scaled by alpha / rank."""
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    targets: str | None = None
-    """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
-    train: bool = True
-    """false: the adapters stay as init_from has them."""
-
-
-class HeadSettings(_Frozen):
-    """The LSTM that turns a window of frames into chunks of actions."""
-
-    input_size: int = Field(default=1024, ge=1)
-    """The backbone's ACT state is projected to this."""
-    hidden_size: int = Field(default=512, ge=1)
-    layers: int = Field(default=2, ge=1)
-    dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Between the LSTM layers."""
-    window: int = Field(default=8, ge=1)
-    """Frames the LSTM sees."""
-    frame_stride: int = Field(default=1, ge=1)
-    """Control periods between two frames of a window, in training and when driving."""
-    horizon: int = Field(default=5, ge=1)
-    """Future actions predicted at every window position."""
-    use_state: bool = False
-    """Feed x, y and the gripper's state to the LSTM too."""
-
-
-class PolicySettings(_Frozen):
-    """All that is needed to build the network again."""
-
-    backbone: BackboneSettings = BackboneSettings()
-    lora: LoraSettings = LoraSettings()
-    head: HeadSettings = HeadSettings()
-
-    @property
-    def head_only(self) -> bool:
-        """Whether nothing but the head learns (stage 2), so that the backbone needs to see each frame only once."""
-        return self.backbone.freeze and not (self.lora.enabled and self.lora.train)
-
-
-class AugmentSettings(_Frozen):
-    """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
-
-    shift: float = Field(default=0.04, ge=0, lt=0.5)
-    """Largest shift, as a share of the image's side."""
-    brightness: float = Field(default=0.1, ge=0, lt=1)
-    contrast: float = Field(default=0.1, ge=0, lt=1)
-    saturation: float = Field(default=0.1, ge=0, lt=1)
-
-
-class TrainSettings(_Frozen):
-    """How the network is trained."""
-
-    policy: PolicySettings = PolicySettings()
-    init_from: str | None = None
-    """Begin with the weights of this checkpoint (folder, output of a training, or hf:user/name).
-    With lora.enabled: false, its adapters are kept as they are."""
-    feature_cache: str | None = None
-    """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
-    augment: AugmentSettings = AugmentSettings()
-    learning_rate: float = Field(default=1e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW, on matrices only."""
-    batch_size: int = Field(default=2, ge=1)
-    """Windows per process and optimisation step (before accumulation)."""
-    accumulation: int = Field(default=1, ge=1)
-    """Batches per optimisation step."""
-    epochs: int = Field(default=10, ge=1)
-    """In one epoch every recorded step is seen once."""
-    max_minutes: float | None = Field(default=None, gt=0)
-    """Time budget: training ends then, and the learning rate falls to zero by then. Overrides epochs."""
-    max_steps: int | None = Field(default=None, ge=1)
-    """Ends training after this many optimisation steps. Overrides epochs."""
-    warmup_steps: int = Field(default=100, ge=0)
-    clip_norm: float = Field(default=1.0, gt=0)
-    gripper_weight: float = Field(default=0.1, ge=0)
-    """Weight of the gripper's cross-entropy beside the squared error of the motion."""
-    precision: Literal["fp32", "fp16", "bf16"] = "fp16"
-    """Of products and frozen weights; fp16 needs CUDA. What learns is stored in fp32."""
-    gradient_checkpointing: bool = True
-    """Recompute activations in the backward pass: less memory, a third more time."""
-    ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    """Keep an exponential moving average of the weights and save that."""
-    seed: int = 0
-    workers: int = Field(default=2, ge=0)
-    """Processes that decode images, when they do not fit in memory."""
-    cache_gb: float = Field(default=4.0, ge=0)
-    """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
-    evaluate_every: int = Field(default=500, ge=1)
-    """Optimisation steps between two validations."""
-    save_every_minutes: float = Field(default=10.0, gt=0)
-    """Between validations, the state that --resume goes on from is saved this often [min]."""
-    patience: int | None = Field(default=None, ge=1)
-    """Stop after this many validations without a better loss."""
-    log_every: int = Field(default=10, ge=1)
-    """Optimisation steps between two lines of the log."""
-
-    @model_validator(mode="after")
-    def _something_learns_to_see(self) -> TrainSettings:
-        policy = self.policy
-        blind = policy.backbone.kind == "kosmos2-tiny" and policy.backbone.freeze and not policy.lora.enabled
-        if blind and self.init_from is None:
-            raise ValueError(
-                "a frozen kosmos2-tiny has random weights and sees nothing; set policy.backbone.freeze: false, "
-                "or init_from: a checkpoint that has learned to see"
-            )
-        if policy.lora.enabled and not policy.lora.train and self.init_from is None:
-            raise ValueError("policy.lora.train: false keeps adapters of an earlier training; name it in init_from")
-        return self
-
-
-def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> TrainSettings:
-    """Read a YAML file and apply ``path.to.field=value`` overrides; values are read as YAML.
+def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[str] = ()) -> Settings:
+    """Read a YAML file and apply ``path.to.field=value`` overrides, whose values are read as YAML.
 
     Raises:
         ConfigError: the file is missing or not YAML, or a field is unknown, of the wrong type or out of range.
@@ -206,48 +46,41 @@ def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> Trai
         raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
     for override in overrides:
         _override(data, override)
-    settings: TrainSettings = validate(TrainSettings, data, str(path), overrides)
-    return settings
+    return validate(model, data, str(path), overrides)
 
 
-def validate(model: type[Any], data: Any, origin: str, overrides: Sequence[str] = ()) -> Any:
-    """Build settings from parsed data; :class:`ConfigError` names ``origin``, the field and the value.
+def validate(model: type[Settings], data: Any, origin: str, overrides: Sequence[str] = ()) -> Settings:
+    """Build settings from parsed data.
 
-    A field that one of ``overrides`` set is blamed on that.
+    Raises:
+        ConfigError: one line naming ``origin``, the field and the value. If one of ``overrides`` set the field, the
+            line names that override instead of ``origin``.
     """
     try:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        group, place = _resolve(model, first["loc"])
+        reason, value = _reason(first, group, place), first["input"]
+        if first["type"] == "union_tag_invalid":
+            place, value = [*place, "kind"], first["ctx"]["tag"]
+        field = ".".join(place) or "settings"
         set_here = [override for override in overrides if f"{field}.".startswith(f"{override.partition('=')[0]}.")]
         origin = f"'{set_here[-1]}'" if set_here else origin
-        reason = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            reason = f"no setting has this name{_meant(model, first['loc'])}"
-        value = "" if isinstance(first["input"], dict) else f" (got {first['input']!r})"
-        raise ConfigError(f"{origin}: {field}: {reason}{value}") from None
-
-
-def _meant(model: Any, place: tuple[int | str, ...]) -> str:
-    """`; did you mean X?` of a setting's place, if a name within its group is close to it; empty otherwise."""
-    *groups, name = map(str, place)
-    for group in groups:
-        model = getattr(model.model_fields.get(group), "annotation", None) if hasattr(model, "model_fields") else None
-    close = get_close_matches(name, getattr(model, "model_fields", ()), 1)
-    return f"; did you mean {'.'.join([*groups, close[0]])}?" if close else ""
+        got = "" if isinstance(value, dict) else f" (got {value!r})"
+        raise ConfigError(f"{origin}: {field}: {reason}{got}") from None
 
 
 def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:
-    """The JSON document that makes a folder a ``kind``, checkpoint or export.
+    """Read the JSON document that makes a folder a ``kind``, checkpoint or export.
 
     Raises:
-        ConfigError: it is missing, cannot be read, or its ``format_version`` is another.
+        ConfigError: it is missing, cannot be read, or its ``format_version`` is not ``version``.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: missing; this is no {kind}") from None
+        raise ConfigError(f"{path}: missing, so this folder is not a {kind}") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     found = data.get("format_version") if isinstance(data, dict) else None
@@ -256,10 +89,44 @@ def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:
     return dict(data)
 
 
+def _reason(error: ErrorDetails, group: Any, place: list[str]) -> str:
+    """Say in plain words what is wrong with the field at ``place``, which belongs to the settings class ``group``."""
+    if error["type"] == "union_tag_invalid":
+        return f"must be one of {error['ctx']['expected_tags']}"
+    if error["type"] != "extra_forbidden":
+        return error["msg"].removeprefix("Value error, ")
+    close = get_close_matches(place[-1], getattr(group, "model_fields", ()), 1)
+    return "no setting has this name" + (f"; did you mean {'.'.join([*place[:-1], close[0]])}?" if close else "")
+
+
+def _resolve(model: Any, location: tuple[int | str, ...]) -> tuple[Any, list[str]]:
+    """Return the settings class that an error's last field belongs to, and the field's path as a user writes it.
+
+    In a union, pydantic's location has the name of the member too, which is no part of the path.
+    """
+    group, place = model, []
+    for part in map(str, location):
+        members = {_tag(member): member for member in get_args(group)}
+        if part in members:
+            group = members[part]
+            continue
+        place.append(part)
+        field = getattr(group, "model_fields", {}).get(part)
+        if part is not location[-1] and field is not None:
+            group = field.annotation
+    return group, place
+
+
+def _tag(member: Any) -> str | None:
+    """Return the value of ``kind`` that stands for a member of a union; None if it has no such field."""
+    field = getattr(member, "model_fields", {}).get("kind")
+    return None if field is None else str(field.default)
+
+
 def _override(data: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise ConfigError(f"'{override}': an override is written field=value, for example learning_rate=3e-4")
+        raise ConfigError(f"'{override}': write an override as field=value, for example learning_rate=3e-4")
     *parents, field = path.split(".")
     for parent in parents:
         data = data.setdefault(parent, {})

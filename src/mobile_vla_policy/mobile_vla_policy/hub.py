@@ -51,13 +51,9 @@ def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
     """
     from huggingface_hub import HfApi
 
-    from mobile_vla_policy.engine.manifest import is_export
-
     repo = repo.removeprefix(PREFIX)
     if _REPOSITORY.fullmatch(repo) is None:
         raise HubError(f"'{repo}' is no repository; write user/name")
-    if is_export(folder):
-        raise HubError(f"{folder} is an export, for this kind of machine only; push the checkpoint it was made from")
     with _one_line(repo):
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from mobile_vla_policy.checkpoint import WEIGHTS, CheckpointError, CheckpointInfo, read_info, resolve
-from mobile_vla_policy.engine.manifest import Manifest, is_export, read_manifest
+from mobile_vla_policy.checkpoint import WEIGHTS, CheckpointError, CheckpointInfo, is_export, read_info, resolve
+from mobile_vla_policy.engine.manifest import Manifest, read_manifest
 from mobile_vla_policy.samples.provenance import LONG
 
 
@@ -33,13 +33,13 @@ def _facts(info: CheckpointInfo, stored: dict[str, Any]) -> dict[str, Any]:
     backbone, head, lora = info.settings.backbone, info.settings.head, info.settings.lora
     return {
         "folder": str(info.folder),
-        "backbone": backbone.kind if backbone.kind == "kosmos2-tiny" else f"{backbone.kind}: {backbone.name}",
+        "backbone": backbone.title,
         "base weights": "by name" if backbone.has_base_weights else "in the checkpoint",
         "cameras": list(backbone.cameras),
         "lora": f"rank {lora.rank}, alpha {lora.alpha}" if lora.enabled else "none",
         "window": f"{head.window} frames, one every {head.frame_stride} control periods",
         "horizon": f"{head.horizon} actions",
-        "robot state": "used" if head.use_state else "not used",
+        "robot state": {"none": "not used", "gripper": "gripper only", "full": "x, y, gripper"}[head.state],
         **stored,
         "robot": f"{info.contract.robot}, {info.contract.base}, {info.contract.control_rate_hz:g} Hz",
         "displacement, 1 % .. 99 % [m]": [list(info.normalisation.action.q01), list(info.normalisation.action.q99)],

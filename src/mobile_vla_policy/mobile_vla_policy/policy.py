@@ -11,22 +11,18 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.checkpoint import CheckpointInfo, read_info, resolve
-from mobile_vla_policy.config import PolicySettings
-from mobile_vla_policy.engine.choices import EngineOptions
-from mobile_vla_policy.engine.load import load_engine
+from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens, load_tokenizer
+from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.protocol import Engine
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
-from mobile_vla_policy.model.backbone import InstructionCache, Tokens
 from mobile_vla_policy.model.head import LstmState
-from mobile_vla_policy.model.kosmos2 import load_tokenizer
+from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.preprocess import Frame, FrameError, stack_cameras, to_float
 
@@ -67,7 +63,7 @@ class _Past:
 
 
 class Policy:
-    """An engine with its memory, normalisation and contract. Use :meth:`load`.
+    """An engine with its memory, normalisation and contract. Use :func:`mobile_vla_policy.load_policy.load_policy`.
 
     For one thread at a time, save :meth:`check_instruction`: instructions are checked while another one is followed.
     """
@@ -83,39 +79,6 @@ class Policy:
         self._past: _Past | None = None
         self.stage_latency_s: dict[str, float] = {}
         """Seconds that each stage of the last prediction took, in the order in which they ran."""
-
-    @classmethod
-    def load(
-        cls,
-        checkpoint: str | Path,
-        *,
-        device: str = "auto",
-        contract: Contract | None = None,
-        backend: str = "auto",
-        precision: str = "auto",
-        compile: bool = False,
-    ) -> Policy:
-        """Load a checkpoint or exported folder, or the best checkpoint of a training output folder.
-
-        Args:
-            checkpoint: the folder.
-            device: auto (CUDA if there is one), cpu, cuda, cuda:1 ...
-            contract: the robot's; a policy trained for another robot is refused.
-            backend: auto (what an export is for, else eager), eager, torchscript, onnxruntime or aoti. A checkpoint
-                that is to run on one of the last three is exported first, once; it is kept in the user's cache folder.
-            precision: auto, fp32, bf16, fp16, int8.
-            compile: eager only: compile the vision and the text stage.
-
-        Raises:
-            CheckpointError: the checkpoint is missing, incomplete or damaged.
-            EngineError: backend, precision and folder do not go together, or an export is damaged.
-            ContractError: the robot's contract differs in meaning; the message names the fields.
-            BackboneError: base weights cannot be loaded.
-        """
-        info = read_info(resolve(checkpoint))
-        if contract is not None:
-            info.contract.require_same(contract, f"the checkpoint {info.folder}", "this robot")
-        return cls(load_engine(info, EngineOptions(device, backend, precision, compile)), info)
 
     @property
     def contract(self) -> Contract:

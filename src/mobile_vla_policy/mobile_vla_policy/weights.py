@@ -6,9 +6,11 @@ layer and keeps something smaller therefore never holds the whole file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -80,3 +82,12 @@ def leave_file(network: nn.Module) -> None:
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.device.type == "cpu":
             tensor.data = tensor.data.clone()
+
+
+def fingerprint(tensors: Iterable[tuple[str, torch.Tensor]], also: str = "") -> str:
+    """Return a hexadecimal digest of tensors, with names, types and shapes but without their order, and of ``also``."""
+    digest = hashlib.sha256(also.encode())
+    for name, tensor in sorted(tensors, key=lambda item: item[0]):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

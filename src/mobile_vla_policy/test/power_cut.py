@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training import trainer as trainer_module
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.settings import TrainSettings
+from mobile_vla_policy.training.train import train
 
 
 def train_with_power_cut(settings: TrainSettings, dataset: Path, output: Path, step: int) -> None:
@@ -16,7 +16,7 @@ def train_with_power_cut(settings: TrainSettings, dataset: Path, output: Path, s
 
     def power_cut(self: trainer_module.Trainer, *arguments: object) -> None:
         after(self, *arguments)  # type: ignore[arg-type]
-        if self.step == step:
+        if self.progress.step == step:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:

@@ -6,6 +6,7 @@ BEHAVIOUR is one or more of these, joined by commas: ``slow=SECONDS`` (each pass
 sleeps), ``nan`` and ``nan-gripper`` (from the fifth pass on), ``raise`` (from the fifth pass on), ``stuck`` (the fifth
 pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres), ``echo-x`` (delta_x is a
 hundredth of the odometry's x), ``undecided`` (the gripper opens, and from the fifth pass on says nothing about it),
+``arrives`` (stands still from the fifteenth pass on),
 ``count`` (prints how many policies of before are still in memory when one is loaded), ``no-timer`` (activation fails
 at its end).
 """
@@ -57,6 +58,8 @@ class ScriptedPolicy:
         delta_x = float(state[0]) * 1e-2 if "echo-x" in self._behaviours else delta_x
         deltas = np.tile(np.float32([delta_x, DELTA_Y]), (HORIZON, 1))
         gripper = np.full(HORIZON, 0.1 if "undecided" in self._behaviours else GRIPPER, dtype=np.float32)
+        if "arrives" in self._behaviours and self._passes >= 15:
+            deltas[:] = 0.0
         if self._passes >= 5:
             self._misbehave(deltas, gripper)
         return Chunk(deltas, gripper), memory + 1

@@ -10,8 +10,12 @@ import torch
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
-from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings, TrainSettings
+from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
+from mobile_vla_policy.model.head import HeadSettings, StateInput
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
+from mobile_vla_policy.model.settings import PolicySettings
+from mobile_vla_policy.training.settings import TrainSettings
 
 CONTRACT = Path(__file__).parents[3] / "config" / "robot.yaml"
 STRIDE_M = 0.07
@@ -19,16 +23,16 @@ GOALS = {"go to the kitchen": (0.3, 0.3), "go to the bedroom": (-0.3, 0.3), "go 
 
 
 def policy_settings(
-    *, lora: bool = False, cameras: tuple[str, ...] = ("static",), use_state: bool = True, stride: int = 1
+    *, lora: bool = False, cameras: tuple[str, ...] = ("static",), state: StateInput = "full", stride: int = 1
 ) -> PolicySettings:
     """The smallest network with every part of the large one."""
     return PolicySettings(
-        backbone=BackboneSettings(
-            kind="kosmos2-tiny", cameras=cameras, freeze=lora, train_vision=True, width=64, layers=2,
+        backbone=Kosmos2TinySettings(
+            cameras=cameras, freeze=lora, train_vision=True, width=64, layers=2,
             image_size=32, latents=4,
         ),
         lora=LoraSettings(enabled=lora, rank=4, dropout=0.0),
-        head=HeadSettings(input_size=64, hidden_size=64, dropout=0.0, use_state=use_state, frame_stride=stride),
+        head=HeadSettings(input_size=64, hidden_size=64, dropout=0.0, state=state, frame_stride=stride),
     )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mobile_vla_policy.config import AugmentSettings
 from mobile_vla_policy.training.augment import augment
+from mobile_vla_policy.training.settings import AugmentSettings
 
 STRONG = AugmentSettings(shift=0.25, brightness=0.3, contrast=0.3, saturation=0.3)
 SIDE = 32

@@ -10,14 +10,16 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from synthetic_episodes import train_settings, write_dataset
 
+from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.evaluation.predict import PredictionError
-from mobile_vla_policy.evaluation.run import evaluate
+from mobile_vla_policy.model.loss import ActionLoss
 from mobile_vla_policy.normalisation import NormalisationError
 from mobile_vla_policy.samples.episodes import TrainingDataError
+from mobile_vla_policy.samples.windows import Batch
 from mobile_vla_policy.training import trainer as trainer_module
-from mobile_vla_policy.training.finite import TrainingError
+from mobile_vla_policy.training.objective import Objective, TrainingError
 from mobile_vla_policy.training.resume import load_position
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.train import train
 
 QUIET = Console(quiet=True)
 NAN = float("nan")
@@ -54,13 +56,13 @@ def test_an_episode_with_a_value_that_is_not_finite_is_refused_by_name(
 def test_a_validation_loss_that_is_no_number_stops_training_and_names_the_episodes(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = trainer_module.Trainer._loss
+    real = Objective.validate
 
-    def broken(self: trainer_module.Trainer, batch: object, count: object) -> object:
-        loss = real(self, batch, count)  # type: ignore[arg-type]
-        return loss if count is not None else trainer_module.ActionLoss(loss.total * NAN, loss.motion, loss.gripper)
+    def broken(self: Objective, batch: Batch) -> ActionLoss:
+        loss = real(self, batch)
+        return ActionLoss(loss.total * NAN, loss.motion, loss.gripper)
 
-    monkeypatch.setattr(trainer_module.Trainer, "_loss", broken)
+    monkeypatch.setattr(Objective, "validate", broken)
     with pytest.raises(TrainingError, match=r"the validation loss is nan at step 10, episodes episode_\d{6}"):
         train(train_settings(), dataset, tmp_path / "out", QUIET)
     assert not (tmp_path / "out" / "best").exists()

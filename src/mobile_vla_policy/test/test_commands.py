@@ -15,7 +15,7 @@ from local_hub import TOKEN, LocalHub
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
-from mobile_vla_policy.training.run import init
+from mobile_vla_policy.training.train import init
 
 SEVERAL = """
 import contextlib, io, json, sys

@@ -16,28 +16,29 @@ import torch
 from synthetic_episodes import CONTRACT, GOALS, write_dataset
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.backbones.kosmos2_driving import attend
+from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
 from mobile_vla_policy.benchmark.products import products_of
 from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info, save_checkpoint
-from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
 from mobile_vla_policy.engine import onnxruntime
 from mobile_vla_policy.engine.choices import EngineError
-from mobile_vla_policy.engine.cpu.attention import attend
 from mobile_vla_policy.engine.eager import load_portable
 from mobile_vla_policy.engine.onnxruntime import OPSET, TENSORRT_OPERATORS, operators
 from mobile_vla_policy.export.export import TOLERANCE, ExportSettings, export
-from mobile_vla_policy.export.verify import compare, random_drive, recorded_drives
+from mobile_vla_policy.export.verify import compare, random_run, recorded_runs
 from mobile_vla_policy.info import describe
+from mobile_vla_policy.load_policy import load_policy
+from mobile_vla_policy.model.head import HeadSettings
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import build_network
+from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
-from mobile_vla_policy.policy import Policy
 
 BACKENDS = {"torchscript": "torchscript", "onnx": "onnxruntime", "pt2": "aoti"}
 SETTINGS = PolicySettings(
-    backbone=BackboneSettings(
-        kind="kosmos2-tiny", cameras=("static",), freeze=True, width=32, layers=1, image_size=32, latents=4
-    ),
+    backbone=Kosmos2TinySettings(cameras=("static",), freeze=True, width=32, layers=1, image_size=32, latents=4),
     lora=LoraSettings(rank=4, dropout=0.0),
-    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=2, use_state=True),
+    head=HeadSettings(input_size=32, hidden_size=32, layers=1, dropout=0.0, frame_stride=2, state="full"),
 )
 
 
@@ -83,10 +84,10 @@ def test_every_format_says_what_the_policy_says(format_: str, checkpoint: Path, 
     report = export(checkpoint, folder, ExportSettings(format_, dataset=dataset))
     assert report.verified.real_frames > 0 and report.verified.deviation <= TOLERANCE["fp32"] == 1e-3
     info = read_info(checkpoint)
-    policy = Policy.load(folder, device="cpu", contract=Contract.load(CONTRACT))
+    policy = load_policy(folder, device="cpu", contract=Contract.load(CONTRACT))
     assert policy.engine.backend == BACKENDS[format_] and policy.engine.precision == "fp32"
-    drives = [random_drive(info), *recorded_drives(info, dataset)]
-    assert compare(Policy.load(checkpoint, device="cpu"), policy, drives) < 1e-4
+    runs = [random_run(info), *recorded_runs(info, dataset)]
+    assert compare(load_policy(checkpoint, device="cpu"), policy, runs) < 1e-4
     assert list(policy.stage_latency_s) == ["preprocess", "vision", "text", "head"]
     assert "at most 24" in policy.check_instruction("go " * 30)
     assert not list(tmp_path.glob(".*"))
@@ -121,34 +122,34 @@ def test_causal_attention_over_a_real_sequence_needs_nothing_that_tensorrt_is_no
 def test_sixteen_bits_differ_by_their_rounding(precision: str, checkpoint: Path, tmp_path: Path) -> None:
     report = export(checkpoint, tmp_path / "exported", ExportSettings("torchscript", precision))
     assert 0 < report.verified.deviation <= TOLERANCE[precision]
-    full = Policy.load(checkpoint, device="cpu", precision="fp32")
-    frames = [random_drive(read_info(checkpoint))]
-    assert 1e-5 < compare(full, Policy.load(tmp_path / "exported", device="cpu"), frames) < 0.1
-    assert 1e-5 < compare(full, Policy.load(checkpoint, device="cpu", precision=precision), frames) < 0.1
+    full = load_policy(checkpoint, device="cpu", precision="fp32")
+    frames = [random_run(read_info(checkpoint))]
+    assert 1e-5 < compare(full, load_policy(tmp_path / "exported", device="cpu"), frames) < 0.1
+    assert 1e-5 < compare(full, load_policy(checkpoint, device="cpu", precision=precision), frames) < 0.1
 
 
 def test_a_compiled_policy_says_what_the_eager_one_says(checkpoint: Path) -> None:
-    eager, compiled = (Policy.load(checkpoint, device="cpu", compile=value) for value in (False, True))
-    assert compare(eager, compiled, [random_drive(read_info(checkpoint))]) < 1e-4
+    eager, compiled = (load_policy(checkpoint, device="cpu", compile=value) for value in (False, True))
+    assert compare(eager, compiled, [random_run(read_info(checkpoint))]) < 1e-4
 
 
 def test_a_backend_named_for_a_checkpoint_exports_once_and_again_when_it_is_damaged(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert Policy.load(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
+    assert load_policy(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
     (folder,) = (tmp_path / "mobile_vla" / "engines").iterdir()
     written = (folder / "text.ts").stat().st_mtime_ns
-    assert Policy.load(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
+    assert load_policy(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
     assert (folder / "text.ts").stat().st_mtime_ns == written
     (folder / "text.ts").write_bytes(b"cut off")
-    assert Policy.load(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
+    assert load_policy(checkpoint, device="cpu", backend="torchscript").engine.backend == "torchscript"
     assert (folder / "text.ts").stat().st_size > 1000
 
 
 def test_the_policy_remembers_a_window_whatever_its_length(exported: Path, checkpoint: Path) -> None:
     """Padding behind the newest frame changes nothing: from the first frame on, eager head without padding agrees."""
-    policy = Policy.load(exported, device="cpu")
+    policy = load_policy(exported, device="cpu")
     head = load_portable(read_info(checkpoint), torch.device("cpu"), "fp32").head
     inputs = torch.rand(8, 32)
     for length in range(1, 9):
@@ -208,7 +209,7 @@ def test_a_damaged_file_is_refused_by_name(file: str, copy: Path) -> None:
     with (copy / file).open("ab") as damaged:
         damaged.write(b"\n")
     with pytest.raises(EngineError, match=rf"{file}: damaged, or of another export"):
-        Policy.load(copy, device="cpu")
+        load_policy(copy, device="cpu")
 
 
 def test_an_incomplete_or_foreign_export_is_refused(copy: Path) -> None:
@@ -223,14 +224,14 @@ def test_an_incomplete_or_foreign_export_is_refused(copy: Path) -> None:
     ):
         manifest.write_text(json.dumps({**good, **change}))
         with pytest.raises(EngineError, match=message):
-            Policy.load(copy, device="cpu")
+            load_policy(copy, device="cpu")
     manifest.write_text(json.dumps(good))
     (copy / "head.ts").unlink()
     with pytest.raises(EngineError, match=r"head.ts: missing; the export is incomplete"):
-        Policy.load(copy, device="cpu")
+        load_policy(copy, device="cpu")
     manifest.unlink()
     with pytest.raises(CheckpointError, match=r"model.safetensors: missing"):
-        Policy.load(copy, device="cpu")
+        load_policy(copy, device="cpu")
 
 
 def test_an_export_where_weights_are_wanted_is_called_one(exported: Path) -> None:
@@ -249,7 +250,7 @@ def test_options_that_do_not_go_together_are_refused_in_one_line(exported: Path,
         (checkpoint, {"backend": "onnxruntime", "precision": "int8"}, "onnx cannot hold precision int8"),
     ):
         with pytest.raises(EngineError, match=message):
-            Policy.load(folder, **{"device": "cpu", **options})
+            load_policy(folder, **{"device": "cpu", **options})
 
 
 def test_an_export_goes_neither_over_a_checkpoint_nor_into_another_export(checkpoint: Path, exported: Path) -> None:

@@ -11,14 +11,13 @@ from test_other_backbones import build, save
 from torch import nn
 from torch.nn import functional
 
-from mobile_vla_policy.engine.cpu.attention import attend
+from mobile_vla_policy.backbones.backbone import BackboneError
+from mobile_vla_policy.backbones.kosmos2_driving import attend
+from mobile_vla_policy.backbones.linear import Activation, LinearSpec, PlainLinear, merge_lora, spec_of
 from mobile_vla_policy.engine.cpu.elementwise import Elementwise, compiled, normalise_rows
 from mobile_vla_policy.engine.cpu.int8 import Int8Linear, has_onednn, row_sizes
-from mobile_vla_policy.engine.cpu.linear import Activation, LinearSpec, PackedLinear, PlainLinear, spec_of
-from mobile_vla_policy.engine.huge_pages import in_huge_pages
+from mobile_vla_policy.engine.cpu.packed import PackedLinear
 from mobile_vla_policy.engine.optimise import Precision, optimise
-from mobile_vla_policy.model.backbone import BackboneError
-from mobile_vla_policy.model.lora import merge_lora
 from mobile_vla_policy.model.network import PolicyNetwork
 
 SHORT, LONG = "go to the kitchen", "please go to the bedroom, the one beside the bathroom, and stop there"
@@ -144,16 +143,6 @@ def test_a_packed_layer_errs_by_16_bits_only(activation: Activation, residual: b
     expected = PlainLinear(spec)(x, added)
     packed = PackedLinear(spec.to(torch.bfloat16))
     assert error(packed(x.bfloat16(), None if added is None else added.bfloat16()).float(), expected) < 0.01
-
-
-@torch.inference_mode()
-def test_moving_weights_into_huge_pages_changes_none_of_them() -> None:
-    if not has_onednn(CPU):
-        pytest.skip("no oneDNN on this machine")
-    weight = torch.randn(2048, 1024)
-    packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-    before = packed.to_dense()
-    assert torch.equal(in_huge_pages(packed).to_dense(), before)
 
 
 @torch.inference_mode()

@@ -15,12 +15,13 @@ from synthetic_episodes import train_settings, write_dataset
 
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.choices import EngineError
+from mobile_vla_policy.evaluation.evaluate import Evaluation, _grouped, evaluate, what_it_uses
 from mobile_vla_policy.evaluation.metrics import summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction
 from mobile_vla_policy.evaluation.report import headings, print_report, write_report
-from mobile_vla_policy.evaluation.run import Evaluation, Sensitivity, _grouped, _sensitivity, evaluate
+from mobile_vla_policy.evaluation.sensitivity import Sensitivity, plain_words, sensitivity
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingDataError
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 
@@ -86,13 +87,12 @@ def test_metrics_by_task_and_category_are_those_of_their_episodes() -> None:
 
 def test_the_sensitivity_counts_displacements_and_gripper_decisions() -> None:
     other = replace(TWO, deltas=TWO.deltas + np.float32(0.03), closed=np.array([True, False]))
-    found = _sensitivity([(TWO, other)], 0.01)
-    assert found is not None
+    found = sensitivity([(TWO, other)])
     change = 0.03 * 2**0.5
     assert found.change_m == pytest.approx(change, rel=1e-4)
     assert found.relative == pytest.approx(change / 0.015, rel=1e-4)
     assert found.gripper_changed == 0.5
-    assert found.swapped_error_m == pytest.approx((np.hypot(0.033, 0.034) + np.hypot(0.06, 0.03)) / 2, rel=1e-4)
+    assert found.error_m == pytest.approx((np.hypot(0.033, 0.034) + np.hypot(0.06, 0.03)) / 2, rel=1e-4)
 
 
 def test_headings_are_what_turns_actions_into_odometry() -> None:
@@ -116,9 +116,23 @@ def test_a_policy_that_ignores_the_instruction_is_told_in_plain_words(
     weights["head.project.weight"].zero_()  # nothing of what the backbone saw and read reaches the head
     save_file(weights, tmp_path / "deaf" / "model.safetensors")
     result = evaluate(tmp_path / "deaf", dataset, "test", 0.01, "cpu")
-    assert result.sensitivity is not None
-    assert result.sensitivity.relative == 0.0
-    assert "ignores the instruction" in said(result, 80)
+    assert {name: found.relative for name, found in result.sensitivity.items() if name != "state"} == {
+        "instruction": 0.0, "black_images": 0.0, "other_images": 0.0,
+    }  # fmt: skip
+    # What is left to it is the state, on which it then lives.
+    assert result.sensitivity["state"].relative > 0.0
+    for words in ("does not listen", "does not look", "lives on odometry"):
+        assert words in said(result, 80)
+    assert any("does not look" in line for line in what_it_uses(tmp_path / "deaf", dataset, "cpu"))
+
+
+def test_a_policy_that_uses_everything_is_not_warned_about() -> None:
+    uses = Sensitivity(0.05, 0.9, 0.05, 0.0)
+    seeing = {"instruction": uses, "black_images": uses, "other_images": uses}
+    assert plain_words(seeing, "gripper") == []
+    # A policy that is only thrown off by darkness, but acts alike on other images, does not look either.
+    assert "does not look" in plain_words({**seeing, "other_images": replace(uses, relative=0.05)}, "none")[0]
+    assert "lives on odometry" in plain_words({**seeing, "state": replace(uses, relative=1.2)}, "full")[0]
 
 
 def test_an_evaluation_does_not_split_a_dataset(trained: Path, tmp_path: Path) -> None:
@@ -167,7 +181,7 @@ def test_the_report_can_be_read_in_80_columns(tmp_path: Path) -> None:
     result = Evaluation(
         Path("/somewhere/with/a/long/name/that/does/not/matter/here/checkpoint/best"), "test", 0.01, 3, metrics,
         {"go_to_kitchen": metrics, long: metrics}, {"combined": metrics, "navigation": metrics},
-        Sensitivity(0.01, 0.5, 0.02, 0.25), ["look"], [TWO, ONE],
+        {"instruction": Sensitivity(0.01, 0.5, 0.02, 0.25)}, ["look"], [TWO, ONE],
     )  # fmt: skip
     lines = said(result, 80).splitlines()
     # The first line is the path, whole, to be copied.

@@ -5,9 +5,9 @@ import torch
 from synthetic_episodes import GOALS, network
 from torch import nn
 
-from mobile_vla_policy.model.backbone import Backbone
-from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer
-from mobile_vla_policy.model.lora import merge_lora
+from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.linear import merge_lora
+from mobile_vla_policy.backbones.tokenizer import build_tokenizer
 from mobile_vla_policy.model.loss import action_loss
 
 
@@ -105,8 +105,7 @@ def test_the_image_projection_is_left_alone_by_lora() -> None:
 
 
 def test_the_head_has_the_specified_form() -> None:
-    from mobile_vla_policy.config import HeadSettings
-    from mobile_vla_policy.model.head import ActionHead
+    from mobile_vla_policy.model.head import ActionHead, HeadSettings
 
     head = ActionHead(2048, HeadSettings())
     assert (head.lstm.input_size, head.lstm.hidden_size, head.lstm.num_layers, head.lstm.dropout) == (1024, 512, 2, 0.1)
@@ -117,7 +116,7 @@ def test_the_head_has_the_specified_form() -> None:
 
 @torch.no_grad()
 def test_the_head_equals_a_transcription_of_the_lstm_formulas() -> None:
-    head = network(use_state=False).head
+    head = network(state="none").head
     inputs = torch.rand(2, 8, 64)
     chunks, _ = head(inputs)
     sequence = [inputs[:, t] for t in range(8)]

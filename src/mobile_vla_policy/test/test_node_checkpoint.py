@@ -71,6 +71,23 @@ def test_a_checkpoint_of_another_robot_is_refused_by_the_names_of_the_fields(pro
         assert "base: holonomic != differential" in lines[0] and "control_rate_hz: 10.0 != 5.0" in lines[0]
 
 
+def test_limits_may_differ_from_training_and_the_log_says_in_which_direction(probe, checkpoint, tmp_path):
+    data = Contract.load(CONTRACT).model_dump(mode="json")
+    data["limits"]["linear_m_s"] /= 2
+    data["limits"]["angular_rad_s"] *= 2
+    data["cameras"]["gripper"]["required"] = True
+    file = tmp_path / "robot.yaml"
+    file.write_text(Contract.from_dict(data).to_yaml())
+    statuses = probe.collect(PolicyStatus, "policy/status", LATCHED)
+    with NodeProcess("mobile_vla_policy", "policy_node", {**parameters(checkpoint), "contract": str(file)}) as node:
+        wait_for(lambda: any(status.state == PolicyStatus.STATE_WAITING for status in statuses), 120.0)
+        lines = node.output.splitlines()
+    (stricter,) = [line for line in lines if "stricter here than in training" in line]
+    (looser,) = [line for line in lines if "looser here than in training" in line]
+    assert "INFO" in stricter and "limits.linear_m_s: 0.4 != 0.8" in stricter and "gripper.required" in stricter
+    assert "WARN" in looser and "limits.angular_rad_s" in looser and "linear_m_s" not in looser
+
+
 def test_a_damaged_checkpoint_is_refused_by_the_name_of_the_file(probe, checkpoint, tmp_path):
     for file in checkpoint.iterdir():
         (tmp_path / file.name).write_bytes(

@@ -69,6 +69,20 @@ def result_of(handle: Any) -> tuple[int, Any]:
     return future.result().status, future.result().result
 
 
+def test_a_goal_ends_with_arrived_when_the_policy_stands_still_after_moving(
+    probe, robot, start_node, client, commands, statuses
+):
+    start_node("arrives", done_after_s=1.0)
+    wait_for(lambda: active(statuses))
+    began_s = time.monotonic()
+    status, result = result_of(client.send("go to the kitchen", time_limit_s=30.0))
+    assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, Result.ARRIVED), result.message
+    assert 1.0 < time.monotonic() - began_s < 20.0
+    wait_for(lambda: commands[-1].linear.x == 0.0)
+    # One that keeps driving runs into its limit, as before.
+    assert any(command.linear.x > 0.1 for command in commands)
+
+
 def test_a_goal_drives_gives_feedback_and_ends_at_its_time_limit(probe, robot, start_node, client, commands, statuses):
     start_node("steady")
     wait_for(lambda: active(statuses))

@@ -18,16 +18,20 @@ from transformers import (
     SmolVLMModel,
 )
 
+from mobile_vla_policy.backbones.auto_vlm import AutoVlmSettings
+from mobile_vla_policy.backbones.backbone import BackboneError
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Settings
+from mobile_vla_policy.backbones.kosmos2_tiny import tiny_kosmos2
+from mobile_vla_policy.backbones.linear import merge_lora
+from mobile_vla_policy.backbones.tokenizer import build_tokenizer
 from mobile_vla_policy.checkpoint import load_network, read_info
-from mobile_vla_policy.config import BackboneSettings, HeadSettings, LoraSettings, PolicySettings
-from mobile_vla_policy.evaluation.run import evaluate
-from mobile_vla_policy.model.auto_vlm import load_auto
-from mobile_vla_policy.model.backbone import BackboneError
-from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
-from mobile_vla_policy.model.lora import merge_lora
+from mobile_vla_policy.evaluation.evaluate import evaluate
+from mobile_vla_policy.load_policy import load_policy
+from mobile_vla_policy.model.head import HeadSettings
+from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
-from mobile_vla_policy.policy import Policy
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.model.settings import PolicySettings
+from mobile_vla_policy.training.train import train
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32,
@@ -75,12 +79,16 @@ def test_models_whose_images_are_more_than_one_square_are_refused_by_name(kind: 
         vision = {"hidden_size": 32, "depth": 1, "num_heads": 2, "intermediate_size": 32, "out_hidden_size": 64}
         Qwen2_5_VLConfig(vision_config=vision, text_config={**TEXT}).save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match=why):
-        load_auto(str(tmp_path), torch.float32, "random")
+        AutoVlmSettings(name=str(tmp_path), weights="random").build(torch.float32)
+
+
+def settings_class(kind: str) -> type[AutoVlmSettings] | type[Kosmos2Settings]:
+    return Kosmos2Settings if kind == "kosmos2" else AutoVlmSettings
 
 
 def build(kind: str, folder: Path, **backbone: object) -> PolicyNetwork:
     settings = PolicySettings(
-        backbone=BackboneSettings(kind="kosmos2" if kind == "kosmos2" else "auto", name=str(folder), **backbone),  # type: ignore[arg-type]
+        backbone=settings_class(kind)(name=str(folder), **backbone),  # type: ignore[arg-type]
         lora=LoraSettings(rank=4, dropout=0.0),
         head=HeadSettings(input_size=32, hidden_size=32, dropout=0.0),
     )
@@ -174,7 +182,7 @@ def test_any_backbone_is_trained_evaluated_and_driven(saved: tuple[str, Path], d
     stored = load_file(tmp_path / "last" / "model.safetensors")
     assert all(".lora_" in name or name.startswith("head.") or name == "backbone.act" for name in stored)
     assert evaluate(tmp_path, dataset, "test", 0.01, "cpu").overall.steps == 4
-    assert Policy.load(tmp_path, device="cpu").horizon == 5
+    assert load_policy(tmp_path, device="cpu").horizon == 5
 
 
 def test_adapters_on_a_tuned_backbone_load_without_the_published_weights(
@@ -191,7 +199,7 @@ def test_adapters_on_a_tuned_backbone_load_without_the_published_weights(
     before = evaluate(tmp_path / "adapted", dataset, "test", 0.01, "cpu").to_dict()
     shutil.rmtree(folder)
     assert evaluate(tmp_path / "adapted", dataset, "test", 0.01, "cpu").to_dict() == before
-    assert Policy.load(tmp_path / "adapted", device="cpu").horizon == 5
+    assert load_policy(tmp_path / "adapted", device="cpu").horizon == 5
     with pytest.raises(BackboneError, match="cannot load"):
         load_network(read_info(tmp_path / "tuned" / "last"))
 
@@ -219,9 +227,8 @@ def test_full_fine_tuning_of_a_named_backbone_is_saved_and_loaded_again(
 
 
 def policy_of(kind: str, folder: Path, lora: LoraSettings, **backbone: object) -> PolicySettings:
-    kind = "kosmos2" if kind == "kosmos2" else "auto"
     return PolicySettings(
-        backbone=BackboneSettings(kind=kind, name=str(folder), cameras=("static",), **backbone),  # type: ignore[arg-type]
+        backbone=settings_class(kind)(name=str(folder), cameras=("static",), **backbone),  # type: ignore[arg-type]
         lora=lora,
         head=HeadSettings(input_size=32, hidden_size=32),
     )

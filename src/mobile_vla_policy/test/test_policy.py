@@ -17,11 +17,12 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info
 from mobile_vla_policy.evaluation.metrics import transition_f1
 from mobile_vla_policy.evaluation.predict import predict_episode
-from mobile_vla_policy.policy import Policy, PolicyMemory, remember, strided
+from mobile_vla_policy.load_policy import load_policy
+from mobile_vla_policy.policy import PolicyMemory, remember, strided
 from mobile_vla_policy.preprocess import FrameError
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 STATE = np.zeros(3, dtype=np.float32)
@@ -47,7 +48,7 @@ def checkpoint(dataset: Path, tmp_path: Path) -> Path:
 
 def test_driving_predicts_what_offline_evaluation_predicts(trained: Path, dataset: Path) -> None:
     """Images from memory, a merged LoRA and a growing memory, against whole episodes with LoRA unmerged."""
-    policy = Policy.load(trained, device="cpu", contract=Contract.load(CONTRACT))
+    policy = load_policy(trained, device="cpu", contract=Contract.load(CONTRACT))
     info = read_info(trained / "best")
     data = open_dataset(dataset, ["static"], 0).splits["test"][0]
     frames = decode_frames(data, range(data.num_steps), ["static"], 32)
@@ -68,7 +69,7 @@ def test_driving_predicts_what_offline_evaluation_predicts(trained: Path, datase
 
 
 def test_a_prediction_leaves_the_memory_it_was_given_unchanged(trained: Path) -> None:
-    policy = Policy.load(trained, device="cpu")
+    policy = load_policy(trained, device="cpu")
     image = {"static": np.random.default_rng(0).integers(0, 255, (224, 224, 3), dtype=np.uint8)}
     _, memory = policy.predict(image, STATE, "go to the kitchen", policy.initial_memory())
     first, _ = policy.predict(image, STATE, "go to the kitchen", memory)
@@ -78,7 +79,7 @@ def test_a_prediction_leaves_the_memory_it_was_given_unchanged(trained: Path) ->
 
 def test_what_is_prepared_before_a_frame_changes_no_prediction(trained: Path) -> None:
     """Neither when the frame comes as expected, nor when control periods were skipped or the memory is another."""
-    prepared, plain = Policy.load(trained, device="cpu"), Policy.load(trained, device="cpu")
+    prepared, plain = load_policy(trained, device="cpu"), load_policy(trained, device="cpu")
     random = np.random.default_rng(0)
     memory, other = prepared.initial_memory(), plain.initial_memory()
     used = 0
@@ -110,7 +111,7 @@ def test_memory_keeps_the_window_and_finds_strides_when_periods_were_skipped() -
 
 
 def test_a_missing_camera_a_broken_state_and_an_endless_instruction_are_refused(trained: Path) -> None:
-    policy = Policy.load(trained, device="cpu")
+    policy = load_policy(trained, device="cpu")
     image = np.zeros((224, 224, 3), dtype=np.uint8)
     with pytest.raises(FrameError, match="no image from camera 'static'"):
         policy.predict({"gripper": image}, STATE, "go", policy.initial_memory())
@@ -127,7 +128,7 @@ def test_a_robot_with_another_contract_is_refused_by_field(trained: Path) -> Non
     other = yaml.safe_load(CONTRACT.read_text())
     other["control_rate_hz"] = 20.0
     with pytest.raises(ContractError, match=r"control_rate_hz: 10.0 != 20.0"):
-        Policy.load(trained, device="cpu", contract=Contract.from_dict(other))
+        load_policy(trained, device="cpu", contract=Contract.from_dict(other))
 
 
 def test_missing_extra_and_misshapen_tensors_are_refused_by_name(checkpoint: Path) -> None:
@@ -141,41 +142,41 @@ def test_missing_extra_and_misshapen_tensors_are_refused_by_name(checkpoint: Pat
     ):
         save_file(broken, path)
         with pytest.raises(CheckpointError, match=message):
-            Policy.load(checkpoint, device="cpu")
+            load_policy(checkpoint, device="cpu")
 
 
 def test_damaged_incomplete_pickled_and_future_checkpoints_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint here"):
-        Policy.load(tmp_path / "nowhere")
+        load_policy(tmp_path / "nowhere")
     unsafe = tmp_path / "unsafe"
     unsafe.mkdir()
     (unsafe / "pytorch_model.bin").write_bytes(b"\x80\x04")
     with pytest.raises(CheckpointError, match=r"'pytorch_model.bin' is a pickle"):
-        Policy.load(unsafe)
+        load_policy(unsafe)
     weights, config = checkpoint / "model.safetensors", checkpoint / "config.json"
     data = weights.read_bytes()
     weights.write_bytes(data[: len(data) // 2])
     with pytest.raises(CheckpointError, match=r"model.safetensors: damaged"):
-        Policy.load(checkpoint)
+        load_policy(checkpoint)
     weights.unlink()
     with pytest.raises(CheckpointError, match="missing; the checkpoint is incomplete"):
-        Policy.load(checkpoint)
+        load_policy(checkpoint)
     parsed = json.loads(config.read_text())
     config.write_text(json.dumps({**parsed, "format_version": 99}))
     with pytest.raises(CheckpointError, match="format_version is 99, this version reads 1"):
-        Policy.load(checkpoint)
+        load_policy(checkpoint)
     parsed["policy"]["head"]["horizons"] = 5
     config.write_text(json.dumps(parsed))
     with pytest.raises(CheckpointError, match=r"config.json: head.horizons: no setting .* mean head.horizon"):
-        Policy.load(checkpoint)
+        load_policy(checkpoint)
 
 
 def test_a_checkpoint_of_a_published_backbone_holds_only_what_learned() -> None:
+    from mobile_vla_policy.backbones.kosmos2 import Kosmos2Settings
     from mobile_vla_policy.checkpoint import saved_names
-    from mobile_vla_policy.config import BackboneSettings
 
     whole, settings = network(lora=True), policy_settings(lora=True)
-    published = settings.model_copy(update={"backbone": BackboneSettings(kind="kosmos2", name="a/b")})
+    published = settings.model_copy(update={"backbone": Kosmos2Settings(name="a/b")})
     names = saved_names(whole, published)
     assert all("lora_" in name or name.startswith("head.") or name == "backbone.act" for name in names)
     assert saved_names(whole, settings) == set(whole.state_dict())

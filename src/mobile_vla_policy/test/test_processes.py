@@ -20,9 +20,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 from synthetic_episodes import policy_settings, train_settings, write_dataset
 
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.training.resume import ResumeError
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.settings import TrainSettings
+from mobile_vla_policy.training.train import train
 from mobile_vla_policy.training.trainer import Trainer
 
 QUIET = Console(quiet=True)
@@ -154,8 +154,8 @@ def test_two_processes_with_a_time_budget_keep_the_same_weights(
 
     def keep(trainer: Trainer, *arguments: Any) -> None:
         after(trainer, *arguments)
-        weights = {name: parameter.detach().clone() for name, parameter in trainer.network.named_parameters()}
-        torch.save((trainer.step, weights), tmp_path / f"rank{trainer.accelerator.process_index}.pt")
+        weights = {name: parameter.detach().clone() for name, parameter in trainer._network.named_parameters()}
+        torch.save((trainer.progress.step, weights), tmp_path / f"rank{trainer._accelerator.process_index}.pt")
 
     monkeypatch.setattr(Trainer, "_after_step", keep)
     in_two_processes(lambda: train(settings, dataset, tmp_path / "out", QUIET))

@@ -16,12 +16,11 @@ from safetensors.torch import load_file, save_file
 from synthetic_episodes import CONTRACT, policy_settings, train_settings, write_dataset, write_episode
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.training import run as run_module
-from mobile_vla_policy.training.average import WeightAverage
+from mobile_vla_policy.training import train as train_module
 from mobile_vla_policy.training.log import COLUMNS
-from mobile_vla_policy.training.optimiser import make_optimiser
+from mobile_vla_policy.training.optimisation import WeightAverage, make_optimiser
 from mobile_vla_policy.training.resume import ResumeError, load_position, load_state, save_state
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.train import train
 
 QUIET = Console(quiet=True)
 
@@ -75,14 +74,14 @@ def test_the_loss_scaling_of_fp16_goes_on_where_it_was(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A GradScaler on the CPU, since fp16 itself needs CUDA."""
-    real = run_module.Accelerator
+    real = train_module.Accelerator
 
     def scaling(**arguments: object) -> object:
         accelerator = real(**arguments)
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, growth_interval=3)
         return accelerator
 
-    monkeypatch.setattr(run_module, "Accelerator", scaling)
+    monkeypatch.setattr(train_module, "Accelerator", scaling)
     settings = train_settings(max_steps=8, evaluate_every=5)
     train(settings, dataset, tmp_path / "whole", QUIET)
     train_with_power_cut(settings, dataset, tmp_path / "parts", step=7)
@@ -129,6 +128,26 @@ def test_what_changes_no_weight_may_change_and_training_may_become_longer(
     assert load_position(tmp_path / "out" / "resume").step == 3
 
 
+def test_a_checkpoint_that_training_began_with_may_have_moved_but_not_changed(dataset: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    train(train_settings(max_steps=1), dataset, start, QUIET)
+    settings = train_settings(max_steps=2, init_from=str(start))
+    train(settings, dataset, tmp_path / "out", QUIET)
+    start.rename(tmp_path / "moved")
+    longer = {"max_steps": 3, "init_from": str(tmp_path / "moved")}
+    train(train_settings(**longer), dataset, tmp_path / "out", QUIET, resume=True)
+    assert load_position(tmp_path / "out" / "resume").step == 3
+    train(train_settings(max_steps=1, seed=9), dataset, tmp_path / "other", QUIET)
+    with pytest.raises(ResumeError, match=rf"init_from is {tmp_path / 'moved'} there and {tmp_path / 'other'} here"):
+        train(
+            train_settings(**{**longer, "init_from": str(tmp_path / "other")}),
+            dataset,
+            tmp_path / "out",
+            QUIET,
+            resume=True,
+        )
+
+
 def instruct_anew(dataset: Path, episode: str) -> None:
     with h5py.File(dataset / f"{episode}.h5", "r+") as file:
         file.attrs["language"] = "go to the desk"
@@ -164,7 +183,7 @@ def test_a_dataset_that_changed_in_between_is_refused_before_anything_is_decoded
 ) -> None:
     shutil.copytree(dataset, tmp_path / "dataset")
     change(tmp_path / "dataset", json.loads((dataset / "splits.json").read_text())["splits"]["train"][0])
-    monkeypatch.setattr(run_module, "open_frames", None)
+    monkeypatch.setattr(train_module, "open_frames", None)
     with pytest.raises(ResumeError, match="the dataset has changed since") as refused:
         train(train_settings(max_steps=2, ema_decay=0.9), tmp_path / "dataset", trained, QUIET, resume=True)
     assert all(name in str(refused.value) for name in named)

@@ -185,7 +185,7 @@ def test_replanning_waits_until_few_actions_are_left_and_then_does_not_wait(driv
         robot.until(moving)
         assert all(moving(robot.pass_period()) for _ in range(12))
     # Thirteen and five, where every pass fits into its period.
-    assert often.driver.steps > 1.5 * seldom.driver.steps
+    assert often.driver.passes > 1.5 * seldom.driver.passes
 
 
 def test_an_inference_thread_that_has_ended_is_an_error_and_not_a_wait(drive):

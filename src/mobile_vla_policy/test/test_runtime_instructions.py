@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from robot_fixtures import CONTRACT
 
+from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.policy import Policy
 
 GO = "go to the kitchen"
@@ -24,7 +25,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     folder = tmp_path_factory.mktemp("out") / "checkpoint"
     make = Path(__file__).with_name("make_checkpoint.py")
     subprocess.run([sys.executable, str(make), str(folder), str(CONTRACT)], check=True)
-    return Policy.load(folder, device="cpu")
+    return load_policy(folder, device="cpu")
 
 
 @pytest.fixture

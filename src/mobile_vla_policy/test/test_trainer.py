@@ -18,9 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.model.loss import ActionLoss
 from mobile_vla_policy.samples import frames as frames_module
-from mobile_vla_policy.training.average import WeightAverage
-from mobile_vla_policy.training.run import train
+from mobile_vla_policy.training.optimisation import WeightAverage
 from mobile_vla_policy.training.stopping import Stopping
+from mobile_vla_policy.training.train import train
 from mobile_vla_policy.training.trainer import Trainer
 
 QUIET = Console(quiet=True)
@@ -63,9 +63,9 @@ def test_training_stops_when_validation_is_no_better_and_the_best_stays_the_best
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([3.0, 1.0, 2.0, 1.5, 0.1])
-    monkeypatch.setattr(Trainer, "_validate", lambda _: ActionLoss(*[torch.tensor(next(losses))] * 3))
-    best = train(train_settings(max_steps=50, evaluate_every=1, patience=2), dataset, tmp_path, QUIET)
-    assert best == 1.0
+    monkeypatch.setattr(Trainer, "_validate", lambda *_: ActionLoss(*[torch.tensor(next(losses))] * 3))
+    result = train(train_settings(max_steps=50, evaluate_every=1, patience=2), dataset, tmp_path, QUIET)
+    assert (result.steps, result.best_loss) == (4, 1.0)
     kept, newest = (read_info(tmp_path / name).training for name in ("best", "last"))
     assert (kept["steps"], kept["validation_loss"]) == (2, 1.0)
     assert (newest["steps"], newest["validation_loss"]) == (4, 1.5)
@@ -77,7 +77,8 @@ def test_without_a_validation_split_the_newest_is_the_best(tmp_path: Path) -> No
     dataset = write_dataset(tmp_path / "dataset", episodes=4, steps=4)
     ids = sorted(path.stem for path in dataset.glob("episode_*.h5"))
     (dataset / "splits.json").write_text(json.dumps({"splits": {"train": ids, "validation": [], "test": []}}))
-    assert train(train_settings(max_steps=3, evaluate_every=1), dataset, tmp_path / "out", QUIET) == -3.0
+    result = train(train_settings(max_steps=3, evaluate_every=1), dataset, tmp_path / "out", QUIET)
+    assert (result.steps, result.best_loss) == (3, None)
     assert read_info(tmp_path / "out" / "best").training["steps"] == 3
 
 
@@ -128,7 +129,7 @@ def test_each_frame_is_decoded_once_an_epoch_or_once_if_frames_are_kept(
         return real(file, steps, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(frames_module, "_decode", counting)
-    monkeypatch.setattr(Trainer, "_validate", lambda _: None)
+    monkeypatch.setattr(Trainer, "_validate", lambda *_: ActionLoss(*[torch.tensor(1.0)] * 3))
     settings = train_settings(max_steps=None, epochs=2, cache_gb=cache_gb, workers=0, batch_size=4)
     train(settings, dataset, tmp_path, QUIET)
     assert dict(decoded) == dict.fromkeys(frames_of_training(dataset, cache_gb > 0), times)

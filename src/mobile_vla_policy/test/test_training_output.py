@@ -19,7 +19,7 @@ from mobile_vla_data.storage.lock import FolderBusyError
 from mobile_vla_policy.checkpoint import CheckpointError, load_network, read_info
 from mobile_vla_policy.training import output as output_module
 from mobile_vla_policy.training.output import LOCK, OutputError, OutputLock, bytes_left
-from mobile_vla_policy.training.run import init, train
+from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mobile_vla_policy.model.kosmos2 import random_kosmos2
+from mobile_vla_policy.backbones.kosmos2 import random_kosmos2
 from mobile_vla_policy.weights import WeightsFile, leave_file
 
 LARGE = (1024, 4096)

@@ -81,7 +81,9 @@ class ObservationInputs:
             self._image_listener(camera)
 
     def _on_jpeg(self, camera: str, message: CompressedImage) -> None:
-        accepted = self.builder.put_jpeg(camera, to_ns(message.header.stamp), self._now_ns(), bytes(message.data))
+        accepted = self.builder.put_jpeg(
+            camera, to_ns(message.header.stamp), self._now_ns(), bytes(message.data), message.format or "jpeg"
+        )
         if accepted and self._image_listener is not None:
             self._image_listener(camera)
 

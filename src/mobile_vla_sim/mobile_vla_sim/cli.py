@@ -224,11 +224,11 @@ def _load_policy(checkpoint: Path, device: str, contract: Contract, one_of_many:
     # Here, not above: collecting and rendering must work where torch is not installed.
     import torch
 
-    from mobile_vla_policy.policy import Policy
+    from mobile_vla_policy.load_policy import load_policy
 
     if one_of_many:
         torch.set_num_threads(1)
-    return Policy.load(checkpoint, device=device, contract=contract)
+    return load_policy(checkpoint, device=device, contract=contract)
 
 
 def _tasks(text: str) -> tuple[str, ...]:

@@ -1,11 +1,10 @@
-"""Messages to text and back, in the words of rosidl_runtime_py, which no wheel carries."""
+"""Messages to text and back, as rosidl_runtime_py does, which no wheel carries."""
 
 from __future__ import annotations
 
 import array
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -15,64 +14,30 @@ import yaml
 from ros2_lite.errors import UserError
 
 
-@dataclass(frozen=True)
-class Format:
-    """How long values are shown."""
-
-    truncate_length: int | None = 128
-    no_arr: bool = False
-    no_str: bool = False
-    flow_style: bool = False
-
-
-def plain(value: Any, style: Format, field_type: str = "") -> Any:
-    """Turn a message or a field value into dictionaries, lists and numbers."""
+def plain(value: Any, length: int | None) -> Any:
+    """Turn a message or a field into dictionaries, lists and numbers; longer lists and texts are cut to ``length``."""
     if hasattr(value, "get_fields_and_field_types"):
-        types = value.get_fields_and_field_types()
-        return {name: plain(getattr(value, name), style, types[name]) for name in types}
+        return {name: plain(getattr(value, name), length) for name in value.get_fields_and_field_types()}
     if isinstance(value, (list, tuple, array.array, np.ndarray)):
-        if style.no_arr:
-            return f"<array type: {field_type or type(value).__name__}, length: {len(value)}>"
-        shown = value if style.truncate_length is None else value[: style.truncate_length]
-        items = [plain(item, style) for item in shown]
-        return items if len(shown) == len(value) else [*items, "..."]
+        shown = value if length is None else value[:length]
+        return [plain(item, length) for item in shown] + (["..."] if len(shown) < len(value) else [])
+    if isinstance(value, str) and length is not None and len(value) > length:
+        return f"{value[:length]}..."
     if isinstance(value, bytes):
         return list(value) if len(value) != 1 else value[0]
-    if isinstance(value, str):
-        if style.no_str:
-            return f"<string length: {len(value)}>"
-        limit = style.truncate_length
-        return value if limit is None or len(value) <= limit else f"{value[:limit]}..."
-    if isinstance(value, np.generic):
-        return value.item()
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def to_yaml(value: Any, style: Format = Format()) -> str:
-    """Return the YAML text that ``ros2 topic echo`` prints of a message."""
-    content = plain(value, style)
+def to_yaml(value: Any, length: int | None) -> str:
+    """Return the text that ``ros2 topic echo`` prints of a message or a field."""
+    content = plain(value, length)
     if not isinstance(content, (dict, list)):
         return f"{content}\n"
-    return yaml.safe_dump(
-        content, sort_keys=False, allow_unicode=True, width=sys.maxsize, default_flow_style=style.flow_style
-    )
-
-
-def to_csv(value: Any, style: Format) -> str:
-    """Return all values on one line."""
-
-    def flat(item: Any) -> list[str]:
-        if isinstance(item, dict):
-            return [text for part in item.values() for text in flat(part)]
-        if isinstance(item, list):
-            return [text for part in item for text in flat(part)]
-        return [str(item)]
-
-    return ",".join(flat(plain(value, style)))
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=sys.maxsize))
 
 
 def field_of(message: Any, path: str) -> Any:
-    """Value of ``header.stamp`` or ``data[0]``. Raises UserError naming the field."""
+    """Return the value of ``header.stamp`` or ``data[0]``. Raises UserError."""
     value = message
     for part in path.replace("[", ".[").strip(".").split("."):
         try:
@@ -82,61 +47,37 @@ def field_of(message: Any, path: str) -> Any:
     return value
 
 
-def fill(message: Any, values: Mapping[str, Any], now: Callable[[], Any] | None = None, path: str = "") -> None:
-    """Set fields of a message. ``auto`` for a header and ``now`` for a time are the present. Raises UserError."""
+def fill(message: Any, values: Any, path: str = "") -> None:
+    """Set fields of a message. Raises UserError."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"field '{path}' needs a dictionary, not {values!r}")
     types = message.get_fields_and_field_types()
     for name, value in values.items():
-        where = f"{path}{name}"
+        where = f"{path}.{name}" if path else name
         if name not in types:
             raise UserError(f"{type(message).__name__} has no field '{where}'; it has {', '.join(types) or 'none'}")
         try:
-            setattr(message, name, _converted(getattr(message, name), value, types[name], now, where))
+            setattr(message, name, _converted(getattr(message, name), value, types[name], where))
         except (AssertionError, TypeError, ValueError, OverflowError) as error:
-            reason = " ".join(str(error).split()) or "wrong type"
-            raise UserError(f"field '{where}' is a {types[name]}, not {value!r}: {reason}") from None
+            raise UserError(
+                f"field '{where}' is a {types[name]}, not {value!r}: {' '.join(str(error).split())}"
+            ) from None
 
 
-def _converted(current: Any, value: Any, field_type: str, now: Callable[[], Any] | None, where: str) -> Any:
-    if now is not None and field_type == "std_msgs/Header" and value == "auto":
-        current.stamp = now()
-        return current
-    if now is not None and field_type == "builtin_interfaces/Time" and value == "now":
-        return now()
+def _converted(current: Any, value: Any, field_type: str, where: str) -> Any:
+    """Return ``value`` as the field holds it; the setters check what is left to check."""
     if hasattr(current, "get_fields_and_field_types"):
-        if not isinstance(value, Mapping):
-            raise ValueError("a dictionary is needed")
-        fill(current, value, now, f"{where}.")
+        fill(current, value, where)
         return current
-    if isinstance(current, bytes):
-        return bytes([value]) if isinstance(value, int) else bytes(value)
-    if isinstance(current, bool):
-        if not isinstance(value, bool):
-            raise ValueError("true or false is needed")
-        return value
-    if isinstance(current, (int, float, str)):
-        if isinstance(value, (Mapping, list)) or (isinstance(current, str) != isinstance(value, str)):
-            raise ValueError(f"a {type(current).__name__} is needed")
-        if isinstance(current, int) and value != int(value):
-            raise ValueError("a whole number is needed")
-        return type(current)(value)
-    return _sequence(current, value, field_type, now, where)
-
-
-def _sequence(current: Any, value: Any, field_type: str, now: Callable[[], Any] | None, where: str) -> Any:
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError("a list is needed")
-    if isinstance(current, np.ndarray):
-        return np.array(value, dtype=current.dtype)
-    if isinstance(current, array.array):
-        return array.array(current.typecode, value)
+    if isinstance(current, float) and isinstance(value, int):
+        return float(value)
+    if isinstance(current, bytes) and isinstance(value, int):
+        return bytes([value])
     element = field_type.removeprefix("sequence<").split(">")[0].split(",")[0].split("[")[0]
-    if "/" not in element:
-        return list(value)
+    if not isinstance(current, list) or "/" not in element or not isinstance(value, list):
+        return value
     package, name = element.split("/")
-    message_type = getattr(import_module(f"{package}.msg"), name)
-    items = []
-    for index, item in enumerate(value):
-        message = message_type()
-        fill(message, item, now, f"{where}[{index}].")
-        items.append(message)
+    items = [getattr(import_module(f"{package}.msg"), name)() for _ in value]
+    for index, (item, content) in enumerate(zip(items, value, strict=True)):
+        fill(item, content, f"{where}[{index}]")
     return items

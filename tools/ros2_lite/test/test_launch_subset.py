@@ -12,7 +12,7 @@ import pytest
 ROS2 = Path(__file__).resolve().parents[1] / "bin/ros2"
 HEADER = """
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, GroupAction, LogInfo, Shutdown
+from launch.actions import DeclareLaunchArgument, GroupAction, LogInfo, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 from launch_ros.parameter_descriptions import ParameterValue
@@ -50,19 +50,19 @@ def launch(workspace: Path, body: str, *words: str, wait: bool = True) -> "subpr
     return process
 
 
-def test_a_node_gets_its_parameters_remappings_and_namespace(workspace: Path) -> None:
+def test_a_node_gets_its_name_parameters_and_namespace(workspace: Path) -> None:
     show = "print(open(word).read() if 'launch_params' in word else word)"
     executable(workspace, f"import sys\nfor word in sys.argv[1:]: {show}\n")
     process = launch(
         workspace,
         'DeclareLaunchArgument("n", default_value="3"), GroupAction([PushRosNamespace("a"), Node(package="demo", '
-        'executable="worker", name="w", output="screen", remappings=[("x", "y")], parameters=[{"count": '
+        'executable="worker", name="w", output="screen", parameters=[{"count": '
         'LaunchConfiguration("n"), "word": ParameterValue(LaunchConfiguration("n"), value_type=str)}])])',
         "n:=5",
     )
     said = process.stdout.read() if process.stdout else ""
     assert process.returncode == 0
-    for part in ("[worker-1] __node:=w", "__ns:=/a", "x:=y", "count: 5", "word: '5'", "finished cleanly"):
+    for part in ("[worker-1] __node:=w", "__ns:=/a", "count: 5", "word: '5'", "finished cleanly"):
         assert part in said
 
 
@@ -94,6 +94,26 @@ def test_a_failing_exit_handler_ends_the_launch_with_status_1(workspace: Path) -
     assert "it ended with 3" in said and "exit code 3" in said
 
 
+def test_a_process_that_is_held_open_by_its_child_is_seen_to_end(workspace: Path) -> None:
+    executable(workspace, "import subprocess\nsubprocess.Popen(['sleep', '30'])\n")
+    began = time.monotonic()
+    process = launch(workspace, 'Node(package="demo", executable="worker")')
+    assert process.returncode == 0
+    assert time.monotonic() - began < 20.0
+
+
+def test_a_reader_that_goes_away_ends_the_launch_in_good_order(workspace: Path, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    work = "import signal, time\ntry:\n    while True: print('tick', flush=True); time.sleep(0.01)\n"
+    executable(workspace, f"{work}except KeyboardInterrupt:\n    open({str(left)!r}, 'w').close()\n")
+    process = launch(workspace, 'Node(package="demo", executable="worker", output="screen")', wait=False)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.wait(30)
+    assert left.exists()
+
+
 def test_shutdown_ends_the_launch_with_status_0(workspace: Path) -> None:
     executable(workspace, "")
     executable(workspace, "import time\ntime.sleep(60)\n", "other")
@@ -114,6 +134,7 @@ def test_shutdown_ends_the_launch_with_status_0(workspace: Path) -> None:
         ('DeclareLaunchArgument("a")', [], "Required launch argument 'a'"),
         ('DeclareLaunchArgument("a", choices=["x", "y"])', ["a:=z"], "'z' is not valid"),
         ('LogInfo(msg=LaunchConfiguration("b"))', [], "launch configuration 'b' does not exist"),
+        ('OpaqueFunction(function=lambda context: 1 / 0)', [], "division by zero"),
         ("", ["novalue"], "malformed launch argument 'novalue'"),
         ('__import__("launch.actions").actions.TimerAction(period=1.0)', [], "implement launch.actions.TimerAction"),
         ('__import__("launch_ros.descriptions")', [], "does not implement launch_ros.descriptions"),

@@ -1,7 +1,7 @@
-"""The recorder as a lifecycle node: locks, subscribes, samples; recorder.py does the work.
+"""The recorder as a lifecycle node: parameters, the dataset's lock, subscriptions; recorder.py does the work.
 
-configure: contract, dataset folder (locked against a second recorder), subscriptions. activate: sampling.
-deactivate: an open episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A signal deactivates.
+configure: dataset folder (locked against a second recorder), subscriptions. activate: sampling. deactivate: an open
+episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A signal deactivates.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
-from mobile_vla_collect.recorder.parameters import read_settings
 from mobile_vla_collect.recorder.recorder import Recorder
-from mobile_vla_collect.recorder.recording import State
+from mobile_vla_collect.recorder.recording import RecorderSettings
 from mobile_vla_collect.recorder.services import RecorderServices
 from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
 from mobile_vla_collect.recorder.task_plan import TaskPlan
+from mobile_vla_collect.recorder.writer_thread import WriterSettings
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
+from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, load_contract, path, text
+from mobile_vla_ros.parameters import flag, integer, load_contract, number, path, text
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
 
@@ -44,7 +45,7 @@ class RecorderNode(AutostartNode):
             raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
         self._contract = load_contract(self)
         self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
-        self._settings = read_settings(self)
+        self._settings = _read_settings(self)
         plan = "collection plan for a new dataset folder; empty: the one it has, if any"
         self._plan_file = path(self, "plan", plan)
         who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
@@ -103,7 +104,7 @@ class RecorderNode(AutostartNode):
         """Begin sampling; episodes can be started from now on."""
         assert self._inputs is not None and self._plan is not None
         topic = self.resolve_topic_name("cmd_vel")
-        self._recorder = Recorder(self._inputs.builder, self._settings, topic, self._now_ns)
+        self._recorder = Recorder(self._inputs.builder, self._settings, topic, lambda: now_ns(self))
         self._subscriptions_of_commands = [
             self.create_subscription(velocity_type(self._stamped), "cmd_vel", self._on_velocity, EVERY_COMMAND),
             self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
@@ -158,15 +159,15 @@ class RecorderNode(AutostartNode):
 
     def _on_velocity(self, message: Any) -> None:
         if self._recorder is not None:
-            self._recorder.sampler.take_velocity(time.monotonic_ns(), self._now_ns(), velocity_of(message))
+            self._recorder.commands.take_velocity(time.monotonic_ns(), now_ns(self), velocity_of(message))
 
     def _on_gripper(self, message: GripperCommand) -> None:
         if self._recorder is not None:
-            self._recorder.sampler.take_gripper(float(message.position))
+            self._recorder.commands.take_gripper(float(message.position))
 
     def _on_gate(self, message: GateStatus) -> None:
         if self._recorder is not None:
-            self._recorder.sampler.take_driver(message.driver == GateStatus.DRIVER_TELEOP)
+            self._recorder.commands.take_driver(human=message.driver == GateStatus.DRIVER_TELEOP)
 
     def _on_policy(self, message: PolicyStatus) -> None:
         if message.instruction == self._followed:
@@ -178,19 +179,19 @@ class RecorderNode(AutostartNode):
             self._recorder.note_instruction(self._followed)
 
     def _publish_status(self) -> None:
-        now_ns, recorder, dataset = self._now_ns(), self._recorder, self._settings.writer.dataset
+        recorder = self._recorder
         if recorder is not None:
             self._count(recorder)
         status = RecorderStatus(
-            state=int(State.INACTIVE),
+            state=RecorderStatus.STATE_INACTIVE,
             message=self.last_error,
-            dataset=str(dataset),
+            dataset=str(self._settings.writer.dataset),
             declared_rate_hz=self._contract.control_rate_hz,
         )
         status.header.stamp = self.get_clock().now().to_msg()
         fill_plan(status, self._plan)
         if recorder is not None and self._inputs is not None:
-            fill_recorder(status, recorder, self._inputs.builder.streams, now_ns)
+            fill_recorder(status, recorder, self._inputs.builder.streams, now_ns(self))
         self._status_publisher.publish(status)
 
     def _count(self, recorder: Recorder) -> None:
@@ -200,10 +201,40 @@ class RecorderNode(AutostartNode):
                 self._plan.add(saved)
 
     def _health(self) -> Health:
-        return health_of(self._recorder, self.last_error, self._settings.writer.dataset, self._now_ns())
+        return health_of(self._recorder, self.last_error, self._settings.writer.dataset, now_ns(self))
 
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+
+def _read_settings(node: Any) -> RecorderSettings:
+    """Declare and read the parameters of recording. Raises :class:`StartError`, one line."""
+    folder = path(node, "dataset", "folder for the episodes, for example dataset:=$HOME/kitchen", required=True)
+    assert folder is not None
+    writer = WriterSettings(
+        dataset=folder.absolute(),
+        encoding=text(node, "image_encoding", "jpeg", "how images are stored", choices=("jpeg", "raw")),
+        jpeg_quality=integer(node, "jpeg_quality", 95, "quality of stored JPEGs", at_least=1, at_most=100),
+        queue_steps=integer(node, "queue_steps", 100, "steps that may wait for the disk", at_least=1, at_most=10_000),
+    )
+    return RecorderSettings(
+        writer=writer,
+        min_steps=integer(node, "min_steps", 10, "shorter episodes are not kept", at_least=1),
+        max_dropped_share=number(
+            node, "max_dropped_share", 0.05, "above it an episode fails its check", at_least=0, at_most=1
+        ),
+        command_max_age_s=number(
+            node, "command_max_age_s", 0.3, "a step with an older command is dropped [s]", above=0
+        ),
+        pre_trigger_s=number(
+            node,
+            "pre_trigger_s",
+            0.0,
+            "an episode begins with this much of what came before [s]",
+            at_least=0,
+            at_most=60,
+        ),
+        min_free_bytes=int(
+            1e6 * number(node, "min_free_mb", 500.0, "recording stops below this much free space [MB]", at_least=0)
+        ),
+    )
 
 
 def main() -> None:

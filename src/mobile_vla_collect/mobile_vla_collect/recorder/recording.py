@@ -1,4 +1,4 @@
-"""What a recorder is asked, told and says: its settings, its states, the open episode and the closed one."""
+"""Data of the recorder: its settings, its states, the episode being recorded and the one that was saved."""
 
 from __future__ import annotations
 
@@ -8,24 +8,31 @@ from pathlib import Path
 
 from mobile_vla_collect.recorder.writer_thread import WriterSettings
 from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.sampling.sampler import EpisodeTicks, SampledStep
 
 
 class RefusedError(Exception):
-    """A request cannot be met. ``code`` is the name of an error constant of the service asked."""
+    """A request cannot be met. ``code`` is the name of an error constant of the service."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-class State(enum.IntEnum):
-    """Values of mobile_vla_msgs/RecorderStatus."""
+class Phase(enum.Enum):
+    """What happens to the current episode."""
 
-    INACTIVE = 0
-    IDLE = 1
-    RECORDING = 2
-    SAVING = 3
-    ERROR = 4
+    NONE = "no episode is open; call recorder/start_episode first"
+    OPENING = "an episode is being opened"
+    RECORDING = "an episode is being recorded"
+    ENDED = "the episode ended by itself and waits to be stopped or discarded"
+    SAVING = "an episode is being saved"
+    DISCARDING = "an episode is being discarded"
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether the disk has to finish before anything else can be done with an episode."""
+        return self in (Phase.OPENING, Phase.SAVING, Phase.DISCARDING)
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ class RecorderSettings:
 
 
 @dataclass(frozen=True)
-class Closed:
+class SavedEpisode:
     """A committed episode."""
 
     episode_id: str
@@ -55,7 +62,16 @@ class Closed:
     dropped_ticks: int
     real_rate_hz: float
     findings: tuple[str, ...]
-    """What its own check found wrong; empty when all is well."""
+    """Errors that its own check found; empty when all is well."""
+
+
+@dataclass(frozen=True)
+class OtherInstruction:
+    """An instruction that the policy got while an episode with another one was recorded."""
+
+    instruction: str
+    step: int
+    """First step that may follow it."""
 
 
 @dataclass
@@ -66,13 +82,13 @@ class OpenEpisode:
     episode_id: str
     started_s: float
     """On the monotonic clock [s]."""
+    ticks: EpisodeTicks
     steps: int = 0
     first_stamp_ns: int = 0
     last_stamp_ns: int = 0
-    ended_by: str = ""
-    """Why it ended on its own; empty while it is recorded."""
-    told_besides: str = ""
-    """Another instruction that the policy got meanwhile, and at which step, for a human; empty when none."""
+    lost_yaw_rad: float = 0.0
+    """Commanded turning of all steps that no action carries [rad]."""
+    other_instruction: OtherInstruction | None = None
 
     @property
     def real_rate_hz(self) -> float:
@@ -80,8 +96,25 @@ class OpenEpisode:
         elapsed_s = (self.last_stamp_ns - self.first_stamp_ns) * 1e-9
         return (self.steps - 1) / elapsed_s if elapsed_s > 0 else 0.0
 
-    def add(self, stamp_ns: int) -> None:
-        """Count a step whose tick was at ``stamp_ns``."""
+    def count(self, step: SampledStep) -> None:
+        """Count a step that the writer took."""
         self.steps += 1
-        self.first_stamp_ns = self.first_stamp_ns or stamp_ns
-        self.last_stamp_ns = stamp_ns
+        self.first_stamp_ns = self.first_stamp_ns or step.stamp_ns
+        self.last_stamp_ns = step.stamp_ns
+        self.lost_yaw_rad += step.lost_yaw_rad
+
+    def findings(self, max_dropped_share: float) -> list[str]:
+        """Return what went wrong while it was recorded and is not visible in the file, one line each."""
+        findings = self.ticks.watch.blank()
+        if (other := self.other_instruction) is not None:
+            findings.append(
+                f"the policy followed '{other.instruction}' from step {other.step} on, the episode says "
+                f"'{self.metadata.language}'; cut it there (mobile-vla-data trim), or delete it"
+            )
+        share = self.ticks.dropped / (self.ticks.dropped + self.steps)
+        if share > max_dropped_share:
+            findings.append(
+                f"{share:.0%} of the ticks were dropped, max_dropped_share is {max_dropped_share:.0%} "
+                f"(the last one: {self.ticks.last_drop})"
+            )
+        return findings

@@ -1,4 +1,4 @@
-"""The recorder's services: start, stop, discard, progress. An answer waits for the disk, and nothing else does."""
+"""The recorder's services: start, stop, discard, progress. Answers wait for the disk; nothing else does."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RecorderServices:
     Args:
         node: the lifecycle node that offers the services.
         dataset: the folder, for messages.
-        recorder: gives the recorder, or None while the node is not active.
-        plan: gives the plan and the count, or None while the node is not configured.
+        recorder: returns the recorder, or None while the node is not active.
+        plan: returns the plan and the count, or None while the node is not configured.
         changed: called after an episode has ended: counts it and publishes the status.
     """
 
@@ -37,8 +37,12 @@ class RecorderServices:
         plan: Callable[[], TaskPlan | None],
         changed: Callable[[], None],
     ) -> None:
-        self._node, self._dataset, self._logger = node, dataset, node.get_logger()
-        self._recorder, self._plan, self._changed = recorder, plan, changed
+        self._node = node
+        self._dataset = dataset
+        self._logger = node.get_logger()
+        self._recorder = recorder
+        self._plan = plan
+        self._changed = changed
         # An answer waits for the disk; everything else must go on meanwhile.
         group = ReentrantCallbackGroup()
         for type_, name, answer in (
@@ -73,14 +77,14 @@ class RecorderServices:
     async def _on_stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
         try:
             recorder = self._require_active()
-            response.episode_id = self._open_id(recorder)
-            response.dropped_ticks = recorder.sampler.dropped_ticks
-            closed = await self._result(recorder.stop(request.outcome))
-            response.path, response.steps = str(closed.path), closed.steps
-            response.dropped_ticks, response.real_rate_hz = closed.dropped_ticks, closed.real_rate_hz
-            response.success, response.message = True, f"saved {closed.steps} steps"
-            if closed.findings:
-                raise RefusedError("CHECK_FAILED", f"saved, but: {'; '.join(closed.findings)}")
+            if (episode := recorder.current) is not None:
+                response.episode_id, response.dropped_ticks = episode.episode_id, episode.ticks.dropped
+            saved = await self._result(recorder.stop(request.outcome))
+            response.path, response.steps = str(saved.path), saved.steps
+            response.dropped_ticks, response.real_rate_hz = saved.dropped_ticks, saved.real_rate_hz
+            response.success, response.message = True, f"saved {saved.steps} steps"
+            if saved.findings:
+                raise RefusedError("CHECK_FAILED", f"saved, but: {'; '.join(saved.findings)}")
         except RefusedError as refusal:
             self._refuse(response, refusal)
         self._log(response)
@@ -127,11 +131,6 @@ class RecorderServices:
         return recorder
 
     @staticmethod
-    def _open_id(recorder: Recorder) -> str:
-        episode = recorder.current
-        return episode.episode_id if episode is not None else ""
-
-    @staticmethod
     def _refuse(response: Any, refusal: RefusedError) -> None:
         response.success, response.message = False, str(refusal)
         # Not every service names every code; a refusal must not end the node.
@@ -144,7 +143,7 @@ class RecorderServices:
             self._logger.warning(response.message)
 
     def _result(self, work: ThreadFuture[Any]) -> Future:
-        """An awaitable of this node's executor for what another thread finishes."""
+        """Return an awaitable of this node's executor for a result of another thread."""
         awaitable = Future(executor=self._node.executor)
 
         def done(future: ThreadFuture[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Encoding and writing on a thread of its own, behind a bounded queue: nothing else waits for the disk."""
+"""Encode and write on a thread of its own, behind a bounded queue: nothing else waits for the disk."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mobile_vla_collect.recorder.sampler import Step
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
-from mobile_vla_data.episode.schema import LOCK_FILE
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.sampling.sampler import SampledStep
 from mobile_vla_data.storage.durable import free_bytes
+from mobile_vla_data.storage.lock import LOCK_FILE
 
 T = TypeVar("T")
 _SPACE_PERIOD_S = 0.5
@@ -40,7 +40,8 @@ class WriterThread:
     """Owns the open :class:`EpisodeWriter`. Its methods return at once; what they ask for is done in order."""
 
     def __init__(self, contract: Contract, settings: WriterSettings) -> None:
-        self._contract, self._settings = contract, settings
+        self._contract = contract
+        self._settings = settings
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
         # Only steps are bounded: a commit behind a full queue must still be accepted.
         self._room = threading.BoundedSemaphore(settings.queue_steps)
@@ -58,10 +59,11 @@ class WriterThread:
         """Open an episode; the result is its id."""
 
         def work() -> str:
-            self._writer, self.failure, self.steps = None, None, 0
+            self._writer = self.failure = None
+            self.steps = 0
             folder = self._settings.dataset
             if not (folder / LOCK_FILE).exists():
-                # A folder made anew would hide under the disk when that comes back, and its lock would be free.
+                # A new folder would hide under the disk when that comes back, and its lock would be free.
                 raise OSError(f"dataset {folder}: is no longer there; is its disk still mounted? Restart the recorder")
             self._writer = EpisodeWriter(
                 self._settings.dataset,
@@ -75,7 +77,7 @@ class WriterThread:
 
         return self._ask(work)
 
-    def add(self, step: Step) -> bool:
+    def add(self, step: SampledStep) -> bool:
         """Queue a step; returns False, and does not take it, when the disk is too far behind."""
         if not self._room.acquire(blocking=False):
             return False
@@ -92,27 +94,34 @@ class WriterThread:
                     action=step.action,
                     stamps_ns=step.stamps_ns,
                     takeover=step.takeover,
+                    source_encodings=step.encodings,
                 )
                 self.steps = self._writer.num_steps
-            except Exception as error:  # whatever it is, the recorder must hear of it and the thread must live
+            except Exception as error:  # whatever it is, the recorder must report it and the thread must live
                 self.failure = error
 
         self._queue.put(work)
         return True
 
-    def commit(self, outcome: str, dropped_ticks: int, input_counters: Mapping[str, Mapping[str, int]]) -> Future[Path]:
-        """Complete the open episode; the result is its path, or the reason why there is none."""
+    def commit(
+        self,
+        outcome: str,
+        dropped_ticks: int,
+        input_counters: Mapping[str, Mapping[str, int]],
+        lost_yaw_rad: float,
+    ) -> Future[Path]:
+        """Complete the open episode; the result is its path, or the error that prevented it."""
 
         def work() -> Path:
             writer, self._writer = self._writer, None
             if self.failure is not None:
                 if writer is not None:
-                    # On a broken disk closing may fail as well; what failed first is what matters.
+                    # On a broken disk closing may fail as well; the first failure is the one that matters.
                     with contextlib.suppress(OSError):
                         writer.abandon()
                 raise self.failure
             assert writer is not None, "commit without an open episode"
-            return writer.commit(outcome, dropped_ticks, input_counters=input_counters)
+            return writer.commit(outcome, dropped_ticks, input_counters=input_counters, lost_yaw_rad=lost_yaw_rad)
 
         return self._ask(work)
 
@@ -179,6 +188,6 @@ class WriterThread:
         try:
             self.free_bytes = free_bytes(folder)
         except OSError as error:
-            # Unmounted or removed; what was written so far would be found by nobody.
+            # Unmounted or removed: what is written from now on would be lost.
             if self._writer is not None and self.failure is None:
                 self.failure = OSError(f"dataset {folder}: {error.strerror}; is its disk still mounted?")

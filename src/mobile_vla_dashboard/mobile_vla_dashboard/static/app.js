@@ -1,4 +1,4 @@
-// The page: shows what the server says, sends what is pressed. Text from the robot only ever becomes textContent.
+// The page: shows what the server sends, and sends what is pressed. Text from the robot only becomes textContent.
 
 import { drive, releaseStick } from "/drive.js";
 
@@ -11,7 +11,7 @@ let retryMs = 500;
 let tiles = [];
 let toastTimer = 0;
 
-// --- what comes in -----------------------------------------------------------------------------------------------
+// --- incoming -----------------------------------------------------------------------------------------------
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -36,8 +36,8 @@ function linked(yes) {
   document.body.classList.toggle("lost", !yes);
 }
 
-// A picture is acknowledged once it is on the screen; the server has at most two under way, so a slow link shows
-// fewer pictures, never older ones. A hidden page acknowledges when it is seen again.
+// An image is acknowledged once it is on the screen; at most two are on their way, so a slow link shows fewer images,
+// never older ones. A hidden page acknowledges when it is visible again.
 async function paint(buffer, from) {
   const view = new DataView(buffer);
   const camera = view.getUint8(0);
@@ -60,7 +60,7 @@ async function paint(buffer, from) {
       }
       bitmap.close();
     } catch {
-      // A picture that does not decode is worth no more than the one before it.
+      // An image that does not decode: the one before it stays.
     }
   }
   if (from.readyState === WebSocket.OPEN) from.send(JSON.stringify({ camera, ack: sequence }));
@@ -88,7 +88,7 @@ function makeTiles(cameras) {
   $("cameras").replaceChildren(...tiles.map((tile) => tile.figure));
 }
 
-// --- what is shown -----------------------------------------------------------------------------------------------
+// --- shown -----------------------------------------------------------------------------------------------
 
 const unit = (value, digits, name) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} ${name}`.trim());
 const milliseconds = (seconds) => (seconds === null || seconds === undefined ? "–" : `${(seconds * 1000).toFixed(0)} ms`);
@@ -152,7 +152,7 @@ function showRecorder(recorder) {
   $("running").hidden = !recorder.recording;
   $("start").querySelector("button").disabled = !recorder.ready;
   if (!recorder.present) return;
-  $("language").placeholder = recorder.next_language || "what the robot is to do";
+  $("language").placeholder = recorder.next_language || "what the robot should do";
   $("task").placeholder = recorder.next_task || "";
   text("episode", `${recorder.episode_id}: ${recorder.language}`);
   text("steps", String(recorder.steps));
@@ -210,7 +210,7 @@ function alarm(message, on) {
   $("alarm").hidden = !on;
 }
 
-// --- what is pressed ---------------------------------------------------------------------------------------------
+// --- pressed ---------------------------------------------------------------------------------------------
 
 async function post(path, body) {
   try {
@@ -223,7 +223,7 @@ async function post(path, body) {
     const reply = await response.json();
     return { ok: Boolean(reply.ok), message: reply.message || (response.ok ? "done" : `refused (${response.status})`) };
   } catch {
-    return { ok: false, message: "the dashboard does not answer" };
+    return { ok: false, message: "no answer from the dashboard" };
   }
 }
 
@@ -244,7 +244,7 @@ async function stop() {
 
 const typing = (element) => element.matches?.("textarea, select, input:not([type=range])");
 
-// Before anything else on the page sees the key: the space bar would otherwise press whatever has the focus.
+// First of all handlers: the space bar would otherwise press the button that has the focus.
 addEventListener("keydown", (event) => {
   const space = event.code === "Space" && !typing(event.target);
   if (event.key !== "Escape" && !space) return;
@@ -256,18 +256,18 @@ addEventListener("keyup", (event) => {
   if (event.code === "Space" && !typing(event.target)) event.preventDefault();
 }, true);
 
-// pointerdown, not click: a stop does not wait for the finger to be lifted. A click without a pointer is Enter.
+// pointerdown, not click: a stop does not wait until the finger is lifted. A click without a pointer is Enter.
 $("stop").addEventListener("pointerdown", (event) => { if (event.button === 0) stop(); });
 $("stop").addEventListener("click", (event) => { if (event.detail === 0) stop(); });
 $("resume").addEventListener("click", () => press("/api/resume"));
 
 $("instruct").addEventListener("submit", (event) => {
   event.preventDefault();
-  // Out of the field: from here on the space bar stops the robot again.
+  // Leave the field, so that the space bar stops the robot again.
   $("instruction").blur();
   const instruction = $("instruction").value.trim();
   if (instruction) press("/api/policy/instruction", { instruction });
-  else toast("write the instruction first", false);
+  else toast("type an instruction first", false);
 });
 $("unfollow").addEventListener("click", () => press("/api/policy/instruction", { instruction: "" }));
 
@@ -282,7 +282,7 @@ $("start").addEventListener("submit", async (event) => {
 for (const button of document.querySelectorAll("[data-outcome]")) {
   button.addEventListener("click", () => press("/api/recorder/stop", { outcome: button.dataset.outcome }));
 }
-// Throwing an episode away takes two presses.
+// Discarding an episode takes two presses.
 let discardTimer = 0;
 $("discard").addEventListener("click", () => {
   clearTimeout(discardTimer);

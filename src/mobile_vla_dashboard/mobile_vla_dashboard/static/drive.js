@@ -1,51 +1,54 @@
-// Driving from the page. While the pad or an arrow key is held, the stick goes out at 20 Hz; the robot's side stops
-// when it hears nothing for a quarter of a second, whatever the reason. Values are fractions of the robot's limits.
+// Driving from the page. While the pad or a key is held, the stick is sent at 20 Hz; the robot's side stops after a
+// quarter of a second without a message, whatever the reason. Values are fractions of the robot's limits.
 
 const $ = (id) => document.getElementById(id);
 const SEND_MS = 50;
 const HEARTBEAT_MS = 1000;
-const ARROWS = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, 1], ArrowRight: [0, -1] };
+// [forward, left, turn left] of a held key.
+const KEYS = {
+  ArrowUp: [1, 0, 0], ArrowDown: [-1, 0, 0], ArrowLeft: [0, 1, 0], ArrowRight: [0, -1, 0], KeyQ: [0, 0, 1], KeyE: [0, 0, -1],
+};
 
 let socket = null;
-let seated = false;
+let hasWheel = false;
 let reason = "";
 let pad = null; // [forward, left] of the finger on the pad
-let closed = false; // where the gripper was last sent
+let closed = false; // last position sent to the gripper
 const keys = new Set();
 let sending = false;
-let spokeMs = 0;
+let sentMs = 0;
 
 const speed = () => Number($("speed").value) / 100;
 
 function stick() {
-  if (pad) return pad;
-  let forward = 0;
-  let left = 0;
+  let [forward, left, turn] = [0, 0, 0];
   for (const key of keys) {
-    forward += ARROWS[key][0];
-    left += ARROWS[key][1];
+    forward += KEYS[key][0];
+    left += KEYS[key][1];
+    turn += KEYS[key][2];
   }
-  const length = Math.hypot(forward, left) || 1;
-  return [forward / Math.max(1, length), left / Math.max(1, length)];
+  if (pad) [forward, left] = pad;
+  const length = Math.max(1, Math.hypot(forward, left));
+  return [forward / length, left / length, turn];
 }
 
 function send(message) {
-  if (!seated || socket?.readyState !== WebSocket.OPEN) return;
+  if (!hasWheel || socket?.readyState !== WebSocket.OPEN) return;
   socket.send(JSON.stringify(message));
-  spokeMs = performance.now();
+  sentMs = performance.now();
 }
 
 function tick() {
   const held = pad !== null || keys.size > 0;
-  const [forward, left] = held ? stick() : [0, 0];
+  const [forward, left, turn] = held ? stick() : [0, 0, 0];
   draw(forward, left);
   if (held) {
     sending = true;
-    send({ x: forward * speed(), y: left * speed() });
+    send({ x: forward * speed(), y: left * speed(), turn: turn * speed() });
   } else if (sending) {
     sending = false;
     send({ release: true });
-  } else if (performance.now() - spokeMs > HEARTBEAT_MS) {
+  } else if (performance.now() - sentMs > HEARTBEAT_MS) {
     send({});
   }
 }
@@ -65,12 +68,12 @@ function take() {
   socket = new WebSocket(`${scheme}://${location.host}/ws/drive`);
   reason = "";
   socket.onmessage = () => {
-    seated = true;
+    hasWheel = true;
     $("pad").focus({ preventScroll: true });
     render();
   };
   socket.onclose = (event) => {
-    seated = false;
+    hasWheel = false;
     reason = event.reason || (event.code === 1000 ? "" : "the connection was lost");
     releaseStick();
     render();
@@ -86,15 +89,15 @@ let state = null;
 function render() {
   const element = $("drive");
   if (!state) return;
-  element.hidden = !state.drive.possible;
-  const other = !seated && state.drive.driver;
-  element.className = `card ${seated ? "active seated" : other ? "warn" : "idle"}`;
-  element.querySelector(".headline span").textContent = seated
+  element.hidden = !state.wheel.possible;
+  const other = !hasWheel && state.wheel.operator;
+  element.className = `card ${hasWheel ? "active driving" : other ? "warn" : "idle"}`;
+  element.querySelector(".headline span").textContent = hasWheel
     ? "You have the wheel"
-    : other ? `${other} has the wheel` : reason ? `Nobody has the wheel: ${reason}` : "Nobody has the wheel";
-  $("seat").textContent = seated ? "Let go of the wheel" : "Take the wheel";
-  $("seat").disabled = Boolean(other);
-  $("gripper").disabled = !seated;
+    : other ? `${other} has the wheel` : reason ? `The wheel is free: ${reason}` : "The wheel is free";
+  $("wheel").textContent = hasWheel ? "Release the wheel" : "Take the wheel";
+  $("wheel").disabled = Boolean(other);
+  $("gripper").disabled = !hasWheel;
   $("gripper").textContent = closed ? "Open gripper" : "Close gripper";
   $("pad").querySelectorAll(".left, .right").forEach((arrow) => {
     arrow.title = state.base === "holonomic" ? "sideways" : "turn";
@@ -104,13 +107,13 @@ function render() {
 export const drive = {
   show(next) {
     state = next;
-    if (!seated && next.gate.gripper !== null && next.gate.gripper !== undefined) closed = next.gate.gripper > 0.5;
+    if (!hasWheel && next.gate.gripper !== null && next.gate.gripper !== undefined) closed = next.gate.gripper > 0.5;
     render();
   },
 };
 
 function moveGripper() {
-  if (!seated) return;
+  if (!hasWheel) return;
   closed = !closed;
   send({ gripper: closed ? 1 : 0 });
   render();
@@ -123,12 +126,12 @@ function point(event) {
   let forward = -(event.clientY - box.top - radius) / (radius * 0.8);
   const length = Math.hypot(left, forward);
   if (length > 1) { left /= length; forward /= length; }
-  // A thumb is never exactly in the middle: the inner tenth is still.
+  // A thumb is never exactly in the middle: the inner tenth means standing still.
   pad = length < 0.1 ? [0, 0] : [forward, left];
 }
 
 $("pad").addEventListener("pointerdown", (event) => {
-  if (!seated || event.button !== 0) return;
+  if (!hasWheel || event.button !== 0) return;
   $("pad").setPointerCapture(event.pointerId);
   point(event);
   tick();
@@ -141,22 +144,22 @@ $("pad").addEventListener("contextmenu", (event) => event.preventDefault());
 
 const typing = (element) => element.matches?.("textarea, select, input");
 addEventListener("keydown", (event) => {
-  if (!seated || typing(event.target) || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.key in ARROWS) {
+  if (!hasWheel || typing(event.target) || event.ctrlKey || event.altKey || event.metaKey) return;
+  if (event.code in KEYS) {
     event.preventDefault();
-    if (!event.repeat) { keys.add(event.key); tick(); }
+    if (!event.repeat) { keys.add(event.code); tick(); }
   } else if (event.code === "KeyG" && !event.repeat) {
     moveGripper();
   }
 });
-addEventListener("keyup", (event) => { if (keys.delete(event.key)) tick(); });
+addEventListener("keyup", (event) => { if (keys.delete(event.code)) tick(); });
 
-// Whatever takes the page out of sight or out of the hand stops the robot.
+// A page that loses focus or is hidden stops the robot.
 addEventListener("blur", releaseStick);
 addEventListener("pagehide", leave);
 document.addEventListener("visibilitychange", () => { if (document.hidden) releaseStick(); });
 
-$("seat").addEventListener("click", () => (seated ? leave() : take()));
+$("wheel").addEventListener("click", () => (hasWheel ? leave() : take()));
 $("gripper").addEventListener("click", moveGripper);
 $("speed").addEventListener("input", () => { $("speedshown").textContent = `${$("speed").value} %`; });
 setInterval(tick, SEND_MS);

@@ -15,9 +15,11 @@ from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, SOURCES, MetadataError, parse_environment
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.instruction import InstructionError, normalise_instruction
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 
 _RECORD_AGAIN = "record it again, or delete it"
+_RELABEL_ALTERNATIVES = "set it with 'mobile-vla-data relabel --alternative ...'"
 
 
 def check_structure(episode: Episode) -> list[Finding]:
@@ -46,8 +48,14 @@ def _attributes(episode: Episode) -> Iterator[Finding]:
 
 def _values(episode: Episode) -> Iterator[Finding]:
     """Attributes that are there but say something that cannot be."""
-    for name in ("language", "task"):
-        if not _text(episode, name, "?").strip():
+    language = _text(episode, "language", "?")
+    try:
+        language = normalise_instruction(language)
+    except InstructionError as error:
+        advice = f"set it with 'mobile-vla-data relabel {episode.path} --language ...'"
+        yield _error(episode, "attribute-invalid", str(error), advice)
+    for name, value in (("language", language), ("task", _text(episode, "task", "?").strip())):
+        if not value:
             yield _error(
                 episode,
                 f"{name}-empty",
@@ -177,14 +185,15 @@ def _check_alternatives(episode: Episode) -> Iterator[Finding]:
         yield _error(episode, "dtype", f"{path} is not a list of texts")
         return
     try:
-        empty = [index for index, text in enumerate(episode.language_alternatives) if not text.strip()]
+        wordings = [normalise_instruction(text) for text in episode.language_alternatives]
     except EpisodeError as error:
         yield _error(episode, "unreadable", _reason(episode, error))
         return
-    if empty:
-        yield _error(
-            episode, "attribute-invalid", f"{path}[{empty[0]}] is empty", "set it with 'mobile-vla-data relabel'"
-        )
+    except InstructionError as error:
+        yield _error(episode, "attribute-invalid", f"{path}: {error}", _RELABEL_ALTERNATIVES)
+        return
+    if "" in wordings:
+        yield _error(episode, "attribute-invalid", f"{path}[{wordings.index('')}] is empty", _RELABEL_ALTERNATIVES)
 
 
 def _check_images(episode: Episode, camera: str, lengths: dict[str, int]) -> Iterator[Finding]:

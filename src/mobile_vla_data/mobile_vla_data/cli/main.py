@@ -13,6 +13,7 @@ from mobile_vla_data import __version__
 from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
+from mobile_vla_data.cli import convert as cli_convert
 from mobile_vla_data.cli import edit as cli_edit
 from mobile_vla_data.cli import look as cli_look
 from mobile_vla_data.cli.output import (
@@ -34,7 +35,7 @@ from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError
 from mobile_vla_data.repair.fix import fix_dataset
 from mobile_vla_data.storage.durable import explained
-from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
+from mobile_vla_data.storage.lock import DatasetLock, FolderBusyError
 
 app = typer.Typer(
     name="mobile-vla-data",
@@ -57,6 +58,8 @@ for _command in (
     cli_edit.merge,
 ):
     app.command()(_command)
+app.add_typer(cli_convert.export_app, name="export")
+app.add_typer(cli_convert.import_app, name="import")
 
 
 @app.command()
@@ -177,7 +180,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(explained(error))
-    except (ValueError, DatasetBusyError, ViewError) as error:
+    except (ValueError, FolderBusyError, ViewError) as error:
         _fail(str(error))
 
 

@@ -19,14 +19,14 @@ import numpy as np
 
 from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import Dataset, next_number
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder, write_alternatives
-from mobile_vla_data.episode.log.journal import EpisodeHeader
-from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeHeader, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
 

@@ -1,9 +1,8 @@
-"""A dataset folder: which episodes it holds, which id comes next."""
+"""A dataset folder: which episodes it holds, and its splits."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +78,3 @@ class Dataset:
         ):
             raise DatasetError(f"{path}: 'splits' must map split names to lists of episode ids; run split again")
         return splits
-
-
-def next_number(dataset: Path) -> int:
-    """The lowest episode number above every number ever used here, open, crashed and deleted episodes included."""
-    return max(_numbers(dataset), default=-1) + 1
-
-
-def _numbers(dataset: Path) -> Iterator[int]:
-    for folder in (dataset, dataset / schema.TRASH_FOLDER):
-        if folder.is_dir():
-            for path in folder.iterdir():
-                number = schema.number_in_name(path.name)
-                if number is not None:
-                    yield number

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.contract import one_line
 from mobile_vla_data.episode.schema import PLAN_FILE
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_data.storage.durable import write_text_atomically
 
 
@@ -25,10 +26,12 @@ class _Strict(BaseModel):
 
 
 class StepRange(_Strict):
-    """How many steps an episode should have."""
+    """Wanted number of steps of an episode."""
 
     min: int = Field(gt=0)
+    """Shortest episode that raises no finding."""
     max: int = Field(gt=0)
+    """Longest episode that raises no finding."""
 
     @model_validator(mode="after")
     def _ordered(self) -> StepRange:
@@ -41,6 +44,7 @@ class PlannedTask(_Strict):
     """One task of the plan."""
 
     category: Literal["navigation", "manipulation", "combined"]
+    """Category of every episode of the task."""
     episodes: int = Field(gt=0)
     """Episodes wanted."""
     given: dict[str, str] = Field(default_factory=dict)
@@ -48,17 +52,25 @@ class PlannedTask(_Strict):
     varies: list[str] = Field(default_factory=list)
     """Environment that the proposals cycle through."""
     instructions: list[str] = Field(min_length=1)
-    """Wordings, with ``{room}`` and the like put in from the environment."""
+    """Wordings, normalised, with ``{room}`` and the like put in from the environment."""
+
+    @field_validator("instructions")
+    @classmethod
+    def _normalised(cls, instructions: list[str]) -> list[str]:
+        return [normalise_instruction(wording) for wording in instructions]
 
 
 class CollectionPlan(_Strict):
     """The collection plan. Load it with :meth:`load`."""
 
     plan_version: Literal[1]
+    """Version of this format."""
     steps: StepRange
+    """Wanted length of an episode."""
     environment: dict[str, list[str]]
     """Vocabulary: dimension -> values."""
     tasks: dict[str, PlannedTask] = Field(min_length=1)
+    """Name of the task -> what to record."""
 
     @model_validator(mode="after")
     def _consistent(self) -> CollectionPlan:

@@ -1,8 +1,7 @@
-"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see writer.py."""
+"""The HDF5 file of one episode: layout, blocks, attributes. log/commit.py turns the log of an open episode into one."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 
 from mobile_vla_data import __version__
 from mobile_vla_data.episode import heap, schema
-from mobile_vla_data.episode.log.journal import EpisodeHeader, LogIndex
+from mobile_vla_data.episode.metadata import EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord, StepTable
 
 #: Images written in one go; one HDF5 call costs as much as several images.
@@ -27,8 +26,6 @@ _TEXT_KIND, _VLEN_BYTES_KIND = h5t.py_create(_TEXT, logical=True), h5t.py_create
 _TEXT_IN_MEMORY = h5t.py_create(_TEXT)
 #: References in one chunk; a reader fetches them together.
 _REFERENCES_IN_CHUNK = 4096
-#: What h5py adds to a log, at most: for the file, and for a step.
-_ROOM_BYTES, _ROOM_BYTES_A_STEP = 1 << 18, 256
 
 
 @dataclass(frozen=True)
@@ -43,31 +40,6 @@ class Ending:
     """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
 
 
-def complete_log(path: Path, header: EpisodeHeader, index: LogIndex, ending: Ending) -> None:
-    """Make the log of JPEG steps in ``path`` a whole HDF5 file; its images stay where they are.
-
-    May be repeated after any interruption: nothing within the log is changed.
-
-    Raises:
-        OSError: the disk is full, or does not take it.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.ftruncate(descriptor, index.end)
-        # HDF5 cannot be interrupted by a full disk, so its room is taken first; it gives back what it does not use.
-        os.posix_fallocate(descriptor, index.end, _ROOM_BYTES + _ROOM_BYTES_A_STEP * len(index.table))
-        os.pwrite(descriptor, heap.first_page(), 0)
-        heap.set_end(descriptor, index.end)
-    finally:
-        os.close(descriptor)
-    with h5py.File(path, "r+", libver=heap.LIBVER) as file:
-        for camera, references in index.references.items():
-            dataset = _create_images(file, header, camera, len(index.table))
-            _write_references(dataset, bytes(references))
-        _write_table(file, index.table)
-        _write_attributes(file, header, len(index.table), ending)
-
-
 class EpisodeFileBuilder:
     """Creates ``path`` and fills it: images block by block, everything else, 100 bytes a step, at the end.
 
@@ -80,7 +52,7 @@ class EpisodeFileBuilder:
         self._file: Any = h5py.File(path, "w", libver=heap.LIBVER)
         heap.create_groups(self._file)
         # Looked up once: finding a dataset by its path costs as much as writing an image to it.
-        self._images = {camera: _create_images(self._file, header, camera, None) for camera in header.cameras}
+        self._images = {camera: create_images(self._file, header, camera, None) for camera in header.cameras}
         self._table = StepTable()
 
     @property
@@ -99,8 +71,8 @@ class EpisodeFileBuilder:
 
     def finish(self, ending: Ending) -> None:
         """Write the small datasets and the root attributes, and close; the file is then complete."""
-        _write_table(self._file, self._table)
-        _write_attributes(self._file, self._header, self.num_steps, ending)
+        write_table(self._file, self._table)
+        write_attributes(self._file, self._header, self.num_steps, ending)
         self._file.close()
 
     def close(self) -> None:
@@ -124,7 +96,7 @@ class EpisodeFileBuilder:
         dataset.id.write(h5s.create_simple((len(images),)), space, block)
 
 
-def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:
+def create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:
     """Create the dataset of a camera's images for a known number of steps, or for one that grows."""
     size = header.contract.cameras[camera]
     frame: tuple[int, ...] = ()
@@ -141,16 +113,8 @@ def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | N
     return dataset
 
 
-def _write_references(dataset: Any, references: bytes) -> None:
-    """Store heap references as they are; HDF5's own writing would copy the images to another heap."""
-    (chunk_steps,) = dataset.chunks
-    each = len(references) // len(dataset)
-    for start in range(0, len(dataset), chunk_steps):
-        block = references[start * each : (start + chunk_steps) * each]
-        dataset.id.write_direct_chunk((start,), block.ljust(chunk_steps * each, b"\0"))
-
-
-def _write_table(file: Any, table: StepTable) -> None:
+def write_table(file: Any, table: StepTable) -> None:
+    """Write the small values of all steps."""
     _write_array(file, schema.STATE, table.states)
     _write_array(file, schema.ACTIONS, table.actions)
     _write_array(file, schema.TIMESTAMPS, table.ticks_ns)
@@ -164,7 +128,8 @@ def _write_table(file: Any, table: StepTable) -> None:
         _write_array(file, schema.stamp_path(stream), stamps)
 
 
-def _write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Ending) -> None:
+def write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Ending) -> None:
+    """Write the root attributes and the further wordings of the instruction."""
     metadata = header.metadata
     values = {
         "schema": schema.SCHEMA,

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.instruction import InstructionError, normalise_instruction
+
 CATEGORIES = ("navigation", "manipulation", "combined")
 OUTCOMES = ("success", "failure", "unlabelled")
 SOURCES = ("teleop", "expert", "policy")
@@ -18,15 +21,15 @@ class MetadataError(ValueError):
 
 @dataclass(frozen=True)
 class EpisodeMetadata:
-    """What is known of an episode when it starts. Validates itself.
+    """What is known of an episode when it starts. Validates itself, and normalises its instructions.
 
     Raises:
-        MetadataError: an empty instruction or task, an unknown category or source, or an environment that is not a
-            JSON object.
+        MetadataError: an empty instruction or task, an instruction that no policy would take, an unknown category or
+            source, or an environment that is not a JSON object.
     """
 
     language: str
-    """The instruction, as it is said to the robot."""
+    """The instruction, in the form of :func:`~mobile_vla_data.instruction.normalise_instruction`."""
     task: str
     """Name of the task in the collection plan, for example ``go_to_kitchen``."""
     category: str
@@ -39,9 +42,13 @@ class EpisodeMetadata:
     """Further wordings of the same instruction."""
 
     def __post_init__(self) -> None:
-        if not self.language.strip():
+        # Frozen for everyone else: both fields hold the one form from here on.
+        object.__setattr__(self, "language", _normalised("language", self.language))
+        alternatives = tuple(_normalised("language_alternatives", text) for text in self.language_alternatives)
+        object.__setattr__(self, "language_alternatives", alternatives)
+        if not self.language:
             raise MetadataError("language is empty; give the instruction that the robot is to follow")
-        if not all(wording.strip() for wording in self.language_alternatives):
+        if not all(self.language_alternatives):
             raise MetadataError("language_alternatives has an empty wording; give an instruction, or leave it out")
         if not self.task.strip():
             raise MetadataError("task is empty; give the task's name, for example go_to_kitchen")
@@ -56,6 +63,27 @@ class EpisodeMetadata:
     def environment_json(self) -> str:
         """The environment as one line of JSON, keys sorted."""
         return json.dumps(dict(self.environment), sort_keys=True, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class EpisodeHeader:
+    """All that is known of an episode before its first step."""
+
+    episode_id: str
+    metadata: EpisodeMetadata
+    contract: Contract
+    cameras: tuple[str, ...]
+    encoding: str
+    jpeg_quality: int
+    created_at: str
+    """UTC, ISO 8601."""
+
+
+def _normalised(name: str, text: str) -> str:
+    try:
+        return normalise_instruction(text)
+    except InstructionError as error:
+        raise MetadataError(f"{name}: {error}") from None
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

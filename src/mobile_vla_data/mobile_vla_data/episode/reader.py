@@ -15,13 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract, ContractError
-from mobile_vla_data.dataset.folder import Dataset, DatasetError
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.damage import DAMAGE, hangs_hdf5
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, parse_environment
 from mobile_vla_data.image import Image, ImageError
-
-__all__ = ["Dataset", "DatasetError", "Episode", "EpisodeError"]
 
 
 class EpisodeError(ValueError):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 SCHEMA = "mobile_vla_episode"
@@ -59,7 +60,6 @@ SOURCE_ENCODING = "source_encoding"
 
 SPLITS_FILE = "splits.json"
 PLAN_FILE = "plan.yaml"
-LOCK_FILE = ".recording.lock"
 TRASH_FOLDER = ".trash"
 
 _EPISODE = re.compile(r"episode_(\d{6,})")
@@ -113,3 +113,17 @@ def part_path(dataset: Path, episode_id: str) -> Path:
 def copy_path(dataset: Path, episode_id: str) -> Path:
     """Where an episode of raw images is put together out of its part; see commit.py."""
     return dataset / f".{episode_id}.h5.copy"
+
+
+def next_number(dataset: Path) -> int:
+    """Return the lowest number above every number ever used here, by open, crashed and deleted episodes, too."""
+    return max(_numbers(dataset), default=-1) + 1
+
+
+def _numbers(dataset: Path) -> Iterator[int]:
+    for folder in (dataset, dataset / TRASH_FOLDER):
+        if folder.is_dir():
+            for path in folder.iterdir():
+                number = number_in_name(path.name)
+                if number is not None:
+                    yield number

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.log.journal import EpisodeHeader
+from mobile_vla_data.episode.metadata import EpisodeHeader
 
 
 class WriterError(ValueError):

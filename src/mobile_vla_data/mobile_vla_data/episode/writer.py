@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import next_number
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.log.commit import Ending, commit_log
-from mobile_vla_data.episode.log.journal import EpisodeHeader, Journal
-from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.log.journal import Journal
+from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeHeader, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.step_checks import (
     WriterError,
     require_arguments,
@@ -53,6 +53,7 @@ class EpisodeWriter:
         encoding: ``jpeg`` or ``raw``.
         jpeg_quality: 1 .. 100.
         episode_id: ``episode_NNNNNN``; None takes the next free one.
+        created_at: when recording began, UTC, ISO 8601; None: now.
 
     Raises:
         WriterError: an argument is wrong or the episode id is taken.
@@ -69,6 +70,7 @@ class EpisodeWriter:
         encoding: str = schema.JPEG,
         jpeg_quality: int = 95,
         episode_id: str | None = None,
+        created_at: str | None = None,
     ) -> None:
         require_arguments(contract, cameras, encoding, jpeg_quality, episode_id)
         self._dataset = Path(dataset)
@@ -76,7 +78,7 @@ class EpisodeWriter:
         require_space(self._dataset, _SPARE_BYTES, self._dataset)
         self._header, self._journal = self._claim(
             episode_id,
-            EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, _now()),
+            EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, created_at or _now()),
         )
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
         self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")

@@ -20,7 +20,6 @@ from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.log.commit import Ending, commit_log
 from mobile_vla_data.episode.log.journal import (
-    EpisodeHeader,
     JournalError,
     LogIndex,
     breaks_off_in_header,
@@ -28,6 +27,7 @@ from mobile_vla_data.episode.log.journal import (
     holds_more_than_header,
     read_journal,
 )
+from mobile_vla_data.episode.metadata import EpisodeHeader
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepTable
 from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from mobile_vla_data.episode.schema import LOCK_FILE
+#: In a dataset folder.
+LOCK_FILE = ".recording.lock"
 
 
 class FolderBusyError(RuntimeError):

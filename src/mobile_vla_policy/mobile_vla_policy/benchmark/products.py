@@ -13,11 +13,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Kosmos2Config
 
-from mobile_vla_policy.config import HeadSettings, PolicySettings
-from mobile_vla_policy.model.head import ACTION_DIM
-from mobile_vla_policy.model.kosmos2_tiny import tiny_config
+from mobile_vla_policy.model.head import ACTION_DIM, HeadSettings
+from mobile_vla_policy.model.settings import PolicySettings
 
 
 @dataclass(frozen=True)
@@ -61,17 +59,15 @@ class Products:
 def products_of(settings: PolicySettings, instruction_tokens: int) -> Products | None:
     """Of a policy with such settings; None for backbones whose layers are not known here."""
     backbone = settings.backbone
-    if backbone.kind == "auto":
+    config = backbone.kosmos2_config()
+    if config is None:
         return None
-    config: Any = Kosmos2Config()
-    if backbone.kind == "kosmos2-tiny":
-        config = tiny_config(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
     seen = kosmos2_products(config, len(backbone.cameras), instruction_tokens)
     return Products(seen.linear + head_products(settings.head, config.text_config.embed_dim), seen.attention)
 
 
 def kosmos2_products(config: Any, cameras: int, instruction_tokens: int) -> Products:
-    """Of one new frame through Kosmos-2, in the shapes of ``engine/fast_kosmos2.py``.
+    """Of one new frame through Kosmos-2, in the shapes of ``backbones/kosmos2_driving.py``.
 
     Query, key and value of a layer are one product, and the last text layer goes on with ACT only.
     """

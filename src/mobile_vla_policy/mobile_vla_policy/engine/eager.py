@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import cast
 
 import torch
 
+from mobile_vla_policy.caches import compiler_cache
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network
-from mobile_vla_policy.engine.cpu.fast_kosmos2 import FastKosmos2Backbone
-from mobile_vla_policy.engine.cpu.linear import PlainLinear
-from mobile_vla_policy.engine.optimise import Precision, optimise
-from mobile_vla_policy.engine.precision import dtype_of, resolve_precision
+from mobile_vla_policy.engine.device import dtype_of, resolve_precision
+from mobile_vla_policy.engine.optimise import Precision, optimise, portable
 from mobile_vla_policy.engine.protocol import Engine, EngineShape, RunStage
-from mobile_vla_policy.engine.recurrent import RecurrentHead
 from mobile_vla_policy.engine.stages import STAGES, TEXT, VISION, cut
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone
-from mobile_vla_policy.model.lora import merge_lora
+from mobile_vla_policy.model.head import RecurrentHead
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.weights import leave_file
 
@@ -34,7 +30,7 @@ def load_eager(info: CheckpointInfo, device: torch.device, precision: str, compi
     """
     precision = resolve_precision(precision, info.settings, device)
     network = _load(info, device, precision)
-    if info.settings.backbone.load_in == "full":
+    if not info.settings.backbone.quantised:
         # What is to be compiled must be made of operations that the compiler knows.
         network = portable(network, precision) if compile_ else optimise(network, cast(Precision, precision))
     leave_file(network)
@@ -48,28 +44,13 @@ def load_portable(info: CheckpointInfo, device: torch.device, precision: str) ->
     return network
 
 
-def portable(network: PolicyNetwork, precision: str) -> PolicyNetwork:
-    """Optimised as far as plain operations go: nothing that is tied to this machine. Uses the given network up."""
-    backbone, dtype = network.backbone, dtype_of(precision, next(network.parameters()).device)
-    with torch.no_grad():
-        if isinstance(backbone, Kosmos2Backbone):
-            network = PolicyNetwork(FastKosmos2Backbone(backbone, dtype, PlainLinear), network.head)
-        else:
-            merge_lora(backbone)
-            # Its children only: ACT and the pixel statistics stay in full precision, which costs nothing.
-            for child in backbone.children():
-                child.to(dtype)
-        network.head.float()
-    return network.eval().requires_grad_(False)
-
-
 def eager_engine(
     network: PolicyNetwork, window: int, device: torch.device, precision: str, compile_: bool = False
 ) -> Engine:
     """An engine around a network that is ready to drive."""
     run: dict[str, RunStage] = dict(zip(STAGES, cut(network), strict=True))
     if compile_:
-        _keep_compiled_code()
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiler_cache()))
         # The head is left alone: LSTM is a kernel of its own, which the compiler refuses.
         for name in (VISION, TEXT):
             run[name] = torch.compile(run[name], fullgraph=True, dynamic=False)
@@ -80,9 +61,3 @@ def eager_engine(
 def _load(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
     """The network as views of its file: what is optimised or moved to a GPU never stands in memory twice."""
     return load_network(info, dtype_of(precision, device), views=True).to(device).eval().requires_grad_(False)
-
-
-def _keep_compiled_code() -> None:
-    """Inductor's own place is under /tmp, which is empty after each start of the robot."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "mobile_vla" / "inductor"))

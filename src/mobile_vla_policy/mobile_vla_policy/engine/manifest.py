@@ -58,11 +58,6 @@ class Manifest(BaseModel):
         return BACKEND_OF_FORMAT[self.format]
 
 
-def is_export(folder: Path) -> bool:
-    """Whether a folder is an export and not a checkpoint with weights."""
-    return (folder / EXPORT).is_file()
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write export.json with the digests of what is in the folder now."""
     files = {path.name: digest(path) for path in sorted(folder.iterdir()) if path.name != EXPORT}

@@ -19,8 +19,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from mobile_vla_policy.caches import tensorrt_cache
+from mobile_vla_policy.checkpoint import is_export
 from mobile_vla_policy.engine.choices import EngineError
-from mobile_vla_policy.engine.manifest import digest, is_export, read_manifest
+from mobile_vla_policy.engine.manifest import digest, read_manifest
 from mobile_vla_policy.engine.protocol import RunStage
 
 SUFFIX = ".onnx"
@@ -114,16 +116,13 @@ def _kept_engines(path: Path) -> dict[str, Any]:
     tensorrt_execution_provider_utils.h). So each export has a folder of its own, or one policy would drive with the
     weights of another.
     """
-    # Here, because what makes cached exports is loaded by what loads this module.
-    from mobile_vla_policy.export.cache import cache_folder
-
     if is_export(path.parent):
         files = read_manifest(path.parent).files
     else:
         files = {file.name: digest(file) for file in path.parent.glob(f"{path.name}*")}
     parts = [f"{name} {value}" for name, value in sorted(files.items()) if name.startswith(path.name)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    folder = cache_folder().with_name("tensorrt") / f"{path.stem}-{key}"
+    folder = tensorrt_cache() / f"{path.stem}-{key}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from mobile_vla_policy.engine.recurrent import RecurrentHead
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
-from mobile_vla_policy.model.backbone import Tokens
+from mobile_vla_policy.model.head import RecurrentHead
 
 
 class RunStage(Protocol):

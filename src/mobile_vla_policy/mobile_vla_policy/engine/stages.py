@@ -15,8 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from mobile_vla_policy.model.backbone import Backbone, Tokens
-from mobile_vla_policy.model.head import STATE_DIM, ActionHead
+from mobile_vla_data.action import STATE
+from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.tokenizer import Tokens
+from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.network import PolicyNetwork
 
 VISION, TEXT, HEAD = "vision", "text", "head"
@@ -92,7 +94,7 @@ def examples(
     images = torch.rand(1, cameras, 3, side, side, generator=random).to(device)
     ids = torch.randint(4, 16, (1, instruction_tokens), generator=random).to(device)
     lengths = torch.tensor([max(1, instruction_tokens // 2)], device=device)
-    state = torch.rand(1, STATE_DIM, generator=random).to(device)
+    state = torch.rand(1, len(STATE), generator=random).to(device)
     latents = network.backbone.embed_images(images)
     inputs = torch.rand(1, window, network.head.project.out_features, generator=random).to(device)
     # Ordinary tensors: the tracers refuse those that were made under inference mode.

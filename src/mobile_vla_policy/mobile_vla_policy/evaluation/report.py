@@ -12,10 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from mobile_vla_data.storage.folders import writing
+from mobile_vla_policy.evaluation.evaluate import Evaluation
 from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
-from mobile_vla_policy.evaluation.run import Evaluation
+from mobile_vla_policy.evaluation.sensitivity import Changed
 from mobile_vla_policy.samples.episodes import EpisodeData
 
+_GIVEN_INSTEAD: dict[Changed, str] = {
+    "instruction": "another task's instruction",
+    "black_images": "black images",
+    "other_images": "another episode's images",
+    "state": "a state of zeros",
+}
 #: Below this a displacement's direction is noise [m].
 _LEAST_MOTION_M = 0.005
 
@@ -43,15 +50,24 @@ def print_report(result: Evaluation, console: Console) -> None:
         style="dim",
         highlight=False,
     )
-    if result.sensitivity is not None:
-        console.print(
-            f"Another task's instruction changes the next displacement by {1000 * result.sensitivity.change_m:.1f} mm "
-            f"({100 * result.sensitivity.relative:.0f} % of its length), its error becomes "
-            f"{1000 * result.sensitivity.swapped_error_m:.1f} mm instead of {1000 * result.overall.error_m:.1f} mm; "
-            f"the gripper is told something else at {100 * result.sensitivity.gripper_changed:.0f} % of the steps."
-        )
+    console.print(_sensitivity_table(result))
     for warning in result.warnings:
         console.print(f"[bold yellow]Warning:[/] {warning}")
+
+
+def _sensitivity_table(result: Evaluation) -> Table:
+    """How the predictions change with each input."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("given instead", no_wrap=True)
+    for name in ("change\nmm", "of its\nlength %", "error\nmm", "gripper\nchanged %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row("nothing", "", "", f"{1000 * result.overall.error_m:.1f}", "")
+    for name, found in result.sensitivity.items():
+        figures = (1000 * found.change_m, 100 * found.relative, 1000 * found.error_m, 100 * found.gripper_changed)
+        table.add_row(
+            _GIVEN_INSTEAD[name], *(f"{value:.{digits}f}" for value, digits in zip(figures, (1, 0, 1, 0), strict=True))
+        )
+    return table
 
 
 def write_report(result: Evaluation, folder: Path) -> None:

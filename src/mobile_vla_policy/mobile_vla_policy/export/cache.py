@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import time
 from pathlib import Path
@@ -11,23 +10,19 @@ from pathlib import Path
 import torch
 
 from mobile_vla_policy import __version__
-from mobile_vla_policy.checkpoint import CheckpointInfo, read_info
+from mobile_vla_policy.caches import exports_cache
+from mobile_vla_policy.checkpoint import CheckpointInfo, is_export, read_info
 from mobile_vla_policy.engine.choices import EngineError
-from mobile_vla_policy.engine.manifest import check_files, is_export, read_manifest
+from mobile_vla_policy.engine.manifest import check_files, read_manifest
 from mobile_vla_policy.export.export import ExportSettings, export
 
 #: An export takes minutes at full size; what is older than this is nobody's [s].
 _LEFT_BEHIND_S = 3600.0
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/mobile_vla/engines``; delete it whenever you like."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobile_vla" / "engines"
-
-
 def cached_export(info: CheckpointInfo, format_: str, precision: str, device: torch.device) -> CheckpointInfo:
     """The export of this very checkpoint, made now if there is none yet or it is damaged. Raises EngineError."""
-    folder = cache_folder() / f"{info.folder.name}-{format_}-{precision}-{_key(info.folder, device)}"
+    folder = exports_cache() / f"{info.folder.name}-{format_}-{precision}-{_key(info.folder, device)}"
     if not _is_sound(folder):
         shutil.rmtree(folder, ignore_errors=True)
         for left in folder.parent.glob(f".{folder.name}.*"):

@@ -18,14 +18,14 @@ import torch
 
 from mobile_vla_data.storage.folders import replace_folder
 from mobile_vla_policy import __version__
-from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, read_info, resolve
+from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, is_export, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions, check_export
+from mobile_vla_policy.engine.device import pick_device, resolve_precision
 from mobile_vla_policy.engine.eager import eager_engine, load_portable
-from mobile_vla_policy.engine.load import backend_of, load_export, pick_device
-from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verification, is_export, write_manifest
-from mobile_vla_policy.engine.precision import resolve_precision
+from mobile_vla_policy.engine.exported import backend_of, load_export
+from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verification, write_manifest
 from mobile_vla_policy.engine.stages import HEAD, STAGES, TEXT, VISION, cut, examples
-from mobile_vla_policy.export.verify import Drive, compare, random_drive, recorded_drives
+from mobile_vla_policy.export.verify import Run, compare, random_run, recorded_runs
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.policy import MAX_INSTRUCTION_TOKENS, Policy
 
@@ -81,12 +81,12 @@ def export(
     Raises:
         EngineError: format and precision do not go together, a tool is missing, or the result deviates from eager.
         CheckpointError, BackboneError: the checkpoint cannot be loaded.
-        FrameError, ValueError: the dataset has no episode this policy could drive.
+        FrameError, ValueError: the dataset has no episode this policy could run.
     """
     began_s = time.monotonic()
     info = read_info(resolve(checkpoint))
     device, precision = _check(info, output, settings)
-    drives = [random_drive(info), *(recorded_drives(info, settings.dataset) if settings.dataset else [])]
+    runs = [random_run(info), *(recorded_runs(info, settings.dataset) if settings.dataset else [])]
     say(f"loading {info.folder} in {precision} on {device.type}")
     network = load_portable(info, device, precision)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,14 +94,14 @@ def export(
     try:
         copy_description(info.folder, part)
         _write_stages(network, info, part, settings, device, say)
-        manifest = _manifest(info, network, settings, precision, device, drives)
+        manifest = _manifest(info, network, settings, precision, device, runs)
         write_manifest(part, manifest)
         check = manifest.verified
         hint = "" if check.real_frames else "; --dataset DIR compares on real ones, too"
         say(f"comparing with eager on {check.random_frames} random and {check.real_frames} recorded frames{hint}")
         eager = eager_engine(network, manifest.window, device, precision)
         exported = load_export(read_info(part), EngineOptions(), device)
-        deviation = compare(Policy(eager, info), Policy(exported, info), drives)
+        deviation = compare(Policy(eager, info), Policy(exported, info), runs)
         say(f"largest deviation {deviation:.2g}, allowed {check.tolerance:g}")
         if not deviation <= check.tolerance:
             raise EngineError(
@@ -125,8 +125,8 @@ def _check(info: CheckpointInfo, output: Path, settings: ExportSettings) -> tupl
     """Device and precision; raises :class:`EngineError` for what is known to fail before anything is loaded."""
     if is_export(info.folder):
         raise EngineError(f"{info.folder} is an export already; give the checkpoint that it was made from")
-    if info.settings.backbone.load_in != "full":
-        raise EngineError(f"{info.folder}: base weights in {info.settings.backbone.load_in} cannot be exported")
+    if info.settings.backbone.quantised:
+        raise EngineError(f"{info.folder}: base weights that are stored in 4 or 8 bits (load_in) cannot be exported")
     if output.exists() and not is_export(output):
         raise EngineError(f"{output} exists and is no export; give another folder")
     if not 1 <= settings.instruction_tokens <= MAX_INSTRUCTION_TOKENS:
@@ -161,7 +161,7 @@ def _manifest(
     settings: ExportSettings,
     precision: str,
     device: torch.device,
-    drives: list[Drive],
+    runs: list[Run],
 ) -> Manifest:
     tolerance = TOLERANCE[precision] if settings.tolerance is None else settings.tolerance
     return Manifest(
@@ -176,8 +176,8 @@ def _manifest(
         versions=_versions(),
         files={},
         verified=Verification(
-            random_frames=len(drives[0]),
-            real_frames=sum(len(drive) for drive in drives[1:]),
+            random_frames=len(runs[0]),
+            real_frames=sum(len(run) for run in runs[1:]),
             deviation=0.0,
             tolerance=tolerance,
         ),

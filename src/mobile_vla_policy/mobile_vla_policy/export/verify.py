@@ -12,20 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.policy import Policy, PredictedChunk
 from mobile_vla_policy.preprocess import Frame
 
-#: Frames of each drive: one more than fill the window.
+#: Frames of each run: one more than fill the window.
 _FRAMES = 9
 #: Episodes of a dataset that are looked at, spread over all of it.
 _EPISODES = 3
 
 
 @dataclass(frozen=True)
-class DriveFrame:
+class RunFrame:
     """What a policy is given at one moment."""
 
     images: dict[str, Frame]
@@ -33,11 +34,11 @@ class DriveFrame:
     instruction: str
 
 
-Drive = Sequence[DriveFrame]
+Run = Sequence[RunFrame]
 """Frames one window stride apart, for a memory that begins empty."""
 
 
-def random_drive(info: CheckpointInfo) -> Drive:
+def random_run(info: CheckpointInfo) -> Run:
     """Noise of the robot's camera sizes and positions within the training data's; always the same."""
     random = np.random.default_rng(0)
     low, high = np.array(info.normalisation.state.q01), np.array(info.normalisation.state.q99)
@@ -48,11 +49,11 @@ def random_drive(info: CheckpointInfo) -> Drive:
             for name, camera in info.contract.cameras.items()
         }
         state = np.array([*random.uniform(low, high), random.integers(2)], dtype=np.float32)
-        frames.append(DriveFrame(images, state, "go to the kitchen"))
+        frames.append(RunFrame(images, state, "go to the kitchen"))
     return frames
 
 
-def recorded_drives(info: CheckpointInfo, dataset: Path) -> list[Drive]:
+def recorded_runs(info: CheckpointInfo, dataset: Path) -> list[Run]:
     """The beginnings of some recorded episodes.
 
     Raises:
@@ -63,17 +64,17 @@ def recorded_drives(info: CheckpointInfo, dataset: Path) -> list[Drive]:
     if not paths:
         raise EngineError(f"{dataset}: no episodes; give a folder of recorded ones, or leave --dataset out")
     chosen = paths[:: math.ceil(len(paths) / _EPISODES)]
-    return [_recorded_drive(info, path) for path in chosen]
+    return [_recorded_run(info, path) for path in chosen]
 
 
-def _recorded_drive(info: CheckpointInfo, path: Path) -> Drive:
+def _recorded_run(info: CheckpointInfo, path: Path) -> Run:
     cameras, stride = info.settings.backbone.cameras, info.settings.head.frame_stride
     with Episode.open(path) as episode:
         missing = sorted(set(cameras) - set(episode.cameras))
         if missing:
             raise EngineError(f"{path}: has no camera '{missing[0]}', which this policy needs")
         return [
-            DriveFrame(
+            RunFrame(
                 {camera: episode.image(camera, step) for camera in cameras},
                 np.asarray(episode.states[step], dtype=np.float32),
                 episode.metadata.language,
@@ -82,7 +83,7 @@ def _recorded_drive(info: CheckpointInfo, path: Path) -> Drive:
         ]
 
 
-def compare(reference: Policy, other: Policy, drives: Sequence[Drive]) -> float:
+def compare(reference: Policy, other: Policy, runs: Sequence[Run]) -> float:
     """Largest difference over all frames; NaN counts as infinite. It is the largest of
 
     - an action: dx, dy in normalised units, whose usual range is -1 .. 1, or the gripper's probability;
@@ -93,8 +94,8 @@ def compare(reference: Policy, other: Policy, drives: Sequence[Drive]) -> float:
         EngineError: an instruction is too long for ``other``.
     """
     worst = 0.0
-    for drive in drives:
-        for ours, theirs in zip(_predictions(reference, drive), _predictions(other, drive), strict=True):
+    for run in runs:
+        for ours, theirs in zip(_predictions(reference, run), _predictions(other, run), strict=True):
             actions = (ours.actions - theirs.actions).abs().max()
             inputs = (ours.head_input - theirs.head_input).abs().max() / ours.head_input.abs().max()
             difference = float(torch.maximum(actions, inputs))
@@ -107,11 +108,11 @@ class _Prediction(NamedTuple):
     head_input: torch.Tensor
 
 
-def _predictions(policy: Policy, drive: Drive) -> list[_Prediction]:
-    if drive and (problem := policy.check_instruction(drive[0].instruction)):
+def _predictions(policy: Policy, run: Run) -> list[_Prediction]:
+    if run and (problem := policy.check_instruction(run[0].instruction)):
         raise EngineError(problem)
     memory, predictions = policy.initial_memory(), []
-    for frame in drive:
+    for frame in run:
         chunk, memory = policy.predict(
             frame.images, frame.state, frame.instruction, memory, elapsed_periods=policy.config.head.frame_stride
         )

@@ -1,16 +1,32 @@
-"""LoRA through peft, injected in place, and merged in place for driving."""
+"""LoRA: low-rank adapters on the backbone, injected in place by peft."""
 
 from __future__ import annotations
 
 import re
 
-import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from pydantic import Field
 from torch import nn
 
-from mobile_vla_policy.config import LoraSettings
-from mobile_vla_policy.model.backbone import BackboneError
+from mobile_vla_policy.backbones.backbone import BackboneError
+from mobile_vla_policy.config import Frozen
+
+
+class LoraSettings(Frozen):
+    """Low-rank adapters (Hu et al. 2021) on the backbone."""
+
+    enabled: bool = True
+    """Train adapters instead of the whole backbone."""
+    rank: int = Field(default=32, ge=1)
+    """Rank of the adapters."""
+    alpha: int = Field(default=16, ge=1)
+    """The adapter's output is scaled by alpha / rank."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in front of the adapters."""
+    targets: str | None = None
+    """Regular expression on full module paths; by default the backbone's attention and feed-forward layers."""
+    train: bool = True
+    """false: keep the adapters of init_from unchanged."""
 
 
 def add_lora(backbone: nn.Module, settings: LoraSettings, targets: str) -> None:
@@ -29,13 +45,3 @@ def add_lora(backbone: nn.Module, settings: LoraSettings, targets: str) -> None:
         if ".lora_" in name:
             # Adapters learn in full precision whatever the frozen weights are stored in.
             parameter.data = parameter.data.float()
-
-
-@torch.no_grad()
-def merge_lora(backbone: nn.Module) -> None:
-    """Add every adapter to its layer's weights and remove it: same results, no extra work when driving."""
-    for name, module in list(backbone.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge(safe_merge=True)
-            parent, _, child = name.rpartition(".")
-            setattr(backbone.get_submodule(parent), child, module.get_base_layer())

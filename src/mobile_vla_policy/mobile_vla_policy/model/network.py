@@ -8,14 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mobile_vla_policy.config import PolicySettings
-from mobile_vla_policy.model.architecture import Architecture
-from mobile_vla_policy.model.auto_vlm import AutoVlmBackbone, load_auto, pixel_statistics
-from mobile_vla_policy.model.backbone import Backbone, Tokens
+from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import ActionHead
-from mobile_vla_policy.model.kosmos2 import Kosmos2Backbone, load_kosmos2, load_tokenizer, random_kosmos2
-from mobile_vla_policy.model.kosmos2_tiny import build_tokenizer, tiny_kosmos2
 from mobile_vla_policy.model.lora import add_lora
+from mobile_vla_policy.model.settings import PolicySettings
 
 
 class PolicyNetwork(nn.Module):
@@ -57,24 +54,22 @@ def build_network(
     settings: PolicySettings,
     *,
     instructions: Sequence[str] = (),
-    tokenizer_folder: Path | None = None,
+    checkpoint: Path | None = None,
     dtype: torch.dtype = torch.float32,
-    without_weights: bool = False,
 ) -> PolicyNetwork:
     """Build the network and mark what learns.
 
     Args:
         settings: the architecture.
-        instructions: words that the tokenizer of kosmos2-tiny is built from.
-        tokenizer_folder: take the tokenizer from this checkpoint instead.
+        instructions: those of the dataset, for a tokenizer that is built from them.
+        checkpoint: folder of the checkpoint to be loaded. Its tokenizer is used, and weights that it holds may stay on
+            the meta device: the caller fills them in.
         dtype: storage of frozen weights; what learns is always float32.
-        without_weights: whoever calls fills in every weight: those of a random Kosmos-2, and of a tuned backbone whose
-            checkpoint ``tokenizer_folder`` is, are left on the meta device.
 
     Raises:
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
     """
-    backbone = _build_backbone(settings, instructions, tokenizer_folder, dtype, without_weights)
+    backbone = settings.backbone.build(dtype, instructions, checkpoint)
     if settings.lora.enabled:
         adapt(backbone, settings)
     network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
@@ -83,45 +78,14 @@ def build_network(
     return network
 
 
-def _build_backbone(
-    settings: PolicySettings,
-    instructions: Sequence[str],
-    tokenizer_folder: Path | None,
-    dtype: torch.dtype,
-    without_weights: bool,
-) -> Backbone:
-    backbone = settings.backbone
-    cameras = len(backbone.cameras)
-    if backbone.kind == "kosmos2-tiny":
-        small = tiny_kosmos2(backbone.width, backbone.layers, backbone.image_size, backbone.latents)
-        tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        return Kosmos2Backbone(small, tokenizer, cameras)
-    assert backbone.name is not None
-    if backbone.tuned and without_weights and tokenizer_folder and (known := Architecture.read(tokenizer_folder)):
-        model, tokenizer = known.without_weights(dtype), load_tokenizer(tokenizer_folder)
-        if backbone.kind == "auto":
-            return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
-        return Kosmos2Backbone(model, tokenizer, cameras)
-    if backbone.kind == "auto":
-        model = load_auto(backbone.name, dtype, backbone.weights, backbone.load_in)
-        tokenizer = load_tokenizer(tokenizer_folder or backbone.name)
-        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(backbone.name))
-    if backbone.weights == "random":
-        # Nothing is read from the hub: the architecture is known, and words mean nothing to random weights.
-        tokenizer = load_tokenizer(tokenizer_folder) if tokenizer_folder else build_tokenizer(instructions)
-        return Kosmos2Backbone(random_kosmos2(dtype, without_weights), tokenizer, cameras)
-    published = load_kosmos2(backbone.name, dtype, backbone.load_in)
-    return Kosmos2Backbone(published, load_tokenizer(tokenizer_folder or backbone.name), cameras)
-
-
 def adapt(backbone: Backbone, settings: PolicySettings) -> None:
-    """Put the adapters on that ``settings`` ask for. Raises :class:`BackboneError`: they match nothing."""
+    """Add the adapters that ``settings`` ask for. Raises :class:`BackboneError` if they match no layer."""
     targets = settings.lora.targets or backbone.lora_targets(settings.backbone.train_vision)
     add_lora(backbone, settings.lora, targets)
 
 
 def mark_trainable(network: PolicyNetwork, settings: PolicySettings) -> None:
-    """Say what learns, and store that in float32. The head always does; adapters and ACT unless only the head does."""
+    """Mark what learns and store it in float32: the head always, adapters and ACT unless only the head learns."""
     backbone, kept = network.backbone, settings.backbone
     tunes = not kept.freeze
     for name, parameter in backbone.named_parameters():

@@ -8,7 +8,7 @@ from typing import Any
 
 from mobile_vla_data.action import ActionCodec, Velocity
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.node.onlooker import Onlooker
 from mobile_vla_policy.runtime.comparison import Agreement
 from mobile_vla_policy.runtime.driver import DriveState, Tick

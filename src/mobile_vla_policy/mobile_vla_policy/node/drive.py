@@ -12,7 +12,7 @@ from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.execute import ExecuteServer
 from mobile_vla_policy.node.status import chunk_message
 from mobile_vla_policy.runtime.driver import DriveState, Fault, PolicyDriver, Tick
-from mobile_vla_policy.runtime.inference import Step
+from mobile_vla_policy.runtime.inference import ForwardPass
 from mobile_vla_policy.runtime.trace import TraceRecorder
 from mobile_vla_ros.clock import STEADY
 
@@ -91,15 +91,15 @@ class Drive:
         before, tick = self.last, self.driver.tick(now_ns)
         if self._clock_stands(now_ns) and tick.state is not DriveState.IDLE:
             # Without time there is no age, and the action of this moment would be that of every later one.
-            tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.steps)
+            tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.passes)
         if self.rivals:
             # Two that drive one robot: neither knows what the other is about to do. So both stand.
             message = f"{_RIVALS}: {', '.join(self.rivals)}"
-            tick = Tick(DriveState.ERROR, message, None, tick.steps, Fault.ANOTHER_POLICY)
+            tick = Tick(DriveState.ERROR, message, None, tick.passes, Fault.ANOTHER_POLICY)
         self.last = tick
         self._commands.send(tick)
-        for number, step in enumerate(tick.steps, start=self.driver.steps - len(tick.steps) + 1):
-            self._tell_step(step, number)
+        for number, done in enumerate(tick.passes, start=self.driver.passes - len(tick.passes) + 1):
+            self._tell_pass(done, number)
         self._execute.tick(tick)
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
@@ -111,10 +111,10 @@ class Drive:
             self._clock_ns, self._clock_moved_s = now_ns, steady_s
         return steady_s - self._clock_moved_s > _CLOCK_STANDS_S
 
-    def _tell_step(self, step: Step, number: int) -> None:
+    def _tell_pass(self, done: ForwardPass, number: int) -> None:
         if self._trace_file is not None:
-            self._trace.add(number, step, self._now_ns())
-        message = chunk_message(step, number, self._contract)
+            self._trace.add(number, done, self._now_ns())
+        message = chunk_message(done, number, self._contract)
         self._publish_chunk(message)
         self._execute.feedback(message)
 

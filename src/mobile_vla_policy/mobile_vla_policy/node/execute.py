@@ -1,4 +1,4 @@
-"""The action policy/execute: follow one instruction until it is cancelled, replaced, fails, or its time is up."""
+"""The action policy/execute: follow one instruction until the robot arrives, or the goal ends otherwise."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import ActionChunk
+from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import Fault, PolicyDriver, Tick
 from mobile_vla_policy.runtime.settings import clean_instruction
 
@@ -47,16 +48,27 @@ class _Goal:
     began_s: float
     limit_s: float
     """Infinite when there is no limit."""
-    steps_before: int
+    passes_before: int
     starved_before: int
 
 
 class ExecuteServer:
     """Holds the one goal that is running. ``driver()`` returns the driver while the node is active, else None."""
 
-    def __init__(self, node: Any, driver: Callable[[], PolicyDriver | None], observation_timeout_s: float) -> None:
-        self._node, self._driver = node, driver
+    def __init__(
+        self,
+        node: Any,
+        driver: Callable[[], PolicyDriver | None],
+        observation_timeout_s: float,
+        arrival: Arrival,
+        in_command: Callable[[], bool],
+    ) -> None:
+        """``in_command()`` says whether the policy decides about the robot: no human and no stop overrides it."""
+        self._node = node
+        self._driver = driver
         self._observation_timeout_s = observation_timeout_s
+        self._arrival = arrival
+        self._in_command = in_command
         self._goal: _Goal | None = None
         self._server = _DeferringServer(
             node,
@@ -79,8 +91,11 @@ class ExecuteServer:
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
+        arrived = self._arrival.update(time.monotonic(), tick.action if self._in_command() else None)
         if goal.handle.is_cancel_requested:
             self._end(goal.handle.canceled, Result.CANCELLED, "cancelled; the robot was stopped")
+        elif arrived:
+            self._end(goal.handle.succeed, Result.ARRIVED, "arrived: the policy has stood still since it moved")
         elif time.monotonic() - goal.began_s >= goal.limit_s:
             self._end(goal.handle.succeed, Result.OK, f"the time limit of {goal.limit_s:g} s was reached")
         elif driver.lost_s() > self._observation_timeout_s:
@@ -96,7 +111,7 @@ class ExecuteServer:
         now_s = time.monotonic()
         goal.handle.publish_feedback(
             ExecuteInstruction.Feedback(
-                step=driver.steps - goal.steps_before,
+                step=driver.passes - goal.passes_before,
                 elapsed_s=now_s - goal.began_s,
                 inference_rate_hz=driver.inference_rate.rate_hz(now_s),
                 latency_s=chunk.inference_s,
@@ -133,9 +148,10 @@ class ExecuteServer:
             instruction,
             time.monotonic(),
             request.time_limit_s or math.inf,
-            driver.steps,
+            driver.passes,
             driver.scheduler.starved_ticks,
         )
+        self._arrival.restart()
         driver.follow(instruction)
         self._node.get_logger().info(f"executing '{instruction}'")
 
@@ -149,7 +165,7 @@ class ExecuteServer:
         self._goal = None
         result = Result(error_code=code, message=message, duration_s=time.monotonic() - goal.began_s)
         if driver is not None:
-            result.steps = driver.steps - goal.steps_before
+            result.steps = driver.passes - goal.passes_before
             result.starved_ticks = driver.scheduler.starved_ticks - goal.starved_before
             # Nothing is followed from here on: the next tick sends zeros.
             driver.follow("")

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_policy.node.refusal import BUSY, problem_of
 from mobile_vla_policy.runtime.driver import PolicyDriver
-from mobile_vla_policy.runtime.settings import clean_instruction
+from mobile_vla_policy.runtime.settings import BUSY, clean_instruction, instruction_problem
 
 
 class InstructionService:
@@ -39,7 +38,7 @@ class InstructionService:
             instruction = clean_instruction(text)
         except ValueError as error:
             return codes.INVALID_REQUEST, str(error)
-        if problem := problem_of(driver, instruction):
+        if problem := instruction_problem(driver, instruction):
             return codes.INVALID_REQUEST, problem
         driver.follow(instruction)
         self._tell()

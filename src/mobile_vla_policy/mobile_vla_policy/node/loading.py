@@ -1,4 +1,4 @@
-"""Loading as the node sees it: in the background, with progress to be heard."""
+"""Loading a checkpoint as the node sees it: in the background, with progress in the status."""
 
 from __future__ import annotations
 
@@ -6,57 +6,99 @@ import gc
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.node.parameters import SettableParameters
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
 from mobile_vla_policy.runtime.settings import require_checkpoint
 from mobile_vla_ros.run import StartError
 
-
-def begin_loading(load: LoadPolicy, settings: SettableParameters, contract: Contract) -> PolicyLoader:
-    """Load what the parameters say; ValueError with one line when there is nothing that could be loaded."""
-    return PolicyLoader(load, require_checkpoint(settings["checkpoint"]), settings.engine, contract)
+_TELL_EVERY_S = 0.5
 
 
-def wait_for(loader: PolicyLoader, stopping: Callable[[], bool], tell: Callable[[], None]) -> None:
-    """Wait until ``loader`` is done, or the process is told to stop; calls ``tell`` twice a second meanwhile.
+class Loaded(NamedTuple):
+    """A policy, where it came from, and how long loading took [s]."""
 
-    For a transition: rclpy's transitions are synchronous, so that the executor's timers cannot tell.
-    """
-    tell_at_s = 0.0
-    while not loader.done and not stopping():
-        if time.monotonic() >= tell_at_s:
-            tell_at_s = time.monotonic() + 0.5
-            tell()
-        time.sleep(0.02)
+    policy: DrivingPolicy
+    checkpoint: Path
+    took_s: float
 
 
-def loaded(loader: PolicyLoader, contract: Contract) -> DrivingPolicy:
-    """The policy of a loader that is done; raises why there is none, or why it is not for this robot."""
-    if loader.error is not None:
-        raise loader.error
-    if loader.policy is None:
-        raise StartError("told to stop while the checkpoint was being loaded")
-    contract.require_same(loader.policy.contract, "this robot", f"the checkpoint {loader.checkpoint}")
-    return loader.policy
+class Loading:
+    """Loads at most one policy at a time: :meth:`begin`, then :meth:`wait`."""
+
+    def __init__(self, load: LoadPolicy, contract: Contract) -> None:
+        self._load, self._contract = load, contract
+        self._loader: PolicyLoader | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a policy is being loaded, or is loaded and not yet taken."""
+        return self._loader is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether :meth:`wait` would return at once."""
+        return self._loader is not None and self._loader.done
+
+    @property
+    def progress(self) -> str:
+        """One line for the status; empty while nothing is loaded."""
+        return "" if self._loader is None else f"{self._loader.progress} ({self._loader.elapsed_s:.0f} s)"
+
+    def begin(self, settings: SettableParameters) -> None:
+        """Load what the parameters name, unless that has begun. Raises ValueError if there is nothing to load."""
+        if self._loader is None:
+            checkpoint = require_checkpoint(settings["checkpoint"])
+            self._loader = PolicyLoader(self._load, checkpoint, settings.engine, self._contract)
+
+    def wait(self, stopping: Callable[[], bool], tell: Callable[[], None]) -> Loaded:
+        """Wait for the policy and return it; call ``tell`` twice a second meanwhile.
+
+        rclpy's transitions are synchronous, so the executor's timers cannot publish the status during one.
+
+        Raises:
+            StartError: ``stopping`` returned true first.
+            Exception: whatever made loading fail.
+        """
+        loader = self._loader
+        assert loader is not None, "begin() comes first"
+        try:
+            tell_at_s = 0.0
+            while not loader.done and not stopping():
+                if time.monotonic() >= tell_at_s:
+                    tell_at_s = time.monotonic() + _TELL_EVERY_S
+                    tell()
+                time.sleep(0.02)
+            if loader.error is not None:
+                raise loader.error
+            if loader.policy is None:
+                raise StartError("told to stop while the checkpoint was being loaded")
+            return Loaded(loader.policy, loader.checkpoint, loader.elapsed_s)
+        finally:
+            self._loader = None
+
+    def abandon(self) -> None:
+        """Forget a policy that is being loaded; its thread ends by itself."""
+        self._loader = None
 
 
 def keep_in_memory() -> None:
-    """Take what was loaded out of the garbage collector's sight.
+    """Hide everything that was loaded from the garbage collector.
 
-    A full collection looks at every object of torch and transformers, for a tenth of a second in which no command goes
-    out.
+    A full collection looks at every object of torch and transformers, for a tenth of a second without commands.
     """
     gc.collect()
     gc.freeze()
 
 
 def release_memory(*, gpu: bool = False) -> None:
-    """Undo :func:`keep_in_memory`, and free what nobody refers to any more.
+    """Undo :func:`keep_in_memory`, and free everything that is no longer used.
 
-    ``gpu``: there, too. Not while a policy is being loaded: torch may be imported by half then.
+    ``gpu``: on the GPU, too. Not while a policy is being loaded: torch may be half imported then.
     """
     gc.unfreeze()
     gc.collect()

@@ -8,9 +8,9 @@ from typing import Any
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GripperCommand
-from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.runtime.comparison import Agreement, Comparison
-from mobile_vla_policy.runtime.gripper import decide
+from mobile_vla_policy.runtime.scheduler import decide_gripper
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.qos import COMMAND
 
@@ -69,4 +69,4 @@ class Onlooker:
 
     def _on_gripper(self, message: GripperCommand) -> None:
         if self._looking:
-            self._closed = decide(self._thresholds, float(message.position), self._closed)
+            self._closed = decide_gripper(self._thresholds, float(message.position), self._closed)

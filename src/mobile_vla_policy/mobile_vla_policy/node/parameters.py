@@ -29,6 +29,8 @@ class FixedParameters:
     """Of commands [Hz]."""
     observation_timeout_s: float
     """A policy/execute goal ends when a required input is silent for this long [s]."""
+    done_after_s: float
+    """A policy/execute goal ends when the policy has stood still for this long after moving [s]; 0: never."""
     inference_timeout_s: float
     """A forward pass that has not returned for this long is an error [s]."""
     compressed: bool
@@ -45,6 +47,8 @@ class FixedParameters:
         declared_hz = number(node, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
         silence = "a policy/execute goal ends when a required input is silent for this long [s]"
         observation_timeout_s = number(node, "observation_timeout_s", 2.0, silence, above=0)
+        still = "a policy/execute goal ends with ARRIVED when the policy has stood still for this long after moving [s]"
+        done_after_s = number(node, "done_after_s", 2.0, f"{still}; 0: never", at_least=0)
         stuck = "a forward pass that has not returned for this long is an error [s]"
         inference_timeout_s = number(node, "inference_timeout_s", 5.0, stuck, above=0)
         source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
@@ -55,6 +59,7 @@ class FixedParameters:
             stamped,
             declared_hz or contract.control_rate_hz,
             observation_timeout_s,
+            done_after_s,
             inference_timeout_s,
             compressed,
             trace,

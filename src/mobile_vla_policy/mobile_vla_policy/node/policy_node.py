@@ -18,25 +18,24 @@ from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.node.drive import Drive
 from mobile_vla_policy.node.execute import ExecuteServer
-from mobile_vla_policy.node.gate import GateWatch
+from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.node.instruction import InstructionService
-from mobile_vla_policy.node.loading import begin_loading, keep_in_memory, loaded, release_memory, wait_for
+from mobile_vla_policy.node.loading import Loaded, Loading, keep_in_memory, release_memory
 from mobile_vla_policy.node.parameters import FixedParameters, SettableParameters
-from mobile_vla_policy.node.refusal import require_fit, why_not_now
+from mobile_vla_policy.node.session import Session
 from mobile_vla_policy.node.status import health, state_of, status_message
+from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import PolicyDriver
-from mobile_vla_policy.runtime.loader import LoadPolicy, PolicyLoader, load_checkpoint
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.loader import LoadPolicy, load_checkpoint
+from mobile_vla_policy.runtime.settings import require_fit, why_not_now
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.diagnostics import Diagnostics
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.run import StartError, run
+from mobile_vla_ros.run import run
 
 _STATUS_PERIOD_S = 0.5
-#: How long activation waits for a forward pass from before: a policy is not made for two threads.
-_ENDED_WAIT_S = 2.0
 
 
 class PolicyNode(AutostartNode):
@@ -44,22 +43,24 @@ class PolicyNode(AutostartNode):
 
     def __init__(self, load: LoadPolicy = load_checkpoint) -> None:
         super().__init__("policy_node")
-        self._load = load
         self._fixed = FixedParameters.of(self)
         self._settings = SettableParameters(self, self._refuse_changes, self._apply_changes)
+        self._loading = Loading(load, self._fixed.contract)
+        self._session: Session | None = None
 
-        self._loader: PolicyLoader | None = None
-        self._policy: DrivingPolicy | None = None
-        self._inputs: ObservationInputs | None = None
-        self._drive: Drive | None = None
-        self._drive_before: Drive | None = None
+        fixed, gate = self._fixed, GateWatch(self, self._on_handed_back)
         self._chunk_arrived = self.create_guard_condition(self._on_chunk)
-
-        gate, fixed = GateWatch(self, self._on_handed_back), self._fixed
         self._commands = Commands(self, fixed.contract, fixed.rate_hz, fixed.stamped, gate)
         self._chunk_publisher = self.create_publisher(ActionChunk, "policy/action_chunk", 10)
         self._status_publisher = self.create_publisher(PolicyStatus, "policy/status", LATCHED)
-        self._execute = ExecuteServer(self, self._driver, fixed.observation_timeout_s)
+        self._execute = ExecuteServer(
+            self,
+            self._driver,
+            fixed.observation_timeout_s,
+            Arrival(fixed.done_after_s, fixed.contract.period_s),
+            # What a human does, or a stop that is latched, is not the policy's decision.
+            in_command=lambda: not (gate.human_drives or gate.nobody_drives),
+        )
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
@@ -67,25 +68,19 @@ class PolicyNode(AutostartNode):
     # Lifecycle -------------------------------------------------------------------------------------------------------
 
     def _autostart(self) -> None:
-        """Load in the background, so that the node can be talked to meanwhile; then configure and activate."""
-        if self._loader is None and not self._begin_loading():
-            return
-        assert self._loader is not None and self._autostart_timer is not None
-        if self._loader.done:
+        """Load in the background, so that the node answers meanwhile; then configure and activate."""
+        assert self._autostart_timer is not None
+        if self._loading.done:
             super()._autostart()
-        elif self._autostart_timer.timer_period_ns == 0:
+        elif not self._loading.running:
             self._autostart_timer.cancel()
-            self._autostart_timer = self.create_timer(0.1, self._autostart, clock=STEADY)
-
-    def _end_autostart(self) -> None:
-        """Somebody has asked for a transition, we or a lifecycle manager: from here on nothing begins by itself."""
-        if self._autostart_timer is not None:
-            self._autostart_timer.cancel()
+            if self._begin_loading():
+                self._autostart_timer = self.create_timer(0.1, self._autostart, clock=STEADY)
 
     def _begin_loading(self) -> bool:
-        """Start the loader; returns False, and asks to exit, when there is nothing that could be loaded."""
+        """Start to load; return False, and ask to exit, if there is nothing to load."""
         try:
-            self._loader = begin_loading(self._load, self._settings, self._fixed.contract)
+            self._loading.begin(self._settings)
         except ValueError as error:
             self.get_logger().error(f"cannot configure: {error}")
             self.last_error, self.exit_code = str(error), 1
@@ -93,71 +88,58 @@ class PolicyNode(AutostartNode):
         self._publish_status()
         return True
 
+    def _end_autostart(self) -> None:
+        """A transition was requested, by this node or by a lifecycle manager: nothing begins by itself any more."""
+        if self._autostart_timer is not None:
+            self._autostart_timer.cancel()
+
     @loud
     def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for us."""
+        """Load the checkpoint. Publishes status and diagnostics itself meanwhile: the executor waits for this call."""
         self._end_autostart()
-        contract = self._fixed.contract
-        loader = self._loader = self._loader or begin_loading(self._load, self._settings, contract)
-        try:
-            wait_for(loader, self.stopping, self._tell)
-            policy = loaded(loader, contract)
-        finally:
-            self._loader = None
-        require_fit(policy, self._settings.values)
-        self._policy = policy
-        self._inputs = ObservationInputs(self, contract, on_image=self._on_image, compressed=self._fixed.compressed)
+        self._loading.begin(self._settings)
+        loaded = self._loading.wait(self.stopping, self._publish_progress)
+        self._require_same_robot(loaded)
+        require_fit(loaded.policy, self._settings.values)
+        inputs = ObservationInputs(
+            self, self._fixed.contract, on_image=self._on_image, compressed=self._fixed.compressed
+        )
+        self._session = Session(loaded.policy, inputs)
         keep_in_memory()
-        self.get_logger().info(f"loaded {loader.checkpoint} in {loader.elapsed_s:.1f} s")
+        self.get_logger().info(f"loaded {loaded.checkpoint} in {loaded.took_s:.1f} s")
         self.last_error = ""
         return TransitionCallbackReturn.SUCCESS
 
-    def _tell(self) -> None:
-        self._publish_status()
-        self._diagnostics.publish()
+    def _require_same_robot(self, loaded: Loaded) -> None:
+        """Raise ContractError if the policy was trained for another robot; log limits that differ."""
+        contract, log = self._fixed.contract, self.get_logger()
+        found = contract.require_same(loaded.policy.contract, "this robot", f"the checkpoint {loaded.checkpoint}")
+        if found.stricter:
+            log.info(f"stricter here than in training: {'; '.join(found.stricter)}")
+        if found.looser:
+            log.warning(
+                f"looser here than in training, so expect motion that was not trained: {'; '.join(found.looser)}"
+            )
 
     @loud
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Arm: from now on an instruction moves the robot."""
-        assert self._policy is not None and self._inputs is not None
-        if self._drive_before is not None and not self._drive_before.ended(_ENDED_WAIT_S):
-            raise StartError("the last forward pass before deactivation has not returned; clean up and configure again")
-        # Nothing captured before now is acted upon.
-        self._inputs.builder.clear()
-        self._inputs.builder.reset_counters()
-        # No method of self: a forward pass that never returns must not keep the node, and so its place in the graph.
-        clock = self.get_clock()
-        driver = PolicyDriver(
-            self._policy,
-            self._inputs.builder,
-            self._settings.scheduler,
-            lambda: int(clock.now().nanoseconds),
-            inference_timeout_s=self._fixed.inference_timeout_s,
-            notify=self._chunk_arrived.trigger,
-        )
-        self._drive = Drive(
-            self,
-            self._fixed.contract,
-            driver,
-            self._commands,
-            self._execute,
-            self._chunk_publisher.publish,
-            self._publish_status,
-            self._fixed.trace_file,
-        )
+        assert self._session is not None
+        self._session.prepare()
+        drive = self._session.drive = self._new_drive(self._session)
         try:
             self._take_role()
-            self._drive.begin(self._settings["instruction"], self._fixed.rate_hz)
+            drive.begin(self._settings["instruction"], self._fixed.rate_hz)
             self._publish_status()
         except Exception:
-            # Whether the transition fails or is an error: who is not active commands nothing.
+            # A node that is not active commands nothing, whether the transition fails or is an error.
             self._disarm()
             raise
         return TransitionCallbackReturn.SUCCESS
 
     @loud
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """Tell the robot to stop, as the last thing that this node says to it."""
+        """Stop the robot; this is the last command of this node."""
         self._disarm()
         return TransitionCallbackReturn.SUCCESS
 
@@ -169,7 +151,7 @@ class PolicyNode(AutostartNode):
 
     @loud
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state: stop, and free."""
+        """Stop and free, from any state."""
         self._end_autostart()
         self._disarm()
         self._free()
@@ -177,13 +159,13 @@ class PolicyNode(AutostartNode):
 
     @loud
     def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
-        """A transition failed half-way: stop, free, and be unconfigured again."""
+        """Stop, free, and be unconfigured again: a transition failed half-way."""
         self._disarm()
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Deactivate, and let the goal's result and the last zeros leave before the context dies."""
+        """Deactivate, and let the goal's result and the last zeros leave before the context is shut down."""
         had_goal = self._execute.busy
         self._disarm()
         if had_goal and self.executor is not None:
@@ -192,32 +174,56 @@ class PolicyNode(AutostartNode):
                 self.executor.spin_once(timeout_sec=0.02)
 
     def _disarm(self) -> None:
-        if self._drive is not None:
-            self._drive.end()
-            self._drive, self._drive_before = None, self._drive
+        if self._session is not None and self._session.end_drive():
             self._publish_status()
 
     def _free(self) -> None:
-        was_loaded, self._policy = self._policy is not None, None
-        self._loader = None
-        self._drive_before = None
-        if self._inputs is not None:
-            self._inputs.destroy()
-            self._inputs = None
+        was_loaded = self._session is not None
+        if self._session is not None:
+            self._session.close()
+        self._session = None
+        self._loading.abandon()
         release_memory(gpu=was_loaded)
 
     # Driving ---------------------------------------------------------------------------------------------------------
+
+    def _new_drive(self, session: Session) -> Drive:
+        # No method of self: a forward pass that never returns must not keep the node, and so its place in the graph.
+        clock = self.get_clock()
+        driver = PolicyDriver(
+            session.policy,
+            session.inputs.builder,
+            self._settings.scheduler,
+            lambda: int(clock.now().nanoseconds),
+            inference_timeout_s=self._fixed.inference_timeout_s,
+            notify=self._chunk_arrived.trigger,
+        )
+        return Drive(
+            self,
+            self._fixed.contract,
+            driver,
+            self._commands,
+            self._execute,
+            self._chunk_publisher.publish,
+            self._publish_status,
+            self._fixed.trace_file,
+        )
+
+    @property
+    def _drive(self) -> Drive | None:
+        """The drive while the node is active."""
+        return None if self._session is None else self._session.drive
+
+    def _driver(self) -> PolicyDriver | None:
+        """Return the driver while the node is active."""
+        return None if self._drive is None else self._drive.driver
 
     @property
     def _shadow(self) -> bool:
         return bool(self._settings["shadow"])
 
-    def _driver(self) -> PolicyDriver | None:
-        """The driver while the node is active."""
-        return self._drive.driver if self._drive is not None else None
-
     def _take_role(self) -> None:
-        """Command, or look on."""
+        """Command or, in shadow mode, watch."""
         if self._shadow:
             self._commands.look_on()
         else:
@@ -230,7 +236,7 @@ class PolicyNode(AutostartNode):
 
     def _on_image(self, camera: str) -> None:
         # The first camera of the contract sets the pace; the others are used as they are at that moment.
-        if self._drive is not None and camera == next(iter(self._fixed.contract.cameras)):
+        if self._drive is not None and camera == self._fixed.contract.first_camera:
             self._drive.driver.wake()
 
     def _on_chunk(self) -> None:
@@ -240,7 +246,8 @@ class PolicyNode(AutostartNode):
     # Parameters ------------------------------------------------------------------------------------------------------
 
     def _refuse_changes(self, changes: Mapping[str, Any]) -> str:
-        return why_not_now(changes, self._policy, loading=self._loader is not None, busy=self._execute.busy)
+        policy = None if self._session is None else self._session.policy
+        return why_not_now(changes, policy, loading=self._loading.running, busy=self._execute.busy)
 
     def _apply_changes(self, changes: Mapping[str, Any]) -> None:
         if self._drive is None:
@@ -252,14 +259,19 @@ class PolicyNode(AutostartNode):
         if "instruction" in changes:
             driver.follow(changes["instruction"])
         elif self._commands.armed and not drove:
-            # Somebody else drove while it looked on.
+            # Somebody else drove while it watched.
             driver.begin_anew()
 
     # Status ----------------------------------------------------------------------------------------------------------
 
     def _status(self) -> PolicyStatus:
-        tick = self._drive.last if self._drive is not None else None
-        state, message = state_of(tick, self._loader, loaded=self._policy is not None, error=self.last_error)
+        session, drive = self._session, self._drive
+        state, message = state_of(
+            None if drive is None else drive.last,
+            self._loading.progress,
+            loaded=session is not None,
+            error=self.last_error,
+        )
         return status_message(
             state,
             message,
@@ -268,13 +280,17 @@ class PolicyNode(AutostartNode):
             shadow=self._shadow,
             commands=self._commands,
             driver=self._driver(),
-            inputs=self._inputs,
+            inputs=None if session is None else session.inputs,
         )
 
     def _publish_status(self) -> None:
         if self._drive is not None:
             self._drive.rivals = self._commands.rivals()
         self._status_publisher.publish(self._status())
+
+    def _publish_progress(self) -> None:
+        self._publish_status()
+        self._diagnostics.publish()
 
 
 def main(load: LoadPolicy = load_checkpoint) -> None:

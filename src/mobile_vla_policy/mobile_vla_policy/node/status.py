@@ -11,8 +11,7 @@ from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
 from mobile_vla_policy.node.commands import Commands
 from mobile_vla_policy.runtime.comparison import Agreement
 from mobile_vla_policy.runtime.driver import DriveState, PolicyDriver, Tick
-from mobile_vla_policy.runtime.inference import Step
-from mobile_vla_policy.runtime.loader import PolicyLoader
+from mobile_vla_policy.runtime.inference import ForwardPass
 from mobile_vla_policy.runtime.platform import gpu_bytes, resident_bytes, temperature_c
 from mobile_vla_ros.convert import stream_status, to_stamp
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Health
@@ -45,32 +44,32 @@ _NAME = {
 }
 
 
-def chunk_message(step: Step, number: int, contract: Contract) -> ActionChunk:
+def chunk_message(done: ForwardPass, number: int, contract: Contract) -> ActionChunk:
     """The chunk of a forward pass, the ``number``-th since activation, as the model said it."""
     message = ActionChunk(
-        instruction=step.instruction,
+        instruction=done.instruction,
         period_s=contract.period_s,
         step=number,
-        inference_s=step.inference_s,
-        delta_x=step.deltas[:, 0].tolist(),
-        delta_y=step.deltas[:, 1].tolist(),
-        gripper=step.gripper.tolist(),
+        inference_s=done.inference_s,
+        delta_x=done.deltas[:, 0].tolist(),
+        delta_y=done.deltas[:, 1].tolist(),
+        gripper=done.gripper.tolist(),
     )
-    message.header.stamp = to_stamp(step.stamp_ns)
+    message.header.stamp = to_stamp(done.stamp_ns)
     message.header.frame_id = contract.action.frame
     return message
 
 
-def state_of(tick: Tick | None, loader: PolicyLoader | None, *, loaded: bool, error: str) -> tuple[int, str]:
-    """State of the message PolicyStatus, and one line.
+def state_of(tick: Tick | None, loading: str, *, loaded: bool, error: str) -> tuple[int, str]:
+    """Return the state for the message PolicyStatus, and one line.
 
-    ``tick`` is the newest while the node is active, ``loader`` is there while one loads, ``error`` is why the last
-    transition failed.
+    ``tick`` is the newest one while the node is active; ``loading`` is the progress while a checkpoint is loaded, empty
+    otherwise; ``error`` is why the last transition failed.
     """
     if tick is not None:
         return _STATE[tick.state], tick.message
-    if loader is not None:
-        return PolicyStatus.STATE_LOADING, f"{loader.progress} ({loader.elapsed_s:.0f} s)"
+    if loading:
+        return PolicyStatus.STATE_LOADING, loading
     if loaded:
         return PolicyStatus.STATE_INACTIVE, "loaded; activate to drive"
     return PolicyStatus.STATE_UNCONFIGURED, error or "no checkpoint is loaded; configure to load one"
@@ -116,7 +115,7 @@ def status_message(
         ]
         status.queue_depth = driver.scheduler.depth(now_ns)
         status.starved_ticks = driver.scheduler.starved_ticks
-        status.steps = driver.steps
+        status.steps = driver.passes
         status.refused_chunks = driver.refused_chunks
         status.late_chunks = driver.scheduler.late_chunks
     return status

@@ -1,8 +1,8 @@
 """Ties it together: observations go in, a thread infers, and each tick of the command timer asks what to do.
 
-    camera frame ── wake ──► [inference thread]  newest observation ► policy ► Step
+    camera frame ── wake ──► [inference thread]  newest observation ► policy ► ForwardPass
                                                                                 │ results
-    command timer ── tick ─► drain steps ► scheduler ► Tick(action or stop, state, why)
+    command timer ── tick ─► drain passes ► scheduler ► Tick(action or stop, state, why)
 
 What runs on the inference thread is in :mod:`mobile_vla_policy.runtime.inference`.
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_policy.runtime.inference import Inference, Step, Task
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
+from mobile_vla_policy.runtime.inference import ForwardPass, Inference, Task
 from mobile_vla_policy.runtime.scheduler import Action, ChunkRefusedError, ChunkScheduler, SchedulerOptions
 from mobile_vla_policy.runtime.statistics import LatencyWindow, RateMeter
 from mobile_vla_policy.runtime.worker import Failure, InferenceWorker
@@ -64,7 +64,7 @@ class Tick:
     message: str
     action: Action | None
     """None: stop."""
-    steps: list[Step] = field(default_factory=list)
+    passes: list[ForwardPass] = field(default_factory=list)
     """Forward passes that ended since the last tick, fit to be published."""
     fault: Fault | None = None
     """With the state ERROR."""
@@ -93,7 +93,7 @@ class PolicyDriver:
         self.scheduler = ChunkScheduler(contract.period_ns, contract.gripper, options)
         self.latency = LatencyWindow()
         self.inference_rate = RateMeter()
-        self.steps = 0
+        self.passes = 0
         self.refused_chunks = 0
         self.last_refusal = ""
         self.failure: Failure | None = None
@@ -107,7 +107,7 @@ class PolicyDriver:
         self._delay_ns = 0
         self._lost_since_s: float | None = None
         self._inference = Inference(policy, builder, clock_ns)
-        self._worker: InferenceWorker[Step] = InferenceWorker(self._inference.step, notify)
+        self._worker: InferenceWorker[ForwardPass] = InferenceWorker(self._inference.step, notify)
 
     @property
     def instruction(self) -> str:
@@ -148,34 +148,34 @@ class PolicyDriver:
 
     def tick(self, now_ns: int) -> Tick:
         """Take what the inference thread has finished and say what to do now."""
-        steps = self._drain(now_ns)
+        passes = self._drain(now_ns)
         # At every tick: what it counts from is gone once the clock is set back, and the thread must not wait for it.
         self._inference.replan_ns = self.scheduler.replan_ns(now_ns, self._delay_ns)
         if not self.instruction:
             return Tick(DriveState.IDLE, _NO_INSTRUCTION, None)
         if problems := self._builder.problems(now_ns, self._policy.cameras):
             self._lose()
-            return Tick(DriveState.WAITING, "; ".join(problems), None, steps)
+            return Tick(DriveState.WAITING, "; ".join(problems), None, passes)
         self._lost_since_s = None
         busy_s = self._worker.busy_s()
         if busy_s > self._inference_timeout_s:
             self.scheduler.reset()
-            return _inference_fails(f"the forward pass has not returned for {busy_s:.1f} s", steps)
+            return _inference_fails(f"the forward pass has not returned for {busy_s:.1f} s", passes)
         action = self.scheduler.action(now_ns)
         if action is not None:
             self._measure(action, now_ns)
-            return Tick(DriveState.RUNNING, self.last_refusal if self._refused_in_a_row else "", action, steps)
+            return Tick(DriveState.RUNNING, self.last_refusal if self._refused_in_a_row else "", action, passes)
         if self._worker.dead:
             why = f": {self.failure.message}" if self.failure is not None else ""
-            return _inference_fails(f"{_THREAD_ENDED}{why}", steps)
+            return _inference_fails(f"{_THREAD_ENDED}{why}", passes)
         if self.failure is not None:
-            return _inference_fails(f"the forward pass failed: {self.failure.message}", steps)
+            return _inference_fails(f"the forward pass failed: {self.failure.message}", passes)
         if self._refused_in_a_row:
-            return _inference_fails(f"the policy's output was refused: {self.last_refusal}", steps)
+            return _inference_fails(f"the policy's output was refused: {self.last_refusal}", passes)
         if not self.scheduler.filled:
             late = self.scheduler.late_chunks > self._late_before
-            return Tick(DriveState.WAITING, _TOO_SLOW if late else "waiting for the first chunk", None, steps)
-        return Tick(DriveState.RUNNING, "out of actions: inference is slower than the chunks are long", None, steps)
+            return Tick(DriveState.WAITING, _TOO_SLOW if late else "waiting for the first chunk", None, passes)
+        return Tick(DriveState.RUNNING, "out of actions: inference is slower than the chunks are long", None, passes)
 
     def _lose(self) -> None:
         now_s = time.monotonic()
@@ -193,7 +193,7 @@ class PolicyDriver:
         self._refused_in_a_row = 0
         self._late_before = self.scheduler.late_chunks
 
-    def _drain(self, now_ns: int) -> list[Step]:
+    def _drain(self, now_ns: int) -> list[ForwardPass]:
         accepted = []
         for result in self._worker.results():
             if isinstance(result, Failure):
@@ -207,25 +207,25 @@ class PolicyDriver:
                 accepted.append(result)
         return accepted
 
-    def _accept(self, step: Step, now_ns: int) -> bool:
+    def _accept(self, done: ForwardPass, now_ns: int) -> bool:
         """Hand a chunk to the scheduler; returns whether it was fit to be driven."""
         now_s = time.monotonic()
         self.failure = None
-        self.steps += 1
+        self.passes += 1
         self.inference_rate.tick(now_s)
-        delay_ns = self._delay_ns = now_ns - step.stamp_ns
+        delay_ns = self._delay_ns = now_ns - done.stamp_ns
         try:
-            self.scheduler.offer(step.stamp_ns, step.deltas, step.gripper, now_ns, self._next_in_ns(now_s, delay_ns))
+            self.scheduler.offer(done.stamp_ns, done.deltas, done.gripper, now_ns, self._next_in_ns(now_s, delay_ns))
         except ChunkRefusedError as error:
             self.refused_chunks += 1
             self._refused_in_a_row += 1
             self.last_refusal = str(error)
             return False
         self._refused_in_a_row = 0
-        self.latency.add("transport", max(0.0, (step.started_ns - step.stamp_ns) * 1e-9))
-        for stage, seconds in step.stages_s.items():
+        self.latency.add("transport", max(0.0, (done.started_ns - done.stamp_ns) * 1e-9))
+        for stage, seconds in done.stages_s.items():
             self.latency.add(stage, seconds)
-        finished_ns = step.started_ns + round(step.inference_s * 1e9)
+        finished_ns = done.started_ns + round(done.inference_s * 1e9)
         self.latency.add("schedule", max(0.0, (now_ns - finished_ns) * 1e-9))
         return True
 
@@ -244,5 +244,5 @@ class PolicyDriver:
             self.latency.add("total", max(0.0, (now_ns - action.stamp_ns) * 1e-9))
 
 
-def _inference_fails(message: str, steps: list[Step]) -> Tick:
-    return Tick(DriveState.ERROR, message, None, steps, Fault.INFERENCE)
+def _inference_fails(message: str, passes: list[ForwardPass]) -> Tick:
+    return Tick(DriveState.ERROR, message, None, passes, Fault.INFERENCE)

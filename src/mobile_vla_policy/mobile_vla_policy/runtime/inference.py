@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 
 #: A frame that comes this share of a period before it is due is taken: the next one would come much too late.
 _EARLY = 0.25
 
 
 @dataclass(frozen=True)
-class Step:
+class ForwardPass:
     """One forward pass."""
 
     generation: int
@@ -61,7 +61,7 @@ class Inference:
         self._due_ns = 0
         self._used_ns = 0
 
-    def step(self) -> Step | None:
+    def step(self) -> ForwardPass | None:
         """One forward pass on the newest observation; None when none is due."""
         task = self.task
         if not task.instruction or time.monotonic() < self.retry_at_s:
@@ -93,7 +93,9 @@ class Inference:
         self._memory = (task.generation, new_memory if sound else memory)
         self._prepared = False
         stages_s = dict(self._policy.stage_latency_s)
-        return Step(task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s)
+        return ForwardPass(
+            task.generation, task.instruction, stamp_ns, deltas, gripper, started_ns, stages_s, inference_s
+        )
 
     def _prepare(self, task: Task) -> None:
         """Use the time until the next frame is due, once."""

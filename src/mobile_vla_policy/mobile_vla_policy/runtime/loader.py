@@ -13,7 +13,7 @@ import numpy as np
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
-from mobile_vla_policy.runtime.protocol import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 
 #: Loads a folder, to be executed as the options say, for a robot; raises ValueError or OSError with one line that says
 #: what to do.
@@ -80,7 +80,7 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
 
 
 def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract) -> DrivingPolicy:
-    """Load a checkpoint or an export with :class:`mobile_vla_policy.policy.Policy`, on half of the processor's cores.
+    """Load a checkpoint or an export for half of the processor's cores.
 
     The other half is for the rest of the robot: torch's threads wait for each other at every operation, so one
     that does not get its core holds all of them up. OMP_NUM_THREADS has the last word.
@@ -94,9 +94,9 @@ def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract
     # (an 8-bit step of full-size Kosmos-2 beside one busy process at the lowest priority: 10 s instead of 0.6 s).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Here, because importing torch and transformers takes seconds, in which the node can already be seen.
-    from mobile_vla_policy.policy import Policy
+    from mobile_vla_policy.load_policy import load_policy
 
-    policy: DrivingPolicy = Policy.load(
+    policy: DrivingPolicy = load_policy(
         checkpoint,
         device=options.device,
         contract=contract,

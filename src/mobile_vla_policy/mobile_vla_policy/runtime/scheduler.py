@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.contract import GripperThresholds
-from mobile_vla_policy.runtime.gripper import decide
 
 
 class ChunkRefusedError(ValueError):
@@ -94,6 +93,15 @@ class _Plan:
         """When its last action ends."""
         remaining_ns = self.stamp_ns + len(self.deltas) * period_ns - self.arrival_ns
         return self.arrival_ns + round(remaining_ns * self.stretch)
+
+
+def decide_gripper(thresholds: GripperThresholds, value: float, before: bool | None) -> bool | None:
+    """Decide whether the gripper is to be closed, given a probability or position and the decision before.
+
+    None if there was no decision before and ``value`` lies between the thresholds: leave the gripper as it is.
+    """
+    if_open, if_closed = thresholds.decide(value, False), thresholds.decide(value, True)
+    return if_open if if_open == if_closed else before
 
 
 class ChunkScheduler:
@@ -172,7 +180,7 @@ class ChunkScheduler:
             delta_x += x * weight / (total * plan.stretch)
             delta_y += y * weight / (total * plan.stretch)
         probability = newest.gripper[newest.index(now_ns, self._period_ns)]
-        self._closed = decide(self._thresholds, float(probability), self._closed)
+        self._closed = decide_gripper(self._thresholds, float(probability), self._closed)
         return Action(float(delta_x), float(delta_y), self._closed, newest.stamp_ns)
 
     @property

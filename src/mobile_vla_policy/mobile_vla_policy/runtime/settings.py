@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.hub import is_hub_name
+from mobile_vla_policy.runtime.driver import PolicyDriver
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
 #: Longer than any instruction in any published data set; what fits the checkpoint's context is checked besides.
 MAX_INSTRUCTION_CHARACTERS = 500
+
+
+BUSY = "a policy/execute goal is running; cancel it first"
 
 
 @dataclass(frozen=True)
@@ -62,8 +68,37 @@ def clean(name: str, value: Any) -> Any:
     return value
 
 
-def horizon_problem(horizon: int, actions: int) -> str:
-    """Why a policy whose chunks have so many actions cannot be driven by so many, in one line; empty when it can."""
+def require_fit(policy: DrivingPolicy, values: Mapping[str, Any]) -> None:
+    """Raise ValueError naming the parameter, of all that can be set, that this policy cannot fulfil."""
+    if problem := instruction_problem(policy, values["instruction"]):
+        raise ValueError(f"parameter 'instruction': {problem}")
+    if problem := _horizon_problem(values["horizon"], policy.horizon):
+        raise ValueError(f"parameter {problem}")
+
+
+def why_not_now(changes: Mapping[str, Any], policy: DrivingPolicy | None, *, loading: bool, busy: bool) -> str:
+    """Return why well-formed changes of parameters cannot be made now, in one line; empty if they can.
+
+    ``policy`` is the loaded one; ``busy`` says that a policy/execute goal is running.
+    """
+    fixed = [name for name in changes if not SETTINGS[name].while_loaded]
+    if fixed and (policy is not None or loading):
+        return f"{fixed[0]} cannot change while a checkpoint is loaded; deactivate and clean up first"
+    if policy is None:
+        return ""
+    if "instruction" in changes and busy:
+        return BUSY
+    problem = instruction_problem(policy, changes.get("instruction", ""))
+    return problem or _horizon_problem(changes.get("horizon", 0), policy.horizon)
+
+
+def instruction_problem(policy: DrivingPolicy | PolicyDriver, instruction: str) -> str:
+    """Return why an instruction cannot be followed, in one line; empty if it can. An empty instruction always can."""
+    return policy.check_instruction(instruction) if instruction else ""
+
+
+def _horizon_problem(horizon: int, actions: int) -> str:
+    """Return why a policy that predicts so many actions cannot use ``horizon`` of them; empty if it can."""
     if horizon <= actions:
         return ""
     return f"horizon is {horizon}; the loaded policy predicts {actions} actions; set it to 1 .. {actions}, or 0 for all"

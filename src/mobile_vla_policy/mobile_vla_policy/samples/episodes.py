@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SplitError, split_dataset
 from mobile_vla_data.dataset.stats import Statistics, VectorStatistics, compute_statistics
-from mobile_vla_data.episode.reader import Dataset, Episode
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.normalisation import Normalisation, Range
 
 LEAST_TRAIN_EPISODES = 2

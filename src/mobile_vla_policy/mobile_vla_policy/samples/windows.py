@@ -1,7 +1,7 @@
 """Windows over episodes: in one epoch, every recorded step is in exactly one window.
 
-With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at a place that
-is drawn anew every epoch. So a frame is decoded and encoded once an epoch, and stands at every window position in
+With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at places that
+are drawn for every epoch. So each frame is decoded and encoded once per epoch, and takes every window position in
 turn. Windows at either end are shorter, none is dropped: the robot, too, begins without a past.
 """
 
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mobile_vla_policy.config import HeadSettings
-from mobile_vla_policy.model.backbone import Tokens
+from mobile_vla_data.episode.reader import EpisodeError
+from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import Frames
-from mobile_vla_policy.training.packing import pack, packed_sizes
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Window:
     episode: int
     steps: tuple[int, ...]
     counted: bool = True
-    """False for a repeat that only evens out the processes: it has no weight in the loss."""
+    """False for a repeated window that only evens out the processes: it has no weight in the loss."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Batch:
     """Windows, laid out for :class:`~mobile_vla_policy.model.network.PolicyNetwork`. N valid frames, B windows."""
 
     frames: torch.Tensor
-    """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or, computed beforehand, ACT
-    states ``[rows, hidden]`` as :mod:`~mobile_vla_policy.training.packing` lays them out."""
+    """Images uint8 ``[N, cameras, S, S, 3]`` of the valid frames, window after window; or ACT states
+    ``[B, W, hidden]`` that were computed beforehand."""
     state: torch.Tensor
     """Normalised, float ``[B, W, 3]``."""
     target: torch.Tensor
@@ -48,21 +47,21 @@ class Batch:
     mask: torch.Tensor
     """bool ``[B, W, H]``: actions that were recorded."""
     valid: torch.Tensor
-    """bool ``[B, W]``."""
-    instruction: torch.Tensor
-    """int64 ``[B]``: index into the list of distinct instructions."""
+    """bool ``[B, W]``: window positions that hold a step."""
+    instructions: tuple[str, ...]
+    """One for each window."""
     episodes: tuple[str, ...]
     """Names of the episodes, for messages."""
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        tensors = (self.frames, self.state, self.target, self.mask, self.valid, self.instruction)
-        frames, state, target, mask, valid, instruction = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(frames, state, target, mask, valid, instruction, self.episodes)
+        """Return the same batch on another device."""
+        tensors = (self.frames, self.state, self.target, self.mask, self.valid)
+        frames, state, target, mask, valid = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        return Batch(frames, state, target, mask, valid, self.instructions, self.episodes)
 
 
-def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
-    """Partition the steps of every episode into windows; shuffled, with random cuts, when there is an ``rng``."""
+def cut_windows(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
+    """Partition the steps of every episode into windows; shuffled, with random cuts, if there is an ``rng``."""
     windows = []
     for episode, length in enumerate(lengths):
         for phase in range(min(stride, length)):
@@ -75,22 +74,34 @@ def cut(lengths: Sequence[int], window: int, stride: int, rng: random.Random | N
     return windows
 
 
-def batches(windows: Sequence[Window], size: int, rank: int = 0, processes: int = 1) -> list[list[Window]]:
-    """The batches of one process. Together the processes' n-th batches are the n-th batch of one big process."""
+def batches_of(windows: Sequence[Window], size: int, rank: int = 0, processes: int = 1) -> list[list[Window]]:
+    """Return the batches of one process. Together the processes' n-th batches are the n-th batch of one big process."""
     mine = []
     for start in range(0, len(windows), size * processes):
-        step = list(windows[start : start + size * processes])
-        while len(step) < processes:
-            step.append(Window(step[0].episode, step[0].steps, counted=False))
-        share = [len(step) * r // processes for r in range(processes + 1)]
-        mine.append(step[share[rank] : share[rank + 1]])
+        together = list(windows[start : start + size * processes])
+        while len(together) < processes:
+            together.append(replace(together[0], counted=False))
+        share = [len(together) * r // processes for r in range(processes + 1)]
+        mine.append(together[share[rank] : share[rank + 1]])
     return mine
 
 
-class WindowDataset(Dataset[Batch]):
-    """Item n is the n-th batch of :attr:`plan`; the caller puts a new plan in for every epoch.
+def epochs_of_batches(
+    lengths: Sequence[int], window: int, stride: int, size: int, seed: int, rank: int = 0, processes: int = 1
+) -> Iterator[list[list[Window]]]:
+    """Yield the batches of one epoch after the other, without end. The same seed gives the same batches."""
+    epoch = 0
+    while True:
+        windows = cut_windows(lengths, window, stride, random.Random(f"{seed}/{epoch}"))
+        yield batches_of(windows, size, rank, processes)
+        epoch += 1
 
-    ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode.
+
+class WindowData:
+    """Episodes of one split, ready to be put together into batches.
+
+    ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode; ``workers`` is the
+    number of processes that shall decode them.
     """
 
     def __init__(
@@ -103,11 +114,7 @@ class WindowDataset(Dataset[Batch]):
     ) -> None:
         self.episodes = episodes
         self.workers = workers
-        self.instructions = sorted({episode.instruction for episode in episodes})
-        self.plan: list[list[Window]] = []
         self._head = head
-        index = {text: i for i, text in enumerate(self.instructions)}
-        self._instruction = [index[episode.instruction] for episode in episodes]
         # All episodes one after the other: a batch is then one look-up, however many windows it has.
         self._first = [0, *accumulate(self.lengths)]
         self._states = normalisation.normalise_state(torch.from_numpy(np.concatenate([e.states for e in episodes])))
@@ -119,13 +126,9 @@ class WindowDataset(Dataset[Batch]):
         """Steps of each episode."""
         return [episode.num_steps for episode in self.episodes]
 
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, index: int) -> Batch:
-        windows, width = self.plan[index], self._head.window
-        if isinstance(self._frames, torch.Tensor):
-            windows = sorted(windows, key=lambda window: len(window.steps), reverse=True)
+    def batch(self, windows: Sequence[Window]) -> Batch:
+        """Put windows together. Raises EpisodeError if an episode's file cannot be read."""
+        width = self._head.window
         counts = torch.tensor([len(window.steps) for window in windows])
         first = torch.tensor([self._first[window.episode] for window in windows])
         end = torch.tensor([self._first[window.episode + 1] for window in windows])
@@ -136,35 +139,38 @@ class WindowDataset(Dataset[Batch]):
         future = place[..., None] + torch.arange(self._head.horizon)
         recorded = future < end[:, None, None]
         target = self._actions[future.minimum(end[:, None, None] - 1)]
-        if isinstance(self._frames, torch.Tensor):
-            # Straight to where the head reads it: features are most of what a training step moves.
-            frames = self._frames[pack(place, packed_sizes(valid))]
-        else:
-            images = [self._frames.get(window.episode, window.steps) for window in windows]
-            frames = torch.from_numpy(np.concatenate(images))
+        episodes = [self.episodes[window.episode] for window in windows]
         return Batch(
-            frames=frames,
+            frames=self._frames_of(windows, place),
             state=self._states[place] * valid[..., None],
             target=target * valid[..., None, None],
             mask=recorded & valid[..., None] & counted[:, None, None],
             valid=valid,
-            instruction=torch.tensor([self._instruction[window.episode] for window in windows]),
-            episodes=tuple(self.episodes[window.episode].path.stem for window in windows),
+            instructions=tuple(episode.instruction for episode in episodes),
+            episodes=tuple(episode.path.stem for episode in episodes),
         )
 
-
-def epoch_of_plans(
-    lengths: Sequence[int], window: int, stride: int, size: int, seed: int, rank: int = 0, processes: int = 1
-) -> Iterator[list[list[Window]]]:
-    """The plan of one epoch after the other, for ever. The same seed gives the same plans."""
-    epoch = 0
-    while True:
-        yield batches(cut(lengths, window, stride, random.Random(f"{seed}/{epoch}")), size, rank, processes)
-        epoch += 1
+    def _frames_of(self, windows: Sequence[Window], place: torch.Tensor) -> torch.Tensor:
+        if isinstance(self._frames, torch.Tensor):
+            return self._frames[place]
+        return torch.from_numpy(np.concatenate([self._frames.get(window.episode, window.steps) for window in windows]))
 
 
-def tokens_for(batch: Batch, tokens: Tokens) -> Tokens:
-    """The tokens of each window's instruction, without padding beyond the batch's longest."""
-    chosen = tokens.select(batch.instruction)
-    longest = int(chosen.lengths.max())
-    return Tokens(chosen.ids[:, :longest], chosen.lengths)
+class Batches(Dataset[Batch | EpisodeError]):
+    """Batches in a fixed order, for a DataLoader.
+
+    An episode that cannot be read is an item, too: raised in a worker process, the error would arrive wrapped in that
+    process's stack trace.
+    """
+
+    def __init__(self, data: WindowData, batches: Sequence[Sequence[Window]]) -> None:
+        self._data, self._batches = data, batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Batch | EpisodeError:
+        try:
+            return self._data.batch(self._batches[index])
+        except EpisodeError as error:
+            return error

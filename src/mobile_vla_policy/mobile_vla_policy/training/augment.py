@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation_with_gray_subtraction
 
-from mobile_vla_policy.config import AugmentSettings
+from mobile_vla_policy.training.settings import AugmentSettings
 
 
 def augment(

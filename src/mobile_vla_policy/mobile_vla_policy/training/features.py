@@ -1,6 +1,6 @@
 """What a frozen backbone sees in every frame, computed once and kept on disk, so that the head can train on that alone.
 
-One safetensors file an episode, ``FOLDER/<backbone>/<episode>-<key>.safetensors`` with ``features`` ``[T, hidden]``.
+One safetensors file an episode, ``FEATURES/<backbone>/<episode>-<key>.safetensors`` with ``features`` ``[T, hidden]``.
 ``<backbone>`` is a fingerprint of the backbone's weights, cameras and precision; ``<key>`` one of the episode file's
 bytes, the instruction, the cameras and the contract. So a change of either finds nothing and computes anew, and two
 trainings that share a backbone share its features. A file appears under its name complete or not at all; after a kill
@@ -23,13 +23,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.model.backbone import Backbone
+from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import decode_frames
-from mobile_vla_policy.training.fingerprint import fingerprint
+from mobile_vla_policy.weights import fingerprint
 
-FOLDER = ".features"
+FEATURES = ".features"
 Autocast = Callable[[], AbstractContextManager[object]]
 """Makes the context of mixed precision that the backbone runs in."""
 _FORMAT = "1"
@@ -119,7 +119,7 @@ class FeatureStore:
 
     @torch.no_grad()
     def _compute(self, episode: EpisodeData, key: dict[str, str], autocast: Autocast) -> torch.Tensor:
-        device = self._backbone.get_parameter("act").device
+        device = next(self._backbone.parameters()).device
         frames = torch.from_numpy(
             decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
         )

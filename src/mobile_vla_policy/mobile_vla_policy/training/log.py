@@ -1,4 +1,4 @@
-"""What training says while it runs and leaves behind: a live line, metrics.csv, TensorBoard events, loss.png."""
+"""The log of a training: a live line, metrics.csv, TensorBoard events, loss.png."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _SCALE = 1000
 _LINE_EVERY_S = 15.0
 
 
-class Journal(Protocol):
-    """Where the trainer says how it goes. A context manager. ``step`` counts optimisation steps."""
+class MetricsLog(Protocol):
+    """Where the trainer writes its metrics. A context manager. ``step`` counts optimisation steps."""
 
-    def __enter__(self) -> Journal: ...
+    def __enter__(self) -> MetricsLog: ...
 
     def __exit__(self, *_: object) -> None: ...
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log values under names out of :data:`COLUMNS`."""
+        """Log values, under names from :data:`COLUMNS`."""
         ...
 
-    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+    def show(self, step: int, progress: float, loss: float, best: float | None, frames_per_s: float) -> None:
         """Update the live line."""
         ...
 
 
 class NoLog:
-    """The journal of every process but the first: several would write the same files at the same time."""
+    """The log of every process but the first: several would write the same files at the same time."""
 
     def __enter__(self) -> NoLog:
         return self
@@ -58,10 +58,10 @@ class NoLog:
         pass
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Write nothing."""
 
-    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
-        """Nothing."""
+    def show(self, step: int, progress: float, loss: float, best: float | None, frames_per_s: float) -> None:
+        """Show nothing."""
 
 
 class TrainingLog:
@@ -98,7 +98,7 @@ class TrainingLog:
             plot_losses(self._path, self._folder / PLOT)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log values under names out of :data:`COLUMNS`."""
+        """Log values, under names from :data:`COLUMNS`."""
         row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
         # Opened for every line: one that a full disk refuses must not be tried again when the training ends over it.
         with writing(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
@@ -106,9 +106,9 @@ class TrainingLog:
         for name, value in values.items():
             self._board.add_scalar(name.replace("_", "/", 1), value, step)
 
-    def show(self, step: int, progress: float, loss: float, best: float, frames_per_s: float) -> None:
+    def show(self, step: int, progress: float, loss: float, best: float | None, frames_per_s: float) -> None:
         """Update the live line."""
-        validation = f", best validation {best:.4f}" if best < float("inf") else ""
+        validation = "" if best is None else f", best validation {best:.4f}"
         text = f"step {step}, loss {loss:.4f}{validation}, {frames_per_s:.0f} frames/s"
         self._progress.update(self._task, completed=progress * _SCALE, description=text)
         # In a log file nothing moves: there a line now and then says the same.
@@ -117,13 +117,13 @@ class TrainingLog:
             self._progress.console.print(f"{progress:4.0%} {text}")
 
 
-class Looking:
-    """Shows how far the backbone has looked at the episodes, and says at the end what that took. A context manager."""
+class FeatureProgress:
+    """Shows how many episodes the backbone has encoded, and prints at the end what that took. A context manager."""
 
     def __init__(self, console: Console, folder: Path, episodes: int) -> None:
         self._console, self._folder, self._episodes = console, folder, episodes
         self._progress = Progress(
-            TextColumn("look at every frame once"),
+            TextColumn("encode every frame once"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -133,9 +133,9 @@ class Looking:
         )
         self._task = self._progress.add_task("", total=episodes)
         self._done = self._computed = 0
-        self._began_s = self._said_s = time.monotonic()
+        self._began_s = self._printed_s = time.monotonic()
 
-    def __enter__(self) -> Looking:
+    def __enter__(self) -> FeatureProgress:
         self._progress.start()
         return self
 
@@ -152,13 +152,13 @@ class Looking:
         """One more episode is done; ``computed`` when its features were not on disk."""
         self._done, self._computed = self._done + 1, self._computed + computed
         self._progress.advance(self._task)
-        if not self._console.is_terminal and time.monotonic() >= self._said_s + _LINE_EVERY_S:
-            self._said_s = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() >= self._printed_s + _LINE_EVERY_S:
+            self._printed_s = time.monotonic()
             self._console.print(f"features: {self._done} of {self._episodes} episodes")
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv; empty if there is none. A row that a power cut tore is left out."""
+    """Read the rows of a metrics.csv; none if there is no file. A row that a power cut tore is left out."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")

@@ -11,15 +11,16 @@ from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 from mobile_vla_policy.checkpoint import (
     BEST,
     LAST,
+    RESUME,
     CheckpointError,
     read_info,
     require_replaceable,
     saved_names,
 )
-from mobile_vla_policy.config import TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.training.log import BOARD, METRICS, PLOT
-from mobile_vla_policy.training.resume import FOLDER, POSITION, ResumeError, load_position
+from mobile_vla_policy.training.resume import POSITION, ResumeError, load_position
+from mobile_vla_policy.training.settings import TrainSettings
 
 #: The kernel's lock on this file says that a training runs.
 LOCK = ".training.lock"
@@ -57,7 +58,7 @@ def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings)
     Raises:
         OutputError: it has not.
     """
-    replaced = sum(path.stat().st_size for name in (FOLDER, BEST, LAST) for path in (output / name).glob("*"))
+    replaced = sum(path.stat().st_size for name in (RESUME, BEST, LAST) for path in (output / name).glob("*"))
     needed, free = bytes_left(network, settings), shutil.disk_usage(output).free + replaced
     if free < needed:
         raise OutputError(
@@ -91,10 +92,10 @@ def require_free(output: Path, overwrite: bool) -> None:
     require_folder(output)
     for name in (BEST, LAST):
         require_replaceable(output / name)
-    state = output / FOLDER
+    state = output / RESUME
     if state.exists() and not (state / POSITION).is_file():
         raise OutputError(f"{state} exists and is no training's; give another --output")
-    if not overwrite and any((output / name).exists() for name in (BEST, LAST, FOLDER)):
+    if not overwrite and any((output / name).exists() for name in (BEST, LAST, RESUME)):
         raise OutputError(
             f"{output} holds a training of {_steps(output)} steps; --resume, or another --output, or --overwrite"
         )
@@ -102,13 +103,13 @@ def require_free(output: Path, overwrite: bool) -> None:
 
 def settle(output: Path) -> None:
     """Put back what a power cut while saving has left aside, so that it is found and not written over."""
-    for name in (FOLDER, BEST, LAST):
+    for name in (RESUME, BEST, LAST):
         settle_folder(output / name)
 
 
 def clear(output: Path) -> None:
     """Remove what an earlier training left, after :func:`require_free`; whatever else is in the folder stays."""
-    for name in (FOLDER, BEST, LAST):
+    for name in (RESUME, BEST, LAST):
         remove_folder(output / name)
     for file in (output / METRICS, output / PLOT, *(output / BOARD).glob("events.out.tfevents.*")):
         file.unlink(missing_ok=True)
@@ -116,7 +117,7 @@ def clear(output: Path) -> None:
 
 def _steps(output: Path) -> int:
     try:
-        return load_position(output / FOLDER).step
+        return load_position(output / RESUME).step
     except ResumeError:
         folder = output / (LAST if (output / LAST).exists() else BEST)
     try:

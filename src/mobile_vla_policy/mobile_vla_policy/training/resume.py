@@ -1,4 +1,4 @@
-"""The state of an interrupted training: weights, optimiser, position, and what must not have changed since.
+"""The state of an interrupted training: weights, optimiser, position, and a description of what it depends on.
 
 No pickle here either. No random state: every step seeds its own draws, so that each of several processes goes on with
 those that it would have had.
@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mobile_vla_data.storage.folders import replacing
-from mobile_vla_policy.checkpoint import RESUME
-from mobile_vla_policy.config import TrainSettings
+from mobile_vla_policy.model.settings import upgraded
 from mobile_vla_policy.samples.episodes import TrainingData
-from mobile_vla_policy.training.fingerprint import fingerprint
+from mobile_vla_policy.training.settings import TrainSettings
+from mobile_vla_policy.weights import fingerprint
 
-FOLDER, POSITION, STATE = RESUME, "position.json", "state.safetensors"
+POSITION, STATE = "position.json", "state.safetensors"
 
-#: Settings that leave the weights as they would have been.
+#: Settings that do not change the weights.
 _FREE = frozenset({"workers", "cache_gb", "feature_cache", "log_every", "patience", "save_every_minutes"})
 #: Settings that may grow: training then goes on for longer, under the longer schedule.
 _MAY_GROW = frozenset({"epochs", "max_steps", "max_minutes"})
@@ -37,7 +38,7 @@ class ResumeError(ValueError):
 
 @dataclass(frozen=True)
 class Position:
-    """Where training was."""
+    """Where a training is, and everything that must stay the same until its end."""
 
     step: int
     """Optimisation steps taken."""
@@ -55,9 +56,33 @@ class Position:
     settings: dict[str, Any]
     """As JSON."""
     data: dict[str, str]
-    """What was trained on, as :func:`digests` has it."""
+    """Digests of the training data, see :func:`digests`."""
     frozen: str
-    """As :func:`frozen_weights` has it."""
+    """Digest of the weights that do not learn."""
+    start: str = ""
+    """Digest of the weights that learn, before the first step; empty if the training began with version 0.1.0."""
+
+    @classmethod
+    def of_start(
+        cls, settings: TrainSettings, data: TrainingData, network: torch.nn.Module, processes: int
+    ) -> Position:
+        """Describe a training before its first step."""
+        learning = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+        frozen = [(name, parameter) for name, parameter in network.named_parameters() if not parameter.requires_grad]
+        return cls(
+            step=0,
+            epoch=0,
+            batch=0,
+            elapsed_s=0.0,
+            best_loss=None,
+            since_best=0,
+            processes=processes,
+            scaler={},
+            settings=settings.model_dump(mode="json"),
+            data=digests(data),
+            frozen=fingerprint([*frozen, *network.named_buffers()])[:16],
+            start=fingerprint(learning)[:16],
+        )
 
 
 def save_state(
@@ -84,7 +109,7 @@ def save_state(
 
 
 def load_position(folder: Path) -> Position:
-    """Where the interrupted training was. Raises :class:`ResumeError`."""
+    """Read the position of an interrupted training. Raises :class:`ResumeError`."""
     path = folder / POSITION
     try:
         return Position(**json.loads(path.read_text(encoding="utf-8")))
@@ -128,50 +153,53 @@ def load_state(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
-def require_same_training(
-    output: Path,
-    position: Position,
-    settings: TrainSettings,
-    data: TrainingData,
-    network: torch.nn.Module,
-    processes: int,
-) -> None:
-    """Raise :class:`ResumeError`, naming what differs, unless the rest of that training can follow from here."""
-    mine, theirs = dict(_flat(settings.model_dump(mode="json"))), dict(_flat(position.settings))
-    changed = [
-        f"{name} is {theirs.get(name)} there and {mine.get(name)} here"
-        for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name) and not _harmless(name, theirs.get(name), mine.get(name))
-    ]
-    if changed:
-        raise ResumeError(f"{output}: trained with other settings: {'; '.join(changed)}; resume with the same ones")
-    if position.processes != processes:
+def require_same_training(output: Path, position: Position, here: Position, source: str) -> None:
+    """Raise :class:`ResumeError`, naming what differs, unless the training ``here`` is the one that was interrupted.
+
+    ``here`` is a position :meth:`Position.of_start`; ``source`` says where its frozen weights come from.
+    """
+    _require_same_settings(output, position, here)
+    if position.processes != here.processes:
         raise ResumeError(
-            f"{output}: trained by {position.processes} processes, and here are {processes}; resume with as many"
+            f"{output}: trained by {position.processes} processes, and here are {here.processes}; resume with as many"
         )
-    here = digests(data)
-    differ = [name for name in sorted(here.keys() | position.data.keys()) if here.get(name) != position.data.get(name)]
-    if differ:
+    names = sorted(here.data.keys() | position.data.keys())
+    if differ := [name for name in names if here.data.get(name) != position.data.get(name)]:
         raise ResumeError(
             f"{output}: the dataset has changed since ({', '.join(differ)}); put it back, or train without --resume"
         )
     # They are not in the saved state: they come again from where training began.
-    if position.frozen != frozen_weights(network):
-        source = settings.init_from or settings.policy.backbone.name
+    if position.frozen != here.frozen:
         raise ResumeError(
             f"{output}: the weights that do not learn are others than before; put {source} back as it was, or train "
             "without --resume"
         )
 
 
-def frozen_weights(network: torch.nn.Module) -> str:
-    """A digest of what does not learn."""
-    frozen = ((name, parameter) for name, parameter in network.named_parameters() if not parameter.requires_grad)
-    return fingerprint([*frozen, *network.named_buffers()])[:16]
+def _require_same_settings(output: Path, position: Position, here: Position) -> None:
+    mine, theirs = dict(_flat(here.settings)), dict(_flat(_upgraded(position.settings)))
+    # A checkpoint that was moved is still the same start.
+    moved = {"init_from"} if position.start and position.start == here.start else set()
+    changed = [
+        f"{name} is {theirs.get(name)} there and {mine.get(name)} here"
+        for name in sorted((mine.keys() | theirs.keys()) - moved)
+        if mine.get(name) != theirs.get(name) and not _harmless(name, theirs.get(name), mine.get(name))
+    ]
+    if changed:
+        raise ResumeError(f"{output}: trained with other settings: {'; '.join(changed)}; resume with the same ones")
+
+
+def _upgraded(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the saved settings with the fields of this version, so that a new field does not look like a change."""
+    data = {**settings, "policy": upgraded(settings.get("policy"))}
+    try:
+        return TrainSettings.model_validate(data).model_dump(mode="json")
+    except ValidationError:
+        return data
 
 
 def digests(data: TrainingData) -> dict[str, str]:
-    """What training and validation depend on, images aside, each as a digest under a name for messages."""
+    """Return digests of everything that training and validation depend on, except images, under names for messages."""
     found = {"contract": _digest(data.contract.to_json().encode())}
     found["normalisation statistics"] = _digest(data.normalisation.to_json().encode())
     for name in ("train", "validation"):

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import torch
 
+from mobile_vla_policy.backbones.backbone import BackboneSettings
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
-from mobile_vla_policy.config import PolicySettings, TrainSettings
 from mobile_vla_policy.model.network import PolicyNetwork, adapt, build_network, mark_trainable
+from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.samples.episodes import TrainingData
+from mobile_vla_policy.training.settings import TrainSettings
 
 _STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 #: Fields that give tensors their shapes or their meaning: these must be the same in both trainings.
-_BACKBONE = ("kind", "name", "weights", "cameras", "width", "layers", "image_size", "latents")
-_HEAD = ("input_size", "hidden_size", "layers", "horizon", "use_state")
+_HEAD = ("input_size", "hidden_size", "layers", "horizon", "state")
 _LORA = ("rank", "alpha", "targets")
 
 
@@ -57,14 +58,14 @@ def begin(
     own = {
         "head": policy.head,
         "lora": there.lora.model_copy(update={"dropout": policy.lora.dropout}),
-        "backbone": there.backbone.model_copy(update={"load_in": policy.backbone.load_in}),
+        "backbone": there.backbone.stored_like(policy.backbone),
     }
     source = replace(info, settings=there.model_copy(update=own))
     network = load_network(source, storage(settings))
     if policy.lora.enabled and not info.settings.lora.enabled:
         adapt(network.backbone, policy)
     mark_trainable(network, policy)
-    if policy.backbone.kind != "kosmos2-tiny":
+    if not policy.backbone.always_fp32:
         # What learned in float32 there and is frozen here is stored like the rest of the frozen weights.
         for name, parameter in network.backbone.named_parameters():
             if not parameter.requires_grad and parameter.is_floating_point() and ".lora_" not in name:
@@ -75,7 +76,7 @@ def begin(
 def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
     """The new training's architecture, with the adapters and the tuned weights that are already there."""
     there = info.settings
-    _require_same(info.folder, "policy.backbone", wanted.backbone, there.backbone, _BACKBONE)
+    _require_same(info.folder, "policy.backbone", wanted.backbone, there.backbone, _fixed_fields(wanted.backbone))
     _require_same(info.folder, "policy.head", wanted.head, there.head, _HEAD)
     lora = wanted.lora
     if there.lora.enabled and wanted.lora.enabled:
@@ -85,16 +86,19 @@ def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
         lora = there.lora.model_copy(update={"train": False})
     elif not wanted.lora.train:
         raise StartError(f"{info.folder}: has no adapters that policy.lora.train: false could keep; leave it out")
-    # Adapters on the vision tower are there or not, whatever the new training asks for.
-    vision = {"train_vision": there.backbone.train_vision} if there.lora.enabled else {}
-    tuned = there.backbone.tuned or (not there.backbone.freeze and there.backbone.has_base_weights)
-    if tuned and wanted.backbone.load_in != "full":
-        raise StartError(
-            f"{info.folder}: its backbone was tuned, so its weights are not the published ones that "
-            f"policy.backbone.load_in={wanted.backbone.load_in} loads; set policy.backbone.load_in=full"
-        )
-    backbone = wanted.backbone.model_copy(update={"tuned": tuned, **vision})
+    try:
+        backbone = wanted.backbone.continuing(there.backbone)
+    except ValueError as error:
+        raise StartError(f"{info.folder}: {error}") from None
+    if there.lora.enabled:
+        # Adapters on the vision tower are there or not, whatever the new training asks for.
+        backbone = backbone.model_copy(update={"train_vision": there.backbone.train_vision})
     return wanted.model_copy(update={"backbone": backbone, "lora": lora})
+
+
+def _fixed_fields(backbone: BackboneSettings) -> tuple[str, ...]:
+    """Return the fields that give tensors their shapes or their meaning, ``kind`` first."""
+    return tuple(name for name in type(backbone).model_fields if name not in backbone.free_fields)
 
 
 def _require_same(folder: Path, group: str, wanted: object, there: object, fields: tuple[str, ...]) -> None:

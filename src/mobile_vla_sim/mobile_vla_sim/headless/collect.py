@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import Dataset, next_number
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_sim.headless.episode import Step, drive_episode

@@ -1,1 +1,1 @@
-"""The subset of the launch API behind the stand-in packages ``launch`` and ``launch_ros``."""
+"""The subset of the launch API that this project's launch files use."""

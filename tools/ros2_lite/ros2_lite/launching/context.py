@@ -1,14 +1,12 @@
-"""What a launch description is executed in: configurations, environment, and the processes it starts."""
+"""The state in which a launch description is executed: configurations, environment, and the running processes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ros2_lite.launching.supervisor import Supervisor
+from ros2_lite.launching.supervisor import Supervisor
 
 
 class LaunchContext:
@@ -16,7 +14,7 @@ class LaunchContext:
 
     def __init__(self, supervisor: Supervisor | None = None) -> None:
         self.launch_configurations: dict[str, str] = {}
-        self.environment: dict[str, str] = dict(os.environ)
+        self.environment: dict[str, str] = {"PYTHONUNBUFFERED": "1", **os.environ}
         self.supervisor = supervisor
 
     @property
@@ -26,10 +24,9 @@ class LaunchContext:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Configurations and environment set inside are forgotten at the end."""
+        """Forget configurations and environment set inside at the end."""
         configurations, environment = dict(self.launch_configurations), dict(self.environment)
         try:
             yield
         finally:
-            self.launch_configurations = configurations
-            self.environment = environment
+            self.launch_configurations, self.environment = configurations, environment

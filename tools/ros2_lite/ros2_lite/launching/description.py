@@ -1,4 +1,4 @@
-"""Launch descriptions, where they come from, and the base of every action."""
+"""Launch descriptions, launch files, and the base of every action."""
 
 from __future__ import annotations
 
@@ -8,46 +8,32 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ros2_lite.errors import NotImplementedHereError, UserError
-from ros2_lite.launching.conditions import IfCondition
+from ros2_lite.errors import UserError
 from ros2_lite.launching.context import LaunchContext
 from ros2_lite.launching.substitutions import SomeText, perform
 
 
 class LaunchDescriptionEntity:
-    """Anything that can stand in a launch description."""
+    """Anything that a launch description can contain."""
 
     def visit(self, context: LaunchContext) -> None:
-        """Do what it stands for."""
-        raise NotImplementedError
-
-
-class Action(LaunchDescriptionEntity):
-    """An entity with a condition."""
-
-    def __init__(self, *, condition: IfCondition | None = None) -> None:
-        self.condition = condition
-
-    def visit(self, context: LaunchContext) -> None:
-        if self.condition is None or self.condition.evaluate(context):
-            run_entities(self.execute(context), context)
+        """Execute it, then the entities that it returns."""
+        run_entities(self.execute(context), context)
 
     def execute(self, context: LaunchContext) -> Iterable[LaunchDescriptionEntity] | None:
-        """Do what the action stands for; the entities returned are visited next."""
+        """Do what it describes; the entities returned are visited next."""
         raise NotImplementedError
 
     def sub_entities(self) -> Sequence[LaunchDescriptionEntity]:
-        """Entities inside, as far as they are known without launching."""
+        """Return the entities inside that are known without launching."""
         return ()
 
 
 def run_entities(entities: Any, context: LaunchContext) -> None:
     """Visit one entity, several, or none."""
-    if entities is None:
-        return
     if isinstance(entities, LaunchDescriptionEntity):
         entities = [entities]
-    for entity in entities:
+    for entity in entities or ():
         entity.visit(context)
 
 
@@ -57,12 +43,8 @@ class LaunchDescription(LaunchDescriptionEntity):
     def __init__(self, initial_entities: Iterable[LaunchDescriptionEntity] | None = None) -> None:
         self.entities = list(initial_entities or [])
 
-    def add_action(self, action: Action) -> None:
-        """Append an action."""
-        self.entities.append(action)
-
-    def visit(self, context: LaunchContext) -> None:
-        run_entities(self.entities, context)
+    def execute(self, context: LaunchContext) -> Iterable[LaunchDescriptionEntity]:
+        return self.entities
 
 
 class PythonLaunchDescriptionSource:
@@ -72,7 +54,7 @@ class PythonLaunchDescriptionSource:
         self._path = launch_file_path
 
     def load(self, context: LaunchContext) -> LaunchDescription:
-        """Import the file and call its ``generate_launch_description``. Raises UserError, one line."""
+        """Import the file and call its ``generate_launch_description``. Raises UserError."""
         path = Path(perform(context, self._path))
         if not path.is_file():
             raise UserError(f"launch file '{path}' does not exist")
@@ -83,7 +65,7 @@ class PythonLaunchDescriptionSource:
         try:
             spec.loader.exec_module(module)
             description = module.generate_launch_description()
-        except (UserError, NotImplementedHereError) as error:
+        except (UserError, ImportError) as error:
             raise UserError(f"launch file '{path}': {error}") from None
         except Exception as error:
             raise UserError(f"launch file '{path}': {error}\n{traceback.format_exc()}") from None

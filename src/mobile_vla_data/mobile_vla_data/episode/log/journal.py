@@ -20,7 +20,6 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,10 @@ import numpy as np
 
 from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_data.episode import heap
-from mobile_vla_data.storage.durable import as_disk_full, fsync_path
-from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
+from mobile_vla_data.episode.metadata import EpisodeHeader, EpisodeMetadata, MetadataError
 from mobile_vla_data.episode.schema import RAW
 from mobile_vla_data.episode.steps import StepRecord, StepTable
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path
 
 _HEADER, _STEP = b"MVLAEPIS", b"MVLASTEP"
 _CHECKSUM = struct.Struct("<I")
@@ -43,20 +42,6 @@ SYNC_PERIOD_S = 1.0
 
 class JournalError(ValueError):
     """A journal cannot be read at all; one line naming the file and the reason."""
-
-
-@dataclass(frozen=True)
-class EpisodeHeader:
-    """What is known of an episode before its first step."""
-
-    episode_id: str
-    metadata: EpisodeMetadata
-    contract: Contract
-    cameras: tuple[str, ...]
-    encoding: str
-    jpeg_quality: int
-    created_at: str
-    """UTC, ISO 8601."""
 
 
 class LogIndex:

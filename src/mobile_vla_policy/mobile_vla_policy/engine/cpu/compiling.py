@@ -9,23 +9,21 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from mobile_vla_policy.caches import compiler_cache
+
 RowFunction = Callable[..., Any]
 """Of tensors ``[rows, n]``, whose number of rows changes and whose widths do not, and of vectors ``[n]``."""
-#: Where compiled kernels are kept, unless TORCHINDUCTOR_CACHE_DIR says otherwise: torch's own default is in /tmp.
-_CACHE = Path("mobile_vla") / "inductor"
 
 _log = logging.getLogger(__name__)
 
 
 def compiled(device: torch.device, what: str, *functions: RowFunction) -> tuple[RowFunction, ...]:
     """The functions compiled for ``device``, or as they are, and a warning that ``what`` is slower than it could be."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / _CACHE
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiler_cache()))
     try:
         with torch.inference_mode():
             _Compiled(_trial)(torch.ones(2, 64, device=device))

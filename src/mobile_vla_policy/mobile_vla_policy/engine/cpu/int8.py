@@ -15,9 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mobile_vla_policy.backbones.linear import LinearSpec, activate
 from mobile_vla_policy.engine.cpu.elementwise import Elementwise, quantise_rows
-from mobile_vla_policy.engine.cpu.linear import LinearSpec, activate
-from mobile_vla_policy.engine.huge_pages import in_huge_pages
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
 _FEWEST_ROWS = 32
@@ -28,7 +27,7 @@ _REST_ROWS = 16
 
 
 class Int8Linear(nn.Module):
-    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.engine.cpu.linear`."""
+    """[layer norm] -> 8-bit linear -> [activation] -> [+ residual]; see :mod:`mobile_vla_policy.backbones.linear`."""
 
     scale: torch.Tensor
 
@@ -44,7 +43,7 @@ class Int8Linear(nn.Module):
         self._activation = spec.activation
         self._elementwise = elementwise
         self._onednn = has_onednn(device) if onednn is None else onednn
-        self._weight = in_huge_pages(torch.ops.onednn.qlinear_prepack(weight, None)) if self._onednn else weight
+        self._weight = torch.ops.onednn.qlinear_prepack(weight, None) if self._onednn else weight
         self._zeros = torch.zeros(len(weight), dtype=torch.int64, device=device)
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,0 +1,121 @@
+"""The recorder under other contracts than the default one: cameras, columns, encodings."""
+
+import numpy as np
+import pytest
+import yaml
+from recorder_client import CONTRACT_PATH, Recording
+
+from mobile_vla_data.action import Velocity, displacement, yaw
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_ros.testing import FakeRobot, image_number, numbered_image, wait_for
+
+pytestmark = pytest.mark.alone
+
+
+@pytest.fixture
+def recording(probe):
+    with Recording(probe) as recording:
+        yield recording
+
+
+@pytest.fixture
+def write_contract(tmp_path):
+    """Write the default contract with changes; returns its path."""
+
+    def write(**changes):
+        contract = {**yaml.safe_load(CONTRACT_PATH.read_text()), **changes}
+        file = tmp_path / "robot.yaml"
+        file.write_text(yaml.safe_dump(contract, sort_keys=False))
+        return file
+
+    return write
+
+
+def camera(name, *, required):
+    size = {"height": 224, "width": 224, "resize": "stretch", "max_age_s": 0.2}
+    return {"topic": f"{name}/image", "required": required, **size}
+
+
+def test_three_cameras_of_any_name_are_recorded_each_with_its_own_images(
+    probe, start_recorder, recording, write_contract, tmp_path
+):
+    names = ("roof", "left_eye", "Wrist2")
+    file = write_contract(cameras={name: camera(name, required=name == "roof") for name in names})
+    robot = FakeRobot(probe, Contract.load(file), commands=True)
+    start_recorder(tmp_path / "data", contract=str(file), image_encoding="raw")
+    # Optional cameras are recorded if they deliver when the episode starts.
+    wait_for(lambda: all(robot.publishers[name].get_subscription_count() for name in names), what="subscriptions")
+    wait_for(lambda: {stream.name for stream in recording.status.streams if stream.received} >= set(names))
+    recording.start()
+    recording.until_steps(5)
+    with Episode.open(recording.save().path) as episode:
+        assert tuple(episode.cameras) == names
+        for name in names:
+            image = episode.image(name, 3)
+            assert image_number(image) == robot.sent[name][int(episode.stamps_ns[name][3])]
+            assert image.tobytes() == robot.image(name, image_number(image)).tobytes()
+
+
+def test_the_first_camera_of_the_contract_cannot_be_missing_and_is_named_by_its_topic(
+    probe, start_recorder, recording, write_contract, tmp_path
+):
+    file = write_contract(cameras={"roof": camera("roof", required=True), "wrist": camera("wrist", required=False)})
+    FakeRobot(probe, Contract.load(file), cameras=["wrist"], commands=True)
+    start_recorder(tmp_path / "data", contract=str(file))
+    recording.until_said("nothing has arrived on '/roof/image'")
+    wait_for(lambda: recording.status.message == "nothing has arrived on '/roof/image'", what="only that")
+
+
+@pytest.mark.parametrize("base", ["holonomic", "differential"])
+def test_turning_that_no_action_carries_is_said_while_recording_and_at_stop(
+    probe, start_recorder, recording, write_contract, tmp_path, base
+):
+    file = write_contract(base=base)
+    robot = FakeRobot(probe, Contract.load(file), commands=True)
+    robot.velocity = Velocity(0.0, 0.0, 0.8)
+    start_recorder(tmp_path / "data", contract=str(file))
+    recording.start()
+    recording.until_steps(12)
+    recording.until_said("degrees of turning are in no action")
+    response = recording.stop()
+    assert not response.success and "[turning-lost]" in response.message
+    with Episode.open(response.path) as episode:
+        assert episode.lost_yaw_rad == pytest.approx(0.08 * episode.num_steps, rel=0.05)
+    assert "turning-lost" in {finding.code for finding in check_episode(response.path)}
+
+
+def test_with_delta_yaw_in_the_contract_a_turn_on_the_spot_is_in_the_actions(
+    probe, start_recorder, recording, write_contract, tmp_path
+):
+    file = write_contract(base="differential", action={"frame": "base_link", "yaw": True})
+    robot = FakeRobot(probe, Contract.load(file), commands=True)
+    robot.velocity = Velocity(0.0, 0.0, 0.8)
+    start_recorder(tmp_path / "data", contract=str(file))
+    recording.start()
+    recording.until_steps(12)
+    response = recording.stop()
+    assert "turning" not in response.message
+    with Episode.open(response.path) as episode:
+        assert episode.lost_yaw_rad == 0.0
+        assert np.median(yaw(episode.actions)) == pytest.approx(0.08, rel=0.05)
+        assert not displacement(episode.actions).any()
+
+
+def test_the_encoding_of_each_cameras_messages_is_in_the_file(probe, start_recorder, recording, tmp_path):
+    robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True)
+
+    def swap(message):
+        if message.header.frame_id == "gripper_camera":
+            message.encoding = "bgr8"
+
+    robot.tamper = swap
+    start_recorder(image_encoding="raw")
+    wait_for(lambda: sum(stream.received > 0 for stream in recording.status.streams) == 5, what="every stream")
+    recording.start()
+    recording.until_steps(5)
+    with Episode.open(recording.save().path) as episode:
+        assert episode.source_encoding("static") == "rgb8" and episode.source_encoding("gripper") == "bgr8"
+        swapped = numbered_image(robot.sent["gripper"][int(episode.stamps_ns["gripper"][0])], 1)[:, :, ::-1]
+        assert episode.image("gripper", 0).tobytes() == np.ascontiguousarray(swapped).tobytes()

@@ -1,0 +1,1 @@
+"""Conversion between dataset folders and the formats of other tools: one folder or module a format."""

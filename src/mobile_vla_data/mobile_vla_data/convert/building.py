@@ -1,0 +1,85 @@
+"""A folder that gets its name only when it is complete, and that an interrupted export continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, write_text_atomically
+from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
+
+_PLAN = ".export.json"
+_LOCK = ".export.lock"
+
+
+class _ExportLock(FolderLock):
+    def busy(self, holder: str) -> FolderBusyError:
+        return FolderBusyError(f"{self.folder}: {holder} writes the same export; wait for it, or stop it")
+
+
+def work_folder(target: Path) -> Path:
+    """Folder in which ``target`` is built."""
+    return target.with_name(f".{target.name}.export")
+
+
+def require_new(target: Path) -> None:
+    """Raise :class:`ConvertError` when ``target`` exists already."""
+    if os.path.lexists(target):
+        raise ConvertError(f"{target}: exists already; choose another name, or remove it first")
+
+
+@contextmanager
+def building(target: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
+    """Give the folder in which to build ``target``, and whether it holds work of an earlier, interrupted call.
+
+    When the block ends the folder is renamed to ``target``. When the block raises, it stays; a later call with an
+    equal ``plan`` (anything JSON can hold) gets it as it is, a call with another plan gets an empty one. Files in it
+    must be written atomically, for example with :func:`~mobile_vla_data.storage.durable.make_atomically`.
+
+    Raises:
+        ConvertError: ``target`` exists.
+        FolderBusyError: another process builds it now.
+        OSError: the folder cannot be written to.
+    """
+    require_new(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = work_folder(target)
+    with _ExportLock(work, _LOCK):
+        wanted = json.loads(json.dumps(plan))
+        goes_on = _read_plan(work) == wanted
+        if not goes_on:
+            _empty(work)
+            write_text_atomically(work / _PLAN, json.dumps(wanted))
+        try:
+            yield work, goes_on
+            require_new(target)
+            (work / _PLAN).unlink()
+            (work / _LOCK).unlink()
+            fsync_path(work)
+            os.rename(work, target)
+            fsync_path(target.parent)
+        except OSError as error:
+            raise as_disk_full(error, target) from None
+
+
+def _read_plan(work: Path) -> Any:
+    try:
+        return json.loads((work / _PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _empty(work: Path) -> None:
+    for path in work.iterdir():
+        if path.name == _LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

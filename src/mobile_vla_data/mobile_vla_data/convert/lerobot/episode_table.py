@@ -1,0 +1,104 @@
+"""What a LeRobotDataset keeps of each episode in ``meta/episodes``: its place, its metadata, its statistics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mobile_vla_data.convert.extras import import_extra
+from mobile_vla_data.convert.lerobot.layout import image_key
+from mobile_vla_data.convert.lerobot.statistics import NAMES
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.reader import Episode
+
+#: Columns that LeRobot does not know: what an episode says about itself, so that an import gives it back.
+TEXT_COLUMNS = (
+    "episode_id",
+    "outcome",
+    "category",
+    "task_name",
+    "source",
+    "environment",
+    "contract",
+    "created_at",
+    "split",
+    "image_encoding",
+    "source_encodings",
+    "input_counters",
+)
+
+
+def metadata_row(episode: Episode, cameras: Sequence[str], split: str) -> dict[str, Any]:
+    """What an episode says about itself, one value a column. Raises :class:`EpisodeError`."""
+    metadata = episode.metadata
+    first = cameras[0]
+    return {
+        "episode_id": episode.episode_id,
+        "outcome": episode.outcome,
+        "category": metadata.category,
+        "task_name": metadata.task,
+        "source": metadata.source,
+        "environment": metadata.environment_json,
+        "contract": episode.contract.to_json(),
+        "created_at": episode.created_at,
+        "split": split,
+        "image_encoding": episode.encoding(first),
+        "source_encodings": json.dumps({name: text for name in cameras if (text := episode.source_encoding(name))}),
+        "input_counters": json.dumps(episode.input_counters, sort_keys=True),
+        "language_alternatives": list(metadata.language_alternatives),
+        "dropped_ticks": episode.dropped_ticks,
+        "recovered": episode.recovered,
+        "jpeg_quality": episode.jpeg_quality(first),
+        "lost_yaw_rad": episode.lost_yaw_rad,
+    }
+
+
+def has_metadata(row: Mapping[str, Any]) -> bool:
+    """Whether a row of ``meta/episodes`` was written by :func:`metadata_row`."""
+    return all(row.get(name) is not None for name in ("episode_id", "contract", "category", "task_name"))
+
+
+def optional_attributes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The optional root attributes of the episode file that a row came from."""
+    counters = json.loads(row["input_counters"])
+    found = {
+        schema.RECOVERED: row["recovered"] or None,
+        schema.INPUT_COUNTERS: json.dumps(counters, sort_keys=True) if counters else None,
+        schema.LOST_YAW_RAD: row["lost_yaw_rad"],
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def schema_of(cameras: Sequence[str], vectors: Sequence[str], *, video: bool) -> Any:
+    """Arrow schema of ``meta/episodes``: the same in every file, also where a column is empty in one."""
+    arrow = import_extra("pyarrow", "lerobot")
+    fields: dict[str, Any] = {
+        "episode_index": arrow.int64(),
+        "tasks": arrow.list_(arrow.string()),
+        "length": arrow.int64(),
+        "data/chunk_index": arrow.int64(),
+        "data/file_index": arrow.int64(),
+        "dataset_from_index": arrow.int64(),
+        "dataset_to_index": arrow.int64(),
+        "meta/episodes/chunk_index": arrow.int64(),
+        "meta/episodes/file_index": arrow.int64(),
+    }
+    for camera in cameras if video else ():
+        fields |= {f"videos/{image_key(camera)}/{name}": arrow.int64() for name in ("chunk_index", "file_index")}
+        fields |= {f"videos/{image_key(camera)}/{name}": arrow.float64() for name in ("from_timestamp", "to_timestamp")}
+    fields |= {name: arrow.string() for name in TEXT_COLUMNS}
+    fields |= {
+        "language_alternatives": arrow.list_(arrow.string()),
+        "dropped_ticks": arrow.int64(),
+        "recovered": arrow.bool_(),
+        "jpeg_quality": arrow.int64(),
+        "lost_yaw_rad": arrow.float64(),
+    }
+    numbers = arrow.list_(arrow.float64())
+    for key, kind in (
+        *((image_key(camera), arrow.list_(arrow.list_(numbers))) for camera in cameras),
+        *((vector, numbers) for vector in vectors),
+    ):
+        fields |= {f"stats/{key}/{name}": arrow.list_(arrow.int64()) if name == "count" else kind for name in NAMES}
+    return arrow.schema(list(fields.items()))

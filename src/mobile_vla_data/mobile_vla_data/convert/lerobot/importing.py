@@ -1,0 +1,279 @@
+"""LeRobotDataset v3.0 to a dataset folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_data.action import STATE, action_names
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.adopt import Adoption, Numbers
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.lerobot import data_table
+from mobile_vla_data.convert.lerobot.episode_table import has_metadata, optional_attributes
+from mobile_vla_data.convert.lerobot.layout import (
+    ACTION_KEY,
+    INTERVENTION_KEY,
+    NO_STAMP,
+    STATE_KEY,
+    TARGET_KEY,
+    TICK_KEY,
+    stamp_key,
+)
+from mobile_vla_data.convert.lerobot.source import LeRobotSource, SourceEpisode
+from mobile_vla_data.convert.lerobot.video import VideoReader
+from mobile_vla_data.convert.pixels import is_jpeg, stored_from_bytes, stored_from_image
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.episode_file import Ending
+from mobile_vla_data.episode.metadata import EpisodeHeader, EpisodeMetadata, parse_environment
+from mobile_vla_data.episode.steps import StepRecord
+from mobile_vla_data.image import ImageError
+from mobile_vla_data.storage.lock import DatasetLock
+
+_DEFAULT_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class LeRobotImport:
+    """How to import; what a dataset of ours says about itself comes first."""
+
+    contract: Contract | None = None
+    """The robot's contract, for a dataset that was not exported from here."""
+    category: str = ""
+    """Category of all episodes, for a dataset that was not exported from here."""
+    encoding: str | None = None
+    """jpeg or raw; None: as the images were before the export."""
+    jpeg_quality: int | None = None
+    """Quality of images that have to be encoded; None: as before the export, or 95."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did."""
+
+    dataset: Path
+    episodes: int
+    steps: int
+    left_out: int
+    """Episodes that the dataset had already."""
+    splits_written: bool
+
+
+def import_lerobot(
+    source: str | Path,
+    dataset: str | Path,
+    options: LeRobotImport,
+    progress: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Add the episodes of a LeRobotDataset v3.0 to a dataset folder, which is created if missing.
+
+    Raises:
+        ConvertError: the source is no LeRobotDataset v3.0, is damaged, or does not fit the contract.
+        ContractError: the dataset has episodes under another contract.
+        DatasetBusyError: another process writes to the dataset.
+        OSError: the disk is full.
+    """
+    reading = LeRobotSource.open(source)
+    added = steps = left_out = 0
+    with DatasetLock(dataset):
+        adoption = Adoption(dataset)
+        with _Importer(reading, options) as importer:
+            for number, episode in enumerate(reading.episodes(), start=1):
+                numbers = importer.numbers(episode)
+                known = adoption.find(numbers.fingerprint)
+                if known is None:
+                    header = importer.header(episode)
+                    adoption.require_contract(header.contract, f"{reading.path}, episode {episode.index}")
+                    known = adoption.add(
+                        numbers, header, importer.steps(episode, header, numbers), importer.ending(episode)
+                    )
+                    added, steps = added + 1, steps + len(numbers.ticks_ns)
+                else:
+                    left_out += 1
+                adoption.note_split(known, episode.row.get("split") or "")
+                if progress is not None:
+                    progress(number, reading.num_episodes)
+        return Imported(Path(dataset), added, steps, left_out, adoption.write_splits())
+
+
+class _Importer:
+    """Turns episodes of a LeRobotDataset into what an episode file is made of. A context manager."""
+
+    def __init__(self, source: LeRobotSource, options: LeRobotImport) -> None:
+        self._source = source
+        self._options = options
+        self._videos = {key: VideoReader(source.fps) for key in source.camera_keys.values() if source.is_video(key)}
+        self._created_at = _mtime(source.path)
+
+    def __enter__(self) -> _Importer:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        for video in self._videos.values():
+            video.close()
+
+    def contract(self, episode: SourceEpisode) -> Contract:
+        """The contract of an episode: its own where it brings one, else the option's."""
+        if has_metadata(episode.row):
+            return Contract.from_json(episode.row["contract"], self._name(episode))
+        if self._options.contract is None:
+            raise ConvertError(f"{self._source.path}: was not exported from here; give the robot's --contract")
+        return self._options.contract
+
+    def numbers(self, episode: SourceEpisode) -> Numbers:
+        """Actions, states and ticks of an episode."""
+        contract = self.contract(episode)
+        return Numbers(
+            self._vector(episode, ACTION_KEY, action_names(contract)),
+            self._vector(episode, STATE_KEY, STATE),
+            self._ticks(episode, contract),
+        )
+
+    def header(self, episode: SourceEpisode) -> EpisodeHeader:
+        """What is known of an episode when it starts."""
+        row, contract = episode.row, self.contract(episode)
+        if has_metadata(row):
+            metadata = EpisodeMetadata(
+                episode.language,
+                row["task_name"],
+                row["category"],
+                row["source"],
+                parse_environment(row["environment"]),
+                tuple(row["language_alternatives"] or ()),
+            )
+        elif not self._options.category:
+            raise ConvertError(f"{self._source.path}: was not exported from here; give the --category of its episodes")
+        else:
+            metadata = EpisodeMetadata(episode.language, _slug(episode.language), self._options.category)
+        cameras = tuple(name for name in contract.cameras if name in self._source.camera_keys)
+        missing = [name for name, camera in contract.cameras.items() if camera.required and name not in cameras]
+        if missing:
+            found = ", ".join(self._source.camera_keys) or "none"
+            raise ConvertError(f"{self._source.path}: no images of camera '{missing[0]}'; it has {found}")
+        return EpisodeHeader(
+            row.get("episode_id") or "",
+            metadata,
+            contract,
+            cameras,
+            self._encoding(episode, cameras),
+            self._options.jpeg_quality or row.get("jpeg_quality") or _DEFAULT_QUALITY,
+            row.get("created_at") or self._created_at,
+        )
+
+    def ending(self, episode: SourceEpisode) -> Ending:
+        """What is known of an episode only at its end."""
+        row = episode.row
+        if not has_metadata(row):
+            return Ending("unlabelled", 0, {})
+        return Ending(row["outcome"], row["dropped_ticks"], optional_attributes(row))
+
+    def steps(self, episode: SourceEpisode, header: EpisodeHeader, numbers: Numbers) -> Iterator[StepRecord]:
+        """Yield the steps of an episode. Raises :class:`ConvertError` when an image is missing or damaged."""
+        stamps = self._stamps(episode, header)
+        takeover = self._optional(episode, INTERVENTION_KEY, np.zeros(len(numbers.ticks_ns), dtype=bool))
+        targets = self._optional(episode, TARGET_KEY, None)
+        encodings = json.loads(episode.row.get("source_encodings") or "{}")
+        images = {camera: self._images(episode, camera, header) for camera in header.cameras}
+        for index, tick_ns in enumerate(numbers.ticks_ns.tolist()):
+            target = None if targets is None else tuple(targets[index].tolist())
+            yield StepRecord(
+                tick_ns,
+                {camera: next(frames) for camera, frames in images.items()},
+                numbers.states[index],
+                numbers.actions[index],
+                {stream: int(values[index]) for stream, values in stamps.items()},
+                bool(takeover[index]),
+                None if target in (None, schema.UNKNOWN_TARGET) else target,
+                encodings,
+            )
+
+    def _images(self, episode: SourceEpisode, camera: str, header: EpisodeHeader) -> Iterator[npt.NDArray[np.uint8]]:
+        key, size = self._source.camera_keys[camera], header.contract.cameras[camera]
+        if key in self._videos:
+            path, first = self._source.video_place(episode.row, key)
+            for image in self._videos[key].read(path, first, episode.table.num_rows):
+                yield stored_from_image(image, size, header.encoding, header.jpeg_quality)
+            return
+        for index, value in enumerate(episode.table.column(key)):
+            try:
+                yield stored_from_bytes(self._bytes(value.as_py()), size, header.encoding, header.jpeg_quality)
+            except ImageError as error:
+                raise ConvertError(f"{self._name(episode)}: {key}, step {index}: {error}") from None
+
+    def _bytes(self, value: Mapping[str, Any]) -> bytes:
+        data = value.get("bytes")
+        return bytes(data) if data else (self._source.path / str(value.get("path"))).read_bytes()
+
+    def _encoding(self, episode: SourceEpisode, cameras: tuple[str, ...]) -> str:
+        if self._options.encoding is not None:
+            return self._options.encoding
+        keys = [self._source.camera_keys[camera] for camera in cameras]
+        if any(self._source.is_video(key) for key in keys):
+            return schema.JPEG
+        firsts = [self._bytes(episode.table.column(key)[0].as_py()) for key in keys]
+        return (
+            schema.JPEG if all(is_jpeg(data) for data in firsts) else episode.row.get("image_encoding") or schema.JPEG
+        )
+
+    def _vector(self, episode: SourceEpisode, key: str, wanted: tuple[str, ...]) -> npt.NDArray[np.float32]:
+        feature = self._source.features.get(key)
+        if feature is None:
+            raise ConvertError(f"{self._source.path}: feature '{key}' is missing")
+        names = _flat_names(feature.get("names"))
+        missing = [name for name in wanted if name not in names]
+        if missing:
+            raise ConvertError(
+                f"{self._source.path}: feature '{key}' has no '{missing[0]}'; it has {', '.join(names) or 'no names'}. "
+                f"The contract wants {', '.join(wanted)}: rename them in {self._source.path / 'meta/info.json'}"
+            )
+        values = data_table.column(episode.table, key).reshape(episode.table.num_rows, -1)
+        return np.ascontiguousarray(values[:, [names.index(name) for name in wanted]], dtype=np.float32)
+
+    def _ticks(self, episode: SourceEpisode, contract: Contract) -> npt.NDArray[np.int64]:
+        if TICK_KEY in self._source.features:
+            return np.ascontiguousarray(data_table.column(episode.table, TICK_KEY), dtype=np.int64)
+        # Nobody recorded when; the same for each import, so that a repeated one finds its episodes again.
+        first = (1 + int(episode.row["dataset_from_index"])) * contract.period_ns
+        return first + np.arange(episode.table.num_rows, dtype=np.int64) * contract.period_ns
+
+    def _stamps(self, episode: SourceEpisode, header: EpisodeHeader) -> dict[str, npt.NDArray[np.int64]]:
+        prefix = stamp_key("")
+        found = {
+            key.removeprefix(prefix): data_table.column(episode.table, key)
+            for key in self._source.features
+            if key.startswith(prefix) and key != TICK_KEY
+        }
+        known = {stream: values for stream, values in found.items() if not (values == NO_STAMP).any()}
+        ticks = self._ticks(episode, header.contract)
+        return known or dict.fromkeys(header.cameras, ticks)
+
+    def _optional(self, episode: SourceEpisode, key: str, default: Any) -> Any:
+        return data_table.column(episode.table, key) if key in self._source.features else default
+
+    def _name(self, episode: SourceEpisode) -> str:
+        return f"{self._source.path}, episode {episode.index}"
+
+
+def _flat_names(names: Any) -> list[str]:
+    """Names of a feature's columns; LeRobot has lists, dicts of lists, and dicts of positions."""
+    if isinstance(names, dict):
+        groups = [group if isinstance(group, list) else [name] for name, group in names.items()]
+        return [str(name) for group in groups for name in group]
+    return [str(name) for name in names or ()]
+
+
+def _slug(language: str) -> str:
+    return re.sub(r"\W+", "_", language.lower()).strip("_") or "task"
+
+
+def _mtime(path: Path) -> str:
+    moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

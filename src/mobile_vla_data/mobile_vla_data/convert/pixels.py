@@ -1,0 +1,49 @@
+"""Images of other formats as an episode stores them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_data.contract import CameraContract
+from mobile_vla_data.episode import jpeg, schema
+from mobile_vla_data.image import Image, ImageError, fit
+
+_JPEG_START = b"\xff\xd8"
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Whether bytes begin as a JPEG does."""
+    return data.startswith(_JPEG_START)
+
+
+def decode(data: bytes) -> Image:
+    """Decode JPEG, PNG or whatever else OpenCV reads to RGB uint8 ``[h, w, 3]``. Raises :class:`ImageError`."""
+    if is_jpeg(data):
+        return jpeg.decode(data)
+    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    if bgr is None:
+        raise ImageError(f"not an image ({len(data)} bytes)")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def stored_from_bytes(data: bytes, camera: CameraContract, encoding: str, quality: int) -> npt.NDArray[np.uint8]:
+    """Make what an episode stores out of an encoded image.
+
+    A JPEG of the contract's size stays as it is, to the byte, where the episode stores JPEG.
+
+    Raises:
+        ImageError: the bytes are not an image.
+    """
+    if encoding == schema.JPEG and is_jpeg(data) and jpeg.size(data) == (camera.height, camera.width):
+        return np.frombuffer(data, dtype=np.uint8)
+    return stored_from_image(decode(data), camera, encoding, quality)
+
+
+def stored_from_image(image: Image, camera: CameraContract, encoding: str, quality: int) -> npt.NDArray[np.uint8]:
+    """Make what an episode stores out of RGB uint8 ``[h, w, 3]``: JPEG bytes ``[n]``, or the contract's image."""
+    fitted = fit(image, camera)
+    if encoding == schema.RAW:
+        return np.ascontiguousarray(fitted)
+    return np.frombuffer(jpeg.encode(fitted, quality), dtype=np.uint8)

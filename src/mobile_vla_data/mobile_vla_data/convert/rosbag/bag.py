@@ -1,0 +1,143 @@
+"""Reads recordings: rosbag2 folders, single MCAP or SQLite files, and ROS 1 bags, through ``rosbags``."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.extras import import_extra
+from mobile_vla_data.convert.rosbag.mapping import same_topic
+
+EXTRA = "rosbag"
+_PACKAGE = "mobile_vla_msgs"
+
+
+@lru_cache(maxsize=1)
+def typestore() -> Any:
+    """Return the message types of ROS 2 and of ``mobile_vla_msgs``: for bags that do not bring their own."""
+    typesys = import_extra("rosbags.typesys", EXTRA)
+    store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
+    known: dict[str, Any] = {}
+    for file in sorted(files(__package__).joinpath("msg").iterdir(), key=lambda item: item.name):
+        name = f"{_PACKAGE}/msg/{file.name.removesuffix('.msg')}"
+        known |= typesys.get_types_from_msg(file.read_text(encoding="utf-8"), name)
+    store.register(known)
+    return store
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """One message of a recording."""
+
+    topic: str
+    """Without a leading slash."""
+    msgtype: str
+    """For example ``sensor_msgs/msg/Image``."""
+    time_ns: int
+    """When it was recorded."""
+    data: bytes
+    """As it was sent."""
+
+
+class Bag:
+    """An open recording. Use :func:`open_bag`."""
+
+    def __init__(self, path: Path, reader: Any) -> None:
+        self.path = path
+        self._reader = reader
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Topic, without a leading slash -> message type."""
+        return {same_topic(connection.topic): connection.msgtype for connection in self._reader.connections}
+
+    @property
+    def times_ns(self) -> tuple[int, int]:
+        """Times of the first message and of the last."""
+        return int(self._reader.start_time), int(self._reader.end_time) - 1
+
+    @property
+    def custom_data(self) -> dict[str, str]:
+        """What the writer added to ``metadata.yaml``; empty for single files."""
+        about = getattr(getattr(self._reader.readers[0], "storage", None), "metadata", None)
+        return dict(getattr(about, "custom", None) or {})
+
+    def count(self, topics: Collection[str]) -> int:
+        """Number of messages on some topics."""
+        return sum(item.msgcount for item in self._connections(topics))
+
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
+        """Yield the messages on some topics in the order in which they were recorded.
+
+        Raises:
+            ConvertError: the recording is damaged.
+        """
+        connections = self._connections(topics)
+        if not connections:
+            return
+        with _reading(self.path):
+            for connection, time_ns, data in self._reader.messages(connections=connections):
+                yield BagMessage(same_topic(connection.topic), connection.msgtype, int(time_ns), data)
+
+    def decode(self, message: BagMessage) -> Any:
+        """Return a message with its fields as attributes. Raises :class:`ConvertError`."""
+        with _reading(self.path):
+            return self._reader.deserialize(message.data, message.msgtype)
+
+    def _connections(self, topics: Collection[str]) -> list[Any]:
+        return [item for item in self._reader.connections if same_topic(item.topic) in topics]
+
+
+@contextmanager
+def open_bag(path: str | Path) -> Iterator[Bag]:
+    """Open a recording: a rosbag2 folder, or one of its files, or a ROS 1 bag.
+
+    Raises:
+        ConvertError: it does not exist, is no recording, or is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ConvertError(f"{path}: no such recording")
+    highlevel = import_extra("rosbags.highlevel", EXTRA)
+    with _reading(path):
+        reader = highlevel.AnyReader([path], default_typestore=typestore())
+        reader.open()
+    try:
+        if not reader.message_count:
+            raise ConvertError(f"{path}: has no messages")
+        yield Bag(path, reader)
+    finally:
+        reader.close()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged recording makes the library raise into one line."""
+    errors: list[type[Exception]] = [
+        import_extra("rosbags.highlevel", EXTRA).AnyReaderError,
+        import_extra("rosbags.rosbag2", EXTRA).ReaderError,
+        import_extra("rosbags.rosbag1", EXTRA).ReaderError,
+        import_extra("rosbags.serde", EXTRA).SerdeError,
+        import_extra("rosbags.typesys", EXTRA).TypesysError,
+        sqlite3.Error, struct.error, OSError, AssertionError, KeyError, IndexError, TypeError, UnicodeDecodeError,
+    ]  # fmt: skip
+    try:
+        yield
+    except ConvertError:
+        raise
+    except tuple(errors) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConvertError(
+            f"{path}: no readable recording: {reason[:160]}. If it was cut off, repair it{_REPAIR}"
+        ) from None
+
+
+_REPAIR = " with 'mcap recover' (MCAP) or 'ros2 bag reindex' (folders)"

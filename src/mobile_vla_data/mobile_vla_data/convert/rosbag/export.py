@@ -1,0 +1,101 @@
+"""Episodes to recordings: one rosbag2 folder with an MCAP file for each, for ``ros2 bag play`` and Foxglove.
+
+A recording holds what the robot saw and was told, under the contract's topics: images as they are stored, odometry,
+gripper state, and the commands that the actions stand for. Its ticks and labels let an import give the episode back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mobile_vla_data.convert.building import building
+from mobile_vla_data.convert.extras import import_extra
+from mobile_vla_data.convert.rosbag.bag import EXTRA, typestore
+from mobile_vla_data.convert.rosbag.compose import compose
+from mobile_vla_data.convert.rosbag.importing import CUSTOM_KEY
+from mobile_vla_data.convert.selection import Selection, select
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.storage.durable import fsync_path
+
+_PART = ".part"
+
+
+@dataclass(frozen=True)
+class BagExport:
+    """What to export, and how."""
+
+    stamped: bool = False
+    """TwistStamped instead of Twist."""
+    cameras: tuple[str, ...] = ()
+    """Cameras to take; empty for all."""
+    outcomes: tuple[str, ...] = ()
+    """Outcomes to take; empty for all."""
+
+
+def export_rosbag(
+    dataset: str | Path,
+    target: str | Path,
+    options: BagExport,
+    progress: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Write each episode of a dataset as a rosbag2 folder ``TARGET/EPISODE_ID``; returns which.
+
+    Interrupted, the next call with the same arguments continues. ``progress`` gets episodes done and episodes in all.
+
+    Raises:
+        ConvertError: ``target`` exists, the dataset does not fit, or a library is missing.
+        EpisodeError: a file cannot be read.
+        OSError: the disk is full.
+    """
+    target = Path(target)
+    selection = select(dataset, options.cameras, options.outcomes)
+    episodes = [(str(item.path.resolve()), item.size_bytes, item.mtime_ns) for item in selection.episodes]
+    with building(target, {"options": asdict(options), "episodes": episodes}) as (work, _):
+        for number, item in enumerate(selection.episodes, start=1):
+            folder = work / item.episode_id
+            if not folder.exists():
+                with Episode.open(item.path) as episode:
+                    _write_bag(episode, folder, selection.cameras, options)
+            if progress is not None:
+                progress(number, len(selection.episodes))
+        shutil.rmtree(work / _PART, ignore_errors=True)
+    return selection
+
+
+def _write_bag(episode: Episode, folder: Path, cameras: tuple[str, ...], options: BagExport) -> None:
+    rosbag2 = import_extra("rosbags.rosbag2", EXTRA)
+    # rosbags names the file after its folder.
+    part = folder.parent / _PART / folder.name
+    shutil.rmtree(part, ignore_errors=True)
+    store = typestore()
+    with rosbag2.Writer(part, version=8, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
+        writer.set_custom_data(CUSTOM_KEY, json.dumps(_labels(episode), ensure_ascii=False))
+        connections: dict[str, Any] = {}
+        for made in compose(episode, cameras, stamped=options.stamped):
+            if made.topic not in connections:
+                connections[made.topic] = writer.add_connection(made.topic, made.msgtype, typestore=store)
+            writer.write(connections[made.topic], made.time_ns, store.serialize_cdr(made.message, made.msgtype))
+    for path in part.iterdir():
+        fsync_path(path)
+    part.rename(folder)
+
+
+def _labels(episode: Episode) -> dict[str, Any]:
+    metadata = episode.metadata
+    return {
+        "episode_id": episode.episode_id,
+        "language": metadata.language,
+        "language_alternatives": list(metadata.language_alternatives),
+        "task": metadata.task,
+        "category": metadata.category,
+        "source": metadata.source,
+        "environment": dict(metadata.environment),
+        "outcome": episode.outcome,
+        "created_at": episode.created_at,
+        "contract": json.loads(episode.contract.to_json()),
+    }

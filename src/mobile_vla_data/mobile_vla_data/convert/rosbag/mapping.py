@@ -1,0 +1,151 @@
+"""The mapping file: which topics of a recording are what, how to cut it into episodes, and how to label them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobile_vla_data.contract import Contract, one_line
+from mobile_vla_data.convert.errors import ConvertError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GripperTopic(_Strict):
+    """Where a gripper position comes from: a number, a joint of JointState or JointTrajectory, or our own messages."""
+
+    topic: str = Field(min_length=1)
+    joint: str | None = None
+    """Name of the joint, for messages with several."""
+    index: int = Field(default=0, ge=0)
+    """Which number, for arrays."""
+    open: float = 0.0
+    """Value of the open gripper, in the message's unit."""
+    closed: float = 1.0
+    """Value of the closed gripper, in the message's unit."""
+
+    @model_validator(mode="after")
+    def _differ(self) -> GripperTopic:
+        if self.open == self.closed:
+            raise ValueError(f"open and closed are both {self.open}")
+        return self
+
+    def fraction(self, value: float) -> float:
+        """Return how far the gripper is closed, 0 open .. 1 closed; a value beyond either end counts as that end."""
+        return min(max((value - self.open) / (self.closed - self.open), 0.0), 1.0)
+
+
+class OdometryTopic(_Strict):
+    """Where the position comes from: Odometry, PoseStamped, PoseWithCovarianceStamped, or frames of TF."""
+
+    topic: str = Field(min_length=1)
+    parent: str | None = None
+    """Frame in which the position is expressed, for TF."""
+    child: str | None = None
+    """The robot's frame, for TF."""
+
+    @model_validator(mode="after")
+    def _both_frames(self) -> OdometryTopic:
+        if (self.parent is None) != (self.child is None):
+            raise ValueError("give both parent and child, or neither")
+        return self
+
+
+class VelocityTopic(_Strict):
+    """Where the velocity command comes from: Twist or TwistStamped."""
+
+    topic: str = Field(min_length=1)
+    max_age_s: float = Field(default=0.5, gt=0)
+    """A command older than this is silence [s]."""
+    when_silent: Literal["drop", "stop"] = "drop"
+    """drop: a tick without a fresh command is dropped, as the recorder does; stop: silence means zero velocity."""
+
+
+class Cut(_Strict):
+    """How a recording becomes episodes."""
+
+    by: Literal["bag", "idle", "marker"] = "bag"
+    """bag: one episode for each recording; idle: pauses end an episode; marker: a topic says so."""
+    marker: str = "recorder/status"
+    """Topic of the marker: RecorderStatus, Bool (true: an episode is open) or String (its instruction; empty: none)."""
+    idle_s: float = Field(default=3.0, gt=0)
+    """Pauses without a movement command longer than this end an episode [s]."""
+    lead_s: float = Field(default=0.5, ge=0)
+    """How much of the pause before and after an episode belongs to it [s]."""
+    min_steps: int = Field(default=5, ge=1)
+    """Shorter episodes are left out."""
+
+
+class Labels(_Strict):
+    """Labels of every episode; what the recording itself says comes first."""
+
+    language: str | None = None
+    """The instruction."""
+    task: str | None = None
+    """Name of the task; made from the instruction when left out."""
+    category: Literal["navigation", "manipulation", "combined"] | None = None
+    outcome: Literal["success", "failure", "unlabelled"] = "unlabelled"
+    source: Literal["teleop", "expert", "policy"] = "teleop"
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+class BagMapping(_Strict):
+    """A mapping file. Load it with :meth:`load`; topics are compared without their leading slash."""
+
+    mapping_version: Literal[1]
+    cameras: dict[str, str] = Field(min_length=1)
+    """Camera of the contract -> topic of Image or CompressedImage."""
+    odometry: OdometryTopic
+    gripper_state: GripperTopic | None = None
+    """None: the gripper counts as open all the time."""
+    velocity: VelocityTopic
+    gripper_command: GripperTopic | None = None
+    driver: str | None = None
+    """Topic of GateStatus or Bool: whether a human drives. Only for episodes that a policy drove."""
+    ticks: str | None = "recorder/tick"
+    """Topic of Header with the recorder's control ticks. Left out or not in the bag: ticks at the contract's rate."""
+    stamps: Literal["header", "arrival"] = "header"
+    """When a value was measured: its header says so, or, for publishers that do not stamp, the time of its arrival."""
+    episodes: Cut = Cut()
+    labels: Labels = Labels()
+
+    @classmethod
+    def load(cls, path: str | Path) -> BagMapping:
+        """Read a YAML mapping.
+
+        Raises:
+            ConvertError: the file is missing, is not YAML, or a field is wrong.
+        """
+        path = Path(path)
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise ConvertError(f"{path}: no such mapping file; config/rosbag_mapping.yaml is an example") from None
+        except ValidationError as error:
+            raise ConvertError(f"{path}: {one_line(error, 'mapping')}") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConvertError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+
+    @classmethod
+    def of_contract(cls, contract: Contract, velocity_topic: str = "cmd_vel") -> BagMapping:
+        """Return the mapping of a recording whose topics are those of the contract."""
+        return cls(
+            mapping_version=1,
+            cameras={name: camera.topic for name, camera in contract.cameras.items()},
+            odometry=OdometryTopic(topic=contract.state.odometry_topic),
+            gripper_state=GripperTopic(topic=contract.state.gripper_topic),
+            velocity=VelocityTopic(topic=velocity_topic),
+            gripper_command=GripperTopic(topic="gripper/command"),
+            driver="gate/status",
+            episodes=Cut(by="marker"),
+        )
+
+
+def same_topic(name: str) -> str:
+    """Return a topic's name without its leading slash."""
+    return name.lstrip("/")

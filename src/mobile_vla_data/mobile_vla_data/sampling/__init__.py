@@ -1,0 +1,1 @@
+"""Messages and ticks become steps: the code that the recorder and the import of recordings share."""

@@ -1,0 +1,98 @@
+"""Settings of training: one comment a field; config/train.yaml is an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mobile_vla_policy.config import Frozen, load_settings
+from mobile_vla_policy.model.settings import PolicySettings
+
+
+class AugmentSettings(Frozen):
+    """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
+
+    shift: float = Field(default=0.04, ge=0, lt=0.5)
+    """Largest shift, as a share of the image's side."""
+    brightness: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of brightness, as a share."""
+    contrast: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of contrast, as a share."""
+    saturation: float = Field(default=0.1, ge=0, lt=1)
+    """Largest change of saturation, as a share."""
+
+
+class TrainSettings(Frozen):
+    """Settings of a training."""
+
+    policy: PolicySettings = PolicySettings()
+    """What is trained."""
+    init_from: str | None = None
+    """Begin with the weights of this checkpoint (folder, output of a training, or hf:user/name).
+    With lora.enabled: false, its adapters are kept as they are."""
+    feature_cache: str | None = None
+    """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
+    augment: AugmentSettings = AugmentSettings()
+    """Random changes of the images."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of AdamW."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW, on matrices only."""
+    batch_size: int = Field(default=2, ge=1)
+    """Windows per process and optimisation step (before accumulation)."""
+    accumulation: int = Field(default=1, ge=1)
+    """Batches per optimisation step."""
+    epochs: int = Field(default=10, ge=1)
+    """In one epoch every recorded step is seen once."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Time budget: training ends then, and the learning rate falls to zero by then. Overrides epochs."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Ends training after this many optimisation steps. Overrides epochs."""
+    warmup_steps: int = Field(default=100, ge=0)
+    """Optimisation steps until the learning rate reaches its peak."""
+    clip_norm: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    gripper_weight: float = Field(default=0.1, ge=0)
+    """Weight of the gripper's cross-entropy beside the squared error of the motion."""
+    precision: Literal["fp32", "fp16", "bf16"] = "fp16"
+    """Of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
+    gradient_checkpointing: bool = True
+    """Recompute activations in the backward pass: less memory, a third more time."""
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Keep an exponential moving average of the weights and save that."""
+    seed: int = 0
+    """Of weights, shuffling and augmentation."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that decode images, when they do not fit in memory."""
+    cache_gb: float = Field(default=4.0, ge=0)
+    """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
+    evaluate_every: int = Field(default=500, ge=1)
+    """Optimisation steps between two validations."""
+    save_every_minutes: float = Field(default=10.0, gt=0)
+    """Between validations, the state that --resume goes on from is saved this often [min]."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations without a better loss."""
+    log_every: int = Field(default=10, ge=1)
+    """Optimisation steps between two lines of the log."""
+
+    @model_validator(mode="after")
+    def _something_learns_to_see(self) -> TrainSettings:
+        backbone, lora = self.policy.backbone, self.policy.lora
+        if backbone.begins_random and backbone.freeze and not lora.enabled and self.init_from is None:
+            raise ValueError(
+                f"a frozen {backbone.kind} with random weights sees nothing; set policy.backbone.freeze: false, "
+                "or init_from: a trained checkpoint"
+            )
+        if lora.enabled and not lora.train and self.init_from is None:
+            raise ValueError("policy.lora.train: false keeps adapters of an earlier training; name it in init_from")
+        return self
+
+
+def load_train_settings(path: str | Path, overrides: Sequence[str] = ()) -> TrainSettings:
+    """Read training settings from a YAML file, with overrides. Raises ConfigError."""
+    return load_settings(TrainSettings, path, overrides)

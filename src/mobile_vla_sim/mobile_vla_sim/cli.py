@@ -124,7 +124,10 @@ def evaluate(
     held_out_wordings: Annotated[
         bool, typer.Option(help="Drive the same scenes again with wordings that were never collected.")
     ] = False,
-    time_limit: Annotated[float, typer.Option(min=1.0, help="Simulated seconds that a trial may take.")] = 15.0,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Simulated seconds that a trial may take; default: 15."),
+    ] = None,
     localised: LocalisedOption = False,
     workers: WorkersOption = "1",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -5,7 +5,7 @@ import pytest
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_sim.tasks.draw import draw
-from mobile_vla_sim.tasks.success import rests_on
+from mobile_vla_sim.tasks.goals import rests_on
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, stand_at_handle, stands_for_object, stands_for_placing
 from mobile_vla_sim.world.arm import HANDLE, Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M

@@ -9,8 +9,10 @@ import pytest
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
-from mobile_vla_sim.headless.collect import CollectConfig, collect
+from mobile_vla_sim.headless.collect import CollectConfig, collect, write_episode
+from mobile_vla_sim.headless.episode import DemonstrationError
 from mobile_vla_sim.tasks.catalogue import TASKS, UnknownTaskError, instructions
+from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.tasks.schedule import Schedule
 from mobile_vla_sim.world.plans import COLLECTION_FAMILIES
 from mobile_vla_sim.world.scene import Stream, scene_seed
@@ -83,6 +85,13 @@ def test_no_held_out_wording_is_ever_collected(config, plan):
             goal = type("Goal", (), {"environment": episode.metadata.environment})
             assert said == set(instructions(plan, episode.metadata.task, goal))
             assert not said & set(instructions(plan, episode.metadata.task, goal, held_out=True))
+
+
+def test_a_scene_on_a_plan_of_the_trials_is_never_written(config, blind, monkeypatch):
+    held_out = draw(scene_seed(Stream.EVALUATION, 0, 0), ["go_to_kitchen"], config.plan)[0]
+    monkeypatch.setattr("mobile_vla_sim.headless.collect.assignment_of", lambda config, index: held_out)
+    with pytest.raises(DemonstrationError, match="are for trials only"):
+        write_episode(blind, config, 0, "episode_000999")
 
 
 def test_images_are_as_old_as_live_ones_and_never_from_the_future(config):

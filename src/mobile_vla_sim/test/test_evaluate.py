@@ -9,10 +9,10 @@ from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition
 from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator, jobs_of
 from mobile_vla_sim.headless.report import document, print_report, wilson
-from mobile_vla_sim.tasks import failure
 from mobile_vla_sim.tasks.catalogue import TASKS
 from mobile_vla_sim.tasks.draw import draw
-from mobile_vla_sim.tasks.failure import Watch
+from mobile_vla_sim.tasks.goal import Reason
+from mobile_vla_sim.tasks.watch import Watch
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.plans import HELD_OUT_FAMILIES
 from mobile_vla_sim.world.world import Pose, World
@@ -181,35 +181,35 @@ def test_reasons_of_failure_are_told_apart(blind, plan):
     room = draw(2, ["go_to_kitchen"], plan)[0]
     elsewhere = next(name for name in room.scene.room_points if name not in ("kitchen", room.scene.start_room))
     at = {name: Pose(*point, 0.0) for name, point in room.scene.room_points.items()}
-    assert seen(blind, room, {}) == failure.NEVER_ARRIVED
-    assert seen(blind, room, {"pose": at[elsewhere]}) == failure.WRONG_ROOM
-    assert seen(blind, room, {"pose": at["kitchen"]}, {"pose": at[elsewhere]}) == failure.DID_NOT_STAY
+    assert seen(blind, room, {}) == Reason.NEVER_ARRIVED
+    assert seen(blind, room, {"pose": at[elsewhere]}) == Reason.WRONG_ROOM
+    assert seen(blind, room, {"pose": at["kitchen"]}, {"pose": at[elsewhere]}) == Reason.DID_NOT_STAY
 
     grasp = draw(2, ["pick_up_object"], plan)[0]
     near = {"pose": Pose(*grasp.stand, 0.0)}
     other = next(item.name for item in grasp.scene.objects if item.name != grasp.goal.thing)
-    assert seen(blind, grasp, {}) == failure.NEVER_ARRIVED
-    assert seen(blind, grasp, near) == failure.NEVER_CLOSED
-    assert seen(blind, grasp, near, {"closings": 1, "grip": Grip.EMPTY}) == failure.CLOSED_ON_NOTHING
-    assert seen(blind, grasp, near, {"held": other}) == failure.WRONG_OBJECT
-    assert seen(blind, grasp, near, {"held": grasp.goal.thing}, {"held": ""}) == failure.DROPPED
+    assert seen(blind, grasp, {}) == Reason.NEVER_ARRIVED
+    assert seen(blind, grasp, near) == Reason.NEVER_CLOSED
+    assert seen(blind, grasp, near, {"closings": 1, "grip": Grip.EMPTY}) == Reason.CLOSED_ON_NOTHING
+    assert seen(blind, grasp, near, {"held": other}) == Reason.WRONG_OBJECT
+    assert seen(blind, grasp, near, {"held": grasp.goal.thing}, {"held": ""}) == Reason.DROPPED
 
     place = draw(2, ["place_object"], plan)[0]
     near = {"pose": Pose(*place.stand, 0.0)}
     top = place.scene.piece(place.goal.surface)
     wrong = next(piece for piece in place.scene.pieces if piece.kind != place.goal.surface)
-    assert seen(blind, place, {}) == failure.NEVER_ARRIVED
-    assert seen(blind, place, near) == failure.NEVER_OPENED
+    assert seen(blind, place, {}) == Reason.NEVER_ARRIVED
+    assert seen(blind, place, near) == Reason.NEVER_OPENED
 
     def lying(x, y, z):
         return {"held": "", "objects": {place.goal.thing: (x, y, z)}}
 
-    assert seen(blind, place, lying(*place.scene.start[:2], 0.0)) == failure.DROPPED
-    assert seen(blind, place, lying(*wrong.footprint.centre, wrong.height_m)) == failure.WRONG_OBJECT
-    assert seen(blind, place, lying(*top.footprint.centre, top.height_m)) == failure.DID_NOT_STAY
+    assert seen(blind, place, lying(*place.scene.start[:2], 0.0)) == Reason.DROPPED
+    assert seen(blind, place, lying(*wrong.footprint.centre, wrong.height_m)) == Reason.WRONG_OBJECT
+    assert seen(blind, place, lying(*top.footprint.centre, top.height_m)) == Reason.DID_NOT_STAY
 
     drawer = draw(2, ["open_drawer"], plan)[0]
     near = {"pose": Pose(*drawer.stand, 0.0)}
-    assert seen(blind, drawer, near, {"held": "handle"}, {"held": ""}) == failure.NOT_MOVED
-    assert seen(blind, drawer, near) == failure.NEVER_CLOSED
+    assert seen(blind, drawer, near, {"held": "handle"}, {"held": ""}) == Reason.NOT_MOVED
+    assert seen(blind, drawer, near) == Reason.NEVER_CLOSED
     assert set(TASKS) >= {"open_drawer"}

@@ -10,7 +10,6 @@ from mobile_vla_sim.headless.episode import MAX_STEPS, MIN_STEPS, drive_episode
 from mobile_vla_sim.headless.robot import HeadlessRobot
 from mobile_vla_sim.tasks.catalogue import TASKS
 from mobile_vla_sim.tasks.draw import draw
-from mobile_vla_sim.tasks.success import reached
 from mobile_vla_sim.world.planner import ROBOT_RADIUS_M
 from mobile_vla_sim.world.scene import Stream, scene_seed
 
@@ -23,7 +22,7 @@ def test_the_expert_does_every_task_in_50_to_100_steps_at_the_first_attempt(blin
         steps = drive_episode(blind, assignment, noise_m_s=0.0, attempts=1)
         assert MIN_STEPS <= len(steps) <= MAX_STEPS
         end = steps[-1].snapshot.truth
-        assert reached(assignment.goal, assignment.scene, end)
+        assert assignment.goal.reached(assignment.scene, end)
         for step in steps:
             pose = step.snapshot.truth.pose
             nearest = min(rect.distance(pose.x, pose.y) for rect in assignment.scene.solids)

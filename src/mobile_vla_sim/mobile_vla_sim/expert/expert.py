@@ -12,7 +12,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
-from mobile_vla_sim.tasks.success import reached, target_point
+from mobile_vla_sim.tasks.goals import Hold, PutOn
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
@@ -102,7 +102,7 @@ class Expert:
             self._done = False
 
     def _achieved(self) -> bool:
-        return reached(self._assignment.goal, self._assignment.scene, self._truth)
+        return self._assignment.goal.reached(self._assignment.scene, self._truth)
 
     def _left_m(self) -> float:
         if self._assignment.goal.aim not in (Aim.ROOM, Aim.APPROACH):
@@ -177,7 +177,7 @@ class Expert:
         """Return True if the gripper would act in the right place now."""
         pose, goal = self._truth.pose, self._assignment.goal
         direction = pose.yaw + self._truth.aim
-        if goal.aim is Aim.PLACE:
+        if isinstance(goal, PutOn):
             x, y = pose.x + NOMINAL_REACH_M * math.cos(direction), pose.y + NOMINAL_REACH_M * math.sin(direction)
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
@@ -187,11 +187,11 @@ class Expert:
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""
         goal, scene = self._assignment.goal, self._assignment.scene
-        if goal.aim is Aim.PLACE:
+        if isinstance(goal, PutOn):
             inner = scene.piece(goal.surface).footprint.grown(-0.17)
             x, y = self._truth.pose.x, self._truth.pose.y
             return min(max(x, inner.x0), inner.x1), min(max(y, inner.y0), inner.y1)
-        x, y, _ = target_point(goal, scene, self._truth)
+        x, y, _ = goal.target(scene, self._truth)
         return x, y
 
     def _approach(self) -> Points:
@@ -210,9 +210,9 @@ class Expert:
     def _follow_moved_target(self) -> None:
         """Aim at where a pushed object is now."""
         goal, scene = self._assignment.goal, self._assignment.scene
-        if goal.aim is not Aim.GRASP or not scene.on_floor(goal.thing):
+        if not isinstance(goal, Hold) or not scene.on_floor(goal.thing):
             return
-        x, y, _ = target_point(goal, scene, self._truth)
+        x, y, _ = goal.target(scene, self._truth)
         sx, sy = self._planner.goal
         if abs(math.dist((x, y), (sx, sy)) - NOMINAL_REACH_M) > 0.06:
             px, py = self._truth.pose.x, self._truth.pose.y

@@ -22,10 +22,11 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.storage.lock import DatasetLock
-from mobile_vla_sim.headless.episode import Step, drive_episode
+from mobile_vla_sim.headless.episode import DemonstrationError, Step, drive_episode
 from mobile_vla_sim.tasks.draw import Assignment, draw
 from mobile_vla_sim.tasks.schedule import Schedule
 from mobile_vla_sim.world.odometry import OdometryKind
+from mobile_vla_sim.world.plans import HELD_OUT_FAMILIES
 from mobile_vla_sim.world.scene import Stream, scene_seed
 from mobile_vla_sim.world.world import World
 
@@ -63,6 +64,9 @@ def write_episode(world: World, config: CollectConfig, index: int, episode_id: s
         DemonstrationError: the expert cannot do it.
     """
     assignment = assignment_of(config, index)
+    family = assignment.scene.plan.family
+    if family in HELD_OUT_FAMILIES:
+        raise DemonstrationError(f"floor plans of the family {family} are for trials only")
     epoch_ns = _EPOCH_NS + index * _EPISODE_SPACING_NS
     steps = drive_episode(world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry)
     environment = {**assignment.environment(), "noise_m_s": config.noise_m_s, "odometry": config.odometry}

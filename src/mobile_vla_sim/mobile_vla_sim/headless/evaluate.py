@@ -23,9 +23,6 @@ from mobile_vla_sim.world.odometry import OdometryKind
 from mobile_vla_sim.world.scene import Stream, scene_seed
 from mobile_vla_sim.world.world import World
 
-TIME_LIMIT_S = 15.0
-"""Half as long again as the longest demonstration."""
-
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -38,7 +35,8 @@ class EvaluateConfig:
     conditions: tuple[Condition, ...] = (Condition.PLAIN,)
     replan: int = 1
     """Actions of a chunk that are executed before the next prediction."""
-    time_limit_s: float = TIME_LIMIT_S
+    time_limit_s: float | None = None
+    """Simulated time that a trial may take; None: the task's limit [s]."""
     odometry: OdometryKind = "drifting"
 
     def __post_init__(self) -> None:

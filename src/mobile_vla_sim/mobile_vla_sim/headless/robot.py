@@ -15,7 +15,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 from mobile_vla_sim.tasks.draw import Assignment
-from mobile_vla_sim.tasks.success import SuccessTest, target_point
+from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
 from mobile_vla_sim.world.odometry import Odometry, OdometryKind
 from mobile_vla_sim.world.world import Truth, World
@@ -81,7 +81,7 @@ class HeadlessRobot:
         stamps |= {ODOMETRY: measured_ns, GRIPPER_STATE: measured_ns}
         stamp_ns = self._epoch_ns + self._tick * self._steps_per_tick * _STEP_NS
         world, truth = self._world, self._world.truth
-        target = world.pixel(*target_point(self.assignment.goal, self.assignment.scene, truth))
+        target = world.pixel(*self.assignment.goal.target(self.assignment.scene, truth))
         robot = world.pixel(truth.pose.x, truth.pose.y, 0.2)
         return Snapshot(stamp_ns, self._images, self._state, stamps, truth, target, robot)
 

@@ -18,8 +18,8 @@ from mobile_vla_sim.expert.noise import limited
 from mobile_vla_sim.headless.conditions import Condition, Images, images_under, state_under
 from mobile_vla_sim.headless.robot import HeadlessRobot
 from mobile_vla_sim.tasks.draw import Assignment
-from mobile_vla_sim.tasks.failure import Watch
 from mobile_vla_sim.tasks.success import SuccessTest
+from mobile_vla_sim.tasks.watch import Watch
 from mobile_vla_sim.world.odometry import OdometryKind
 from mobile_vla_sim.world.world import World
 
@@ -101,7 +101,8 @@ class TrialRunner:
     policy: DrivingPolicy
     replan: int = 1
     """Actions of a chunk that are executed before the next prediction."""
-    time_limit_s: float = 15.0
+    time_limit_s: float | None = None
+    """Simulated time that a trial may take; None: the task's limit [s]."""
     odometry: OdometryKind = "drifting"
     latencies_s: list[float] = field(default_factory=list)
     """Seconds that each prediction took."""
@@ -137,7 +138,8 @@ class TrialRunner:
         path: list[tuple[float, float]] = []
         step = collisions = 0
         touching = False
-        while robot.time_s < self.time_limit_s and not robot.success:
+        limit_s = self.time_limit_s or assignment.task.time_limit_s
+        while robot.time_s < limit_s and not robot.success:
             snapshot = robot.observe()
             path.append((round(snapshot.truth.pose.x, 3), round(snapshot.truth.pose.y, 3)))
             images = images_under(condition, snapshot.images, step, others or [])
@@ -161,7 +163,7 @@ class TrialRunner:
             said,
             robot.success,
             drawn_success if scene_assignment else robot.success,
-            "" if robot.success else watch.reason(),
+            "" if robot.success else watch.reason().value,
             round(robot.time_s, 2),
             round(math.dist((pose.x, pose.y), assignment.stand), 3),
             collisions,

@@ -22,7 +22,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
 from mobile_vla_sim.expert.noise import limited
 from mobile_vla_sim.tasks.draw import Assignment
-from mobile_vla_sim.tasks.success import SuccessTest, target_point
+from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
 from mobile_vla_sim.world.odometry import Odometry, OdometryKind
 from mobile_vla_sim.world.world import Pose, Truth, World
@@ -217,7 +217,7 @@ class SimThread:
             world.velocity,
             world.gripper_position,
             truth,
-            target_point(assignment.goal, assignment.scene, truth),
+            assignment.goal.target(assignment.scene, truth),
             assignment,
             self._reset_count,
             self._success,

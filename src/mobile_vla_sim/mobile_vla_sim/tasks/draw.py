@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mobile_vla_data.dataset.plan import CollectionPlan
-from mobile_vla_sim.tasks.catalogue import Task, instructions, task_named
-from mobile_vla_sim.tasks.goal import Aim, Goal
+from mobile_vla_sim.tasks.catalogue import instructions, task_named
+from mobile_vla_sim.tasks.goal import Aim, Goal, Task
 from mobile_vla_sim.world.access import Point
 from mobile_vla_sim.world.planner import Planner, UnreachableError
 from mobile_vla_sim.world.plans import HALF_SIZE_M

@@ -14,8 +14,7 @@ from functools import cache
 import numpy as np
 
 from mobile_vla_data.dataset.plan import CollectionPlan
-from mobile_vla_sim.tasks.catalogue import TASKS, Task, task_named
-from mobile_vla_sim.tasks.goal import Aim
+from mobile_vla_sim.tasks.catalogue import TASKS, task_named
 
 _DEALS = 60
 _MOST_IN_GROUP = 3
@@ -64,25 +63,7 @@ class Schedule:
 def compatible(first: str, second: str) -> bool:
     """Return True if two tasks can be done in one scene from one start, with different goals."""
     a, b = TASKS[first], TASKS[second]
-    if a.needs().merged(b.needs()) is None:
-        return False
-    same_goal = (
-        a.aim is b.aim
-        and _single(a)
-        and _single(b)
-        and (a.room, a.thing, a.surface)
-        == (
-            b.room,
-            b.thing,
-            b.surface,
-        )
-    )
-    return not same_goal and not (a.aim is b.aim and a.aim in (Aim.OPEN, Aim.CLOSE))
-
-
-def _single(task: Task) -> bool:
-    """Return True if a task has only one goal in a scene."""
-    return task.aim in (Aim.ROOM, Aim.OPEN, Aim.CLOSE) or bool(task.thing or task.surface)
+    return a.needs().merged(b.needs()) is not None and not (a.only and a.only == b.only)
 
 
 @cache

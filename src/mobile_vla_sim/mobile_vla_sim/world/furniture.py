@@ -40,6 +40,43 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Coordinates of a piece: ``u`` from its back to its front, ``v`` from its right to its left, both from 0."""
+
+    piece: Piece
+
+    @property
+    def depth(self) -> float:
+        """From back to front [m]."""
+        return self.piece.footprint.size[0 if self.piece.front[0] else 1]
+
+    @property
+    def width(self) -> float:
+        """From right to left [m]."""
+        return self.piece.footprint.size[1 if self.piece.front[0] else 0]
+
+    def point(self, u: float, v: float) -> tuple[float, float]:
+        """Return a point in the world."""
+        r = self.piece.footprint
+        return ((r.x0 + u, r.y0 + v), (r.x1 - v, r.y0 + u), (r.x1 - u, r.y1 - v), (r.x0 + v, r.y1 - u))[
+            self.piece.facing
+        ]
+
+    def rect(self, u0: float, v0: float, u1: float, v1: float) -> Rect:
+        """Return a rectangle in the world."""
+        (ax, ay), (bx, by) = self.point(u0, v0), self.point(u1, v1)
+        return Rect(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
+
+
+def raised_parts(piece: Piece) -> list[Rect]:
+    """Return the parts of a piece that stand up above its surface, where nothing can lie."""
+    f = Frame(piece)
+    back, side = _RAISED.get(piece.kind, (0.0, 0.0))
+    parts = [f.rect(0.0, 0.0, back, f.width)] if back else []
+    return parts + ([f.rect(0.0, 0.0, f.depth, side), f.rect(0.0, f.width - side, f.depth, f.width)] if side else [])
+
+
+@dataclass(frozen=True)
 class _Kind:
     """Sizes of a kind: width along its front, depth, height, each as (least, most) [m]."""
 
@@ -63,6 +100,9 @@ KINDS: dict[str, _Kind] = {
     "toilet": _Kind((0.36, 0.4), (0.5, 0.54), 0.2, True, 0.3),
     "basin": _Kind((0.48, 0.54), (0.38, 0.4), 0.28, True, 0.3),
 }
+
+#: Kind -> width of what stands up at its back (a backrest, a screen) and at its sides (arms) [m].
+_RAISED = {"chair": (0.06, 0.0), "sofa": (0.14, 0.11), "bed": (0.05, 0.0), "desk": (0.13, 0.0)}
 
 _DOOR_CLEAR_M = 0.6
 

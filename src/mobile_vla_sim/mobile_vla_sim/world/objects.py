@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobile_vla_sim.world.furniture import SURFACES, Piece
+from mobile_vla_sim.world.furniture import SURFACES, Piece, raised_parts
 from mobile_vla_sim.world.geometry import Rect
 from mobile_vla_sim.world.plans import HALF_SIZE_M, Plan
 
@@ -96,7 +96,7 @@ def draw_placement(
         # Where one kind of place is full, the other is tried.
         if surfaces and high == (attempt < 50):
             piece = surfaces[int(random.integers(len(surfaces)))]
-            found = _on(random, kind, piece)
+            found = _on(random, kind, plan, piece)
         else:
             found = _on_floor(random, kind, plan, pieces, keep_clear, room)
         if found and all(math.hypot(found.x - other.x, found.y - other.y) >= APART_M for other in others):
@@ -104,8 +104,8 @@ def draw_placement(
     raise NoPlaceError(f"no place for the {name}")
 
 
-def _on(random: np.random.Generator, kind: ObjectKind, piece: Piece) -> Placement:
-    """A place on a surface, near its edge."""
+def _on(random: np.random.Generator, kind: ObjectKind, plan: Plan, piece: Piece) -> Placement | None:
+    """Draw a place on a surface; None where something stands up there."""
     rect = piece.footprint
     # Books and the like lie roughly parallel to the edges.
     yaw = float(random.integers(4)) * math.pi / 2 + float(random.normal(0.0, 0.12))
@@ -113,7 +113,19 @@ def _on(random: np.random.Generator, kind: ObjectKind, piece: Piece) -> Placemen
     x = float(random.uniform(rect.x0 + inset, rect.x1 - inset))
     y = float(random.uniform(rect.y0 + inset, rect.y1 - inset))
     shade = float(random.uniform())
+    around = _around(kind, x, y, yaw)
+    if any(around.overlaps(rect) for rect in (*raised_parts(piece), *plan.walls)):
+        return None
     return Placement(kind.name, x, y, piece.height_m, yaw, piece.room, piece.kind, shade)
+
+
+def _around(kind: ObjectKind, x: float, y: float, yaw: float) -> Rect:
+    """Return the rectangle around a turned object."""
+    if kind.round:
+        return Rect.around(x, y, 2 * kind.half_x_m, 2 * kind.half_x_m)
+    cos, sin = abs(math.cos(yaw)), abs(math.sin(yaw))
+    size_x = 2 * (kind.half_x_m * cos + kind.half_y_m * sin)
+    return Rect.around(x, y, size_x, 2 * (kind.half_x_m * sin + kind.half_y_m * cos))
 
 
 def _on_floor(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import mujoco
 
-from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M, HANDLE_M, Piece
+from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M, HANDLE_M, Frame, Piece
 from mobile_vla_sim.world.geometry import Colour, Rect
 from mobile_vla_sim.world.objects import OBJECT_KINDS, Placement
 from mobile_vla_sim.world.paint import BLACK, DARK_WOOD, MAIN, STEEL, WHITE, WOOD, lighter, pick
@@ -59,39 +58,14 @@ def cylinder(
     )
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """Coordinates of a piece: ``u`` from its back to its front, ``v`` from its right to its left, both from 0."""
-
-    piece: Piece
-
-    @property
-    def depth(self) -> float:
-        return self.piece.footprint.size[0 if self.piece.front[0] else 1]
-
-    @property
-    def width(self) -> float:
-        return self.piece.footprint.size[1 if self.piece.front[0] else 0]
-
-    def point(self, u: float, v: float) -> tuple[float, float]:
-        r = self.piece.footprint
-        return ((r.x0 + u, r.y0 + v), (r.x1 - v, r.y0 + u), (r.x1 - u, r.y1 - v), (r.x0 + v, r.y1 - u))[
-            self.piece.facing
-        ]
-
-    def rect(self, u0: float, v0: float, u1: float, v1: float) -> Rect:
-        (ax, ay), (bx, by) = self.point(u0, v0), self.point(u1, v1)
-        return Rect(min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
-
-
 def add_furniture(world: mujoco.MjsBody, piece: Piece) -> None:
     """Add one piece: an invisible solid over its footprint, and what is seen of it."""
     box(world, piece.footprint, 0.0, piece.height_m, BLACK, solid=STOPS_ROBOT | CARRIES, hidden=True)
     main = pick(MAIN[piece.kind], piece.shade) if piece.kind in MAIN else WHITE
-    _SHAPES[piece.kind](world, _Frame(piece), piece.height_m, main)
+    _SHAPES[piece.kind](world, Frame(piece), piece.height_m, main)
 
 
-def _table(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _table(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), top - 0.03, top, main)
     box(world, f.rect(0.04, 0.04, d - 0.04, w - 0.04), top, top + 0.002, lighter(main, 1.12))
@@ -100,7 +74,7 @@ def _table(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
             box(world, f.rect(u, v, u + 0.06, v + 0.06), 0.0, top - 0.03, lighter(main, 0.7))
 
 
-def _chair(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _chair(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), top - 0.05, top, main)
     box(world, f.rect(0, 0, 0.06, w), top, top + 0.16, lighter(main, 0.6))
@@ -109,7 +83,7 @@ def _chair(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
         box(world, f.rect(d - 0.07, v, d - 0.02, v + 0.05), 0.0, top - 0.05, BLACK)
 
 
-def _sofa(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _sofa(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     dark = lighter(main, 0.72)
     box(world, f.rect(0, 0, d, w), 0.0, top - 0.04, dark)
@@ -121,7 +95,7 @@ def _sofa(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
         box(world, f.rect(0.15, v0, d - 0.02, v1), 0.0, top, lighter(main, 1.25))
 
 
-def _bed(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _bed(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), 0.0, top - 0.08, WOOD)
     box(world, f.rect(0, 0, 0.05, w), 0.0, top + 0.08, DARK_WOOD)
@@ -133,7 +107,7 @@ def _bed(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
         box(world, f.rect(0.09, v0, 0.36, v1), 0.0, top + 0.03, (0.84, 0.87, 0.95))
 
 
-def _desk(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _desk(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), top - 0.04, top, main)
     box(world, f.rect(0, 0, d - 0.03, 0.28), 0.0, top - 0.04, lighter(main, 1.3))
@@ -145,7 +119,7 @@ def _desk(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
     box(world, f.rect(0.02, w / 2 - 0.25, 0.055, w / 2 + 0.25), top + 0.22, top + 0.225, (0.55, 0.58, 0.62))
 
 
-def _counter(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _counter(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), 0.0, top - 0.03, WHITE)
     box(world, f.rect(0, 0, d, w), top - 0.03, top, main)
@@ -157,12 +131,12 @@ def _counter(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None
             cylinder(world, *f.point(u, v), top + 0.003, top + 0.006, 0.075, (0.75, 0.22, 0.12))
 
 
-def _bathtub(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _bathtub(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     box(world, f.piece.footprint, 0.0, top, main)
     box(world, f.piece.footprint.grown(-0.07), top, top + 0.004, (0.42, 0.72, 0.90))
 
 
-def _toilet(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _toilet(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, 0.15, w), 0.0, top + 0.1, main)
     x, y = f.point(d - w / 2, w / 2)
@@ -171,7 +145,7 @@ def _toilet(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
     cylinder(world, x, y, top, top + 0.004, 0.3 * w, (0.50, 0.62, 0.72))
 
 
-def _basin(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _basin(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d, w), 0.0, top, WOOD)
     box(world, f.rect(0.06, 0.05, d - 0.03, w - 0.05), top, top + 0.02, main)
@@ -179,7 +153,7 @@ def _basin(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
     box(world, f.rect(0.02, w / 2 - 0.03, 0.14, w / 2 + 0.03), top, top + 0.06, STEEL)
 
 
-def _cabinet(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None:
+def _cabinet(world: mujoco.MjsBody, f: Frame, top: float, main: Colour) -> None:
     d, w = f.depth, f.width
     box(world, f.rect(0, 0, d - 0.02, w), 0.0, top, main)
     box(world, f.rect(0.04, 0.04, d - 0.06, w - 0.04), top, top + 0.003, lighter(main, 1.2))
@@ -187,7 +161,7 @@ def _cabinet(world: mujoco.MjsBody, f: _Frame, top: float, main: Colour) -> None
 
 def add_drawer(world: mujoco.MjsBody, piece: Piece) -> None:
     """Add the cabinet's drawer on its slide joint: body ``drawer``, joint ``drawer``, at 0 when it is shut."""
-    f = _Frame(piece)
+    f = Frame(piece)
     d, w, top = f.depth, f.width, piece.height_m
     main = pick(MAIN["cabinet"], piece.shade)
     drawer = world.add_body(name="drawer")
@@ -265,7 +239,7 @@ def _upright(yaw: float) -> list[float]:
     return [math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)]
 
 
-_SHAPES: dict[str, Callable[[mujoco.MjsBody, _Frame, float, Colour], None]] = {
+_SHAPES: dict[str, Callable[[mujoco.MjsBody, Frame, float, Colour], None]] = {
     "table": _table,
     "desk": _desk,
     "chair": _chair,

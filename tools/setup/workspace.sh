@@ -64,9 +64,6 @@ run_colcon() {
   (
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_PRELOAD
-    # colcon adds a limit on the load (-l): on a busy machine make then starts one compiler at a time, and waits between.
-    MAKEFLAGS=-j$(nproc)
-    export MAKEFLAGS
     if [ "$ros" = wheels ]; then
       # What the calling shell has sourced is not to be written into this workspace as its underlay.
       unset PYTHONPATH COLCON_PREFIX_PATH LD_LIBRARY_PATH

@@ -64,17 +64,17 @@ def open_source(settings: SourceSettings) -> ImageSource:
     """Open the source that ``settings`` name. Raises :class:`SourceError`."""
     source = settings.source
     path = Path(os.path.expanduser(source))
-    # os.path: a pipeline may be too long for a file name.
+    # os.path, not Path: texts that are too long for a file name are no file.
     if "!" in source and not os.path.exists(path):
         return _Device(settings, source, cv2.CAP_GSTREAMER)
     if source.isdecimal():
         return _open_device(settings, Path(f"/dev/video{source}"))
-    if path.is_dir():
+    if os.path.isdir(path):
         return _Folder(settings, path)
     if path.is_relative_to("/dev"):
         return _open_device(settings, path)
-    if not path.is_file():
-        raise SourceError(f"{source}: no such file or folder; a source is a device, a pipeline, a video or a folder")
+    if not os.path.isfile(path):
+        raise SourceError(f"{source:.200}: no such file or folder; use a device, a pipeline, a video or a folder")
     return _Video(settings, path)
 
 

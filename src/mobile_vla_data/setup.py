@@ -23,6 +23,8 @@ setup(
         "setuptools",
         "numpy",
         "h5py>=3.8",
+        "filelock>=3.22",
+        "jinja2",
         "opencv-python-headless",
         "Pillow",
         "pydantic>=2.5",

@@ -93,12 +93,18 @@ def validate(
 
 @app.command()
 def info(path: PathArgument, json: JsonOption = False) -> None:
-    """Describe an episode or a dataset."""
+    """Describe an episode or a dataset; exit 1 when an episode cannot be read."""
     described = episode_info(path) if path.is_file() else dataset_info(path)
+    problems = described.get("problems", [])
     if json:
         print_json(described)
-        return
-    print_table(str(path), ("field", "value"), [(name, _readable(value)) for name, value in described.items()])
+    else:
+        shown = [(name, _readable(value)) for name, value in described.items() if name != "problems"]
+        print_table(str(path), ("field", "value"), shown)
+        for problem in problems:
+            ERR.print(problem, style="red", markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -116,6 +122,12 @@ def split(
     if json:
         print_json(document)
         return
+    if untrained := document.get("untrained_tasks"):
+        ERR.print(
+            f"warning: training sees no episode of {', '.join(untrained)}; record more of them, and split again",
+            style="yellow",
+            soft_wrap=True,
+        )
     rows = [(name, len(document["splits"][name])) for name in SPLIT_NAMES]
     print_table(f"{dataset}/splits.json, seed {seed}", ("split", "episodes"), rows)
 

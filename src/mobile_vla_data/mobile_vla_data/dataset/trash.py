@@ -15,10 +15,15 @@ def move_to_trash(path: Path) -> Path:
     trash.mkdir(exist_ok=True)
     target = trash / path.name
     generation = 0
-    while target.exists():
+    while target.exists() or target.is_symlink():
         generation += 1
         target = trash / f"{path.name}.{generation}"
-    os.rename(path, target)
+    if path.is_symlink():
+        # A relative link would point nowhere from there.
+        target.symlink_to(path.resolve())
+        path.unlink()
+    else:
+        os.rename(path, target)
     fsync_path(trash)
     fsync_path(path.parent)
     return target

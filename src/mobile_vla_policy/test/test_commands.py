@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -191,17 +190,11 @@ def test_a_tilde_is_the_home_folder_in_every_path(checkpoint: Path, dataset: Pat
     assert not Path("~").exists()
 
 
-def test_an_instruction_that_the_policy_would_refuse_is_refused_before_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endless = "부엌으로 가서 컵을 집어 " * 30
-    monkeypatch.setitem(synthetic_episodes.GOALS, endless, (0.2, -0.2))
-    dataset = write_dataset(tmp_path / "data", episodes=12, steps=4)
-    (refused,) = run_all(
-        ["train", "--config", settings_file(tmp_path), "--dataset", dataset, "--output", tmp_path / "out"]
+def test_backends_and_precisions_can_be_read_without_importing_torch() -> None:
+    """Launch files read them, and policy_node must answer before torch is loaded."""
+    script = (
+        "import sys; from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS; "
+        "import mobile_vla_policy.runtime.settings; print('torch' in sys.modules, 'eager' in BACKENDS)"
     )
-    assert refused.code == 1
-    assert re.search(
-        r"episode_\d{6}\.h5: the instruction has \d+ tokens, and a policy follows at most 128", refused.err
-    )
-    assert not (tmp_path / "out").exists()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from safetensors.torch import load_file
-from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
+from synthetic_episodes import CONTRACT, GOALS, network, policy_settings, train_settings, write_dataset, write_episode
 
 from mobile_vla_data.action import displacement, gripper
 from mobile_vla_data.contract import Contract
@@ -26,7 +27,7 @@ from mobile_vla_policy.training import objective as objective_module
 from mobile_vla_policy.training.objective import TrainingError
 from mobile_vla_policy.training.optimisation import Schedule
 from mobile_vla_policy.training.settings import load_train_settings
-from mobile_vla_policy.training.train import init, train
+from mobile_vla_policy.training.train import init, require_instructions_that_fit, train
 
 QUIET = Console(quiet=True)
 OVERFIT = {"max_steps": 400, "evaluate_every": 1000, "learning_rate": 3e-3, "betas": (0.9, 0.98), "gripper_weight": 1.0}
@@ -254,3 +255,13 @@ def test_four_bits_are_those_of_qlora(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Kosmos2Settings(load_in="4bit").quantisation(torch.float16)["quantization_config"]
     assert (chosen.bnb_4bit_quant_type, chosen.bnb_4bit_use_double_quant) == ("nf4", True)
     assert chosen.bnb_4bit_compute_dtype == torch.float16
+
+
+def test_an_instruction_that_the_policy_would_refuse_is_refused_before_training(dataset: Path) -> None:
+    data = open_dataset(dataset, ["static"], seed=0)
+    first = data.splits["train"][0]
+    # Words that the tokenizer does not know fall apart into bytes.
+    wordy = replace(data, splits={"train": [replace(first, instruction="부엌으로 가서 컵을 집어 " * 10)]})
+    require_instructions_that_fit(network(), data)
+    with pytest.raises(TrainingDataError, match=r"h5: the instruction has \d+ tokens, .* at most 128; shorten"):
+        require_instructions_that_fit(network(), wordy)

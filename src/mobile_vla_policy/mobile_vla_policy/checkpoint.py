@@ -198,14 +198,15 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
 
 def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
     """Return the names of the tensors that a checkpoint holds: all, or those that differ from the published ones."""
+    driving = {name for name in network.state_dict() if not name.startswith("locate.")}
     if not settings.backbone.has_base_weights:
-        return set(network.state_dict())
+        return driving
     # Adapters, ACT and head are never published, even if they do not learn any more.
     return {
         name
         for name, parameter in network.named_parameters()
         if parameter.requires_grad or name.startswith("head.") or name == "backbone.act" or ".lora_" in name
-    }
+    } & driving
 
 
 def _like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch.nn import functional
@@ -17,6 +17,14 @@ class ActionLoss:
     total: torch.Tensor
     motion: torch.Tensor
     gripper: torch.Tensor
+    grounding: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Cross-entropy of the target's heatmap; 0 if it is not learned."""
+    hindsight: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
+    """What whole episodes teach; 0 if it is not learned."""
+
+    def values(self) -> torch.Tensor:
+        """Return all five as one tensor without gradient, in the order of the fields."""
+        return torch.stack([getattr(self, each.name).detach().to(self.total.device) for each in fields(self)])
 
 
 def action_loss(

@@ -10,10 +10,14 @@ from torch import nn
 
 from mobile_vla_data.action import ACTION
 from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.lora import add_lora
 from mobile_vla_policy.model.settings import PolicySettings
+
+TARGET_MAP_SIDE = 14
+"""Cells along each side of the target's heatmap of a backbone without one of its own."""
 
 
 class PolicyNetwork(nn.Module):
@@ -23,6 +27,8 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.locate: nn.Linear | None = None
+        """Only in training, not in checkpoints: heatmap of the target from the ACT state of a backbone without maps."""
 
     def forward(self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor) -> torch.Tensor:
         """Return chunks ``[B, W, horizon, action_dim]`` at every window position; motion normalised, gripper a logit.
@@ -43,6 +49,24 @@ class PolicyNetwork(nn.Module):
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
+
+
+class Learner(nn.Module):
+    """The network as training runs it: with the heatmaps that only losses need."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, Maps | None]:
+        """Return chunks, as :meth:`PolicyNetwork.forward` does, and heatmaps of the valid frames if there are any."""
+        network = self.network
+        features, maps = network.backbone.encode_with_maps(images, tokens.select(valid.nonzero()[:, 0]))
+        if network.locate is not None:
+            maps = Maps(network.locate(features.float()))
+        return network.act(scatter_frames(features, valid), state), maps
 
 
 def scatter_frames(features: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -79,6 +103,12 @@ def build_network(
     # After peft, which freezes everything but its adapters, the ACT embedding too.
     mark_trainable(network, settings)
     return network
+
+
+def add_target_map(network: PolicyNetwork) -> None:
+    """Let a backbone without heatmaps learn one of the target, out of its ACT state: that then knows where it is."""
+    if not network.backbone.has_maps:
+        network.locate = nn.Linear(network.backbone.hidden_size, TARGET_MAP_SIDE**2)
 
 
 def adapt(backbone: Backbone, settings: PolicySettings) -> None:

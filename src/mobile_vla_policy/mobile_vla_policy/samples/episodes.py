@@ -39,6 +39,12 @@ class EpisodeData:
     """float32 ``[T, 3]``: x, y [m], gripper."""
     actions: npt.NDArray[np.float32]
     """float32 ``[T, 3]``, or ``[T, 4]`` with delta_yaw."""
+    targets: npt.NDArray[np.int32] | None = None
+    """int32 ``[T, 2]``: column and row of the instructed target in the first camera's image as stored; -1 unknown."""
+
+    def target_px(self) -> npt.NDArray[np.int32]:
+        """Return :attr:`targets`, all unknown if the episode has none."""
+        return np.full((self.num_steps, 2), -1, np.int32) if self.targets is None else self.targets
 
     @property
     def num_steps(self) -> int:
@@ -62,8 +68,10 @@ class TrainingData:
     """Note for the user about the split; empty if there is none."""
 
 
-def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> TrainingData:
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, isotropic: bool = False) -> TrainingData:
     """Open a dataset; split it by ``seed`` if it is not split. With None, it must be split already.
+
+    ``isotropic``: as :func:`normalisation_of` has it.
 
     Raises:
         TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
@@ -92,12 +100,19 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
         raise TrainingDataError(f"{folder}: the train split has {len(train)} episodes; record more, then split again")
     contract = _one_contract([episode.path for name in sorted(data) for episode in data[name]])
     statistics = compute_statistics(episode.path for episode in train)
-    return TrainingData(contract, normalisation_of(statistics), data, note)
+    return TrainingData(contract, normalisation_of(statistics, isotropic=isotropic), data, note)
 
 
-def normalisation_of(statistics: Statistics) -> Normalisation:
-    """Return the ranges for normalising actions and states: quantiles, or extremes if nearly still."""
-    return Normalisation(action=_range(statistics.actions), state=_range(statistics.states))
+def normalisation_of(statistics: Statistics, *, isotropic: bool = False) -> Normalisation:
+    """Return the ranges for normalising actions and states: quantiles, or extremes if nearly still.
+
+    ``isotropic``: one symmetric range for the actions' x and y, so that a turned or mirrored action is one, too.
+    """
+    action = _range(statistics.actions)
+    if isotropic:
+        largest = max(map(abs, (*action.q01, *action.q99)))
+        action = Range((-largest, -largest), (largest, largest))
+    return Normalisation(action=action, state=_range(statistics.states))
 
 
 def _range(of: VectorStatistics) -> Range:
@@ -131,7 +146,7 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: no camera '{missing[0]}'; set policy.backbone.cameras=[{', '.join(episode.cameras)}]"
             )
         metadata = episode.metadata
-        states, actions = episode.states, episode.actions
+        states, actions, targets = episode.states, episode.actions, episode.target
     if not len(actions):
         raise TrainingDataError(f"{path}: no steps; remove it from the dataset, then split again")
     for name, values in (("observations/state", states), ("actions", actions)):
@@ -141,7 +156,7 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: {name}, step {step} is {values[step].tolist()}, which is not finite; "
                 "remove it from the dataset, then split again"
             )
-    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions)
+    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions, targets)
 
 
 def _one_contract(paths: Sequence[Path]) -> Contract:

@@ -24,6 +24,8 @@ COLUMNS = (
     "train_loss",
     "train_motion",
     "train_gripper",
+    "train_grounding",
+    "train_hindsight",
     "validation_loss",
     "validation_motion",
     "validation_gripper",

@@ -13,7 +13,7 @@ from mobile_vla_policy.model.settings import PolicySettings
 
 
 class AugmentSettings(Frozen):
-    """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
+    """Random changes of the images: one draw for all frames of an episode in a batch."""
 
     shift: float = Field(default=0.04, ge=0, lt=0.5)
     """Largest shift, as a share of the image's side."""
@@ -23,6 +23,11 @@ class AugmentSettings(Frozen):
     """Largest change of contrast, as a share."""
     saturation: float = Field(default=0.1, ge=0, lt=1)
     """Largest change of saturation, as a share."""
+    dihedral: bool = False
+    """Turn by multiples of 90 degrees and mirror, images and actions together. Only for a base that does not turn,
+    under a first camera that looks straight down, with other cameras on an arm that points where the robot drives."""
+    camera_turn_deg: Literal[0, 90, 180, 270] = 0
+    """Only for dihedral: direction of the robot's x in the first camera's image, counter-clockwise from right [deg]."""
 
 
 class TrainSettings(Frozen):
@@ -59,6 +64,15 @@ class TrainSettings(Frozen):
     """Largest norm of the gradient."""
     gripper_weight: float = Field(default=0.1, ge=0)
     """Weight of the gripper's cross-entropy beside the squared error of the motion."""
+    grounding_weight: float = Field(default=0.0, ge=0)
+    """Weight of the cross-entropy of a heatmap of the instructed target, in episodes that say where it is."""
+    hindsight_weight: float = Field(default=0.0, ge=0)
+    """Weight of what whole episodes teach about robot, free floor and way (training/hindsight.py). Needs a backbone
+    with such maps (film), and at least three frames of an episode in a batch: together."""
+    together: int = Field(default=1, ge=1)
+    """So many windows of one episode come together in a batch, drawn from the whole of it. Divides batch_size."""
+    gripper_repeats: int = Field(default=0, ge=0)
+    """Windows around a change of the gripper are seen so many times more than others."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp16"
     """Precision of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
     gradient_checkpointing: bool = True
@@ -87,6 +101,17 @@ class TrainSettings(Frozen):
             raise ValueError(
                 f"a frozen {backbone.kind} with random weights sees nothing; set policy.backbone.freeze: false, "
                 "or init_from: a trained checkpoint"
+            )
+        if self.batch_size % self.together:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of together {self.together}")
+        frames = self.together * self.policy.head.window
+        if self.hindsight_weight and frames < 3 and not self.policy.head_only:
+            raise ValueError(
+                f"hindsight_weight needs three frames of an episode in a batch, not {frames}; set together: 4"
+            )
+        if self.augment.dihedral and self.policy.head.state == "full":
+            raise ValueError(
+                "augment.dihedral turns the world, so that x, y mean nothing; set policy.head.state: gripper"
             )
         if lora.enabled and not lora.train and self.init_from is None:
             raise ValueError("policy.lora.train: false keeps adapters of an earlier training; name it in init_from")

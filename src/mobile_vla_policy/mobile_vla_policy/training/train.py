@@ -17,6 +17,7 @@ from mobile_vla_policy.checkpoint import RESUME, require_replaceable, save_check
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, TrainingDataError, open_dataset
 from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
+from mobile_vla_policy.samples.journeys import JourneyMaker
 from mobile_vla_policy.samples.provenance import data_facts, start_facts
 from mobile_vla_policy.samples.windows import WindowData
 from mobile_vla_policy.training.features import FEATURES, FeatureStore
@@ -155,12 +156,21 @@ def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> No
 
 
 def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None) -> TrainingData:
+    cameras, dihedral = settings.policy.backbone.cameras, settings.augment.dihedral
     # The first process may have to split the dataset; the others then find it split.
     if accelerator is None:
-        data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+        data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
     else:
         with accelerator.main_process_first():
-            data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+            data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
+    if dihedral and (data.contract.base != "holonomic" or data.contract.action.yaw):
+        raise TrainingDataError(f"{dataset}: recorded with a base that turns; set augment.dihedral=false")
+    learns_places = settings.grounding_weight or settings.hindsight_weight
+    if learns_places and cameras[0] != data.contract.first_camera:
+        raise TrainingDataError(
+            f"{dataset}: targets are annotated in images of '{data.contract.first_camera}', but "
+            f"policy.backbone.cameras begins with '{cameras[0]}'; put '{data.contract.first_camera}' first"
+        )
     if data.note:
         console.print(data.note)
     return data
@@ -212,4 +222,6 @@ def _image_windows(
             lambda: progress.advance(task),
         )
     workers = 0 if isinstance(frames, FramesInMemory) else settings.workers
-    return WindowData(episodes, frames, data.normalisation, settings.policy.head, workers)
+    learns_places = settings.grounding_weight or settings.hindsight_weight
+    journeys = JourneyMaker(episodes, data.contract) if learns_places else None
+    return WindowData(episodes, frames, data.normalisation, settings.policy.head, workers, journeys)

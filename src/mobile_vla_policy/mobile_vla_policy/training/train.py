@@ -155,8 +155,8 @@ def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator:
     learns_places = settings.grounding_weight or settings.hindsight_weight
     if learns_places and cameras[0] != data.contract.first_camera:
         raise TrainingDataError(
-            f"{dataset}: targets are annotated in images of '{data.contract.first_camera}', but policy.backbone.cameras "
-            f"begins with '{cameras[0]}'; put '{data.contract.first_camera}' first"
+            f"{dataset}: targets are annotated in images of '{data.contract.first_camera}', but policy.backbone.cameras"
+            f" begins with '{cameras[0]}'; put '{data.contract.first_camera}' first"
         )
     if data.note:
         console.print(data.note)

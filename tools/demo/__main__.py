@@ -11,6 +11,7 @@ from demo.report import write_report
 from demo.stages import Demo, DemoError, Stages, command, launch, read_json
 from demo.summary import shortfalls, summarise, table
 
+TASKS = "go_to_kitchen,go_to_living_room,go_to_bedroom"
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -62,6 +63,7 @@ def collect_live(demo: Demo) -> None:
             "collect.launch.py",
             "sim:=true",
             "teleop:=expert",
+            f"task:={TASKS}",
             f"dataset:={demo.dataset}",
             f"episodes:={demo.live_episodes - before}",
             f"seed:={1 + before}",
@@ -92,6 +94,8 @@ def collect_headless(demo: Demo) -> None:
             demo.dataset,
             "--seed",
             "1000",
+            "--tasks",
+            TASKS,
         ]
     )
 
@@ -138,6 +142,7 @@ def _drive(demo: Demo, checkpoint: Path, name: str, trials: int) -> None:
         [
             "inference.launch.py",
             "sim:=true",
+            f"task:={TASKS}",
             f"checkpoint:={checkpoint}",
             f"trials:={trials}",
             f"trial_output:={output}",

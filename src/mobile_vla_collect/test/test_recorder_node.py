@@ -216,7 +216,7 @@ def test_beside_a_policy_an_episode_has_the_instruction_that_the_policy_follows(
     fake_robot(probe)
     policy = probe.publisher(PolicyStatus, "policy/status", LATCHED)
     refused = wait_for(lambda: refusal(probe), what="a recorder that has all inputs")
-    assert refused == "language is empty, and the policy follows no instruction; give either of them one"
+    assert refused == "language is empty, and the policy follows no instruction; give an instruction to one of them"
     policy.publish(PolicyStatus(instruction="find the cup"))
     wait_for(lambda: recording.status.next_language == "find the cup", what="the policy's instruction as what is next")
     recording.start(language="", task="", category="", environment='{"lighting": "day"}')

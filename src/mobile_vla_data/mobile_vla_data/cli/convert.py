@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import App, DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
 from mobile_vla_data.convert.lerobot.importing import LeRobotImport, import_lerobot
@@ -19,8 +19,8 @@ from mobile_vla_data.convert.rosbag.export import BagExport, export_rosbag
 from mobile_vla_data.convert.rosbag.importing import BagImport, ImportedSegment, import_rosbags
 from mobile_vla_data.convert.rosbag.mapping import BagMapping
 
-export_app = typer.Typer(help="Write a dataset in the format of another tool.", no_args_is_help=True)
-import_app = typer.Typer(help="Add episodes of another tool's format to a dataset.", no_args_is_help=True)
+export_app = App(help="Write a dataset in the format of another tool.", no_args_is_help=True)
+import_app = App(help="Add episodes of another tool's format to a dataset.", no_args_is_help=True)
 
 
 class Codec(str, Enum):

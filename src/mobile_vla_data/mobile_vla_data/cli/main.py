@@ -17,10 +17,11 @@ from mobile_vla_data.cli import convert as cli_convert
 from mobile_vla_data.cli import edit as cli_edit
 from mobile_vla_data.cli import look as cli_look
 from mobile_vla_data.cli.output import (
-    ERR,
+    App,
     DatasetArgument,
     JsonOption,
     PathArgument,
+    print_error,
     print_json,
     print_line,
     print_table,
@@ -37,7 +38,7 @@ from mobile_vla_data.repair.fix import fix_dataset
 from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.storage.lock import DatasetLock, FolderBusyError
 
-app = typer.Typer(
+app = App(
     name="mobile-vla-data",
     help="Check, describe, split and edit folders of recorded episodes.",
     no_args_is_help=True,
@@ -77,7 +78,7 @@ def validate(
         Dataset.open(path)
         with DatasetLock(path):
             for repair in fix_dataset(path):
-                ERR.print(f"fixed: {repair}", markup=False, soft_wrap=True)
+                print_error(f"fixed: {repair}", style="default")
     if path.is_file():
         report = ValidationReport(str(path), 1, _steps(path), check_episode(path))
     else:
@@ -102,7 +103,7 @@ def info(path: PathArgument, json: JsonOption = False) -> None:
         shown = [(name, _readable(value)) for name, value in described.items() if name != "problems"]
         print_table(str(path), ("field", "value"), shown)
         for problem in problems:
-            ERR.print(problem, style="red", markup=False, soft_wrap=True)
+            print_error(problem)
     if problems:
         raise typer.Exit(1)
 
@@ -123,10 +124,9 @@ def split(
         print_json(document)
         return
     if untrained := document.get("untrained_tasks"):
-        ERR.print(
+        print_error(
             f"warning: training sees no episode of {', '.join(untrained)}; record more of them, and split again",
             style="yellow",
-            soft_wrap=True,
         )
     rows = [(name, len(document["splits"][name])) for name in SPLIT_NAMES]
     print_table(f"{dataset}/splits.json, seed {seed}", ("split", "episodes"), rows)
@@ -184,7 +184,7 @@ def main() -> None:
     try:
         app()
     except Interrupted:
-        ERR.print("mobile-vla-data: stopped; nothing is half-written", markup=False)
+        print_error("mobile-vla-data: stopped; nothing is half-written", style="default")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing is left to flush to.
@@ -197,7 +197,7 @@ def main() -> None:
 
 
 def _fail(why: str) -> NoReturn:
-    ERR.print(f"mobile-vla-data: {why}", style="red", markup=False, soft_wrap=True)
+    print_error(f"mobile-vla-data: {why}")
     sys.exit(1)
 
 

@@ -70,17 +70,17 @@ class BackboneSettings(Frozen, ABC):
 
     @property
     def has_base_weights(self) -> bool:
-        """Whether the base weights can be loaded by name, so that a checkpoint need not hold them."""
+        """True if the base weights can be loaded by name, so that a checkpoint need not hold them."""
         return False
 
     @property
     def begins_random(self) -> bool:
-        """Whether the weights are random before training."""
+        """True if the weights are random before training."""
         return True
 
     @property
     def quantised(self) -> bool:
-        """Whether the frozen weights are stored in 8 or 4 bits."""
+        """True if the frozen weights are stored in 8 or 4 bits."""
         return False
 
     @property

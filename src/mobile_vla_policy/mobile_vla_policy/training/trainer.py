@@ -30,7 +30,7 @@ from mobile_vla_policy.training.stopping import Stopping
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training has reached."""
+    """Result of a finished training."""
 
     steps: int
     best_loss: float | None
@@ -39,7 +39,7 @@ class TrainingResult:
 
 @dataclass
 class Progress:
-    """Where training is."""
+    """Progress of a training."""
 
     step: int = 0
     """Optimisation steps taken."""
@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Agreement:
-    """What all processes agree on before a step."""
+    """Agreement of all processes before a step."""
 
     elapsed_s: float
     over: bool
@@ -117,7 +117,7 @@ class Trainer:
                 self._after_step(log, group, loss)
             if agreed.interrupted:
                 self._save_state()
-                # Whoever starts several processes ends all of them when one is gone.
+                # A launcher of several processes ends all of them when one has ended.
                 self._accelerator.wait_for_everyone()
                 raise Interrupted
             if self.progress.step % self._settings.evaluate_every or not self.progress.step:

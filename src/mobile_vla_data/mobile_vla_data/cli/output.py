@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -30,14 +30,17 @@ OUT = plain_console()
 ERR = plain_console(stderr=True)
 
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
 class App(typer.Typer):
     """A ``typer.Typer`` whose commands get paths with ``~`` expanded, which shells leave in ``--plan=~/plan.yaml``."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[_Command], _Command]:
         """Register a command, as typer's own does."""
         register = super().command(*args, **kwargs)
 
-        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        def add(function: _Command) -> _Command:
             register(_expanding(function))
             return function
 

@@ -34,7 +34,7 @@ from mobile_vla_data.dataset.stats import compute_statistics
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError
-from mobile_vla_data.repair.fix import fix_dataset
+from mobile_vla_data.repair.recover import fix_dataset
 from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.storage.lock import DatasetLock, FolderBusyError
 

@@ -18,16 +18,15 @@ import numpy as np
 
 from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.folder import Dataset, move_to_trash
 from mobile_vla_data.dataset.split import fingerprint
-from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder, write_alternatives
 from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode, EpisodeError, EpisodeUnavailableError
 from mobile_vla_data.episode.steps import StepRecord
+from mobile_vla_data.storage.access import open_hdf5
 from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
-from mobile_vla_data.storage.hdf5 import open_hdf5
 
 #: What an edited file may be larger than the one it was made of; labels are all that grows.
 _ROOM_BYTES = 1 << 18

@@ -15,7 +15,7 @@ from mobile_vla_data import __version__
 from mobile_vla_data.episode import heap, schema
 from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord, StepTable
-from mobile_vla_data.storage.hdf5 import open_hdf5
+from mobile_vla_data.storage.access import open_hdf5
 
 #: Images written in one go; one HDF5 call costs as much as several images.
 BLOCK_STEPS = 64

@@ -19,8 +19,7 @@ from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.damage import DAMAGE, hangs_hdf5
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, parse_environment
 from mobile_vla_data.image import Image, ImageError
-from mobile_vla_data.storage.access import Obstacle, find_obstacle, obstacle_of
-from mobile_vla_data.storage.hdf5 import open_hdf5
+from mobile_vla_data.storage.access import Obstacle, find_obstacle, obstacle_of, open_hdf5
 
 
 class EpisodeError(ValueError):

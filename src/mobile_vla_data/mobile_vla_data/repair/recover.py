@@ -1,4 +1,4 @@
-"""Turns what a crashed recording left into valid episodes, or says why that cannot be.
+"""Repairs a dataset without losing or inventing anything: what a crash left, and names of absent episodes.
 
 The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: what an open recorder still writes must not be
 touched.
@@ -6,6 +6,7 @@ touched.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.checks.structure import check_structure
-from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.trash import move_to_trash
+from mobile_vla_data.dataset.folder import Dataset, DatasetError, move_to_trash
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.log import LogError, cut_off_in_header, read_log
 from mobile_vla_data.episode.metadata import Ending
 from mobile_vla_data.episode.reader import Episode, EpisodeUnavailableError
 from mobile_vla_data.episode.steps import StepTable
-from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish, write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,30 @@ def recover_dataset(dataset: str | Path) -> list[Recovery]:
     folder = Dataset.open(dataset)
     numbers = {schema.number_in_name(path.name) for path in folder.unfinished_paths}
     return [_recover(folder.path, schema.format_id(number)) for number in sorted(n for n in numbers if n is not None)]
+
+
+def fix_dataset(path: str | Path) -> list[str]:
+    """Recover unfinished episodes and take names of absent episodes out of splits.json; one line for each repair.
+
+    An episode that is in two splits is left to a human: which of them has seen it, only the training knows.
+    """
+    dataset = Dataset.open(path)
+    done = [f"{item.episode_id}: {item.result}: {item.reason}" for item in recover_dataset(dataset.path)]
+    try:
+        splits = dataset.splits()
+    except DatasetError:
+        return done
+    if splits is None:
+        return done
+    known = set(dataset.episode_ids)
+    absent = sorted({name for ids in splits.values() for name in ids if name not in known})
+    if absent:
+        splits_path = dataset.path / schema.SPLITS_FILE
+        document = json.loads(splits_path.read_text(encoding="utf-8"))
+        document["splits"] = {split: [name for name in ids if name in known] for split, ids in splits.items()}
+        write_text_atomically(splits_path, json.dumps(document, indent=2) + "\n")
+        done.append(f"{splits_path}: {len(absent)} absent episodes taken out, {absent[0]} first")
+    return done
 
 
 def _recover(dataset: Path, episode_id: str) -> Recovery:

@@ -27,8 +27,8 @@ from mobile_vla_data.episode.log.records import (
 )
 from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord, StepTable
+from mobile_vla_data.storage.access import open_hdf5
 from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
-from mobile_vla_data.storage.hdf5 import open_hdf5
 
 #: A power cut may lose what is younger than this; a killed process loses nothing that was appended.
 SYNC_PERIOD_S = 1.0

@@ -25,7 +25,8 @@ if [ "${1:-}" != lint ]; then
   MOBILE_VLA_TEST_NOTES=$(mktemp)
   export MOBILE_VLA_TEST_NOTES
   trap 'rm -f "$MOBILE_VLA_TEST_NOTES"' EXIT
-  workers=$(nproc)
+  # nproc answers OMP_NUM_THREADS where that is set.
+  workers=$(env -u OMP_NUM_THREADS nproc)
   if [ "$workers" -gt 4 ]; then workers=4; fi
   # By file: what a file has trained or recorded for its tests is made once.
   step "pytest, $workers at a time" python -m pytest --quiet --durations=10 \

@@ -13,7 +13,7 @@ from PIL import Image
 
 from demo import evaluation
 from demo.stages import Demo, read_json
-from demo.summary import rows
+from demo.summary import condition_rows, rows
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import jpeg
@@ -43,6 +43,10 @@ def write_report(demo: Demo, summary: dict[str, Any]) -> None:
         evaluated=_text(_evaluated(summary["evaluation"])),
         rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),
         paths=paths_drawing(result["trials"]),
+        conditions="".join(
+            f"<tr><td>{_text(label)}</td><td>{_text(value)}</td></tr>"
+            for label, value in condition_rows(summary["conditions"])
+        ),
         trials="".join(_trial(trial) for trial in result["trials"]),
     )
     (demo.root / "report.html").write_text(page)

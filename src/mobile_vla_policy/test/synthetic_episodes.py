@@ -63,9 +63,10 @@ def write_dataset(
     cameras: tuple[str, ...] = ("static",),
     seed: int = 0,
     targets: bool = False,
+    contract: Contract | None = None,
 ) -> Path:
     """Episodes through the project's own writer; with ``targets``, the goal's pixel is annotated."""
-    contract = Contract.load(CONTRACT)
+    contract = contract or Contract.load(CONTRACT)
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for episode in range(episodes):

@@ -208,7 +208,7 @@ def test_the_command_prints_one_json_document(checkpoint: Path, dataset: Path, t
 def test_a_damaged_file_is_refused_by_name(file: str, copy: Path) -> None:
     with (copy / file).open("ab") as damaged:
         damaged.write(b"\n")
-    with pytest.raises(EngineError, match=rf"{file}: damaged, or of another export"):
+    with pytest.raises(EngineError, match=rf"{file}: damaged, or from another export"):
         load_policy(copy, device="cpu")
 
 

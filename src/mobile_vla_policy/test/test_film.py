@@ -15,7 +15,7 @@ from mobile_vla_policy.backbones.film import FilmBackbone, FilmSettings
 from mobile_vla_policy.backbones.maps import cell_centres
 from mobile_vla_policy.checkpoint import load_network, read_info, save_checkpoint
 from mobile_vla_policy.export.export import ExportSettings, export
-from mobile_vla_policy.export.verify import compare, random_drive
+from mobile_vla_policy.export.verify import compare, random_run
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.lora import LoraSettings
@@ -141,13 +141,13 @@ def test_every_export_says_what_the_checkpoint_says(format_: str, checkpoint: Pa
     folder = tmp_path / "exported"
     export(checkpoint, folder, ExportSettings(format_))
     exported, eager = load_policy(folder, device="cpu"), load_policy(checkpoint, device="cpu")
-    assert compare(eager, exported, [random_drive(read_info(checkpoint))]) < 1e-4
+    assert compare(eager, exported, [random_run(read_info(checkpoint))]) < 1e-4
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_fewer_bits_drive_too(precision: str, checkpoint: Path) -> None:
     eager, rounded = (load_policy(checkpoint, device="cpu", precision=name) for name in ("fp32", precision))
-    assert compare(eager, rounded, [random_drive(read_info(checkpoint))]) < 0.3
+    assert compare(eager, rounded, [random_run(read_info(checkpoint))]) < 0.3
 
 
 def test_targets_are_learned_from_annotations_and_the_head_goes_on_alone(tmp_path: Path) -> None:

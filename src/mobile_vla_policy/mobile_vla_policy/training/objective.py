@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from mobile_vla_data.action import displacement
 from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
 from mobile_vla_policy.model.network import PolicyNetwork
@@ -80,8 +81,9 @@ def changed(batch: Batch, settings: AugmentSettings, generator: torch.Generator)
     images, view = augment(to_float(batch.frames), episode_of_frame, settings, generator)
     view, camera = view.to(images.device), camera_turn(settings.camera_turn_deg).to(images.device)
     if settings.dihedral:
-        motion = view.motions(batch.target[..., :2], batch.group, camera)
-        batch = replace(batch, target=torch.cat([motion, batch.target[..., 2:]], dim=-1))
+        target = batch.target.clone()
+        displacement(target)[:] = view.motions(displacement(batch.target), batch.group, camera)
+        batch = replace(batch, target=target)
     if batch.journeys is not None:
         batch = replace(batch, journeys=view.journeys(batch.journeys, camera))
     return batch, images

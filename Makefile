@@ -31,6 +31,7 @@ lint: setup ## ruff and mypy
 docs: setup ## regenerate what is made from code under docs/, and build the site in out/site
 	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m reference
 	@$(IN_ENV) tools/run_script.sh tools/draw_model.py
+	@$(IN_ENV) tools/run_script.sh tools/draw_flats.py
 	@$(IN_ENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 $(addprefix bench-,$(BENCHES)): bench-%: setup

@@ -1,8 +1,37 @@
-"""What holds for every test of the repository."""
+"""Rules for every test of the repository."""
 
+import json
+import os
 import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 # A command that was started in the background (`make test &`) ignores Ctrl-C, and so would every process that a test
 # starts and interrupts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Message setters check types, as Humble's always do; later distributions only with this, read at import of a message.
+os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Note skipped and retried tests for tools/test.sh, which shows them at its end for all runs together."""
+    notes = os.environ.get("MOBILE_VLA_TEST_NOTES")
+    if not notes:
+        return
+    with Path(notes).open("a") as file:
+        for kind in ("skipped", "rerun"):
+            for report in terminalreporter.stats.get(kind, []):
+                note = {"kind": kind, "test": report.nodeid, "reason": _reason(report)}
+                file.write(json.dumps(note) + "\n")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = str(crash.message if crash else report.longrepr).splitlines()
+    return lines[0] if lines else "no reason given"

@@ -31,8 +31,8 @@ from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.samples.episodes import EpisodeData, open_dataset
 from mobile_vla_policy.samples.frames import FramesOnDisk, decode_frames
-from mobile_vla_sim.collect import CollectConfig, collect
-from mobile_vla_sim.tasks import DEFAULT_TASKS
+from mobile_vla_sim.headless.collect import CollectConfig, collect
+from mobile_vla_sim.tasks.catalogue import TASKS, load_plan
 
 _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
 _CHILD = Path(__file__).with_name("lerobot_loader.py")
@@ -70,7 +70,8 @@ def measure(quick: bool, lerobot_python: str | None = None) -> list[Figure]:
 
 
 def _episodes(folder: Path, count: int) -> list[EpisodeData]:
-    config = CollectConfig(folder, Contract.load(_CONTRACT), seed=0, tasks=DEFAULT_TASKS)
+    plan = load_plan(_CONTRACT.with_name("collection_plan.yaml"))
+    config = CollectConfig(folder, Contract.load(_CONTRACT), plan, seed=0, tasks=tuple(TASKS))
     for _ in collect(config, count):
         pass
     data = open_dataset(folder, _CAMERAS, seed=0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobile_vla_data.action import displacement
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.load_policy import load_policy
 
@@ -35,11 +36,12 @@ def main() -> None:
             images = {camera: episode.image(camera, step) for camera in policy.cameras}  # RGB uint8 [h, w, 3]
             chunk, memory = policy.predict(images, episode.states[step], instruction, memory)
             # The first action of a chunk is meant for this control period. Velocity = metres / period.
-            (delta_x, delta_y), recorded = chunk.deltas[0], episode.actions[step]
-            errors_m.append(float(np.hypot(delta_x - recorded[0], delta_y - recorded[1])))
+            predicted, recorded = displacement(chunk.actions)[0], displacement(episode.actions)[step]
+            errors_m.append(float(np.linalg.norm(predicted - recorded)))
             if step % 10 == 0:
-                predicted = f"{delta_x:+.3f} {delta_y:+.3f} m, gripper {chunk.gripper[0]:.2f}"
-                print(f"step {step:3d}: predicted {predicted}; recorded {recorded[0]:+.3f} {recorded[1]:+.3f} m")
+                ours, theirs = (" ".join(f"{metres:+.3f}" for metres in delta) for delta in (predicted, recorded))
+                gripper = f"gripper {chunk.gripper[0]:.2f}"
+                print(f"step {step:3d}: predicted {ours} m, {gripper}; recorded {theirs} m")
     print(f"mean error {1e3 * np.mean(errors_m):.1f} mm over {len(errors_m)} steps")
 
 

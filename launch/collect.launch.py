@@ -41,7 +41,7 @@ def start(context):
                 parameters=[
                     launching.parameter_file("sim.yaml"),
                     shared,
-                    {"episodes": whole("episodes"), "seed": whole("seed")},
+                    {"episodes": whole("episodes"), "seed": whole("seed"), "tasks": text("task")},
                 ],
                 on_exit=launching.ended,
             )
@@ -72,6 +72,12 @@ def generate_launch_description():
         DeclareLaunchArgument(
             "episodes", default_value="0", description="teleop:=expert: end after this many episodes; 0: never"
         ),
-        DeclareLaunchArgument("seed", default_value="0", description="teleop:=expert: seed of the first episode"),
+        DeclareLaunchArgument("seed", default_value="0", description="teleop:=expert: seed of the series of scenes"),
+        DeclareLaunchArgument(
+            "task",
+            default_value="",
+            description="teleop:=expert: tasks to demonstrate, comma-separated (docs/explanation/simulator.md); "
+            "empty: all, as often as the plan asks for each",
+        ),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

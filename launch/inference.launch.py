@@ -80,7 +80,7 @@ def trials():
         parameters=[
             launching.parameter_file("sim.yaml"),
             {"contract": text("contract"), "stamped": switch("stamped")},
-            {"trials": whole("trials"), "seed": whole("seed")},
+            {"trials": whole("trials"), "seed": whole("seed"), "tasks": text("task")},
             {"output": text("trial_output"), "record": text("trial_record")},
         ],
         on_exit=launching.ended,
@@ -120,6 +120,9 @@ def generate_launch_description():
         ),
         *launching.path_argument("trial_output", description="JSON file for the result of the trials"),
         *launching.path_argument("trial_record", description="animation (GIF) of the trials; empty: none"),
-        DeclareLaunchArgument("seed", default_value="0", description="seed of the first trial"),
+        DeclareLaunchArgument("seed", default_value="0", description="seed of the series of trials"),
+        DeclareLaunchArgument(
+            "task", default_value="", description="tasks of the trials, comma-separated; empty: every task in turn"
+        ),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

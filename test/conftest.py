@@ -2,12 +2,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from launch_commands import LITE, Launched, ros2_commands
+from launch_commands import ROS2, Launched
 
 from mobile_vla_ros.testing import unique_domain
 
 
-@pytest.fixture(params=ros2_commands(), ids=lambda path: "ros2_lite" if path == str(LITE) else "real")
+@pytest.fixture(params=ROS2)
 def ros2(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

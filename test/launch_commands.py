@@ -1,4 +1,4 @@
-"""The ros2 commands there are on this machine, and running one of them."""
+"""The ros2 commands of this machine, and running one of them."""
 
 import os
 import shutil
@@ -6,14 +6,17 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 LITE = ROOT / "tools/ros2_lite/bin/ros2"
-
-
-def ros2_commands() -> list[str]:
-    """The stand-in, and the real ros2 where there is one."""
-    found = shutil.which("ros2")
-    return [str(LITE)] + ([found] if found and Path(found).resolve() != LITE.resolve() else [])
+_FOUND = shutil.which("ros2") or ""
+REAL = "" if Path(_FOUND).resolve() == LITE.resolve() else _FOUND
+#: Parameters of a test: the stand-in, and the real ros2.
+ROS2 = [
+    pytest.param(str(LITE), id="ros2_lite"),
+    pytest.param(REAL, id="real", marks=pytest.mark.skipif(not REAL, reason="no ros2 of a distribution here")),
+]
 
 
 def alive(pid: int) -> bool:

@@ -165,3 +165,15 @@ def safety_tests() -> list[tuple[str, str]]:
             if sentence and not sentence.startswith("the same"):
                 named.append((match["file"] or "", sentence))
     return named
+
+
+def test_every_source_file_that_the_documents_name_exists():
+    named = re.compile(r"`(?P<path>mobile_vla_\w+/(?:[\w/]*\w\.py|(?:\w+/)*))`")
+    missing = []
+    for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]:
+        for match in named.finditer(page.read_text(encoding="utf-8")):
+            package = match["path"].split("/")[0]
+            folders = (ROOT / "src" / package, ROOT / "src")
+            if not any((folder / match["path"]).exists() for folder in folders):
+                missing.append(f"{page.relative_to(ROOT)}: {match['path']}")
+    assert not missing, "\n".join(missing)

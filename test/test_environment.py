@@ -11,7 +11,10 @@ import pytest
 pytestmark = pytest.mark.alone
 
 ROOT = Path(__file__).resolve().parents[1]
-SHELLS = [shell for shell in ("bash", "dash", "zsh") if shutil.which(shell)]
+SHELLS = [
+    pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell), reason=f"no {shell} on this machine"))
+    for shell in ("bash", "dash", "zsh")
+]
 CLEAN = {"HOME": os.environ.get("HOME", "/"), "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
@@ -34,13 +37,13 @@ def test_sourcing_env_twice_is_sourcing_it_once(shell: str) -> None:
     assert once and once == twice
 
 
-@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "dash"])
+@pytest.mark.parametrize("shell", [SHELLS[0], SHELLS[2]])
 def test_env_can_be_sourced_from_any_directory(shell: str, tmp_path: Path) -> None:
     done = sourced(shell, f". {ROOT}/env.sh && python -c 'import mobile_vla_msgs.msg, mobile_vla_data'", tmp_path)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif("dash" not in SHELLS, reason="no dash on this machine")
+@pytest.mark.skipif(not shutil.which("dash"), reason="no dash on this machine")
 def test_a_plain_shell_says_that_env_must_be_sourced_from_the_repository(tmp_path: Path) -> None:
     done = sourced("dash", f". {ROOT}/env.sh; echo $?", tmp_path)
     assert "cd into the repository" in done.stderr and done.stdout.strip() == "1"

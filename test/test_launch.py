@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from geometry_msgs.msg import Twist
-from launch_commands import Launched, alive, ros2_commands
+from launch_commands import ROS2, Launched, alive
 
 from mobile_vla_msgs.msg import GateStatus, RecorderStatus
 from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS
@@ -49,10 +49,9 @@ def ends() -> Iterator[object]:
 
     The real ros2 launch leaves on SIGTERM, and both on SIGKILL, without a word to the nodes: they notice by themselves.
     """
-    for command in ros2_commands():
-        name = "ros2_lite" if Path(command).is_relative_to(ROOT) else "real"
+    for command in ROS2:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            yield pytest.param(command, number, id=f"{name}-{number.name}")
+            yield pytest.param(*command.values, number, marks=command.marks, id=f"{command.id}-{number.name}")
 
 
 @pytest.mark.parametrize(("command", "number"), list(ends()))

@@ -19,8 +19,9 @@ from transformers import Kosmos2Config
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.kosmos2 import BEGIN, END_OF_IMAGE, GROUNDING, IMAGE
 from mobile_vla_policy.model.head import HeadSettings
-from mobile_vla_sim.scene import make_scene
-from mobile_vla_sim.world import World
+from mobile_vla_sim.tasks.catalogue import load_plan
+from mobile_vla_sim.tasks.draw import draw as draw_scene
+from mobile_vla_sim.world.world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "images" / "model.png"
@@ -95,7 +96,8 @@ def draw_cameras(axes: Axes, spans: dict[str, tuple[int, int]]) -> None:
     """Each camera's picture above its latents."""
     world = World(Contract.load(ROOT / "config" / "robot.yaml"))
     try:
-        world.reset(make_scene(3, "go_to_kitchen"))
+        plan = load_plan(ROOT / "config" / "collection_plan.yaml")
+        world.reset(draw_scene(3, ["go_to_kitchen"], plan)[0].scene)
         for name, (first, end) in spans.items():
             middle = (first + end) / 2
             axes.imshow(world.render(name), extent=(middle - 2, middle + 2, 3.3, 7.3), zorder=2)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint, types and tests, with one readable line at the end. In the environment of env.sh:
 #   tools/test.sh         everything
-#   tools/test.sh lint    ruff and mypy only
+#   tools/test.sh lint    all but the tests
 set -uo pipefail
 cd "$(dirname "$0")/.."
 failed=()
@@ -22,16 +22,19 @@ step "mkdocs build --strict" env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --q
 if [ "${1:-}" != lint ]; then
   # Rendering and learning on few cores: more threads only get into each other's way.
   export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-  # Real processes over DDS share this machine with whatever else it does. A test that fails gets one second try, and the
-  # summary names it as RERUN; what is broken fails twice. (colcon's name for the same thing: --retest-until-pass 1.)
-  retry=()
-  if python -c 'import pytest_rerunfailures' 2>/dev/null; then retry=(--reruns 1 -rR); fi
-  workers=$(nproc)
+  MOBILE_VLA_TEST_NOTES=$(mktemp)
+  export MOBILE_VLA_TEST_NOTES
+  trap 'rm -f "$MOBILE_VLA_TEST_NOTES"' EXIT
+  # nproc answers OMP_NUM_THREADS where that is set.
+  workers=$(env -u OMP_NUM_THREADS nproc)
   if [ "$workers" -gt 4 ]; then workers=4; fi
   # By file: what a file has trained or recorded for its tests is made once.
-  step "pytest, $workers at a time" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"} \
+  step "pytest, $workers at a time" python -m pytest --quiet --durations=10 \
     -m "not alone" --numprocesses "$workers" --dist loadfile
-  step "pytest, one at a time" python -m pytest --quiet --durations=5 ${retry[@]+"${retry[@]}"} -m alone
+  # Real processes over DDS share this machine with whatever else it does: these tests, and only these, get a second
+  # try. What is broken fails twice.
+  step "pytest, one at a time" python -m pytest --quiet --durations=10 --reruns 1 -m alone
+  step "skipped and retried" python tools/test_notes.py "$MOBILE_VLA_TEST_NOTES"
 fi
 
 printf '\n'

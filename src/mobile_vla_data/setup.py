@@ -10,7 +10,7 @@ setup(
     packages=find_packages(exclude=["test"]),
     package_data={
         package_name: ["py.typed"],
-        f"{package_name}.look": ["report.css"],
+        f"{package_name}.look": ["report.css", "report.html.j2"],
         # A link to mobile_vla_msgs/msg: recordings may not bring the definitions of their messages.
         f"{package_name}.convert.rosbag": ["msg/*.msg"],
     },
@@ -23,6 +23,8 @@ setup(
         "setuptools",
         "numpy",
         "h5py>=3.8",
+        "filelock>=3.22",
+        "jinja2",
         "opencv-python-headless",
         "Pillow",
         "pydantic>=2.5",

@@ -13,7 +13,16 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "mujoco>=3.2", "typer", "rich", "simplejpeg", "Pillow"],
+    install_requires=[
+        "setuptools",
+        "numpy",
+        "opencv-python-headless",
+        "mujoco>=3.4",
+        "typer",
+        "rich",
+        "simplejpeg",
+        "Pillow",
+    ],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
@@ -23,9 +32,9 @@ setup(
     entry_points={
         "console_scripts": [
             "mobile-vla-sim = mobile_vla_sim.cli:main",
-            "sim_node = mobile_vla_sim.sim_node:main",
-            "expert_node = mobile_vla_sim.expert_node:main",
-            "trial_node = mobile_vla_sim.trial_node:main",
+            "sim_node = mobile_vla_sim.nodes.sim_node:main",
+            "expert_node = mobile_vla_sim.nodes.expert_node:main",
+            "trial_node = mobile_vla_sim.nodes.trial_node:main",
         ]
     },
 )

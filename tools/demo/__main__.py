@@ -11,6 +11,7 @@ from demo.report import write_report
 from demo.stages import Demo, DemoError, Stages, command, launch, read_json
 from demo.summary import shortfalls, summarise, table
 
+TASKS = "go_to_kitchen,go_to_living_room,go_to_bedroom,go_to_bathroom"
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
@@ -39,10 +40,11 @@ def run(demo: Demo) -> int:
     stages.run("collect_live", f"Demonstrate {demo.live_episodes} episodes to the recorder", lambda: collect_live(demo))
     stages.run("collect_headless", f"Top up to {demo.episodes} episodes, headless", lambda: collect_headless(demo))
     stages.run("validate", "Validate and split the dataset", lambda: validate(demo))
-    stages.run("train", "Train the tiny policy", lambda: train(demo))
+    stages.run("train", "Train the small policy", lambda: train(demo))
     stages.run("evaluate", "Compare with recorded actions, before and after training", lambda: evaluate(demo))
     stages.run("trials_untrained", "Drive with an untrained policy, for comparison", lambda: drive_untrained(demo))
     stages.run("trials", "Drive with the trained policy", lambda: drive_trained(demo))
+    stages.run("conditions", "Drive with black images, and with another instruction", lambda: drive_conditions(demo))
 
     summary = summarise(demo, stages)
     write_report(demo, summary)
@@ -62,6 +64,7 @@ def collect_live(demo: Demo) -> None:
             "collect.launch.py",
             "sim:=true",
             "teleop:=expert",
+            f"task:={TASKS}",
             f"dataset:={demo.dataset}",
             f"episodes:={demo.live_episodes - before}",
             f"seed:={1 + before}",
@@ -92,6 +95,8 @@ def collect_headless(demo: Demo) -> None:
             demo.dataset,
             "--seed",
             "1000",
+            "--tasks",
+            TASKS,
         ]
     )
 
@@ -106,11 +111,11 @@ def validate(demo: Demo) -> None:
 
 def train(demo: Demo) -> None:
     """Train on the training split; the untrained twin is kept as the control of the trials."""
-    config = CONFIG / "train_tiny.yaml"
+    config = CONFIG / "train_small.yaml"
     command(["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained])
     # What an interrupted run left there is begun anew: the budget is in minutes.
     line = ["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint]
-    command([*line, "--overwrite"])
+    command([*line, "--max-minutes", str(demo.train_minutes), "--overwrite"])
 
 
 def evaluate(demo: Demo) -> None:
@@ -131,6 +136,13 @@ def drive_trained(demo: Demo) -> None:
     _drive(demo, demo.checkpoint, "trials", demo.trials)
 
 
+def drive_conditions(demo: Demo) -> None:
+    """Drive the same scenes as taught, without images, and under another instruction: does it look, does it listen?"""
+    line = ["mobile-vla-sim", "evaluate", "--checkpoint", demo.checkpoint, "--trials", str(demo.trials)]
+    line += ["--seed", str(demo.trial_seed), "--tasks", TASKS, "--ablate", "images", "--swap-instruction"]
+    (demo.root / "conditions.json").write_text(command([*line, "--workers", "auto", "--json"]))
+
+
 def _drive(demo: Demo, checkpoint: Path, name: str, trials: int) -> None:
     output = demo.root / f"{name}.json"
     progress = output.with_suffix(".json.progress")
@@ -138,6 +150,7 @@ def _drive(demo: Demo, checkpoint: Path, name: str, trials: int) -> None:
         [
             "inference.launch.py",
             "sim:=true",
+            f"task:={TASKS}",
             f"checkpoint:={checkpoint}",
             f"trials:={trials}",
             f"trial_output:={output}",

@@ -13,11 +13,17 @@ from PIL import Image
 
 from demo import evaluation
 from demo.stages import Demo, read_json
-from demo.summary import rows
+from demo.summary import condition_rows, rows
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_sim import flat
+from mobile_vla_sim.tasks.catalogue import load_plan
+from mobile_vla_sim.tasks.draw import draw
+from mobile_vla_sim.world.model import VISIBLE_HALF_M
+from mobile_vla_sim.world.world import World
 
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 PAGE = Path(__file__).with_name("report.html.template")
 
 
@@ -37,6 +43,10 @@ def write_report(demo: Demo, summary: dict[str, Any]) -> None:
         evaluated=_text(_evaluated(summary["evaluation"])),
         rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),
         paths=paths_drawing(result["trials"]),
+        conditions="".join(
+            f"<tr><td>{_text(label)}</td><td>{_text(value)}</td></tr>"
+            for label, value in condition_rows(summary["conditions"])
+        ),
         trials="".join(_trial(trial) for trial in result["trials"]),
     )
     (demo.root / "report.html").write_text(page)
@@ -56,25 +66,22 @@ def contact_sheet(path: Path, columns: int = 8) -> Image.Image:
 
 
 def paths_drawing(trials: list[dict[str, Any]]) -> str:
-    """SVG of the flat from above with the path of every trial: where it began, how it went, where it ended."""
-    half = flat.HALF_SIZE_M + flat.WALL_M
-    rooms = "".join(_rectangle(room.area, _colour(room.floor)) for room in flat.ROOMS.values())
-    walls = "".join(_rectangle(wall, "var(--wall)") for wall in (*flat.WALLS,))
-    drives = "".join(_path(trial) for trial in trials)
-    return (
-        f'<svg viewBox="{-half} {-half} {2 * half} {2 * half}" role="img" aria-label="Paths of every trial">'
-        f"{rooms}{_rectangle(flat.FOYER, 'var(--foyer)')}{walls}{drives}</svg>"
-    )
-
-
-def _rectangle(area: flat.Rect, fill: str) -> str:
-    width, height = area.size
-    # SVG's y axis points down, the flat's points north.
-    return f'<rect x="{area.x0:.2f}" y="{-area.y1:.2f}" width="{width:.2f}" height="{height:.2f}" style="fill:{fill}"/>'
-
-
-def _colour(rgb: tuple[float, float, float]) -> str:
-    return "rgb(" + ",".join(str(round(255 * part)) for part in rgb) + ")"
+    """Return an SVG for every trial: its flat from above with the path: where it began, how it went, where it ended."""
+    half, plan = VISIBLE_HALF_M, load_plan(CONFIG / "collection_plan.yaml")
+    world = World(Contract.load(CONFIG / "robot.yaml"))
+    drawings = []
+    try:
+        for trial in trials:
+            world.reset(draw(trial["seed"], [trial["task"]], plan)[0].scene)
+            image = base64.b64encode(jpeg.encode(world.render("static"), 85)).decode()
+            drawings.append(
+                f'<svg viewBox="{-half} {-half} {2 * half} {2 * half}" role="img" aria-label="Path of a trial">'
+                f'<image href="data:image/jpeg;base64,{image}" x="{-half}" y="{-half}" width="{2 * half}" '
+                f'height="{2 * half}"/>{_path(trial)}</svg>'
+            )
+    finally:
+        world.close()
+    return "".join(drawings)
 
 
 def _path(trial: dict[str, Any]) -> str:

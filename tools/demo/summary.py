@@ -31,6 +31,7 @@ def summarise(demo: Demo, stages: Stages) -> dict[str, Any]:
         },
         "losses": _losses(demo),
         "evaluation": evaluation.compare(demo),
+        "conditions": read_json(demo.root / "conditions.json")["conditions"],
         "trials": {"trained": _score(trained), "untrained": _score(untrained)},
         "cmd_vel_rate_hz": trained["cmd_vel"]["rate_hz"],
         "policy_latency_s": trained["policy_latency_s"],
@@ -41,12 +42,18 @@ def summarise(demo: Demo, stages: Stages) -> dict[str, Any]:
 
 
 def shortfalls(summary: dict[str, Any]) -> list[str]:
-    """What the run did not show: one line each, empty when the policy learned and chance did not do it."""
+    """Return what the run did not show, one line each; empty if the policy learned, looks, and chance did not do it."""
     trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
+    black = summary["conditions"]["images"]
     lines = []
-    if 2 * trained["successes"] < trained["trials"]:
+    if 6 * trained["successes"] < 5 * trained["trials"]:
         lines.append(
             f"the trained policy reached the room in only {trained['successes']} of {trained['trials']} trials"
+        )
+    if 6 * black["successes"] > black["trials"]:
+        lines.append(
+            f"the policy does not look: with black images it reached the room in {black['successes']} of "
+            f"{black['trials']} trials"
         )
     if untrained["successes"] > 1:
         lines.append(f"an untrained policy reached the room in {untrained['successes']} trials: they prove little")
@@ -66,10 +73,22 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("Reached the named room, trained", _of(trials["trained"])),
         ("Reached the named room, untrained", _of(trials["untrained"])),
+        *condition_rows(summary["conditions"]),
         ("cmd_vel on the topic", f"{summary['cmd_vel_rate_hz']:.1f} Hz"),
         ("Policy latency, p50 / p99", f"{latency['p50'] * 1e3:.0f} / {latency['p99'] * 1e3:.0f} ms"),
         *((f"Time: {name.replace('_', ' ')}", f"{seconds:.0f} s") for name, seconds in summary["wall_time_s"].items()),
         ("Machine", f"{summary['machine']['cpu']}, {summary['machine']['cores']} cores"),
+    ]
+
+
+def condition_rows(conditions: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the headless trials of the trained policy: the same scenes under each condition."""
+    swapped = conditions["swapped-instruction"]
+    return [
+        ("The same without ROS", _of(conditions["plain"])),
+        ("... with black images", _of(conditions["images"])),
+        ("... told another room: reached that one", _of(swapped)),
+        ("... told another room: reached the first one", _of(swapped["old_goal"])),
     ]
 
 
@@ -89,7 +108,7 @@ def _score(trials: dict[str, Any]) -> dict[str, int]:
     return {"successes": trials["successes"], "trials": len(trials["trials"])}
 
 
-def _of(score: dict[str, int]) -> str:
+def _of(score: dict[str, Any]) -> str:
     return f"{score['successes']} of {score['trials']} trials"
 
 

@@ -32,8 +32,8 @@ after any restart. From Python: `mobile_vla_data.dataset.progress.propose(datase
 TRAINING = """# Training settings
 
 `mobile-vla-policy train --config FILE` reads these fields from YAML; unset fields take the default. Override one on the
-command line by its path: `policy.lora.rank=16`. Examples: `config/train.yaml` (Kosmos-2 with LoRA) and
-`config/train_tiny.yaml` (a small policy for a CPU).
+command line by its path: `policy.lora.rank=16`. Examples: `config/train.yaml` (Kosmos-2 with LoRA),
+`config/train_small.yaml` (a small policy that learns places on a CPU) and `config/train_tiny.yaml` (a tiny Kosmos-2).
 """
 
 

@@ -17,7 +17,7 @@ prepare_venv() {
   fi
   changed=1
   say "Virtual environment: Python $python_version, ROS 2 from $ros"
-  # A distribution's rclpy, cv_bridge and torch belong to the platform: the environment only adds to them.
+  # A distribution's rclpy and torch belong to the platform: the environment only adds to them.
   if [ "$ros" = wheels ]; then
     "$python" -m venv "$venv"
   else

@@ -1,6 +1,6 @@
 """Work out what a machine with a ROS 2 distribution still needs from a package index.
 
-What belongs to the platform (its torch built for its GPU, cv_bridge and the numpy that it was compiled against) is
+What belongs to the platform (its torch built for its GPU, and the numpy that its packages were compiled against) is
 never replaced; ROS itself never comes from wheels there. Other packages are taken in the pinned version or, where the
 platform's numpy is too old for that one, in the newest older version that goes with it.
 
@@ -17,7 +17,6 @@ from pathlib import Path
 PLATFORM = {
     "numpy": "numpy",
     "torch": "torch",
-    "cv-bridge": "cv_bridge",
     "opencv-python-headless": "cv2",
     "colcon-core": "colcon_core",
 }
@@ -35,8 +34,7 @@ def main(folder: Path, output: Path) -> None:
     brought = {name for name, module in PLATFORM.items() if importlib.util.find_spec(module)}
     if "colcon-core" not in brought:
         wanted |= {name: pin for name, pin in requirements(folder / "ros.txt").items() if name.startswith("colcon-")}
-    # A distribution's cv_bridge is built against its own OpenCV: it is used where it is there, never brought along.
-    lines = [f"{name}<={pin}" for name, pin in wanted.items() if name not in brought | {"cv-bridge"}]
+    lines = [f"{name}<={pin}" for name, pin in wanted.items() if name not in brought]
     (output / "platform-requirements.txt").write_text("\n".join(lines) + "\n")
     kept = []
     for name in sorted(brought):

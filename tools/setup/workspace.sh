@@ -69,6 +69,9 @@ run_colcon() {
       unset PYTHONPATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
       export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv
     fi
+    # colcon would pass -l, too: make then starts one job at a time on a machine that is busy with other work.
+    MAKEFLAGS=-j$(nproc)
+    export MAKEFLAGS
     "$venv/bin/python" -c 'import sys; from colcon_core.command import main; sys.exit(main())' \
       build --symlink-install --event-handlers console_direct- console_stderr- --packages-select "$@" \
       --cmake-args -DBUILD_TESTING=OFF "-DPython3_EXECUTABLE=$venv/bin/python" > log/setup-build.log 2>&1

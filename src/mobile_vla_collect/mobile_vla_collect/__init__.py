@@ -1,1 +1,1 @@
-"""From a driven robot to episodes: cameras, teleoperation, and the recorder."""
+"""Collection of episodes: cameras, teleoperation, and the recorder."""

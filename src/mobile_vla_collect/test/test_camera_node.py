@@ -56,7 +56,7 @@ def pixels(message):
 def test_a_folder_is_published_in_order_to_the_byte_with_capture_stamps(probe, start_camera, tmp_path):
     messages = probe.collect(Image, TOPIC)
     began_ns = probe.now_ns()
-    start_camera(source=write_folder(tmp_path / "pictures", 40), capture_rate_hz=30.0, loop=True)
+    start_camera(source=write_folder(tmp_path / "pictures", 40), fps=30.0, loop=True)
     messages = list(wait_for(lambda: messages[20:] and messages, what="20 images"))
     numbers = [image_number(pixels(message)) for message in messages]
     # Newest wins: a listener that a busy machine holds up misses pictures, but never sees one twice or out of order.
@@ -109,7 +109,7 @@ def test_camera_info_follows_the_resize_and_carries_the_images_stamp(probe, star
     assert jpeg.decode(bytes(compressed[-1].data)).shape == (224, 224, 3)
 
 
-def test_identical_pictures_are_reported_as_frozen(probe, start_camera, tmp_path):
+def test_identical_images_are_reported_as_frozen(probe, start_camera, tmp_path):
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
     start_camera(source=write_folder(tmp_path / "one", 1), loop=True, frozen_after_s=0.5)
 
@@ -118,7 +118,7 @@ def test_identical_pictures_are_reported_as_frozen(probe, start_camera, tmp_path
             status
             for array in diagnostics
             for status in array.status
-            if status.name == "camera_node" and "frozen: every picture is the same" in status.message
+            if status.name == "camera_node" and "frozen: every image has been the same" in status.message
         ]
 
     assert wait_for(frozen, what="a diagnosis")[0].level == DiagnosticStatus.ERROR
@@ -131,7 +131,7 @@ def test_a_source_that_hangs_without_an_error_is_reported(probe, start_camera, t
 
     def hanging():
         statuses = [status for array in diagnostics for status in array.status if status.name == "camera_node"]
-        return [status for status in statuses if "no picture for" in status.message]
+        return [status for status in statuses if "no image for" in status.message]
 
     assert wait_for(hanging, what="a diagnosis")[0].level == DiagnosticStatus.ERROR
 

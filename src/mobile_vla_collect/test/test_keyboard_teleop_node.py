@@ -75,7 +75,7 @@ def wait_matched(probe, topic="cmd_vel_teleop"):
     wait_for(lambda: probe.node.count_publishers(topic) > 0, what=f"a publisher of {topic}")
 
 
-def test_holding_a_key_moves_at_20_hz_and_letting_go_sends_zeros_then_nothing(probe, start_typist, velocities):
+def test_holding_a_key_moves_at_20_hz_and_releasing_it_sends_zeros_then_nothing(probe, start_typist, velocities):
     typist = start_typist(linear_m_s=0.5)
     wait_matched(probe)
     wait_for(lambda: "hold to drive" in typist.node.output, what="help")
@@ -130,8 +130,34 @@ def test_gripper_and_episode_keys_call_what_they_should(probe, start_typist, vel
     wait_for(lambda: "start done" in typist.node.output, what="the answer in the terminal")
 
 
+def test_a_long_repeat_delay_is_learned_and_said_with_the_parameter(probe, start_typist, velocities):
+    typist = start_typist(first_hold_s=0.1)
+    wait_matched(probe)
+    wait_for(lambda: "hold to drive" in typist.node.output, what="help")
+
+    def learned():
+        # Until a busy machine delivers the keys as a keyboard with a delay of 0.4 s would.
+        typist.type("w")
+        time.sleep(0.4)
+        for _ in range(3):
+            typist.type("w")
+            time.sleep(0.03)
+        return "this keyboard repeats late, so a single press now counts" in typist.node.output
+
+    wait_for(learned, what="the learned delay")
+    assert "(first_hold_s was 0.1)" in typist.node.output
+
+
+@pytest.mark.parametrize("language", ["x" * 10_000, "go to\x07 the kitchen"])
+def test_an_instruction_that_no_policy_takes_is_refused_at_the_start(start_typist, language):
+    typist = start_typist(language=language)
+    assert typist.node.wait() == 1
+    (line,) = [line for line in typist.node.output.splitlines() if line.startswith("error: ")]
+    assert "keyboard_teleop_node: parameter 'language': the instruction" in line
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_way_out_sends_zeros_and_gives_the_terminal_back(probe, start_typist, velocities, number):
+def test_every_way_out_sends_zeros_and_restores_the_terminal(probe, start_typist, velocities, number):
     typist = start_typist(first_hold_s=30.0)
     wait_matched(probe)
     wait_for(lambda: "hold to drive" in typist.node.output, what="help")
@@ -171,5 +197,5 @@ def test_a_recorder_that_died_is_not_shown_as_still_recording(probe, start_typis
     wait_for(lambda: "REC episode_000007" in typist.node.output, what="the recording on the screen")
     wait_for(
         lambda: "no recorder | no gate" in typist.node.output.rpartition("REC episode_000007")[2],
-        what="that nobody records any more",
+        what="that no recorder runs any more",
     )

@@ -95,7 +95,7 @@ def test_a_dataset_that_is_a_file_is_one_line_and_status_1(start_recorder, tmp_p
     recorder = start_recorder(dataset=tmp_path / "notes.txt" / below)
     assert recorder.wait() == 1
     (line,) = recorder.output.splitlines()
-    assert f"dataset {tmp_path / 'notes.txt' / below}: is a file, or lies below one; choose a folder" in line
+    assert f"dataset {tmp_path / 'notes.txt' / below}: is a file, or lies below one; choose another folder" in line
 
 
 def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(

@@ -1,1 +1,1 @@
-"""The one way to the wheels and the gripper: priority, limits, watchdog, stop."""
+"""The command gate, the only way to the wheels and the gripper: priority, limits, watchdog, stop."""

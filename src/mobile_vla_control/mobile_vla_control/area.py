@@ -1,11 +1,11 @@
-"""The area the robot is kept in: how fast it may go where it is, so that it can stop before the edge.
+"""The area that the robot is kept in: limit its speed so that it can stop before the edge.
 
-Inside, speed in the plane is limited to what can be braked away before the edge ahead: at the contract's acceleration,
-and counting what passes until a command takes effect. Outside, only motion that comes nearer to the area is let
-through, no faster than can be braked away before it leads out again. Turning on the spot is possible in either place.
-Without a fresh position nobody knows where the edge is, and the robot stands.
+Inside, the robot may go as fast as it can brake before the edge ahead: at the contract's acceleration, and counting the
+distance until a command takes effect. Outside, only motion towards the area is let through, no faster than the robot
+can brake before it would leave again. Turning on the spot is possible in either place. Without a fresh position the
+distance to the edge is unknown, and the robot stands still.
 
-What it says never contains a number that changes from tick to tick: a status goes out whenever the reason changes.
+Reasons never contain a number that changes from tick to tick: a status goes out whenever the reason changes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,27 @@ from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Cosine of the angle to the shortest way back, below which motion is along the edge rather than back inside.
 _ALONG = 0.1
-#: How far the square of a quaternion's norm may be from 1: rounding to four digits, and no more.
+#: Largest difference of the square of a quaternion's norm from 1: enough for values rounded to four digits.
 _UNIT = 1e-3
+#: A topic without a message for this long is silent [s].
+_ARRIVES_S = 2.0
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the robot is, in the odometry frame."""
+    """Pose of the robot in the odometry frame [m, rad]."""
 
     x: float
     y: float
     yaw: float
-    at_s: float
+    measured_s: float
     """When it was measured, on the gate's clock [s]."""
+    received_s: float
+    """When it was received, on the same clock [s]."""
 
 
 class KeepIn:
-    """Judges velocities against the contract's ``keep_in``. Feed it every pose with :meth:`put`."""
+    """Limits velocities to the contract's ``keep_in``. Give it every pose with :meth:`put`."""
 
     def __init__(self, contract: Contract) -> None:
         self._polygon = Polygon(contract.keep_in) if contract.keep_in else None
@@ -44,40 +48,54 @@ class KeepIn:
         self._frame = contract.state.odometry_frame
         self._braking_m_s2 = contract.limits.linear_acceleration_m_s2
         self._pose: Pose | None = None
+        self._received_s = -math.inf
+        """When the newest message was received, refused ones included [s]."""
         self._refusal = ""
+        """Why the newest message was refused; empty when it was accepted."""
 
     @property
     def limited(self) -> bool:
-        """Whether there is an area at all."""
+        """True if the contract has an area."""
         return self._polygon is not None
 
-    def put(self, x: float, y: float, yaw: float | None, frame: str, at_s: float) -> None:
-        """Take a pose in metres and radians, measured at ``at_s`` on the gate's clock; ``yaw`` of :func:`yaw_of`."""
+    def put(self, x: float, y: float, yaw: float | None, frame: str, measured_s: float, received_s: float) -> None:
+        """Take a pose in metres and radians, with both times on the gate's clock; ``yaw`` is that of :func:`yaw_of`."""
+        self._received_s = received_s
+        self._refusal = ""
         if yaw is None:
-            self._refusal = "; its last orientation is no unit quaternion"
+            self._refusal = "the orientation is not a unit quaternion"
         elif not (math.isfinite(x) and math.isfinite(y)):
-            self._refusal = "; its last position is not finite"
-        # A namespaced robot prefixes its frames ("robot1/odom"); the last part is what the contract names.
+            self._refusal = "the position is not finite"
+        # A namespaced robot prefixes its frames ("robot1/odom"); the contract names the last part.
         elif frame.rsplit("/", 1)[-1] != self._frame.rsplit("/", 1)[-1]:
-            self._refusal = f"; its frame_id is '{frame}', the contract says '{self._frame}'"
+            self._refusal = f"frame_id is '{frame}', the contract says '{self._frame}'"
         else:
-            self._refusal, self._pose = "", Pose(x, y, yaw, at_s)
+            self._pose = Pose(x, y, yaw, measured_s, received_s)
 
     def problem(self, now_s: float) -> str:
-        """Why the position cannot be told at ``now_s``; empty when it can, or when there is no area."""
-        if self._polygon is None:
+        """Return why the position at ``now_s`` is unknown; empty if it is known, or if there is no area."""
+        pose = self._pose
+        if self._polygon is None or (pose is not None and abs(now_s - pose.measured_s) <= self._max_age_s):
             return ""
-        advice = f"nobody knows where the edge of keep_in is{self._refusal}"
-        if self._pose is None:
-            return f"nothing usable has arrived on '{self._topic}': {advice}"
-        if not -self._max_age_s <= now_s - self._pose.at_s <= self._max_age_s:
-            return f"'{self._topic}' has no fresh position: {advice}"
-        return ""
+        return f"the distance to the edge of keep_in is unknown: {self._why_unknown(now_s)}"
+
+    def _why_unknown(self, now_s: float) -> str:
+        pose, arrives = self._pose, now_s - self._received_s <= _ARRIVES_S
+        if self._received_s == -math.inf:
+            return f"nothing has arrived on '{self._topic}'"
+        if arrives and self._refusal:
+            return f"messages on '{self._topic}' are refused: {self._refusal}"
+        if arrives and pose is not None and abs(pose.received_s - pose.measured_s) > self._max_age_s:
+            return (
+                f"messages arrive on '{self._topic}', but their stamps are not this machine's time; "
+                "synchronise the clocks (chrony), or find what delays the messages"
+            )
+        return f"'{self._topic}' is silent"
 
     def apply(self, wanted: Velocity, now_s: float, reaction_s: float) -> tuple[Velocity, str]:
-        """What of ``wanted`` may be sent at ``now_s``, and why it is less; an empty string when it is not.
+        """Return what may be sent of ``wanted`` at ``now_s``, and why it is less; an empty string if it is not less.
 
-        ``reaction_s`` is how long the robot goes on as before until the next command takes effect.
+        ``reaction_s`` is the time until the next command takes effect.
         """
         speed = math.hypot(wanted.x, wanted.y)
         if self._polygon is None or wanted == Velocity():
@@ -95,16 +113,16 @@ class KeepIn:
             nearer_m = (edge[0] - pose.x) * direction[0] + (edge[1] - pose.y) * direction[1]
             if nearer_m < _ALONG * outside_m:
                 return Velocity(0.0, 0.0, wanted.yaw_rate), "outside keep_in only motion back inside is let through"
-            # What comes nearer may yet pass by, or cross a corner and leave again behind it.
+            # Motion that comes nearer may still pass by, or cross a corner and leave again.
             room_m = min(room_m, nearer_m) if math.isinf(room_m) else room_m
-        most = self._stoppable_m_s(room_m, max(0.0, now_s - pose.at_s) + reaction_s)
+        most = self._stoppable_m_s(room_m, max(0.0, now_s - pose.measured_s) + reaction_s)
         if speed <= most:
             return wanted, ""
         scale = most / speed
         return Velocity(wanted.x * scale, wanted.y * scale, wanted.yaw_rate), "the edge of keep_in is ahead"
 
     def _stoppable_m_s(self, room_m: float, reaction_s: float) -> float:
-        """The speed v that is gone within ``room_m``: v * reaction + v^2 / (2 a) = room, solved for v."""
+        """Return the speed v that can be braked within ``room_m``: v * reaction + v^2 / (2 a) = room, solved for v."""
         if math.isinf(room_m):
             return math.inf
         unbraked = self._braking_m_s2 * reaction_s
@@ -112,7 +130,7 @@ class KeepIn:
 
 
 def yaw_of(w: float, x: float, y: float, z: float) -> float | None:
-    """Yaw of an orientation [rad]; None when it is no unit quaternion, such as the zeros of a driver that has none."""
+    """Return the yaw of an orientation [rad]; None if it is not a unit quaternion: some drivers send zeros."""
     if not abs(w * w + x * x + y * y + z * z - 1.0) <= _UNIT:
         return None
     return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

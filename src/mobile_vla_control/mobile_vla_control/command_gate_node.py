@@ -1,4 +1,4 @@
-"""The gate as a node: commands of teleop and policy in, one command out, at a fixed rate, zeros included."""
+"""The gate as a node: commands of teleop and policy in, one command out, at a fixed rate, including zeros."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from mobile_vla_ros.realtime import ask_for_realtime
 from mobile_vla_ros.run import run, without_shared_memory
 
 _STATUS_PERIOD_S = 0.5
-#: No timeout is longer [s]: 300 where 0.3 is meant, in milliseconds, would let the robot drive on for minutes.
+#: Longest timeout [s]: 300 instead of 0.3, in milliseconds, would let the robot drive on for minutes.
 _LONGEST_S = 5.0
-#: A gripper driver that starts late still learns where the gripper is to be.
+#: The gripper command is repeated, so that a gripper driver that starts late gets it [s].
 _GRIPPER_REPEAT_S = 1.0
 
 
 class CommandGateNode(Node):
     """Subscribes ``cmd_vel_<source>`` and ``gripper/command_<source>``; publishes ``cmd_vel`` and ``gripper/command``.
 
-    Velocity goes out at ``rate_hz``, always; the gripper goes out when its command changes, and once a second. Where
-    the contract says ``keep_in``, it subscribes the odometry, too.
+    It publishes a velocity at ``rate_hz``, always, and a gripper position when that changes and once a second. If the
+    contract has ``keep_in``, it subscribes to odometry, too.
     """
 
     def __init__(self, scheduling: str = "normal (not asked for)") -> None:
-        """``scheduling`` is what :func:`mobile_vla_ros.realtime.ask_for_realtime` said, to be reported."""
+        """``scheduling`` is the result of :func:`mobile_vla_ros.realtime.ask_for_realtime`, to report it."""
         super().__init__("command_gate_node")
         self._scheduling = scheduling
         self._contract = load_contract(self)
@@ -50,10 +50,16 @@ class CommandGateNode(Node):
         self._gate = CommandGate(
             self._contract,
             GateSettings(
-                seconds("teleop_timeout_s", 0.5, "a teleop silent for this long no longer drives [s]"),
-                seconds("policy_timeout_s", 0.3, "a policy silent for this long no longer drives [s]"),
-                number(self, "release_s", 1.0, "stand still this long before the policy goes on [s]", at_least=0),
-                seconds("max_stamp_age_s", 0.5, "older (or more future) stamped commands are refused [s]"),
+                seconds("teleop_timeout_s", 0.5, "silence after which teleop no longer drives [s]"),
+                seconds("policy_timeout_s", 0.3, "silence after which the policy no longer drives [s]"),
+                number(
+                    self,
+                    "release_s",
+                    1.0,
+                    "pause between teleop and the policy [s]",
+                    at_least=0,
+                ),
+                seconds("max_stamp_age_s", 0.5, "largest difference of a command's stamp from now [s]"),
                 1.0 / rate_hz,
             ),
         )
@@ -61,11 +67,11 @@ class CommandGateNode(Node):
         self._gripper_sent: float | None = None
         self._gripper_sent_at = -math.inf
         self._status_at = -math.inf
-        self._rivals: list[str] = []
+        self._fault = ""
         self._latch = StopLatch.of_robot(self.context.get_domain_id(), self.get_fully_qualified_name())
         self._unremembered = ""
         if since := self._latch.since():
-            self._gate.stop(f"gate/stop was called at {since}, before this gate started; gate/resume lifts it")
+            self._gate.stop(f"gate/stop was called at {since}, before this gate started; call gate/resume to continue")
             self.get_logger().warning(f"the robot stays stopped: {self._gate.stop_reason}")
 
         velocity = velocity_type(self._stamped)
@@ -81,13 +87,13 @@ class CommandGateNode(Node):
             self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
         self.create_service(Trigger, "gate/stop", self._on_stop)
         self.create_service(Trigger, "gate/resume", self._on_resume)
-        # Steady: a simulated or a set clock must not be able to hold the zeros back.
+        # Steady: a simulated clock, or a clock that is set, must not hold the zeros back.
         self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
         self.get_logger().info(f"scheduling: {scheduling}")
 
     def close(self) -> None:
-        """Send zeros and wait until they have left. The gripper keeps what it holds; a new gate may drive at once."""
+        """Send zeros and wait until they have arrived. The gripper keeps its position; a new gate may drive at once."""
         self._timer.cancel()
         self._gate.stop("the gate is shutting down")
         now_s = time.monotonic()
@@ -100,15 +106,16 @@ class CommandGateNode(Node):
         self._report(source, self._gate.offer_velocity(source, velocity_of(message), time.monotonic(), age_s))
 
     def _on_gripper(self, source: Source, message: GripperCommand) -> None:
-        # With plain Twist nobody promises stamps, and half a command judged by its stamp would split it in two.
+        # With plain Twist stamps are not required, and velocity and gripper of one command must be treated alike.
         age_s = self._age_s(message) if self._stamped else 0.0
         self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic(), age_s))
 
     def _on_odometry(self, message: Odometry) -> None:
         position, q = message.pose.pose.position, message.pose.pose.orientation
         yaw = yaw_of(q.w, q.x, q.y, q.z)
-        measured_at_s = time.monotonic() - self._age_s(message)
-        self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_at_s)
+        received_s = time.monotonic()
+        measured_s = received_s - self._age_s(message)
+        self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_s, received_s)
 
     def _age_s(self, message: Any) -> float:
         return (now_ns(self) - to_ns(message.header.stamp)) * 1e-9
@@ -118,30 +125,30 @@ class CommandGateNode(Node):
             self.get_logger().warning(f"refused a {source.value} command: {refusal}", throttle_duration_sec=5.0)
 
     def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._gate.stop("gate/stop was called; gate/resume lifts it")
+        self._gate.stop("gate/stop was called; call gate/resume to continue")
         # The zero does not wait for the disk; the answer does.
         self._tick()
         self._remember()
-        response.success, response.message = True, f"stopped; call gate/resume to go on{self._warning()}"
+        response.success, response.message = True, f"stopped; call gate/resume to continue{self._warning()}"
         self.get_logger().warning(response.message)
         return response
 
     def _on_resume(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        was, kept = self._gate.stopped, self._latch.clear()
+        was_stopped, kept = self._gate.stopped, self._latch.clear()
         self._gate.resume()
         self._unremembered = ""
-        response.success, response.message = True, "resumed" if was else "was not stopped"
+        response.success, response.message = True, "resumed" if was_stopped else "was not stopped"
         if kept:
-            response.message += f"; a restarted gate will stand until gate/resume is called again: {kept}"
+            response.message += f"; after a restart the gate will be stopped until gate/resume is called again: {kept}"
             self.get_logger().warning(response.message)
         return response
 
     def _remember(self) -> None:
-        """Have the stop outlive this process."""
+        """Keep the stop on the disk, for a gate that is started later."""
         self._unremembered = self._latch.set()
 
     def _warning(self) -> str:
-        return f"; a restarted gate will not remember it: {self._unremembered}" if self._unremembered else ""
+        return f"; after a restart the gate will not be stopped: {self._unremembered}" if self._unremembered else ""
 
     def _tick(self) -> None:
         now_s = time.monotonic()
@@ -159,12 +166,13 @@ class CommandGateNode(Node):
             self._publish_status(now_s)
 
     def _publish_status(self, now_s: float) -> None:
-        """Tell what was decided at ``now_s``, with the ages that it was decided by."""
+        """Publish what was decided at ``now_s``, with the ages at that time."""
         counters = self._gate.counters
         status = GateStatus(
             driver=int(self._output.driver),
             stopped=self._gate.stopped,
             reason=self._output.reason,
+            fault=self._fault,
             gripper=math.nan if self._output.gripper is None else self._output.gripper,
             teleop_age_s=self._gate.age_s(Source.TELEOP, now_s),
             policy_age_s=self._gate.age_s(Source.POLICY, now_s),
@@ -189,16 +197,15 @@ class CommandGateNode(Node):
             "timeouts": counters.timeouts,
             "scheduling": self._scheduling,
         }
-        rivals = self._commands.rivals()
-        if rivals != self._rivals:
-            self._rivals = rivals
-            if rivals:
-                self.get_logger().error(f"'cmd_vel' is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}")
+        rivals = self._rivals()
+        if rivals and rivals not in self._fault:
+            self.get_logger().error(rivals)
+        self._note_faults([*self._diagnostics.wrong_types, *([rivals] if rivals else [])])
         if rivals:
-            return Health(ERROR, f"cmd_vel is also published by {', '.join(rivals)}: {_RIVAL_ADVICE}", values)
+            return Health(ERROR, rivals, values)
         if self._gate.stopped:
             if not self._latch.since():
-                # Somebody has tidied up.
+                # The file was removed meanwhile.
                 self._remember()
             return Health(WARN, f"{self._output.reason}{self._warning()}", values)
         now_s = time.monotonic()
@@ -208,8 +215,18 @@ class CommandGateNode(Node):
             return Health(WARN, f"commands are refused: {refused}", values)
         return Health(OK, self._output.reason, values)
 
+    def _rivals(self) -> str:
+        """Return, in one line, which other nodes publish this gate's output; empty if none does."""
+        names = ", ".join(self._commands.rivals())
+        advice = "stop it, or remap it to cmd_vel_teleop; only the gate may drive the robot"
+        return f"'{self._commands.velocity_topic}' is also published by {names}: {advice}" if names else ""
 
-_RIVAL_ADVICE = "stop it, or remap it to cmd_vel_teleop; only the gate may drive the robot"
+    def _note_faults(self, faults: list[str]) -> None:
+        """Publish the status at once when what is connected wrongly has changed."""
+        fault = "; ".join(faults)
+        if fault != self._fault:
+            self._fault = fault
+            self._publish_status(time.monotonic())
 
 
 def main() -> None:

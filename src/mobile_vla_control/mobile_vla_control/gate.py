@@ -1,17 +1,18 @@
-"""What may move the robot, decided without ROS: a state machine that takes every time as an argument.
+"""Decide what may move the robot, without ROS: a state machine that takes every time as an argument.
 
-Rules, each of which has a test:
+Rules, each with a test:
 
-- Teleop comes before the policy. When it falls silent the robot stands still for ``release_s`` before the policy may go
-  on, so that a short pause of the human's hand does not hand the robot back.
-- A source that is silent for its timeout no longer drives; when nobody drives, zeros go out.
-- A refused command (not finite, badly stamped, gripper out of range) makes its source stand still until it sends a good
-  command of the same kind. It keeps its priority meanwhile: a human with a broken joystick still stops the policy.
-- Speed in the plane, yaw rate, their changes and the changes of those stay within the contract. Stop, timeout and
-  refusal go to zero at once.
-- Where the contract says ``keep_in``, the robot is slowed down before the edge of that area and stands at it; outside,
-  only motion back inside is let through, whoever drives.
-- The gripper keeps its last position, whatever happens: letting go would drop what it carries.
+- Teleop has priority over the policy. When it falls silent, the robot stands still for ``release_s`` before the policy
+  may continue, so that a short pause of the operator does not hand the robot back.
+- A source that is silent for its timeout no longer drives. Without a driver, zeros go out.
+- After a refused command (not finite, badly stamped, gripper out of range) the robot stands still until the same source
+  sends a good command of the same kind. The source keeps its priority: an operator with a broken joystick still stops
+  the policy.
+- Speed in the plane, yaw rate, acceleration and jerk stay within the contract. Stop, timeout and refusal go to zero at
+  once.
+- If the contract has ``keep_in``, the robot brakes before the edge of that area; outside, only motion back inside is
+  let through, from either source.
+- The gripper keeps its last position in every case: opening it would drop what it holds.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ ZERO = Velocity()
 
 
 class Source(enum.Enum):
-    """Who commands; in the order of priority."""
+    """Source of commands, in the order of priority."""
 
     TELEOP = "teleop"
     POLICY = "policy"
 
 
 class Driver(enum.IntEnum):
-    """Who drives; the values of mobile_vla_msgs/GateStatus."""
+    """Source that drives; the values of mobile_vla_msgs/GateStatus."""
 
     NONE = 0
     TELEOP = 1
@@ -52,20 +53,20 @@ class GateSettings:
     """Times of the gate [s]."""
 
     teleop_timeout_s: float
-    """A teleop silent for this long no longer drives."""
+    """After this long without a teleop command, teleop no longer drives."""
     policy_timeout_s: float
-    """The same for the policy."""
+    """After this long without a policy command, the policy no longer drives."""
     release_s: float
-    """How long the robot stands still between teleop's last command timing out and the policy going on."""
+    """How long the robot stands still after teleop has timed out, before the policy may continue."""
     max_stamp_age_s: float
-    """A stamped command older than this, or as far in the future, is refused."""
+    """A stamped command that is older than this, or further in the future, is refused."""
     period_s: float
     """Between two calls of :meth:`CommandGate.tick`; after a longer pause velocity changes by two periods at most."""
 
 
 @dataclass(frozen=True)
 class GateOutput:
-    """What is to be sent now."""
+    """Commands to send now."""
 
     velocity: Velocity
     gripper: float | None
@@ -76,7 +77,7 @@ class GateOutput:
 
 @dataclass
 class GateCounters:
-    """What has happened since the start."""
+    """Counts since the start."""
 
     clamped: int = 0
     refused: int = 0
@@ -85,13 +86,13 @@ class GateCounters:
 
 @dataclass
 class _Input:
-    """What one source last said. Times are None until it has spoken."""
+    """Newest commands of one source. Times are None before the first."""
 
     timeout_s: float
     velocity: Velocity = ZERO
     velocity_at: float | None = None
     heard_at: float | None = None
-    """Last message of any kind, refused ones included: someone is there."""
+    """When the last message of any kind came, refused ones included: the source is there."""
     faults: dict[str, str] = field(default_factory=dict)
     """'velocity' or 'gripper' -> why the last command of that kind was refused."""
 
@@ -99,14 +100,14 @@ class _Input:
         return self.heard_at is not None and now_s - self.heard_at <= self.timeout_s
 
     def accept(self, kind: str, now_s: float) -> None:
-        """Note a good command; one that comes back after silence starts with a clean slate."""
+        """Note a good command; after a silence it also clears older faults."""
         if not self.present(now_s):
             self.faults.clear()
         self.faults.pop(kind, None)
         self.heard_at = now_s
 
     def wanted(self, now_s: float) -> Velocity | None:
-        """The velocity it asks for; None when it has to stand still."""
+        """Return the velocity that it asks for; None if the robot has to stand still."""
         fresh = self.velocity_at is not None and now_s - self.velocity_at <= self.timeout_s
         return self.velocity if fresh and not self.faults else None
 
@@ -135,16 +136,16 @@ class CommandGate:
 
     @property
     def stopped(self) -> bool:
-        """Whether :meth:`stop` is in force."""
+        """True after :meth:`stop`, until :meth:`resume`."""
         return self._stopped
 
     @property
     def stop_reason(self) -> str:
-        """What the last :meth:`stop` gave as its reason."""
+        """Reason of the last :meth:`stop`."""
         return self._stop_reason
 
     def refused_now(self, now_s: float) -> str:
-        """Whose commands are being refused and why, in one line; empty when everybody present sends good ones."""
+        """Return whose commands are refused now and why, in one line; empty if none are."""
         return "; ".join(
             f"{source.value}: {why}"
             for source, source_input in self._inputs.items()
@@ -153,14 +154,14 @@ class CommandGate:
         )
 
     def age_s(self, source: Source, now_s: float) -> float:
-        """Age of the newest accepted velocity command [s]; -1 when there was none."""
+        """Return the age of the newest accepted velocity command [s]; -1 before the first."""
         at = self._inputs[source].velocity_at
         return -1.0 if at is None else now_s - at
 
     def offer_velocity(self, source: Source, velocity: Velocity, now_s: float, stamp_age_s: float = 0.0) -> str:
-        """Take a velocity command received at ``now_s``; returns why it is refused, or an empty string.
+        """Take a velocity command received at ``now_s``; return why it is refused, or an empty string.
 
-        ``stamp_age_s`` is how old its stamp says it is; leave it 0 for a command without a stamp.
+        ``stamp_age_s`` is its age by its stamp; 0 for a command without a stamp.
         """
         if not velocity.finite:
             why = f"velocity ({velocity.x}, {velocity.y}, {velocity.yaw_rate}) is not finite"
@@ -173,10 +174,10 @@ class CommandGate:
         return ""
 
     def offer_gripper(self, source: Source, position: float, now_s: float, stamp_age_s: float = 0.0) -> str:
-        """Take a gripper command; returns why it is refused, or an empty string. ``stamp_age_s`` as for a velocity.
+        """Take a gripper command; return why it is refused, or an empty string. ``stamp_age_s`` as for a velocity.
 
-        It takes effect only if its source is the one to drive; otherwise it is forgotten, so that a hand-back does not
-        open the gripper on an order from before the takeover.
+        It takes effect only if its source drives. Otherwise it is dropped, so that a command from before a takeover
+        does not move the gripper afterwards.
         """
         if not (math.isfinite(position) and 0.0 <= position <= 1.0):
             return self._refuse(source, "gripper", f"gripper position {position} is outside 0 .. 1", now_s)
@@ -188,17 +189,17 @@ class CommandGate:
         return ""
 
     def stop(self, reason: str) -> None:
-        """Zeros from now on, until :meth:`resume`."""
+        """Send zeros from now on, until :meth:`resume`."""
         self._stopped, self._stop_reason = True, reason
 
     def resume(self) -> None:
-        """Lift :meth:`stop`. What the sources said before is forgotten: the robot moves only on a new command."""
+        """End a :meth:`stop`. Older commands are dropped: the robot moves only on a new one."""
         self._stopped = False
         for source_input in self._inputs.values():
             source_input.velocity, source_input.velocity_at, source_input.heard_at = ZERO, None, None
 
     def tick(self, now_s: float) -> GateOutput:
-        """What to send at ``now_s``. Call it at a fixed rate: the change of velocity per call is limited."""
+        """Return what to send at ``now_s``. Call it at a fixed rate: the change of velocity per call is limited."""
         source, why_none = self._choose(now_s)
         velocity, driver, reason = ZERO, Driver.NONE, why_none
         if self._stopped:
@@ -213,15 +214,15 @@ class CommandGate:
         return GateOutput(velocity, self._gripper, driver, reason)
 
     def _follow(self, source: Source, now_s: float) -> tuple[Velocity, str]:
-        """What the driving source may have, and why it is no more."""
+        """Return the velocity that the source gets, and the reason."""
         wanted, faults = self._inputs[source].wanted(now_s), self._inputs[source].faults
         if wanted is None:
-            # Standing still by a fault or by silence is immediate; only what a driver asks for is smoothed.
+            # A fault or silence stops the robot at once; only what a driver asks for is smoothed.
             return ZERO, f"{source.value} stands still: {'; '.join(faults.values()) or 'no fresh velocity'}"
         period_s = self._settings.period_s
         target = clamp(wanted, self._limits, can_strafe=self._can_strafe)
         elapsed_s = 0.0 if self._sent_at is None else min(max(0.0, now_s - self._sent_at), 2 * period_s)
-        # The target first, for a smooth approach of the edge; then what is sent, for the edge comes before smoothness.
+        # The target first, for a smooth approach to the edge; then the result, because the edge matters more.
         allowed, held = self.keep_in.apply(target, now_s, period_s)
         smooth = self._limiter.follow(allowed, elapsed_s)
         velocity, cut = self.keep_in.apply(smooth, now_s, period_s)
@@ -242,11 +243,11 @@ class CommandGate:
         if teleop.heard_at is not None:
             left_s = teleop.heard_at + teleop.timeout_s + self._settings.release_s - now_s
             if left_s > 0:
-                return None, "teleop was released; the policy goes on after the release time"
+                return None, "teleop was released; the policy continues after the release time"
         return Source.POLICY, ""
 
     def _note_timeout(self, driver: Driver) -> None:
-        """Count a driver that fell silent while the robot moved; one that ended on zeros left in good order."""
+        """Count a driver that fell silent while the robot moved. A driver that ended with zeros does not count."""
         was_driving = self._driver in (Driver.TELEOP, Driver.POLICY) and self._sent != ZERO
         if was_driving and driver is Driver.NONE:
             self.counters.timeouts += 1

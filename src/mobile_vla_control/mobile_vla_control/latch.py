@@ -1,8 +1,8 @@
-"""The stop that outlives the gate: a small file that lies there as long as ``gate/stop`` is in force.
+"""A stop that outlives the gate: a small file that exists while ``gate/stop`` is in force.
 
-A gate that crashes, is ended or is started anew must not let the robot go: whoever stopped it may be standing in front
-of it. That the file exists is what counts; its content says since when, and in which boot of the machine: a stop ends
-with a reboot, also where the file outlives one, as in the layer of a container.
+A gate that crashes or is restarted must not release the robot: a person may be standing in front of it. The file counts
+as a stop by existing; it holds the time of the stop and the boot of the machine. A stop ends with a reboot, even where
+the file survives one, as in the layer of a container.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class StopLatch:
-    """One robot's file. No method raises: a gate has to go on without it."""
+    """File of one robot. No method raises: a gate must work without it."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     @classmethod
     def of_robot(cls, domain_id: int, node_name: str) -> StopLatch:
-        """The file of the gate called ``node_name``, fully qualified, in a ROS domain.
+        """Return the file of the gate ``node_name``, fully qualified, in a ROS domain.
 
-        It lies in ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``: the same for every session
+        It is in ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``: the same for every session
         and service of a user, also after a logout.
         """
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         return cls(Path(state, "mobile_vla") / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
 
     def since(self) -> str:
-        """Since when a stop is in force, for a human; empty when none is. What cannot be read counts as one."""
+        """Return the time of the stop in force, for a human; empty without one. An unreadable file counts as a stop."""
         try:
             noted = json.loads(self.file.read_text(encoding="utf-8"))
             since, boot_id = str(noted["since"]), str(noted["boot_id"])
@@ -45,12 +45,12 @@ class StopLatch:
         except OSError as error:
             return f"an unknown time ({explained(error)})"
         except (ValueError, KeyError, TypeError):
-            return f"an unknown time ({self.file}: is damaged)"
+            return f"an unknown time ({self.file} is damaged)"
         now = _boot_id()
         return "" if boot_id and now and boot_id != now else since
 
     def set(self) -> str:
-        """Put the file on the disk; returns why it cannot be, in one line, or an empty string."""
+        """Write the file; return why that failed, in one line, or an empty string."""
         noted = {"since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}", "boot_id": _boot_id()}
         try:
             _require_own_folder(self.file.parent)
@@ -60,7 +60,7 @@ class StopLatch:
         return ""
 
     def clear(self) -> str:
-        """Remove the file; returns why it cannot be, in one line, or an empty string."""
+        """Remove the file; return why that failed, in one line, or an empty string."""
         try:
             self.file.unlink(missing_ok=True)
         except NotADirectoryError:
@@ -71,7 +71,7 @@ class StopLatch:
 
 
 def _require_own_folder(folder: Path) -> None:
-    """Make it, for this user alone. Raises OSError when it is another's: they could lift a stop."""
+    """Create the folder for this user alone. Raises OSError if it belongs to another user, who could end a stop."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
@@ -81,7 +81,7 @@ def _require_own_folder(folder: Path) -> None:
 
 
 def _boot_id() -> str:
-    """Differs from boot to boot; empty where there is none (no Linux)."""
+    """Return an id that differs from boot to boot; empty on systems other than Linux."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Velocity, acceleration and jerk within the contract's limits, step by step."""
+"""Keep velocity, acceleration and jerk within the contract's limits, step by step."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _Vector = tuple[float, float]
 
 
 def clamp(wanted: Velocity, limits: Limits, *, can_strafe: bool) -> Velocity:
-    """The velocity nearest to ``wanted`` in its own direction that the base can and may drive."""
+    """Return the velocity nearest to ``wanted``, in the same direction, that base and limits allow."""
     y = wanted.y if can_strafe else 0.0
     speed = math.hypot(wanted.x, y)
-    # A command at the limit must not count as clamped because its norm was rounded up.
+    # A command at the limit must not count as clamped because its norm is rounded up.
     scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
     yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
     return Velocity(wanted.x * scale, y * scale, yaw_rate)
 
 
 class VelocityLimiter:
-    """Follows a target velocity as fast as acceleration and jerk allow; never overshoots a target that stands still.
+    """Follows a target velocity as fast as acceleration and jerk allow, without overshooting a constant target.
 
-    That holds however late or early the calls of :meth:`follow` come. A target that comes nearer while the velocity is
-    changing towards it is passed where jerk leaves no other way: an acceleration A takes A^2 / (2 J) to fade, 0.05 m/s
-    for 2 m/s^2 and 40 m/s^3.
+    This holds for calls of :meth:`follow` at any interval. A target that comes nearer while the velocity changes
+    towards it may be overshot, because jerk is limited: an acceleration A takes A^2 / (2 J) to fade, 0.05 m/s for
+    2 m/s^2 and 40 m/s^3.
 
-    The two axes of the plane are limited together, as vectors: a base that turns its direction of travel accelerates,
-    too. Yaw is limited by itself. Where not all can be kept, speed comes before jerk.
+    The two axes of the plane are limited together, as vectors, because a change of direction is an acceleration, too.
+    Yaw is limited separately. If both cannot be kept, the speed limit has priority over jerk.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -36,15 +36,15 @@ class VelocityLimiter:
         self.halt()
 
     def halt(self) -> None:
-        """Be at rest, at once."""
+        """Stop at once."""
         self._velocity, self._acceleration = Velocity(), Velocity()
 
     def hold(self, velocity: Velocity) -> None:
-        """Take note that ``velocity`` was sent instead of what :meth:`follow` said; its acceleration counts as 0."""
+        """Note that ``velocity`` was sent instead of the result of :meth:`follow`; its acceleration counts as 0."""
         self._velocity, self._acceleration = velocity, Velocity()
 
     def follow(self, target: Velocity, elapsed_s: float) -> Velocity:
-        """The velocity to send ``elapsed_s`` after the last one; ``target`` comes from :func:`clamp`."""
+        """Return the velocity to send ``elapsed_s`` after the last one; ``target`` comes from :func:`clamp`."""
         if elapsed_s <= 0.0:
             return self._velocity
         limits, now, before = self._limits, self._velocity, self._acceleration
@@ -67,7 +67,7 @@ class VelocityLimiter:
             _snapped(now.y + linear[1] * elapsed_s, target.y),
             _snapped(now.yaw_rate + turn * elapsed_s, target.yaw_rate),
         )
-        # An acceleration that may only fade carries a fast turn of direction past the largest speed.
+        # The acceleration can only fade, so a fast change of direction would exceed the largest speed.
         self._velocity = sent = clamp(smooth, limits, can_strafe=True)
         self._acceleration = Velocity(*linear, turn)
         if sent != smooth:
@@ -78,12 +78,12 @@ class VelocityLimiter:
 
 
 def _acceleration(change: _Vector, before: _Vector, period_s: float, largest: float, jerk: float | None) -> _Vector:
-    """Acceleration for the next ``period_s``; ``change`` of velocity is wanted, ``before`` was the acceleration so far.
+    """Return the acceleration for the next ``period_s``, given the wanted ``change`` and the acceleration ``before``.
 
-    With a jerk limit J an acceleration a has to fade to zero by the time the target is reached, which changes the
-    velocity by a^2 / (2 J) in continuous time, and by less in steps of any length, since each step applies the faded
-    value from its beginning. So from an ``a`` with a * T + a^2 / (2 J) <= distance, T the period ahead, one always
-    arrives without overshooting, whatever the lengths of the later periods; solved for a, that is what is wanted.
+    With a jerk limit J an acceleration a has to fade to zero before the target is reached. Fading changes the velocity
+    by a^2 / (2 J) in continuous time, and by less in steps of any length, since each step applies the faded value from
+    its beginning. So an ``a`` with a * T + a^2 / (2 J) <= distance, where T is the next period, never overshoots,
+    whatever the lengths of the later periods. The result is the largest such ``a``.
     """
     distance = math.hypot(*change)
     if jerk is None:
@@ -101,5 +101,5 @@ def _acceleration(change: _Vector, before: _Vector, period_s: float, largest: fl
 
 
 def _snapped(value: float, target: float) -> float:
-    """``target`` where it is as good as reached: a robot that is to stand must not keep a speed of 1e-17."""
+    """Return ``target`` if it is nearly reached: a robot that should stand must not keep a speed of 1e-17."""
     return target if abs(value - target) < 1e-9 else value

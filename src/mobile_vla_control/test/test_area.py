@@ -19,9 +19,9 @@ INSIDE = CONTRACT.model_copy(update={"keep_in": L_SHAPE})
 PERIOD = 0.02
 
 
-def keep_in(x=1.0, y=1.0, yaw=0.0, frame="odom", at_s=100.0) -> KeepIn:
+def keep_in(x=1.0, y=1.0, yaw=0.0, frame="odom", at_s=100.0, received_s=100.0) -> KeepIn:
     area = KeepIn(INSIDE)
-    area.put(x, y, yaw, frame, at_s)
+    area.put(x, y, yaw, frame, at_s, received_s)
     return area
 
 
@@ -63,12 +63,16 @@ def test_outside_only_motion_back_inside_is_let_through(x, y):
 @pytest.mark.parametrize(
     ("area", "said"),
     [
-        (KeepIn(INSIDE), "nothing usable has arrived on 'odom'"),
-        (keep_in(at_s=99.5), "'odom' has no fresh position"),
-        (keep_in(at_s=100.5), "'odom' has no fresh position"),
-        (keep_in(x=math.nan), "its last position is not finite"),
-        (keep_in(yaw=None), "its last orientation is no unit quaternion"),
-        (keep_in(frame="map"), "its frame_id is 'map', the contract says 'odom'"),
+        (KeepIn(INSIDE), "unknown: nothing has arrived on 'odom'"),
+        (keep_in(at_s=99.5, received_s=99.5), "unknown: 'odom' is silent"),
+        (keep_in(at_s=99.5), "arrive on 'odom', but their stamps are not this machine's time; synchronise the clocks"),
+        (keep_in(at_s=100.5), "arrive on 'odom', but their stamps are not this machine's time; synchronise the clocks"),
+        (keep_in(at_s=-7100.0, received_s=99.0), "but their stamps are not this machine's time"),
+        (keep_in(at_s=-7100.0, received_s=90.0), "unknown: 'odom' is silent"),
+        (keep_in(x=math.nan), "messages on 'odom' are refused: the position is not finite"),
+        (keep_in(yaw=None), "messages on 'odom' are refused: the orientation is not a unit quaternion"),
+        (keep_in(frame="map"), "messages on 'odom' are refused: frame_id is 'map', the contract says 'odom'"),
+        (keep_in(frame="map", received_s=97.0), "unknown: 'odom' is silent"),
     ],
 )
 def test_without_a_fresh_position_the_robot_stands(area, said):
@@ -76,6 +80,13 @@ def test_without_a_fresh_position_the_robot_stands(area, said):
         let_through, why = area.apply(velocity, 100.0, PERIOD)
         assert let_through == ZERO and said in why
     assert said in area.problem(100.0)
+
+
+def test_the_reason_of_an_earlier_fault_does_not_stay_attached():
+    area = keep_in(frame="map")
+    area.put(1.0, 1.0, 0.0, "odom", 101.0, 101.0)
+    assert area.problem(101.1) == ""
+    assert area.problem(101.5) == "the distance to the edge of keep_in is unknown: 'odom' is silent"
 
 
 @settings(deadline=None)
@@ -87,7 +98,7 @@ def test_a_robot_that_does_as_it_is_told_never_leaves(angle, speed, x, y, yaw_ra
     now, yaw, wanted = 100.0, 0.0, Velocity(speed * math.cos(angle), speed * math.sin(angle), yaw_rate)
     gate.tick(now)
     for _ in range(250):
-        gate.keep_in.put(x, y, yaw, "robot1/odom", now)
+        gate.keep_in.put(x, y, yaw, "robot1/odom", now, now)
         gate.offer_velocity(Source.POLICY, wanted, now)
         now += PERIOD
         velocity = gate.tick(now).velocity
@@ -107,7 +118,7 @@ def test_a_robot_that_comes_back_in_does_not_leave_again_on_the_other_side(start
     gate.tick(now)
     entered = False
     for _ in range(600):
-        gate.keep_in.put(x, y, 0.0, "odom", now)
+        gate.keep_in.put(x, y, 0.0, "odom", now, now)
         gate.offer_velocity(Source.TELEOP, Velocity(0.8 * math.cos(angle), 0.8 * math.sin(angle)), now)
         now += PERIOD
         velocity = gate.tick(now).velocity
@@ -133,11 +144,11 @@ def test_the_yaw_of_an_orientation_that_says_nothing_is_none():
 def test_a_robot_stands_at_the_edge_and_may_drive_back():
     gate = CommandGate(INSIDE, GateSettings(0.5, 0.3, 1.0, 0.5, PERIOD))
     now = 100.0
-    gate.keep_in.put(4.0, 1.0, 0.0, "odom", now)
+    gate.keep_in.put(4.0, 1.0, 0.0, "odom", now, now)
     for speed in (0.5, -0.5):
         for _ in range(50):
             gate.offer_velocity(Source.TELEOP, Velocity(speed), now)
-            gate.keep_in.put(4.0, 1.0, 0.0, "odom", now)
+            gate.keep_in.put(4.0, 1.0, 0.0, "odom", now, now)
             now += PERIOD
             output = gate.tick(now)
         assert output.velocity.x == pytest.approx(0.0 if speed > 0 else -0.5, abs=1e-3)

@@ -219,7 +219,7 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         statuses = probe.collect(GateStatus, "gate/status", LATCHED)
         wanted = twist(0.6)
         Sender(probe, Twist, "cmd_vel_teleop", lambda: wanted)
-        wait_for(lambda: statuses and "nothing usable has arrived on 'odom'" in statuses[-1].reason)
+        wait_for(lambda: statuses and "nothing has arrived on 'odom'" in statuses[-1].reason)
         robot = drifting_robot(probe, contract)
         wait_for(lambda: robot.x > 0.5, what="motion towards the edge")
         wait_for(lambda: statuses[-1].reason == "teleop drives: the edge of keep_in is ahead")
@@ -230,7 +230,11 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         wanted.linear.x = -0.3
         wait_for(lambda: robot.x < 0.4, what="motion back inside")
         robot.silent = {"odom"}
-        wait_for(lambda: "'odom' has no fresh position" in statuses[-1].reason and robot.step_m[0] == 0.0)
+        wait_for(lambda: "'odom' is silent" in statuses[-1].reason and robot.step_m[0] == 0.0)
+        robot.silent, robot.clock_offset_ns = set(), -7_200_000_000_000
+        wait_for(lambda: "their stamps are not this machine's time; synchronise the clocks" in statuses[-1].reason)
+        robot.clock_offset_ns = 0
+        wait_for(lambda: "odom" not in statuses[-1].reason, what="a good position again")
 
 
 def test_a_simulated_clock_that_does_not_run_holds_back_neither_zeros_nor_diagnostics(probe):
@@ -251,7 +255,65 @@ def test_a_simulated_clock_that_does_not_run_holds_back_neither_zeros_nor_diagno
 def test_a_second_publisher_of_cmd_vel_is_reported_by_name(probe):
     with start_gate() as gate:
         probe.publisher(Twist, "cmd_vel", subscribers=0)
-        wait_for(lambda: "'cmd_vel' is also published by /probe" in gate.output.replace("/cmd_vel", "cmd_vel"))
+        statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+        said = "'/cmd_vel' is also published by /probe: stop it, or remap it to cmd_vel_teleop"
+        wait_for(lambda: said in gate.output)
+        wait_for(lambda: statuses and said in statuses[-1].fault, what="the same in gate/status")
+
+
+TWIST, STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
+
+
+@pytest.mark.parametrize("stamped", [False, True])
+@pytest.mark.parametrize("topic", ["cmd_vel_teleop", "cmd_vel_policy", "cmd_vel"])
+def test_a_velocity_of_the_wrong_type_is_an_error_that_names_node_and_type(probe, topic, stamped):
+    wrong, ours = (Twist, STAMPED) if stamped else (TwistStamped, TWIST)
+    theirs = TWIST if stamped else STAMPED
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+    with start_gate(stamped=stamped) as gate:
+        # The base subscribes to cmd_vel; the sources publish to the others.
+        if topic == "cmd_vel":
+            entity, verb = probe.node.create_subscription(wrong, topic, lambda _: None, 10), "subscribes to"
+            remove = probe.node.destroy_subscription
+        else:
+            entity, verb = probe.node.create_publisher(wrong, topic, 10), "publishes"
+            remove = probe.node.destroy_publisher
+        said = (
+            f"/probe {verb} '/{topic}' as {theirs}, not {ours}: set its parameter 'stamped' to {str(stamped).lower()}"
+        )
+        wait_for(lambda: statuses and said in statuses[-1].fault, what="the fault in gate/status")
+
+        def newest():
+            mine = [status for array in diagnostics for status in array.status if status.name == "command_gate_node"]
+            return mine[-1] if mine else DiagnosticStatus()
+
+        wait_for(lambda: newest().level == DiagnosticStatus.ERROR and said in newest().message, what="an ERROR")
+        assert gate.output.count(said) == 1, "logged once"
+        remove(entity)
+        wait_for(lambda: statuses[-1].fault == "" and newest().level == DiagnosticStatus.OK, what="no fault any more")
+
+
+@pytest.mark.parametrize(
+    ("topic", "message_type", "theirs"),
+    [("gripper/command_policy", Twist, TWIST), ("gripper/command", TwistStamped, STAMPED)],
+)
+def test_a_gripper_command_of_the_wrong_type_is_reported_too(probe, topic, message_type, theirs):
+    statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+    with start_gate():
+        subscription = probe.node.create_subscription(message_type, topic, lambda _: None, 10)
+        said = f"/probe subscribes to '/{topic}' as {theirs}, not mobile_vla_msgs/msg/GripperCommand"
+        wait_for(lambda: statuses and said in statuses[-1].fault)
+        probe.node.destroy_subscription(subscription)
+
+
+def test_a_tool_that_listens_with_the_right_type_is_no_fault(probe):
+    statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    velocities = probe.collect(Twist, "cmd_vel")
+    with start_gate():
+        wait_for(lambda: velocities and sum(len(array.status) for array in diagnostics) >= 3, what="three looks")
+        assert statuses[-1].fault == ""
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,12 @@ def scene(tmp_path):
 def test_a_stop_holds_over_the_end_of_the_gate_until_resume(scene, number):
     gate = scene.start_gate()
     scene.wait_until_driving()
-    assert scene.probe.call(Trigger, "gate/stop").message == "stopped; call gate/resume to go on"
+    assert scene.probe.call(Trigger, "gate/stop").message == "stopped; call gate/resume to continue"
     gate.stop(number)
     for _ in range(2):
         gate = scene.start_gate()
         scene.require_stopped()
-        assert "before this gate started; gate/resume lifts it" in scene.statuses[-1].reason
+        assert "before this gate started; call gate/resume to continue" in scene.statuses[-1].reason
         assert gate.output.count("the robot stays stopped: gate/stop was called at 20") == 1
         gate.stop(number)
     with scene.start_gate():
@@ -88,7 +88,7 @@ def test_a_gate_that_was_ended_without_a_stop_drives_again(scene):
 def test_a_stop_that_cannot_be_remembered_still_stops_and_says_so(scene):
     scene.env = {"XDG_STATE_HOME": "/dev/null"}
     diagnostics = scene.probe.collect(DiagnosticArray, "/diagnostics")
-    warning = "; a restarted gate will not remember it: /dev/null/mobile_vla: "
+    warning = "; after a restart the gate will not be stopped: /dev/null/mobile_vla: "
     with scene.start_gate():
         scene.wait_until_driving()
         answer = scene.probe.call(Trigger, "gate/stop")

@@ -43,7 +43,7 @@ def test_a_stop_ends_with_a_reboot_though_the_file_is_still_there(latch):
 def test_a_damaged_file_is_a_stop(latch, content):
     latch.set()
     latch.file.write_bytes(content)
-    assert latch.since() == f"an unknown time ({latch.file}: is damaged)"
+    assert latch.since() == f"an unknown time ({latch.file} is damaged)"
     assert latch.clear() == "" and latch.since() == ""
 
 

@@ -1,6 +1,6 @@
-"""Who may use the page: host names, origins and the token. An ASGI middleware around the whole application.
+"""Access to the page: host names, origins and the token. An ASGI middleware around the whole application.
 
-A browser will happily carry a foreign web site's request to ``http://robot:8080``. So:
+A browser sends a foreign web site's request to ``http://robot:8080``, too. So:
 
 * the ``Host`` must be an address, this machine's name, or a name from ``allowed_hosts``; a foreign name that resolves
   to this machine (DNS rebinding) is refused;
@@ -30,7 +30,7 @@ HEALTH_PATH = "/healthz"
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach ``address``."""
+    """Return True if only this machine can reach ``address``."""
     if address == "localhost":
         return True
     try:
@@ -40,14 +40,14 @@ def is_loopback(address: str) -> bool:
 
 
 def choose_token(setting: str, address: str) -> str:
-    """The token in force: ``auto`` makes one up unless only this machine can reach the page; empty means none."""
+    """Return the token: ``auto`` generates one unless only this machine can reach the page; empty means none."""
     if setting != "auto":
         return setting
     return "" if is_loopback(address) else secrets.token_urlsafe(12)
 
 
 def host_is_ours(host: str, allowed: Iterable[str]) -> bool:
-    """Whether a ``Host`` header names this machine: an IP address, localhost, our name, or one of ``allowed``."""
+    """Return True if a ``Host`` header is this machine: an IP address, localhost, its name, or one of ``allowed``."""
     name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
     try:
         ipaddress.ip_address(name)
@@ -59,12 +59,12 @@ def host_is_ours(host: str, allowed: Iterable[str]) -> bool:
 
 
 def origin_is_ours(origin: str, host: str) -> bool:
-    """Whether an ``Origin`` header belongs to the page that ``host`` serves. None was sent: not a browser, fine."""
+    """Return True if an ``Origin`` header belongs to the page of ``host``, or is missing: then it is not a browser."""
     return not origin or urlsplit(origin).netloc.lower() == host.lower()
 
 
 class Access:
-    """Refuses requests that are not from this page's own users."""
+    """Refuses requests that do not come from users of this page."""
 
     def __init__(self, app: App, *, token: str = "", allowed_hosts: Iterable[str] = ()) -> None:
         self._app, self._token, self._allowed_hosts = app, token, tuple(allowed_hosts)
@@ -77,7 +77,7 @@ class Access:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "").lower()
         if not host_is_ours(host, self._allowed_hosts):
-            await _refuse(scope, send, f"this robot is not called '{host:.80}'; add it to allowed_hosts if it is")
+            await _refuse(scope, send, f"'{host:.80}' is not a name of this robot; if it is, add it to allowed_hosts")
         elif not origin_is_ours(headers.get("origin", ""), host):
             await _refuse(scope, send, "requests from other web sites are refused")
         elif not self._token or scope["path"] == HEALTH_PATH or self._matches(_cookie(headers)):
@@ -91,10 +91,10 @@ class Access:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     async def _welcome(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Lax, not Strict: with Strict, a browser that came by a link from elsewhere would not show it at once.
+        # Lax, not Strict: with Strict, a browser that followed a link from elsewhere would not send it at once.
         cookie = f"{COOKIE}={quote(self._token, safe='')}; Path=/; HttpOnly; SameSite=Lax; Max-Age=2592000"
         if scope["type"] == "http" and scope["path"] == "/":
-            # Answered with a redirect, so that the token does not stay in the address bar and in the history.
+            # A redirect, so that the token does not stay in the address bar and in the history.
             headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
             await send({"type": "http.response.start", "status": 303, "headers": headers})
             await send({"type": "http.response.body", "body": b""})

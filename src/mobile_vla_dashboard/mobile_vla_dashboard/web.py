@@ -1,4 +1,4 @@
-"""uvicorn on a thread of its own, on a socket that is bound before the node says that it runs. No rclpy."""
+"""uvicorn on a thread of its own, on a socket that is bound before the node reports its address. No rclpy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uvicorn
 
 from mobile_vla_dashboard.access import App
 
-#: How long a server may take to go down [s]: browsers keep their WebSockets open for ever otherwise.
+#: How long a server may take to end [s]: browsers would keep their WebSockets open for ever.
 _SHUTDOWN_S = 1
 
 
@@ -30,7 +30,7 @@ def bind(address: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         raise AddressError(f"address '{address}', port {port}: {error}") from None
     listener = socket.socket(family, kind)
-    # A restart must not wait for the last browser's connection to time out.
+    # A restart must not wait until the last browser's connection has timed out.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(where)
@@ -39,7 +39,7 @@ def bind(address: str, port: int) -> socket.socket:
         listener.close()
         raise AddressError(
             f"cannot serve the page at {address}:{port}: {error.strerror}; "
-            "stop what uses it, or set the parameters address and port"
+            "end the program that uses it, or set the parameters address and port"
         ) from None
     return listener
 
@@ -53,12 +53,12 @@ class WebServer:
             log_level="warning",
             access_log=False,
             lifespan="off",
-            # A page whose connection died without a word is found out within seconds, not at the next TCP time-out.
+            # A connection that is lost without notice is detected within seconds, not at the next TCP timeout.
             ws_ping_interval=2.0,
             ws_ping_timeout=3.0,
             # Commands from a browser are a few dozen bytes.
             ws_max_size=4096,
-            # JPEG does not shrink any further.
+            # JPEG cannot be compressed further.
             ws_per_message_deflate=False,
             proxy_headers=False,
             server_header=False,
@@ -75,7 +75,7 @@ class WebServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server still serves."""
+        """True while the server runs."""
         return self._thread.is_alive()
 
     def close(self) -> None:

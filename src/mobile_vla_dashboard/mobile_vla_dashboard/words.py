@@ -17,8 +17,8 @@ from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 #: Every status comes at 2 Hz; after six missing ones the node counts as silent [s].
 SILENT_S = 3.0
 
-#: A camera or another input without a message for this long counts as silent [s].
-INPUT_SILENT_S = 1.0
+#: A camera without an image for this long counts as silent [s].
+CAMERA_SILENT_S = 1.0
 
 Card = dict[str, Any]
 
@@ -71,7 +71,7 @@ def camera_card(latest: Latest, index: int, name: str) -> Card:
         tone, words = "bad", f"images on {topic} cannot be shown: {received.refusal}"
     elif received.silent_s is None:
         tone, words = "bad", f"no image has arrived on {topic}"
-    elif received.silent_s > INPUT_SILENT_S:
+    elif received.silent_s > CAMERA_SILENT_S:
         tone, words = "bad", f"{topic} has been silent for {received.silent_s:.0f} s"
     else:
         tone, words = "ok", ""
@@ -99,9 +99,9 @@ def gate_card(received: ReceivedStatus | None, now_s: float) -> Card:
     tone, headline = _GATE.get(status.driver, ("bad", f"Unknown driver {status.driver}"))
     return {
         "present": True,
-        "tone": tone,
+        "tone": "bad" if status.fault else tone,
         "headline": headline,
-        "detail": status.reason,
+        "detail": "; ".join(part for part in (status.fault, status.reason) if part),
         "stopped": bool(status.stopped),
         "velocity": [number(status.output.linear.x), number(status.output.linear.y), number(status.output.angular.z)],
         "gripper": number(status.gripper),
@@ -151,11 +151,7 @@ def recorder_card(received: ReceivedStatus | None, now_s: float) -> Card:
     status: RecorderStatus = received.message
     tone, headline = _RECORDER.get(status.state, ("bad", f"Unknown state {status.state}"))
     recording = status.state == RecorderStatus.STATE_RECORDING
-    missing = [
-        f"{stream.topic}: {stream.last_refusal or ('nothing has arrived' if stream.age_s < 0 else 'silent')}"
-        for stream in status.streams
-        if stream.required and (stream.age_s < 0 or stream.age_s > INPUT_SILENT_S)
-    ]
+    missing = [stream.problem for stream in status.streams if stream.required and stream.problem]
     return {
         "present": True,
         "tone": "warn" if missing and tone == "ok" else tone,

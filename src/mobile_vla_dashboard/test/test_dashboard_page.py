@@ -163,7 +163,7 @@ def test_a_busy_port_is_one_clear_line(stage: Stage) -> None:
     lines = [line for line in second.output.splitlines() if line.startswith("error:")]
     assert lines == [
         f"error: cannot serve the page at 127.0.0.1:{stage.port}: Address already in use; "
-        "stop what uses it, or set the parameters address and port"
+        "end the program that uses it, or set the parameters address and port"
     ]
 
 

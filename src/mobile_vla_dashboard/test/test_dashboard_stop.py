@@ -32,7 +32,7 @@ def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_l
     assert stage.post("/api/stop")["ok"]
     stage.gate.stop(signal.SIGKILL)
     stage.gate = stage.start_gate()
-    said = "before this gate started; gate/resume lifts it"
+    said = "before this gate started; call gate/resume to continue"
     state = stage.wait_state(lambda state: said in state["gate"].get("detail", ""), "the new gate")
     assert state["gate"]["stopped"] and state["gate"]["headline"] == "Stopped"
     assert stage.post("/api/resume") == {"ok": True, "message": "resumed"}

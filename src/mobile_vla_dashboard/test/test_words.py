@@ -52,10 +52,11 @@ def test_the_policys_latency_is_the_total_of_its_stages():
 
 
 def test_a_recorder_that_waits_for_a_stream_names_its_topic():
-    stream = StreamStatus(name="odom", topic="/odom", required=True, age_s=-1.0)
+    why = "nothing has arrived on '/odom'"
+    stream = StreamStatus(name="odom", topic="/odom", required=True, age_s=-1.0, problem=why)
     card = recorder_card(ReceivedStatus(RecorderStatus(state=RecorderStatus.STATE_IDLE, streams=[stream]), 1.0), 1.0)
     assert card["tone"] == "warn"
-    assert card["detail"] == "/odom: nothing has arrived"
+    assert card["detail"] == why
 
 
 def test_a_camera_that_stopped_or_sends_what_cannot_be_shown_says_so():

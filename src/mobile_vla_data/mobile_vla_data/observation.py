@@ -56,6 +56,11 @@ class Stream:
     """Encoding of the newest image, for example ``bgr8`` or ``jpeg``; empty for streams that are not cameras."""
     counters: StreamCounters = field(default_factory=StreamCounters)
     arrivals_ns: list[int] = field(default_factory=list)
+    """When the newest messages were received."""
+    refusal: str = ""
+    """Why the newest message was refused; empty when it was accepted."""
+    refused_ns: int = 0
+    """When it was received."""
 
     def age_s(self, now_ns: int) -> float | None:
         """Age of the newest value [s], or None before the first."""
@@ -63,8 +68,31 @@ class Stream:
 
     def rate_hz(self, now_ns: int) -> float:
         """Arrivals per second over the last two seconds [Hz]."""
-        recent = sum(1 for arrival in self.arrivals_ns if now_ns - arrival <= _RATE_WINDOW_NS)
+        recent = sum(1 for arrival in self.arrivals_ns if abs(now_ns - arrival) <= _RATE_WINDOW_NS)
         return recent / (_RATE_WINDOW_NS * 1e-9)
+
+    def problem(self, now_ns: int) -> str:
+        """Return why the newest value cannot be used at ``now_ns``, in one line; empty if it can."""
+        age_s = self.age_s(now_ns)
+        if age_s is not None and -self.max_age_s <= age_s <= self.max_age_s:
+            return ""
+        # Reasons hold while messages arrive; afterwards the fault is the silence.
+        if self.refusal and abs(now_ns - self.refused_ns) <= _RATE_WINDOW_NS:
+            return f"messages on '{self.topic}' are refused: {self.refusal}"
+        if age_s is None or not self.arrivals_ns:
+            return f"nothing has arrived on '{self.topic}'"
+        silent_s = (now_ns - self.arrivals_ns[-1]) * 1e-9
+        if silent_s < -self.max_age_s:
+            return f"'{self.topic}' has sent nothing since the clock was set back by {-silent_s:.1f} s"
+        old_on_arrival = age_s - silent_s > self.max_age_s
+        if old_on_arrival and silent_s <= _RATE_WINDOW_NS * 1e-9:
+            return (
+                f"stamps on '{self.topic}' are {age_s - silent_s:.1f} s behind this machine's clock, limit "
+                f"{self.max_age_s} s, though {self.rate_hz(now_ns):.0f} messages/s arrive; "
+                "synchronise the clocks (chrony), or find what delays the messages"
+            )
+        newest_s = silent_s if old_on_arrival else age_s
+        return f"'{self.topic}' is silent: newest message {newest_s:.1f} s old, limit {self.max_age_s} s"
 
 
 @dataclass(frozen=True)
@@ -127,7 +155,7 @@ class ObservationBuilder:
         try:
             image = unpack(data, encoding, height, width, step)
         except ImageError as error:
-            return self._refuse(stream, str(error))
+            return self._refuse(stream, now_ns, str(error))
         return self._accept(stream, stamp_ns, now_ns, image, encoding)
 
     def put_jpeg(self, camera: str, stamp_ns: int, now_ns: int, data: bytes, encoding: str = "jpeg") -> bool:
@@ -136,23 +164,23 @@ class ObservationBuilder:
         try:
             image = jpeg.decode(data)
         except ImageError as error:
-            return self._refuse(stream, str(error))
+            return self._refuse(stream, now_ns, str(error))
         return self._accept(stream, stamp_ns, now_ns, image, encoding)
 
     def put_odometry(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> bool:
         """Take a position in metres in ``frame``. Returns whether it was accepted, as :meth:`put_image`."""
         if not (math.isfinite(x) and math.isfinite(y)):
-            return self._refuse(self._odometry, f"position ({x}, {y}) is not finite")
+            return self._refuse(self._odometry, now_ns, f"position ({x}, {y}) is not finite")
         expected = self.contract.state.odometry_frame
         # A namespaced robot prefixes its frames ("robot1/odom"); the last part is what the contract names.
         if frame.rsplit("/", 1)[-1] != expected.rsplit("/", 1)[-1]:
-            return self._refuse(self._odometry, f"frame_id is '{frame}', the contract says '{expected}'")
+            return self._refuse(self._odometry, now_ns, f"frame_id is '{frame}', the contract says '{expected}'")
         return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
 
     def put_gripper(self, stamp_ns: int, now_ns: int, position: float) -> bool:
         """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`."""
         if not (math.isfinite(position) and -0.01 <= position <= 1.01):
-            return self._refuse(self._gripper, f"position {position} is outside 0 (open) .. 1 (closed)")
+            return self._refuse(self._gripper, now_ns, f"position {position} is outside 0 (open) .. 1 (closed)")
         return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
 
     def problems(self, now_ns: int, needed: Collection[str] = ()) -> list[str]:
@@ -161,7 +189,7 @@ class ObservationBuilder:
         ``needed`` names optional streams that count as required for this caller.
         """
         asked = [stream for stream in self.streams if stream.required or stream.name in needed]
-        return [why for stream in asked if (why := self._why_not(stream, now_ns))]
+        return [why for stream in asked if (why := stream.problem(now_ns))]
 
     def snapshot(self, tick_ns: int) -> Observation | None:
         """Assemble the observation of the control tick ``tick_ns``, counting late, missing and repeated inputs.
@@ -182,17 +210,6 @@ class ObservationBuilder:
         seen = tuple(name for name in stale if name in stamps_ns)
         return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings)
 
-    def _why_not(self, stream: Stream, now_ns: int) -> str:
-        age_s = stream.age_s(now_ns)
-        refusal = f" (last message refused: {stream.counters.last_refusal})" if stream.counters.last_refusal else ""
-        if age_s is None:
-            return f"nothing has arrived on '{stream.topic}'{refusal}"
-        if age_s < -stream.max_age_s:
-            return f"'{stream.topic}' has sent nothing since the clock was set back by {-age_s:.1f} s"
-        if age_s > stream.max_age_s:
-            return f"'{stream.topic}' is silent: newest message {age_s:.1f} s old, limit {stream.max_age_s} s{refusal}"
-        return ""
-
     def _count(self, stream: Stream, tick_ns: int) -> bool:
         """Count what this tick found; returns whether the stream is fresh."""
         age_s = stream.age_s(tick_ns)
@@ -210,16 +227,19 @@ class ObservationBuilder:
 
     def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "") -> bool:
         if stamp_ns <= 0:
-            return self._refuse(stream, "header.stamp is zero; the publisher must stamp with the capture time")
+            why = "header.stamp is zero; the publisher must stamp with the capture time"
+            return self._refuse(stream, now_ns, why)
         ahead_s = (stamp_ns - now_ns) * 1e-9
         if ahead_s > stream.max_age_s:
-            return self._refuse(stream, f"stamp is {ahead_s:.2f} s in the future; synchronise the clocks (chrony)")
+            why = f"stamp is {ahead_s:.2f} s in the future; synchronise the clocks (chrony)"
+            return self._refuse(stream, now_ns, why)
         with self._lock:
             # An earlier stamp is refused, unless the newest one lies in the future: then the clock was set back.
             if stamp_ns < stream.stamp_ns <= now_ns:
                 behind_s = (stream.stamp_ns - stamp_ns) * 1e-9
-                return self._refuse(stream, f"stamp went backwards by {behind_s:.3f} s")
+                return self._refuse(stream, now_ns, f"stamp went backwards by {behind_s:.3f} s")
             stream.value, stream.stamp_ns, stream.encoding = value, stamp_ns, encoding
+            stream.refusal = ""
             stream.counters.received += 1
             stream.arrivals_ns.append(now_ns)
             if len(stream.arrivals_ns) > 32 and now_ns - stream.arrivals_ns[0] > _RATE_WINDOW_NS:
@@ -227,7 +247,8 @@ class ObservationBuilder:
             return True
 
     @staticmethod
-    def _refuse(stream: Stream, why: str) -> bool:
+    def _refuse(stream: Stream, now_ns: int, why: str) -> bool:
         stream.counters.refused += 1
-        stream.counters.last_refusal = why
+        stream.counters.last_refusal = stream.refusal = why
+        stream.refused_ns = now_ns
         return False

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yaml
+
+from mobile_vla_data.cli.main import app
+from mobile_vla_data.cli.output import App
+
+CONFIG = Path(__file__).resolve().parents[3] / "config"
 
 
 @pytest.fixture
@@ -121,3 +129,80 @@ def test_fix_repairs_only_what_is_safe(run, recorded):
     document["splits"]["test"].append(document["splits"]["train"][0])
     (recorded / "splits.json").write_text(json.dumps(document))
     assert run("validate", recorded, "--fix").returncode == 1
+
+
+@pytest.mark.parametrize("text", ["pick [/b] cup", "[red]go", "[link=x]go[/link]", "go :cup: now", r"a \[b] c", "[[]]"])
+def test_text_that_looks_like_markup_is_printed_as_it_is_by_every_command(record, tmp_path, run, text):
+    folder = tmp_path / "run [exp1] [/]"
+    for seed in range(3):
+        path = record(folder=folder, seed=seed, language=text, task=f"task {text}", environment={"room": text})
+    (folder / "plan.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "plan_version": 1,
+                "steps": {"min": 1, "max": 99},
+                "environment": {"room": [text, "[/]"]},
+                "tasks": {
+                    f"task {text}": {
+                        "category": "navigation",
+                        "episodes": 9,
+                        "varies": ["room"],
+                        "instructions": [text],
+                    }
+                },
+            }
+        )
+    )
+    for command in (
+        ["validate", folder],
+        ["validate", path],
+        ["info", folder],
+        ["info", path],
+        ["progress", folder],
+        ["split", folder, "--train", ".4", "--validation", ".3", "--test", ".3"],
+        ["stats", folder],
+        ["report", folder],
+        ["view", path, "--output", folder / "[b]pictures", "--no-video"],
+        ["relabel", path, "--task", f"{text} [/]"],
+        ["trim", path, "--last", "9"],
+        ["recover", folder],
+        ["merge", tmp_path / "[/merged]", folder],
+        ["delete", folder, path.stem],
+    ):
+        done = run(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    assert f"task {text}" in run("progress", folder).stdout.replace("\n", " ")
+    assert str(folder) in run("validate", folder).stdout
+    assert str(folder / "[/nothing]") in run("info", folder / "[/nothing]").stderr
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_that_a_command_takes(record, dataset, tmp_path, run, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    paths = [record(seed=seed, language=f"go ({seed})") for seed in range(3)]
+    shutil.copy(CONFIG / "collection_plan.yaml", tmp_path / "plan.yaml")
+    for command in (
+        ["validate", "~/dataset"],
+        ["info", "~/dataset/episode_000000.h5"],
+        ["progress", "~/dataset", "--plan=~/plan.yaml"],
+        ["relabel", "~/dataset/episode_000000.h5", "~/dataset/episode_000001.h5", "--task", "go"],
+        ["view", "~/dataset/episode_000000.h5", "--output", "~/pictures", "--no-video"],
+        ["report", "~/dataset", "--output", "~/report.html"],
+        ["merge", "~/merged", "~/dataset", "~/dataset"],
+    ):
+        done = run(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    assert (tmp_path / "pictures" / "episode_000000.png").exists() and (tmp_path / "report.html").exists()
+    assert len(list((tmp_path / "merged").glob("*.h5"))) == len(paths) and not (tmp_path / "~").exists()
+    assert "~nobody_here" in run("info", "~nobody_here/dataset").stderr
+
+
+def test_every_command_expands_paths():
+    """Each is registered through the one class that does it."""
+
+    def apps(app):
+        yield app
+        for group in app.registered_groups:
+            yield from apps(group.typer_instance)
+
+    assert all(isinstance(found, App) for found in apps(app)) and len(list(apps(app))) >= 3

@@ -92,7 +92,7 @@ def test_a_damaged_heap_is_refused_at_once_and_by_name(record):
 def test_a_file_that_was_relabelled_many_times_is_not_taken_for_damaged(record, encoding):
     path, rng = record(steps=3, encoding=encoding), random.Random(0)
     for _ in range(30):
-        texts = ["x" * rng.randrange(1, rng.choice([10, 300, 6000])) for _ in range(2)]
+        texts = ["x" * rng.randrange(1, longest) for longest in (500, rng.choice([10, 300, 6000]))]
         relabel(path, Labels(language=texts[0], environment={"room": texts[1]}))
         with Episode.open(path) as episode:
             assert episode.metadata.language == texts[0] and not damage.hangs_hdf5(path, episode.file)

@@ -107,9 +107,9 @@ def test_merge_gives_new_ids_and_can_be_repeated(record, dataset, tmp_path):
 
 def test_merge_refuses_another_robot_and_copies_nothing(record, dataset, tmp_path, contract):
     record()
-    changed = Contract.from_json(contract.to_json().replace('"linear_m_s":0.8', '"linear_m_s":0.9'))
+    changed = Contract.from_json(contract.to_json().replace('"odom"', '"map"'))
     record(seed=1, folder=tmp_path / "other", with_contract=changed)
-    with pytest.raises(ContractError, match=r"limits.linear_m_s: 0.8 != 0.9"):
+    with pytest.raises(ContractError, match=r"state.odometry_frame: odom != map"):
         edit.merge(dataset, [tmp_path / "other"])
     assert Dataset.open(dataset).episode_ids == ["episode_000000"]
 
@@ -129,3 +129,53 @@ def test_the_commands_edit_under_the_lock(run, record, dataset, tmp_path):
     with DatasetLock(tmp_path / "new"):
         done = run("delete", tmp_path / "new", "episode_000000")
     assert done.returncode == 1 and "is being recorded by pid" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["ascii", "utf-8", "array"])
+def test_labels_stored_as_text_of_fixed_length_are_kept_by_an_edit(record, run, kind):
+    path = record(language="부엌으로 가" if kind == "utf-8" else "go to the kitchen")
+    with h5py.File(path, "r+") as file:
+        for name in ("language", "task", "category", "source", "outcome", "environment"):
+            text = file.attrs[name].encode()
+            if kind == "utf-8":
+                file.attrs.create(name, text, dtype=h5py.string_dtype("utf-8", len(text) + 4))
+            else:
+                file.attrs[name] = np.bytes_(text) if kind == "ascii" else np.array([text])
+        file["observations/images/static"].attrs["encoding"] = np.bytes_(b"jpeg")
+    assert check_episode(path) == []
+    with Episode.open(path) as episode:
+        before = episode.metadata
+        assert episode.encoding("static") == "jpeg"
+    assert run("relabel", path, "--outcome", "failure").returncode == 0
+    with Episode.open(path) as episode:
+        assert episode.metadata == before and episode.outcome == "failure"
+    assert check_episode(path) == []
+
+
+@pytest.mark.parametrize("command", [["relabel", "--task", "go"], ["trim", "--last", "9"], ["annotate", "--at", "3,4"]])
+def test_an_edit_through_a_symbolic_link_changes_the_file_it_points_to(record, run, tmp_path, dataset, command):
+    path = record(folder=tmp_path / "elsewhere")
+    link = dataset / "episode_000000.h5"
+    link.symlink_to(path)
+    before = path.read_bytes()
+    name, *options = command
+    assert run(name, link, *options).returncode == 0
+    assert link.is_symlink() and path.read_bytes() != before and check_episode(link) == []
+    assert not list(dataset.glob(".episode*"))
+
+
+def test_splits_and_plans_behind_a_symbolic_link_are_rewritten_where_they_are(record, dataset, tmp_path):
+    for seed in range(3):
+        record(seed=seed)
+    shared = tmp_path / "shared.json"
+    shared.write_text("{}")
+    (dataset / "splits.json").symlink_to(shared)
+    split_dataset(dataset, (0.34, 0.33, 0.33))
+    assert (dataset / "splits.json").is_symlink() and "train" in shared.read_text()
+
+
+def test_a_deleted_link_still_points_to_its_file_from_the_trash(record, dataset, tmp_path, run):
+    path = record(folder=dataset.parent / "elsewhere")
+    (dataset / "episode_000000.h5").symlink_to("../elsewhere/episode_000000.h5")
+    assert run("delete", dataset, "episode_000000").returncode == 0
+    assert (dataset / ".trash" / "episode_000000.h5").resolve() == path and path.exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,57 @@ def test_a_stream_that_is_silent_since_the_clock_was_set_back_is_not_taken_for_f
     earlier = NOW - 3_600_000 * MS
     assert builder.snapshot(earlier) is None
     assert "'static_camera/image_raw' has sent nothing since the clock was set back" in builder.problems(earlier)[0]
+
+
+def send_odometry(builder, arrival_ns, offset_s, rate_hz=30):
+    """Three seconds of odometry, the newest at ``arrival_ns``, with stamps that are off by ``offset_s``."""
+    count = 3 * rate_hz
+    for index in range(count):
+        at_ns = arrival_ns - round((count - 1 - index) * 1e9 / rate_hz)
+        builder.put_odometry(at_ns + round(offset_s * 1e9), at_ns, 0.0, 0.0, "odom")
+
+
+@pytest.mark.parametrize(("behind_s", "rate_hz"), [(0.5, 30), (7200.0, 30), (1_795_907_507.8, 50), (7200.0, 2)])
+def test_a_clock_that_is_behind_is_not_called_silence(builder, behind_s, rate_hz):
+    now_ns = 2 * NOW
+    send_odometry(builder, now_ns - 100 * MS, -behind_s, rate_hz=rate_hz)
+    (why,) = [line for line in builder.problems(now_ns) if "odom" in line]
+    assert f"stamps on 'odom' are {behind_s:.1f} s behind this machine's clock, limit 0.2 s" in why
+    rate = re.search(r"though (\d+) messages/s arrive; synchronise the clocks", why)
+    assert rate and float(rate[1]) == pytest.approx(rate_hz, abs=2) and "silent" not in why
+
+
+def test_a_clock_that_is_ahead_is_named_and_not_called_silence_either(builder):
+    send_odometry(builder, NOW, 3600.0)
+    (why,) = [line for line in builder.problems(NOW) if "odom" in line]
+    assert why == ("messages on 'odom' are refused: stamp is 3600.00 s in the future; synchronise the clocks (chrony)")
+
+
+def test_a_stream_with_a_wrong_clock_that_ends_is_silent_since_then(builder):
+    send_odometry(builder, NOW, -7200.0)
+    (why,) = [line for line in builder.problems(NOW + 5_000 * MS) if "odom" in line]
+    assert why == "'odom' is silent: newest message 5.0 s old, limit 0.2 s"
+
+
+@pytest.mark.parametrize("later_ms", [2_100, 60_000])
+def test_the_reason_of_an_earlier_fault_does_not_stay_attached(builder, later_ms):
+    builder.put_odometry(NOW - 100 * MS, NOW - 100 * MS, 0.0, 0.0, "odom")
+    builder.put_odometry(NOW, NOW, 0.0, 0.0, "map")
+    (why,) = [line for line in builder.problems(NOW + 200 * MS) if "odom" in line]
+    assert why == "messages on 'odom' are refused: frame_id is 'map', the contract says 'odom'"
+    (why,) = [line for line in builder.problems(NOW + later_ms * MS) if "odom" in line]
+    assert "'odom' is silent" in why and "map" not in why
+    # A good message in between: what follows is silence, too.
+    again_ns = NOW + 100_000 * MS
+    builder.put_odometry(again_ns - MS, again_ns - MS, 0.0, 0.0, "map")
+    builder.put_odometry(again_ns, again_ns, 0.0, 0.0, "odom")
+    assert not [line for line in builder.problems(again_ns) if "odom" in line]
+    (why,) = [line for line in builder.problems(again_ns + 500 * MS) if "odom" in line]
+    assert why == "'odom' is silent: newest message 0.5 s old, limit 0.2 s"
+
+
+def test_a_refusal_is_still_named_right_after_the_counters_were_reset(builder):
+    builder.put_odometry(NOW, NOW, 0.0, 0.0, "map")
+    builder.reset_counters()
+    (why,) = [line for line in builder.problems(NOW) if "odom" in line]
+    assert "frame_id is 'map'" in why

@@ -232,3 +232,36 @@ def test_without_a_screen_annotate_says_how_to_give_the_place(record, run, monke
     monkeypatch.setenv("MPLBACKEND", "agg")
     done = run("annotate", record())
     assert done.returncode == 1 and "--at COLUMN,ROW" in done.stderr
+
+
+_BACKEND = """
+from matplotlib.backend_bases import FigureManagerBase, MouseEvent
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+class FigureCanvas(FigureCanvasAgg):
+    '''A window in which somebody clicks as soon as it waits for a click.'''
+    required_interactive_framework = "headless"
+
+    def flush_events(self):
+        (axes,) = self.figure.axes
+        x, y = axes.transData.transform((60.2, 33.7))
+        MouseEvent("button_press_event", self, x, y, button=1)._process()
+
+FigureManager = FigureManagerBase
+"""
+
+
+def test_a_click_in_the_window_marks_the_pixel_that_was_clicked(record, run, tmp_path, monkeypatch):
+    (tmp_path / "clicking_backend.py").write_text(_BACKEND)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    before = pyplot.get_backend()
+    pyplot.switch_backend("module://clicking_backend")
+    try:
+        path = record(language="pick up the $5 cup_{x}")
+        done = run("annotate", path)
+    finally:
+        pyplot.switch_backend(before)
+    assert done.returncode == 0, done.stderr
+    with Episode.open(path) as episode:
+        assert episode.target[0].tolist() == [60, 34]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mobile_vla_data.checks.validate import validate_dataset
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.split import SPLIT_NAMES, SplitError, _assign, split_dataset
+from mobile_vla_data.dataset.split import SPLIT_NAMES, SplitError, _assign, split_dataset, untrained_tasks
 from mobile_vla_data.dataset.stats import Statistics, StatisticsError, VectorStatistics, compute_statistics
 from mobile_vla_data.episode.reader import Episode
 
@@ -23,11 +24,48 @@ def test_every_episode_is_in_exactly_one_split_of_about_the_wanted_size(counts, 
     splits = _assign(tasks, fractions, seed)
     everything = [episode for ids in splits.values() for episode in ids]
     assert sorted(everything) == sorted(episode for ids in tasks.values() for episode in ids)
+    # The first episode of each task is trained on, whatever the share of so few would be.
+    few = sum(count < 5 for count in counts)
     for name, fraction in zip(SPLIT_NAMES, fractions, strict=True):
-        assert abs(len(splits[name]) - fraction * len(everything)) <= 2
+        assert abs(len(splits[name]) - fraction * len(everything)) <= 2 + few
+        assert not fraction or splits[name] or len(everything) < 3
         for number, count in enumerate(counts):
             mine = sum(episode.startswith(f"{number}/") for episode in splits[name])
-            assert abs(mine - fraction * count) <= 2
+            assert abs(mine - fraction * count) <= 2 + few
+
+
+@given(
+    counts=st.lists(st.integers(1, 9), min_size=1, max_size=12),
+    fractions=st.sampled_from([(0.8, 0.1, 0.1), (0.4, 0.3, 0.3), (0.1, 0.9, 0.0)]),
+    seed=st.integers(0, 1000),
+)
+def test_every_task_is_trained_on_unless_there_are_too_few_episodes_to_judge_by(counts, fractions, seed):
+    tasks = {f"task_{n}": [f"{n}/{index}" for index in range(count)] for n, count in enumerate(counts)}
+    splits = _assign(tasks, fractions, seed)
+    untrained = untrained_tasks({name: task for task, ids in tasks.items() for name in ids}, splits)
+    spare = sum(count - 1 for count in counts)
+    judging = sum(fraction > 0 for fraction in fractions[1:])
+    assert len(untrained) <= max(0, judging - spare)
+    assert all(len(tasks[task]) == 1 for task in untrained)
+
+
+def test_the_first_episode_of_each_task_is_trained_on(dataset, record, run):
+    for seed in range(8):
+        record(seed=seed, steps=5, cameras=("static",), language=f"go ({seed})", task=f"task_{min(seed, 4)}")
+    done = run("split", dataset)
+    assert done.returncode == 0 and done.stderr == ""
+    splits = Dataset.open(dataset).splits()
+    assert {"episode_000000", "episode_000001", "episode_000002", "episode_000003"} <= set(splits["train"])
+
+
+def test_tasks_that_training_never_sees_are_named_when_splitting_and_when_validating(dataset, record, run):
+    for seed in range(4):
+        record(seed=seed, language=f"go ({seed})", task=f"task_{seed}")
+    done = run("split", dataset)
+    untrained = json.loads((dataset / "splits.json").read_text())["untrained_tasks"]
+    assert len(untrained) == 2 and f"training sees no episode of {', '.join(untrained)}" in done.stderr
+    (finding,) = validate_dataset(dataset).findings
+    assert (finding.code, finding.severity) == ("splits-untrained", "warning") and untrained[0] in finding.message
 
 
 def test_the_same_seed_gives_the_same_splits_and_another_seed_others(dataset, record):

@@ -1,7 +1,7 @@
 """A checkpoint is a folder: config.json, model.safetensors, stats.json, contract.yaml and the tokenizer's files.
 
 No pickle: nothing in a checkpoint can run code. Loading is strict: a missing or an extra tensor is refused by name.
-When the base weights can be had again by name, ``model.safetensors`` holds only what was trained.
+If the base weights can be loaded by name, ``model.safetensors`` holds only what was trained.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from mobile_vla_data.action import action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.storage.folders import replacing, set_aside
 from mobile_vla_policy import __version__
@@ -27,11 +28,11 @@ from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.weights import WeightsFile
 
 FORMAT_VERSION = 1
-#: What an exported folder has and a checkpoint has not.
+#: The file that makes a folder an export.
 EXPORT = "export.json"
 CONFIG, WEIGHTS, STATS, CONTRACT = "config.json", "model.safetensors", "stats.json", "contract.yaml"
 BEST, LAST, RESUME = "best", "last", "resume"
-"""Folders that a training leaves in its output."""
+"""Folders in the output folder of a training."""
 _UNSAFE = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -41,25 +42,27 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself, without its weights."""
+    """Description of a checkpoint, without its weights."""
 
     folder: Path
     settings: PolicySettings
     normalisation: Normalisation
     contract: Contract
     training: dict[str, Any]
-    """How it came about: steps, losses, dataset; for humans."""
+    """Description of the training (steps, losses, dataset), for humans."""
 
 
 def resolve(path: str | Path) -> Path:
-    """The checkpoint folder meant by ``path``: itself, the best one of a training run's output folder, or the
-    hub repository ``hf:user/name[@revision]``, fetched.
+    """Return the folder of a checkpoint.
+
+    ``path`` is that folder, the output folder of a training (its best checkpoint is returned), or a repository of the
+    hub, ``hf:user/name[@revision]``, which is downloaded.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no checkpoint.
         HubError: the hub has none, or cannot be reached.
     """
-    path = download(str(path)) if is_hub_name(str(path)) else Path(path)
+    path = download(str(path)) if is_hub_name(str(path)) else Path(path).expanduser()
     for folder in (path, path / BEST, set_aside(path / BEST), path / LAST, set_aside(path / LAST), set_aside(path)):
         if (folder / CONFIG).is_file():
             return folder
@@ -79,10 +82,10 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint, or replace one; a crash leaves the old one or the new one, never half of each.
 
-    Between two renames the old one stands under ``.NAME.old`` for a moment; :func:`resolve` finds it there.
+    Between two renames the old one is called ``.NAME.old`` for a moment; :func:`resolve` finds it there.
 
     Raises:
-        CheckpointError: something else stands there.
+        CheckpointError: the folder holds something else.
         WriteError: the disk is full, for example.
     """
     require_replaceable(folder)
@@ -103,28 +106,28 @@ def save_checkpoint(
 
 
 def require_replaceable(folder: Path) -> None:
-    """Raise :class:`CheckpointError` if writing a checkpoint to ``folder`` would cost anything but a checkpoint."""
+    """Raise :class:`CheckpointError` if a checkpoint at ``folder`` would replace anything but a checkpoint."""
     if not folder.is_dir():
         replaceable = not folder.exists()
     else:
         replaceable = is_checkpoint(folder) or not any(folder.iterdir())
     if not replaceable:
-        raise CheckpointError(f"{folder} exists and is no checkpoint; give another folder")
+        raise CheckpointError(f"{folder} exists and is not a checkpoint; give another folder")
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether a folder is a checkpoint and not the output of a training as well."""
+    """Return whether a folder is a checkpoint, and not the output folder of a training."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    # Models of other projects have a config.json too.
+    # Models of other projects have a config.json, too.
     ours = isinstance(config, dict) and {"format_version", "policy"} <= config.keys()
     return ours and (folder / WEIGHTS).is_file() and not any((folder / name).exists() for name in (BEST, LAST, RESUME))
 
 
 def is_export(folder: Path) -> bool:
-    """Whether a folder is an export, which has graphs in the place of weights."""
+    """Return whether a folder is an export, which holds graphs instead of weights."""
     return (folder / EXPORT).is_file()
 
 
@@ -146,7 +149,7 @@ def read_info(folder: Path) -> CheckpointInfo:
 
 
 def copy_description(folder: Path, target: Path) -> None:
-    """Copy everything of a checkpoint but its weights: settings, statistics, contract, tokenizer."""
+    """Copy a checkpoint without its weights: settings, statistics, contract, tokenizer."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.name != WEIGHTS and not path.name.startswith("."):
             shutil.copyfile(path, target / path.name)
@@ -158,7 +161,7 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
     Args:
         info: the checkpoint.
         dtype: storage of frozen weights; what learns is always float32.
-        views: large tensors are views of the file, for whoever uses the network up or calls
+        views: make large tensors views of the file. The caller converts the network, or calls
             :func:`~mobile_vla_policy.weights.leave_file`.
 
     Raises:
@@ -174,7 +177,8 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
         raise CheckpointError(f"{path}: missing; the checkpoint is incomplete") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged: {' '.join(str(error).split())}") from None
-    network = build_network(info.settings, checkpoint=info.folder, dtype=dtype)
+    action_dim = len(action_names(info.contract))
+    network = build_network(info.settings, checkpoint=info.folder, dtype=dtype, action_dim=action_dim)
     shapes, expected = file.shapes, saved_names(network, info.settings)
     missing, extra = sorted(expected - shapes.keys()), sorted(shapes.keys() - expected)
     if missing or extra:
@@ -193,19 +197,20 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
 
 
 def saved_names(network: PolicyNetwork, settings: PolicySettings) -> set[str]:
-    """Names of the tensors that a checkpoint holds: all, or what is not as published if the rest can be had by name."""
+    """Return the names of the tensors that a checkpoint holds: all, or those that differ from the published ones."""
+    driving = {name for name in network.state_dict() if not name.startswith("locate.")}
     if not settings.backbone.has_base_weights:
-        return set(network.state_dict())
-    # Adapters, ACT and head are no one's but ours, even when they do not learn any more.
+        return driving
+    # Adapters, ACT and head are never published, even if they do not learn any more.
     return {
         name
         for name, parameter in network.named_parameters()
         if parameter.requires_grad or name.startswith("head.") or name == "backbone.act" or ".lora_" in name
-    }
+    } & driving
 
 
 def _like(tensor: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
-    """The tensor as the network stores it there."""
+    """Return the tensor as the network stores it."""
     return tensor.to(dtype=place.dtype, device=None if place.is_meta else place.device)
 
 

@@ -1,4 +1,4 @@
-"""``mobile-vla-policy``: train a policy, make an untrained one, look at one, measure one, export one. No ROS needed."""
+"""The command ``mobile-vla-policy``: train, evaluate, export, measure and share policies. It needs no ROS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,14 +15,36 @@ from rich.table import Table
 
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Train, evaluate, export, measure and share policies.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
-ConfigOption = Annotated[Path, typer.Option(help="Settings; config/train.yaml is an example.")]
-DatasetOption = Annotated[Path, typer.Option(help="Folder of episodes.")]
-OutputOption = Annotated[Path, typer.Option(help="Folder to write to.")]
-OverrideArgument = Annotated[list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Override settings.")]
-CheckpointArgument = Annotated[Path, typer.Argument(help="Checkpoint folder, output of a training, or hf:USER/NAME.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+#: Consoles that print text unchanged: instructions and folder names may hold [brackets].
+OUT = Console(markup=False, highlight=False)
+ERR = Console(stderr=True, markup=False, highlight=False)
+
+
+def path(text: str) -> Path:
+    """Return a path given by the user; ``~`` is the home folder."""
+    return Path(text).expanduser()
+
+
+ConfigOption = Annotated[Path, typer.Option(parser=path, help="Settings file; config/train.yaml is an example.")]
+DatasetOption = Annotated[Path, typer.Option(parser=path, help="Dataset folder.")]
+OutputOption = Annotated[Path, typer.Option(parser=path, help="Folder to write to.")]
+OverrideArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings that override those of the file.")
+]
+CheckpointArgument = Annotated[
+    Path,
+    typer.Argument(parser=path, help="Checkpoint folder, output folder of a training, or hf:USER/NAME[@REVISION]."),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 
 
 @app.command()
@@ -31,14 +53,16 @@ def train(
     dataset: DatasetOption,
     output: OutputOption,
     overrides: OverrideArgument = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Time budget; the schedule ends with it.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in --output.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Time budget; the learning rate reaches zero at its end.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in --output.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on the train split; best and last checkpoint, metrics.csv and loss.png are left in --output.
+    """Train on the train split; write the best and the last checkpoint, metrics.csv and loss.png to --output.
 
-    Several processes or machines: accelerate launch -m mobile_vla_policy.cli train ...
+    With several processes or machines: accelerate launch -m mobile_vla_policy.cli train ...
     """
     from accelerate import PartialState
 
@@ -46,37 +70,21 @@ def train(
     from mobile_vla_policy.training.train import train as run
 
     if resume and overwrite:
-        raise typer.BadParameter("--resume goes on with what --overwrite would remove; give one of them")
-    console = Console(stderr=True)
+        raise typer.BadParameter("--resume continues what --overwrite would remove; give one of them")
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
     settings = load_train_settings(config, [*(overrides or []), *budget])
     try:
-        result = run(settings, dataset, output, console, resume, overwrite)
+        result = run(settings, dataset, output, ERR, resume, overwrite)
     except Interrupted:
-        raise Interrupted(_how_to_go_on(output)) from None
+        raise Interrupted(_how_to_continue(output)) from None
     if not PartialState().is_main_process:
         return
     best = result.best_loss
     reached = "trained without validation" if best is None else f"best validation loss {best:.4f}"
-    console.print(f"{output}: {reached}", markup=False)
-    _print_what_it_uses(output, dataset, console)
+    ERR.print(f"{output}: {reached}", soft_wrap=True)
+    _print_what_it_uses(output, dataset)
     if as_json:
         _print_described(output)
-
-
-def _print_what_it_uses(output: Path, dataset: Path, console: Console) -> None:
-    from mobile_vla_policy.evaluation.evaluate import what_it_uses
-
-    try:
-        lines = what_it_uses(output, dataset)
-    except Exception as error:
-        # The training is done and saved; that this look failed (memory, say) must not turn it into a failure.
-        console.print(f"could not test what the policy uses: {error}", markup=False)
-        return
-    for line in lines:
-        console.print(f"Warning: {line}", style="bold yellow", markup=False)
-    if not lines:
-        console.print("the policy looks at the images and listens to the instruction; now drive it", markup=False)
 
 
 @app.command()
@@ -87,11 +95,11 @@ def init(
     overrides: OverrideArgument = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an untrained checkpoint: what training begins from, and a control to compare with."""
+    """Write an untrained checkpoint: the start of a training, and a control to compare with."""
     from mobile_vla_policy.training.settings import load_train_settings
     from mobile_vla_policy.training.train import init as run
 
-    run(load_train_settings(config, overrides or []), dataset, output, Console(stderr=True))
+    run(load_train_settings(config, overrides or []), dataset, output, ERR)
     if as_json:
         _print_described(output)
 
@@ -99,12 +107,15 @@ def init(
 @app.command()
 def push(
     checkpoint: CheckpointArgument,
-    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="Hub repository; made if it is not there.")],
-    private: Annotated[bool, typer.Option(help="When it is made: for yourself only.")] = False,
+    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="Hub repository; created if it is missing.")],
+    private: Annotated[bool, typer.Option(help="Create the repository as a private one.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "Checkpoint of a mobile VLA policy",
     as_json: JsonOption = False,
 ) -> None:
-    """Upload a checkpoint to a hub repository. Whatever takes a checkpoint takes hf:USER/NAME[@REVISION], too."""
+    """Upload a checkpoint to a repository of the Hugging Face hub.
+
+    Afterwards every command and node that takes a checkpoint also takes hf:USER/NAME[@REVISION].
+    """
     from mobile_vla_policy.checkpoint import CheckpointError, is_export, read_info, resolve
     from mobile_vla_policy.hub import push as run
 
@@ -113,22 +124,25 @@ def push(
     if is_export(folder):
         raise CheckpointError(f"{folder} is an export, for one kind of machine; push the checkpoint it was made from")
     address = run(folder, repo, private=private, message=message)
-    print(json.dumps({"folder": str(folder), "repo": repo, "commit": address}) if as_json else f"{repo}: {address}")
+    if as_json:
+        _print_json({"folder": str(folder), "repo": repo, "commit": address})
+    else:
+        OUT.print(f"{repo}: {address}", soft_wrap=True)
 
 
 @app.command()
 def info(checkpoint: CheckpointArgument, as_json: JsonOption = False) -> None:
-    """Say what a checkpoint is: architecture, tensors, robot, and how it was trained."""
+    """Describe a checkpoint or an export: architecture, tensors, robot and training."""
     from mobile_vla_policy.info import describe
 
     facts = describe(checkpoint)
     if as_json:
-        print(json.dumps(facts, indent=2))
+        _print_json(facts)
         return
     table = Table(show_header=False, title=str(checkpoint))
     for name, value in facts.items():
         table.add_row(name, value if isinstance(value, str) else json.dumps(value))
-    Console().print(table)
+    OUT.print(table)
 
 
 @app.command()
@@ -136,58 +150,68 @@ def evaluate(
     checkpoint: CheckpointArgument,
     dataset: DatasetOption,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    output: Annotated[Path | None, typer.Option(help="Folder for metrics.json and paths.png.")] = None,
-    tolerance: Annotated[float, typer.Option(min=0, help="An action within this many metres is right.")] = 0.01,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    output: Annotated[
+        Path | None, typer.Option(parser=path, help="Folder to write metrics.json and paths.png to.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="An action is right within this distance of the recorded one [m].")
+    ] = 0.01,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Compare predicted with recorded actions, by task, and see whether the instruction matters to the policy."""
+    """Compare predicted with recorded actions by task, and test what the policy uses.
+
+    It predicts again with black images, another episode's images, another task's instruction and a state of zeros.
+    """
     from mobile_vla_policy.evaluation.evaluate import evaluate as run
     from mobile_vla_policy.evaluation.report import print_report, write_report
-    from mobile_vla_policy.training.output import require_folder
 
-    if output is not None:
-        require_folder(output)
+    if output is not None and output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; give a folder as --output")
     result = run(checkpoint, dataset, split, tolerance, device)
     if output is not None:
         write_report(result, output)
     if as_json:
-        print(json.dumps(result.to_dict(), indent=2, allow_nan=False))
+        _print_json(result.to_dict())
     else:
-        print_report(result, Console())
+        print_report(result, OUT)
 
 
 @app.command()
 def export(
     checkpoint: CheckpointArgument,
-    output: Annotated[Path, typer.Argument(help="Folder to write; an export that stands there is replaced.")],
+    output: Annotated[Path, typer.Argument(parser=path, help="Folder to write; an export in it is replaced.")],
     format_: Annotated[str, typer.Option("--format", help="torchscript, onnx or pt2.")],
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16; onnx: fp32 or fp16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda: where it is to run.")] = "auto",
-    tokens: Annotated[int, typer.Option(help="Longest instruction; each costs the time of this many tokens.")] = 24,
-    dataset: Annotated[Path | None, typer.Option(help="Episodes to verify on, besides random frames.")] = None,
-    tolerance: Annotated[float | None, typer.Option(min=0, help="Allowed deviation; by precision otherwise.")] = None,
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16; onnx takes fp32 or fp16.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device that will run the export: auto, cpu or cuda.")] = "auto",
+    tokens: Annotated[
+        int, typer.Option(help="Longest instruction; every instruction costs the time of this many tokens.")
+    ] = 24,
+    dataset: Annotated[
+        Path | None, typer.Option(parser=path, help="Episodes to verify on, beside random frames.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Allowed deviation from eager; by default it follows the precision.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a checkpoint for another engine, and compare that with eager frame by frame before it counts.
+    """Convert a checkpoint for another engine, and compare the result with eager, frame by frame.
 
-    torchscript: traced, frozen, optimised for the machine that loads it. onnx: for ONNX Runtime and for trtexec.
-    pt2: compiled for this very machine. policy_node and mobile-vla-sim take the folder as they take a checkpoint.
+    torchscript: traced, frozen, and optimised on the machine that loads it. onnx: for ONNX Runtime and trtexec.
+    pt2: compiled for this machine only. policy_node and mobile-vla-sim take the folder in place of a checkpoint.
     """
     from mobile_vla_policy.export.export import ExportSettings
     from mobile_vla_policy.export.export import export as run
 
-    console = Console(stderr=True)
     settings = ExportSettings(format_, precision, device, tokens, tolerance, dataset)
-    report = run(checkpoint, output, settings, lambda line: console.print(line, highlight=False))
+    report = run(checkpoint, output, settings, lambda line: ERR.print(line))
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
+        _print_json(report.to_dict())
     else:
-        console.print(
+        ERR.print(
             f"{output}: {report.format} in {report.precision} for {report.device}, {report.size_bytes / 1e6:.1f} MB, "
             f"{report.took_s:.0f} s; instructions of up to {report.instruction_tokens} tokens",
             soft_wrap=True,
-            highlight=False,
         )
 
 
@@ -196,16 +220,19 @@ def benchmark(
     checkpoint: CheckpointArgument,
     backend: Annotated[str, typer.Option(help="auto, eager, torchscript, onnxruntime, aoti, or all.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16 or int8.")] = "auto",
-    compile_: Annotated[bool, typer.Option("--compile", help="With eager: torch.compile.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    steps: Annotated[int, typer.Option(min=1, help="Steps to measure, after warming up.")] = 100,
-    instruction: Annotated[str, typer.Option(help="What the policy is told.")] = "go to the kitchen",
-    trace: Annotated[Path | None, typer.Option(help="File for a Chrome trace of the steps; not with all.")] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="With eager: use torch.compile.")] = False,
+    device: DeviceOption = "auto",
+    steps: Annotated[int, typer.Option(min=1, help="Forward passes to measure, after the warm-up.")] = 100,
+    instruction: Annotated[str, typer.Option(help="Instruction for the policy.")] = "go to the kitchen",
+    trace: Annotated[
+        Path | None,
+        typer.Option(parser=path, help="File for a Chrome trace of the forward passes; not with --backend all."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time every stage of a step, and compare with what the matrix products alone take on this machine.
+    """Time every stage of a forward pass, and the matrix products alone for comparison.
 
-    A backend other than the checkpoint's own exports first; the export is kept in ~/.cache/mobile_vla.
+    A backend other than eager exports the checkpoint first; the export is kept in ~/.cache/mobile_vla.
     """
     from mobile_vla_policy.benchmark.measure import BenchmarkSettings, measure, measure_all
     from mobile_vla_policy.benchmark.table import print_results
@@ -213,18 +240,18 @@ def benchmark(
 
     settings = BenchmarkSettings(steps, instruction, trace)
     if backend == "all":
-        results = measure_all(checkpoint, device, precision, settings, Console(stderr=True))
+        results = measure_all(checkpoint, device, precision, settings, ERR)
     else:
         results = [measure(checkpoint, EngineOptions(device, backend, precision, compile_), settings)]
     if as_json:
-        print(json.dumps([result.to_dict() for result in results], indent=2))
+        _print_json([result.to_dict() for result in results])
     else:
-        print_results(results, Console())
+        print_results(results, OUT)
 
 
 def main() -> NoReturn:
-    """Entry point: exit 0 done, 1 failure with one line on stderr, 2 wrong usage."""
-    # OpenMP threads that spin while they wait take the cores from whoever else runs here.
+    """Run the command; exit with 0 when done, 1 after a failure with one line on stderr, 2 after wrong usage."""
+    # OpenMP threads that spin while they wait take the cores from every other program here.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(_run(app))
 
@@ -242,7 +269,7 @@ def _run(command: Callable[[], None]) -> int:
     return 0
 
 
-def _how_to_go_on(output: Path) -> str:
+def _how_to_continue(output: Path) -> str:
     from mobile_vla_policy.checkpoint import RESUME
     from mobile_vla_policy.training.resume import ResumeError, load_position
 
@@ -250,13 +277,32 @@ def _how_to_go_on(output: Path) -> str:
         step = load_position(output / RESUME).step
     except ResumeError:
         return " before the first step was done, so nothing was saved; train again"
-    return f"; {output} holds everything up to step {step}, go on from there with the same command and --resume"
+    return f"; {output} holds everything up to step {step}; to continue, run the same command with --resume"
+
+
+def _print_what_it_uses(output: Path, dataset: Path) -> None:
+    from mobile_vla_policy.evaluation.evaluate import what_it_uses
+
+    try:
+        lines = what_it_uses(output, dataset)
+    except Exception as error:
+        # The training is done and saved; a failure of this look (memory, for example) must not change that.
+        ERR.print(f"could not test what the policy uses: {error}", soft_wrap=True)
+        return
+    for line in lines:
+        ERR.print(f"Warning: {line}", style="bold yellow", soft_wrap=True)
+    if not lines:
+        ERR.print("the policy looks at the images and listens to the instruction; now drive it", soft_wrap=True)
 
 
 def _print_described(output: Path) -> None:
     from mobile_vla_policy.info import describe
 
-    print(json.dumps(describe(output), indent=2, allow_nan=False))
+    _print_json(describe(output))
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2, allow_nan=False))
 
 
 if __name__ == "__main__":

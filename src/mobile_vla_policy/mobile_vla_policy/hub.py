@@ -1,6 +1,6 @@
-"""Checkpoints in a hub repository: pushed to it, and loaded from it by name: ``hf:user/name[@revision]``.
+"""Checkpoints in repositories of the Hugging Face hub: upload, and download by name: ``hf:user/name[@revision]``.
 
-The prefix is asked for because ``models/flat`` is a folder: mistyped, it must not become a stranger's repository.
+The prefix is required because ``models/flat`` is a folder; mistyped, it must not become a stranger's repository.
 
 Everything goes through huggingface_hub, with its cache, its tokens and its ``HF_ENDPOINT``.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 PREFIX = "hf:"
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 _NAME = re.compile(rf"{PREFIX}(?P<repo>{_REPOSITORY.pattern})(@(?P<revision>[\w./-]+))?")
-#: What a checkpoint consists of. Nothing else is fetched: a repository may hold files that can run code.
+#: Files of a checkpoint. Nothing else is downloaded: a repository may hold files that can run code.
 _FILES = ["*.json", "*.safetensors", "*.yaml", "*.txt", "*.model"]
 
 
@@ -24,27 +24,27 @@ class HubError(ValueError):
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` means a hub repository."""
+    """Return whether ``name`` is that of a hub repository."""
     return name.startswith(PREFIX)
 
 
 def download(name: str) -> Path:
-    """The checkpoint ``hf:user/name[@revision]`` as a folder of the hub's cache; fetched if it is new.
+    """Return the folder of a checkpoint ``hf:user/name[@revision]`` in the hub's cache; download it if it is new.
 
     Raises:
-        HubError: there is none, it may not be read, or the hub cannot be reached and nothing is cached.
+        HubError: there is none, access is denied, or the hub cannot be reached and nothing is cached.
     """
     from huggingface_hub import snapshot_download
 
     match = _NAME.fullmatch(name)
     if match is None:
-        raise HubError(f"'{name}' is no hub name; write hf:user/name or hf:user/name@revision")
+        raise HubError(f"'{name}' is not a hub name; write hf:user/name or hf:user/name@revision")
     with _one_line(name):
         return Path(snapshot_download(match["repo"], revision=match["revision"], allow_patterns=_FILES))
 
 
 def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
-    """Upload a checkpoint folder; the repository is made if it is not there. Returns its address.
+    """Upload a checkpoint folder, create the repository if it is missing, and return the commit's address.
 
     Raises:
         HubError: not logged in, no permission, or the hub cannot be reached.
@@ -53,7 +53,7 @@ def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
 
     repo = repo.removeprefix(PREFIX)
     if _REPOSITORY.fullmatch(repo) is None:
-        raise HubError(f"'{repo}' is no repository; write user/name")
+        raise HubError(f"'{repo}' is not a repository name; write user/name")
     with _one_line(repo):
         api = HfApi()
         api.create_repo(repo, private=private, exist_ok=True)
@@ -63,15 +63,15 @@ def push(folder: Path, repo: str, *, private: bool, message: str) -> str:
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Turn what the client raises into one line. The order matters: the errors are subclasses of each other."""
+    """Turn errors of the client into one line. The order matters: they are subclasses of each other."""
     from huggingface_hub import constants, errors
 
     try:
         yield
     except errors.GatedRepoError:
-        raise HubError(f"hub: '{name}' is gated; ask for access on its page, then run hf auth login") from None
+        raise HubError(f"hub: '{name}' is gated; request access on its page, then run hf auth login") from None
     except errors.RepositoryNotFoundError:
-        raise HubError(f"hub: no repository '{name}', or it is private: check the name, or hf auth login") from None
+        raise HubError(f"hub: no repository '{name}', or it is private; check the name, or run hf auth login") from None
     except errors.RevisionNotFoundError:
         raise HubError(f"hub: '{name}': no such revision; leave out @... for the newest") from None
     except (errors.LocalTokenNotFoundError, errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
@@ -90,5 +90,5 @@ def _reason(error: Exception, endpoint: str) -> str:
     if status is not None:
         return f"{endpoint} answered {status}: {' '.join(str(error).split())[:200]}"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}; the cache is where HF_HOME says"
+        return f"{error.filename}: {error.strerror}; set HF_HOME to a folder that can be written to"
     return f"{endpoint} cannot be reached and nothing is cached: name a local folder, or check network, HF_HUB_OFFLINE"

@@ -1,4 +1,4 @@
-"""What ``mobile-vla-policy info`` says about a checkpoint. Reads no weights, only their names and shapes."""
+"""The description that ``mobile-vla-policy info`` prints. It reads no weights, only their names and shapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobile_vla_policy.samples.provenance import LONG
 
 
 def describe(checkpoint: Path) -> dict[str, Any]:
-    """Facts by name. Raises :class:`CheckpointError` or EngineError."""
+    """Return facts by name. Raises :class:`CheckpointError` or EngineError."""
     info = read_info(resolve(checkpoint))
     if is_export(info.folder):
         return _facts(info, {"exported": _exported(read_manifest(info.folder))})

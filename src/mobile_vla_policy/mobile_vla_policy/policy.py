@@ -1,8 +1,8 @@
 """A trained policy, ready to drive: images, state and an instruction in, a chunk of future actions out.
 
-The policy's memory is explicit: the LSTM inputs of the past frames. Each prediction runs the LSTM anew over the window
-of what exists, at the stride it was trained with, so that the robot acts from the first frame and no state drifts.
-All of that but the newest frame's step can be done while the robot waits for it (:meth:`Policy.prepare`).
+The policy's memory is explicit: the LSTM inputs of past frames. Each prediction runs the LSTM from an empty state over
+the window so far, at the stride of training, so that the robot acts from the first frame and no state drifts. All steps
+but that of the newest frame can run while the robot waits for it (:meth:`Policy.prepare`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mobile_vla_data.action import gripper, motion
 from mobile_vla_data.contract import Contract
-from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS, InstructionCache, Tokens, load_tokenizer
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.protocol import Engine
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
@@ -26,23 +27,29 @@ from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.preprocess import Frame, FrameError, stack_cameras, to_float
 
-#: Longer instructions than this are refused [tokens]; every one costs time in each step.
-MAX_INSTRUCTION_TOKENS = 128
-
 
 @dataclass(frozen=True)
 class PredictedChunk:
     """The actions of the next ``horizon`` control periods."""
 
-    deltas: npt.NDArray[np.float32]
-    """float32 ``[horizon, 2]``: delta_x, delta_y [m] in the robot frame."""
-    gripper: npt.NDArray[np.float32]
-    """float32 ``[horizon]``: probability that the gripper is to be closed."""
+    actions: npt.NDArray[np.float32]
+    """float32 ``[horizon, 3 or 4]``, in the columns of :mod:`mobile_vla_data.action`; the gripper is the probability
+    that it is to be closed."""
+
+    @property
+    def deltas(self) -> npt.NDArray[np.float32]:
+        """float32 ``[horizon, 2 or 3]``: delta_x, delta_y [m] in the robot frame and, if trained, delta_yaw [rad]."""
+        return np.asarray(motion(self.actions))
+
+    @property
+    def gripper(self) -> npt.NDArray[np.float32]:
+        """float32 ``[horizon]``: probability that the gripper is to be closed."""
+        return np.asarray(gripper(self.actions))
 
 
 @dataclass(frozen=True)
 class PolicyMemory:
-    """LSTM inputs of the past frames, oldest first, with the control period each was seen in."""
+    """LSTM inputs of past frames, oldest first, with the control period of each."""
 
     inputs: tuple[torch.Tensor, ...] = ()
     """Each float ``[1024]``."""
@@ -58,36 +65,36 @@ class _Past:
     state: LstmState
 
     def is_of(self, inputs: list[torch.Tensor]) -> bool:
-        """Whether it is of exactly these LSTM inputs."""
+        """Return whether the state comes from exactly these LSTM inputs."""
         return len(inputs) == len(self.inputs) and all(a is b for a, b in zip(inputs, self.inputs, strict=True))
 
 
 class Policy:
     """An engine with its memory, normalisation and contract. Use :func:`mobile_vla_policy.load_policy.load_policy`.
 
-    For one thread at a time, save :meth:`check_instruction`: instructions are checked while another one is followed.
+    For one thread at a time, except :meth:`check_instruction` and :meth:`instruction_length`.
     """
 
     def __init__(self, engine: Engine, info: CheckpointInfo) -> None:
         self.engine = engine
-        """What runs the network."""
+        """The engine that runs the network."""
         self._info = info
         self._tokenizer = InstructionCache(load_tokenizer(info.folder))
         self._tokenising = threading.Lock()
         self._followed: tuple[str, Tokens] | None = None
-        """The instruction of the last prediction, padded and on the device; only predictions touch it."""
+        """The instruction of the last prediction, padded and on the device; only predictions use it."""
         self._past: _Past | None = None
         self.stage_latency_s: dict[str, float] = {}
-        """Seconds that each stage of the last prediction took, in the order in which they ran."""
+        """Duration of each stage of the last prediction, in order [s]."""
 
     @property
     def contract(self) -> Contract:
-        """The robot it was trained for."""
+        """Contract of the robot that it was trained for."""
         return self._info.contract
 
     @property
     def config(self) -> PolicySettings:
-        """The architecture; ``config.head`` has horizon, window and frame_stride."""
+        """Settings of the network; ``config.head`` has horizon, window and frame_stride."""
         return self._info.settings
 
     @property
@@ -97,7 +104,7 @@ class Policy:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """The cameras it looks at."""
+        """Names of the cameras that it uses."""
         return self.config.backbone.cameras
 
     @property
@@ -107,32 +114,32 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device that it runs on."""
         return self.engine.device
 
     def initial_memory(self) -> PolicyMemory:
-        """The memory before the first frame. Begin anew when the instruction changes."""
+        """Return the memory before the first frame. Start with a new one when the instruction changes."""
         return PolicyMemory()
 
     def check_instruction(self, instruction: str) -> str:
-        """Why the instruction cannot be followed, in one line; empty when it can. For any thread, at any time."""
+        """Return why the instruction cannot be followed, in one line; empty if it can. Callable from any thread."""
         try:
             length = self.instruction_length(instruction)
         except ValueError as error:
             return str(error)
         if length > self.max_instruction_tokens:
             exported = self.engine.shape.instruction_tokens and length <= MAX_INSTRUCTION_TOKENS
-            advice = "say it shorter" + (f", or export with --tokens {length}" if exported else "")
+            advice = "shorten it" + (f", or export with --tokens {length}" if exported else "")
             return f"the instruction has {length} tokens, at most {self.max_instruction_tokens} are allowed; {advice}"
         return ""
 
     def instruction_length(self, instruction: str) -> int:
-        """Its tokens. Raises ValueError when it is empty. For any thread, at any time."""
+        """Return its number of tokens. Raises ValueError if it is empty. Callable from any thread."""
         return int(self._tokenise(instruction).lengths[0])
 
     @property
     def max_instruction_tokens(self) -> int:
-        """Longest instruction that it can follow."""
+        """Longest instruction that it can follow [tokens]."""
         return self.engine.shape.instruction_tokens or MAX_INSTRUCTION_TOKENS
 
     @torch.inference_mode()
@@ -150,9 +157,9 @@ class Policy:
         Args:
             images: camera name -> RGB uint8 ``[h, w, 3]``.
             state: float32 ``[3]``: x [m], y [m], gripper 0 .. 1.
-            instruction: what to do.
-            memory: from :meth:`initial_memory`, or of the prediction before.
-            elapsed_periods: control periods since the prediction before.
+            instruction: for example 'go to the kitchen'.
+            memory: from :meth:`initial_memory` or the previous prediction.
+            elapsed_periods: control periods since the previous prediction.
 
         Raises:
             FrameError: a camera's image is missing or malformed, or the state is not finite.
@@ -181,15 +188,15 @@ class Policy:
             TEXT: read - seen,
             HEAD: decided - read,
         }
-        deltas = chunk[:, :2].numpy().astype(np.float32)
-        return PredictedChunk(deltas, torch.sigmoid(chunk[:, 2]).numpy().astype(np.float32)), memory
+        gripper(chunk).sigmoid_()
+        return PredictedChunk(chunk.numpy().astype(np.float32)), memory
 
     @torch.inference_mode()
     def prepare(self, memory: PolicyMemory) -> None:
-        """Compute what the prediction of the next control period needs of the past frames.
+        """Compute the part of the next prediction that depends on past frames only.
 
-        It changes no result, only when the work is done. Without it, or when the next frame comes in another period,
-        :meth:`predict` does all of it.
+        It changes no result, only when the work is done. Without it, or if the next frame comes in another period,
+        :meth:`predict` does all of the work.
         """
         recurrent, head = self.engine.recurrent, self.config.head
         if recurrent is None or not memory.inputs:
@@ -220,23 +227,23 @@ class Policy:
             return self._tokenizer([instruction])
 
     def _now(self) -> float:
-        # CUDA runs behind: without waiting, the last stage would be charged with everybody's work.
+        # CUDA runs asynchronously: without waiting, the last stage would be charged with the work of all.
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return time.perf_counter()
 
 
 def remember(memory: PolicyMemory, new_input: torch.Tensor, elapsed_periods: int, span: int) -> PolicyMemory:
-    """Add a frame's LSTM input, and forget what is more than ``span`` control periods old."""
+    """Add a frame's LSTM input, and forget inputs more than ``span`` control periods old."""
     now = memory.periods[-1] + max(1, elapsed_periods) if memory.periods else 0
     first = next((i for i, period in enumerate(memory.periods) if period >= now - span), len(memory.periods))
     return PolicyMemory((*memory.inputs[first:], new_input), (*memory.periods[first:], now))
 
 
 def strided(periods: tuple[int, ...], window: int, stride: int) -> list[int]:
-    """Indices of the newest frame and of those 1, 2, ... strides before it, oldest first.
+    """Return the indices of the newest frame and of those 1, 2, ... strides before it, oldest first.
 
-    A frame that was not seen (a slow policy skips control periods) is replaced by the newest one before it.
+    A missing frame (a slow policy skips control periods) is replaced by the newest one before it.
     """
     chosen = [len(periods) - 1]
     for step in range(1, window):

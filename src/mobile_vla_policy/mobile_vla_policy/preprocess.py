@@ -1,4 +1,4 @@
-"""From the contract's images to the network's: the one function that trainer and policy both use."""
+"""Preprocessing of images, shared by training and driving: resize, stack the cameras, convert to float."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Frame = npt.NDArray[np.uint8]
 
 
 class FrameError(ValueError):
-    """An image the network needs is missing or has the wrong form. The message is one line."""
+    """An image that the network needs is missing or malformed. The message is one line."""
 
 
 def resize_frame(image: Frame, size: int) -> Frame:
-    """One RGB image as uint8 ``[size, size, 3]``; to the byte as it is when it has that size."""
+    """Return one RGB image as uint8 ``[size, size, 3]``; unchanged if it has that size."""
     if image.shape == (size, size, 3):
         return image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -28,10 +28,10 @@ def resize_frame(image: Frame, size: int) -> Frame:
 
 
 def stack_cameras(images: Mapping[str, Frame], cameras: Sequence[str], size: int) -> Frame:
-    """The cameras' images at network size, uint8 ``[cameras, size, size, 3]``.
+    """Return the cameras' images at network size, uint8 ``[cameras, size, size, 3]``.
 
     Raises:
-        FrameError: a camera has delivered no image, or an image has the wrong form.
+        FrameError: an image is missing or malformed.
     """
     missing = [name for name in cameras if name not in images]
     if missing:
@@ -40,5 +40,5 @@ def stack_cameras(images: Mapping[str, Frame], cameras: Sequence[str], size: int
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Images uint8 ``[..., S, S, 3]`` as float ``[..., 3, S, S]`` in 0 .. 1."""
+    """Return images uint8 ``[..., S, S, 3]`` as float ``[..., 3, S, S]`` in 0 .. 1."""
     return images.movedim(-1, -3).contiguous().float() / 255.0

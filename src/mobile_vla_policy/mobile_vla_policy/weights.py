@@ -1,7 +1,7 @@
-"""Tensors of a safetensors file, one at a time: read, or as views of the file.
+"""Tensors of a safetensors file, one at a time: read into memory, or as views of the file; and digests of tensors.
 
-A view takes memory only once it is looked at, and only until it is dropped. Whoever works through a network layer by
-layer and keeps something smaller therefore never holds the whole file.
+A view takes memory only after it is read and until it is dropped. Code that converts a network layer by layer therefore
+never holds the whole file.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _DTYPES = {
     "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 
-#: Smaller tensors are always read: a view costs a file descriptor, and small ones are often kept as they are.
+#: Smaller tensors are always read: a view costs a file descriptor, and small tensors are often kept unchanged.
 _SMALLEST_VIEW_BYTES = 4_000_000
 
 
 class WeightsFile:
-    """What is in a safetensors file."""
+    """A safetensors file."""
 
     def __init__(self, path: Path) -> None:
         """Read the header.
 
         Raises:
             FileNotFoundError, OSError: there is no such file, or it cannot be read.
-            SafetensorError: it is damaged, or has a type of numbers that is not known here.
+            SafetensorError: it is damaged, or has an unknown type of numbers.
         """
         self._path = path
         with path.open("rb") as file, safe_open(path, "pt"):  # safetensors checks the header against the file's size
@@ -52,7 +52,7 @@ class WeightsFile:
         return {name: torch.Size(entry["shape"]) for name, entry in self._header.items()}
 
     def tensor(self, name: str, *, view: bool = False) -> torch.Tensor:
-        """One tensor on the CPU. As a view it may be written to as well, which does not change the file.
+        """Return one tensor on the CPU. A view may be written to, which does not change the file.
 
         Raises:
             OSError: the file cannot be read any more.
@@ -75,9 +75,9 @@ class WeightsFile:
 
 
 def leave_file(network: nn.Module) -> None:
-    """Give every parameter and buffer on the CPU memory of its own.
+    """Copy every parameter and buffer on the CPU into its own memory.
 
-    A view of a file that someone overwrites would change under a robot that drives, or end its process.
+    If the file of a view were overwritten, a driving robot's weights would change, or its process would end.
     """
     for tensor in (*network.parameters(), *network.buffers()):
         if tensor.device.type == "cpu":

@@ -57,20 +57,32 @@ def network(seed: int = 0, **kwargs: object) -> PolicyNetwork:
 
 
 def write_dataset(
-    folder: Path, episodes: int = 10, steps: int = 20, cameras: tuple[str, ...] = ("static",), seed: int = 0
+    folder: Path,
+    episodes: int = 10,
+    steps: int = 20,
+    cameras: tuple[str, ...] = ("static",),
+    seed: int = 0,
+    targets: bool = False,
+    contract: Contract | None = None,
 ) -> Path:
-    """Episodes through the project's own writer."""
-    contract = Contract.load(CONTRACT)
+    """Episodes through the project's own writer; with ``targets``, the goal's pixel is annotated."""
+    contract = contract or Contract.load(CONTRACT)
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     for episode in range(episodes):
         language = list(GOALS)[episode % len(GOALS)]
-        write_episode(folder, contract, language, random, steps, cameras)
+        write_episode(folder, contract, language, random, steps, cameras, targets)
     return folder
 
 
 def write_episode(
-    folder: Path, contract: Contract, language: str, random: np.random.Generator, steps: int, cameras: tuple[str, ...]
+    folder: Path,
+    contract: Contract,
+    language: str,
+    random: np.random.Generator,
+    steps: int,
+    cameras: tuple[str, ...],
+    targets: bool = False,
 ) -> Path:
     task = language.replace(" ", "_")
     metadata = EpisodeMetadata(language, task, "navigation", "expert", {"room": "test"})
@@ -90,14 +102,21 @@ def write_episode(
             state=np.array([*position, before], dtype=np.float32),
             action=np.array([*delta, closed], dtype=np.float32),
             stamps_ns={**dict.fromkeys(cameras, stamp), "odom": stamp, "gripper_state": stamp},
+            target=pixel(goal) if targets else None,
         )
         position, before = position + delta, closed
     return writer.commit("success")
 
 
+def pixel(position: np.ndarray) -> tuple[int, int]:
+    """Column and row of a position in metres, -1.5 .. 1.5."""
+    column, row = ((position + 1.5) / 3.0 * 200).clip(0, 200).astype(int) + 12
+    return int(column), int(row)
+
+
 def picture(position: np.ndarray) -> np.ndarray:
     """224x224 RGB: a red square at ``position`` (metres, -1.5 .. 1.5)."""
     image = np.full((224, 224, 3), 90, dtype=np.uint8)
-    column, row = ((position + 1.5) / 3.0 * 200).clip(0, 200).astype(int)
-    image[row : row + 24, column : column + 24] = (220, 30, 30)
+    column, row = pixel(position)
+    image[row - 12 : row + 12, column - 12 : column + 12] = (220, 30, 30)
     return image

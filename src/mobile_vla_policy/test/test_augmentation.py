@@ -1,4 +1,4 @@
-"""Random changes of the images: one draw a window, and left stays left."""
+"""Random changes of the images: one draw an episode, and left stays left."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ SIDE = 32
 
 
 def changed(images: torch.Tensor, windows: list[int], seed: int, settings: AugmentSettings = STRONG) -> torch.Tensor:
-    return augment(images, torch.tensor(windows), settings, torch.Generator().manual_seed(seed))
+    return augment(images, torch.tensor(windows), settings, torch.Generator().manual_seed(seed))[0]
 
 
 def test_all_frames_and_cameras_of_a_window_change_alike_and_windows_differ() -> None:

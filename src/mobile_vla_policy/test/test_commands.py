@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import synthetic_episodes
 import yaml
 from local_hub import TOKEN, LocalHub
 from rich.console import Console
@@ -127,8 +128,8 @@ def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_go_on(dataset: P
     step = json.loads((output / "resume" / "position.json").read_text())["step"]
     assert step >= 10
     assert last == (
-        f"mobile-vla-policy: stopped; {output} holds everything up to step {step}, "
-        "go on from there with the same command and --resume"
+        f"mobile-vla-policy: stopped; {output} holds everything up to step {step}; "
+        "to continue, run the same command with --resume"
     )
     assert "Ctrl-C again stops at once" in said
     assert "Traceback" not in said
@@ -143,3 +144,57 @@ def test_training_and_init_describe_what_they_made_as_one_json_document(dataset:
     initial, trained = run_all(*lines)
     assert json.loads(initial.out)["training"]["steps"] == 0
     assert json.loads(trained.out)["training"]["steps"] == 2
+
+
+def test_brackets_in_names_and_instructions_are_printed_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rich would read [exp1] as a style, and [/b] as the end of one that nothing began."""
+    monkeypatch.setitem(synthetic_episodes.GOALS, "pick [/b] cup", (0.2, -0.2))
+    dataset, output = write_dataset(tmp_path / "data [a]", episodes=12, steps=4), tmp_path / "run [exp1]"
+    settings = settings_file(tmp_path, max_steps=2)
+    trained, evaluated, described, failed = run_all(
+        ["train", "--config", settings, "--dataset", dataset, "--output", output],
+        ["evaluate", output, "--dataset", dataset, "--split", "train", "--device", "cpu"],
+        ["info", output],
+        ["info", tmp_path / "none [b]"],
+    )
+    assert trained.code == 0, trained.err
+    assert "run [exp1]: best validation loss" in trained.err
+    assert evaluated.code == 0, evaluated.err
+    assert "run [exp1]/best" in evaluated.out
+    assert "pick_[/b]_cup" in evaluated.out
+    assert described.code == 0, described.err
+    assert "[exp1]" in described.out
+    assert failed.code == 1
+    assert "none [b]: no checkpoint here" in failed.err
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "checkpoint").symlink_to(checkpoint)
+    (home / "dataset").symlink_to(dataset)
+    settings = settings_file(home, max_steps=1, init_from="~/checkpoint", feature_cache="~/features")
+    described, evaluated, exported, trained = run_all(
+        ["info", "~/checkpoint", "--json"],
+        ["evaluate", "~/checkpoint", "--dataset", "~/dataset", "--output", "~/figures", "--device", "cpu"],
+        ["export", "~/checkpoint", "~/exported", "--format", "torchscript", "--dataset", "~/dataset"],
+        ["train", "--config", f"~/{settings.name}", "--dataset", "~/dataset", "--output", "~/out"],
+        HOME=str(home),
+    )
+    assert [one.code for one in (described, evaluated, exported, trained)] == [0, 0, 0, 0], trained.err
+    assert (home / "figures" / "metrics.json").is_file()
+    assert (home / "exported" / "export.json").is_file()
+    assert (home / "out" / "best" / "config.json").is_file()
+    assert not Path("~").exists()
+
+
+def test_backends_and_precisions_can_be_read_without_importing_torch() -> None:
+    """Launch files read them, and policy_node must answer before torch is loaded."""
+    script = (
+        "import sys; from mobile_vla_policy.engine.choices import BACKENDS, PRECISIONS; "
+        "import mobile_vla_policy.runtime.settings; print('torch' in sys.modules, 'eager' in BACKENDS)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -208,7 +208,7 @@ def test_the_command_prints_one_json_document(checkpoint: Path, dataset: Path, t
 def test_a_damaged_file_is_refused_by_name(file: str, copy: Path) -> None:
     with (copy / file).open("ab") as damaged:
         damaged.write(b"\n")
-    with pytest.raises(EngineError, match=rf"{file}: damaged, or of another export"):
+    with pytest.raises(EngineError, match=rf"{file}: damaged, or from another export"):
         load_policy(copy, device="cpu")
 
 
@@ -254,7 +254,7 @@ def test_options_that_do_not_go_together_are_refused_in_one_line(exported: Path,
 
 
 def test_an_export_goes_neither_over_a_checkpoint_nor_into_another_export(checkpoint: Path, exported: Path) -> None:
-    with pytest.raises(EngineError, match="exists and is no export"):
+    with pytest.raises(EngineError, match="exists and is not an export"):
         export(checkpoint, checkpoint, ExportSettings("torchscript"))
     with pytest.raises(EngineError, match="is an export already"):
         export(exported, exported.parent / "again", ExportSettings("torchscript"))

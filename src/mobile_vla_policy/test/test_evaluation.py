@@ -13,12 +13,13 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from synthetic_episodes import train_settings, write_dataset
 
+from mobile_vla_data.action import displacement
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.evaluation.evaluate import Evaluation, _grouped, evaluate, what_it_uses
 from mobile_vla_policy.evaluation.metrics import summarise
 from mobile_vla_policy.evaluation.predict import EpisodePrediction
-from mobile_vla_policy.evaluation.report import headings, print_report, write_report
+from mobile_vla_policy.evaluation.report import driven, headings, print_report, write_report
 from mobile_vla_policy.evaluation.sensitivity import Sensitivity, plain_words, sensitivity
 from mobile_vla_policy.samples.episodes import EpisodeData, TrainingDataError
 from mobile_vla_policy.training.train import init, train
@@ -47,13 +48,13 @@ def episode(actions: list[list[float]], task: str = "go", category: str = "navig
 #: Two steps, two actions a chunk; off by 3 and 4 mm, by 30 mm in x, and 5 mm in the one later action that there is.
 TWO = EpisodePrediction(
     episode([[0.01, 0.0, 0.0], [0.02, 0.0, 1.0]]),
-    np.array([[[0.013, 0.004], [0.02, 0.005]], [[0.05, 0.0], [9.0, 9.0]]], dtype=np.float32),
+    np.array([[[0.013, 0.004, 0], [0.02, 0.005, 0]], [[0.05, 0.0, 0], [9.0, 9.0, 0]]], dtype=np.float32),
     np.array([False, False]),
 )
 #: One step, exactly right.
 ONE = EpisodePrediction(
     episode([[0.0, 0.01, 1.0]], task="pick", category="manipulation"),
-    np.array([[[0.0, 0.01], [9.0, 9.0]]], dtype=np.float32),
+    np.array([[[0.0, 0.01, 1], [9.0, 9.0, 1]]], dtype=np.float32),
     np.array([True]),
 )
 
@@ -74,6 +75,25 @@ def test_the_metrics_are_those_computed_by_hand() -> None:
     assert summarise([replace(TWO, closed=np.array([True, True]))], 0.01).within_tolerance == 0.0
 
 
+def test_a_turn_has_an_error_and_a_tolerance_of_its_own() -> None:
+    recorded = episode([[0.0, 0.0, 0.0, 0.10], [0.0, 0.0, 0.0, 0.10]])
+    predicted = np.array([[[0.0, 0.0, 0.0, 0.11]], [[0.0, 0.0, 0.0, 0.05]]], dtype=np.float32)
+    found = summarise([EpisodePrediction(recorded, predicted, np.array([False, False]))], tolerance_m=0.01)
+    assert found.yaw_error_rad == pytest.approx(0.03, abs=1e-6)
+    assert found.within_tolerance == 0.5
+    assert found.error_m == found.dx_error_m == 0.0
+    assert summarise([ONE], 0.01).yaw_error_rad is None
+
+
+def test_the_drawn_path_of_a_chunk_bends_with_its_turns() -> None:
+    quarter = np.pi / 2
+    actions = np.array([[1.0, 0.0, 0.0, quarter], [1.0, 0.0, 0.0, quarter], [1.0, 0.0, 0.0, 0.0]])
+    path = driven(actions, np.array([5.0, 5.0]), heading=0.0)
+    assert path == pytest.approx(np.array([[5, 5], [6, 5], [6, 6], [5, 6]], dtype=float))
+    straight = driven(actions[:, :3], np.array([5.0, 5.0]), heading=quarter)
+    assert straight == pytest.approx(np.array([[5, 5], [5, 6], [5, 7], [5, 8]], dtype=float))
+
+
 def test_metrics_by_task_and_category_are_those_of_their_episodes() -> None:
     by_task = _grouped([TWO, ONE, TWO], lambda one: one.task, 0.01)
     by_category = _grouped([TWO, ONE, TWO], lambda one: one.category, 0.01)
@@ -86,7 +106,7 @@ def test_metrics_by_task_and_category_are_those_of_their_episodes() -> None:
 
 
 def test_the_sensitivity_counts_displacements_and_gripper_decisions() -> None:
-    other = replace(TWO, deltas=TWO.deltas + np.float32(0.03), closed=np.array([True, False]))
+    other = replace(TWO, actions=TWO.actions + np.float32([0.03, 0.03, 0.0]), closed=np.array([True, False]))
     found = sensitivity([(TWO, other)])
     change = 0.03 * 2**0.5
     assert found.change_m == pytest.approx(change, rel=1e-4)
@@ -100,7 +120,7 @@ def test_headings_are_what_turns_actions_into_odometry() -> None:
     actions = np.array([[0.05, 0.0, 0.0], [0.03, 0.04, 0.0], [0.05, 0.0, 0.0], [0.05, 0.0, 0.0]], dtype=np.float32)
     went = [
         np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) @ d
-        for a, d in zip(turned, actions[:, :2], strict=True)
+        for a, d in zip(turned, displacement(actions), strict=True)
     ]
     states = np.pad(np.cumsum(np.concatenate([np.zeros((1, 2)), went[:-1]]), axis=0), ((0, 0), (0, 1)))
     one = EpisodeData(Path("episode.h5"), "go", "go", "navigation", states.astype(np.float32), actions)

@@ -196,3 +196,12 @@ def test_the_tokenizer_takes_any_text_and_is_the_same_every_time() -> None:
 def test_an_empty_instruction_is_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match="instruction '  ' is empty"):
         network().backbone.tokenise(["  "])
+
+
+def test_an_instruction_has_the_same_tokens_however_its_spaces_are_written() -> None:
+    backbone = network().backbone
+    plain = backbone.tokenise(["go to the kitchen"]).ids
+    for text in ("  go to\u3000the\u00a0kitchen\n", "ｇｏ to the kitchen", "go to\u200b the  kitchen"):
+        assert torch.equal(backbone.tokenise([text]).ids, plain), ascii(text)
+    with pytest.raises(ValueError, match=r"holds the control character U\+0007"):
+        backbone.tokenise(["go \a to"])

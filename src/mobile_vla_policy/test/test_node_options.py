@@ -70,4 +70,4 @@ def test_replan_threshold_says_how_often_there_is_a_new_plan(probe, robot, start
 def test_chunks_that_come_too_late_are_told(probe, robot, start_node, statuses):
     start_node("slow=0.6", instruction=GO)
     wait_for(lambda: statuses and statuses[-1].late_chunks >= 2)
-    wait_for(lambda: "takes longer than the chunk" in statuses[-1].message)
+    wait_for(lambda: "takes longer than its chunk" in statuses[-1].message)

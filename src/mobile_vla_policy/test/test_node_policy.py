@@ -228,10 +228,11 @@ def test_an_instruction_is_checked_followed_and_taken_back(probe, robot, ears, s
     start_node("echo-length")
     wait_for(lambda: ears.state() == PolicyStatus.STATE_WAITING and "no instruction" in ears.message())
     codes = SetInstruction.Response
-    for text in ("x" * 501, "go\nhome", "do the impossible"):
+    for text in ("x" * 501, "go \a home", "do the impossible"):
         answer = set_instruction(probe, text)
         assert not answer.success and answer.error_code == codes.INVALID_REQUEST and "\n" not in answer.message
     assert not ears.moving
+    assert set_instruction(probe, " go\u3000to\nthe kitchen ").message == "following 'go to the kitchen'"
     assert set_instruction(probe, "a" * 40).success
     wait_for(lambda: ears.commands and ears.commands[-1].linear.x == pytest.approx(0.4))
     assert set_instruction(probe, "b" * 20).success

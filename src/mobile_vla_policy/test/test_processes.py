@@ -124,7 +124,7 @@ def test_two_processes_keep_one_log_and_print_one_document(trainings: Trainings)
 
 def test_two_processes_are_resumed_by_two_and_refused_to_one(trainings: Trainings) -> None:
     longer = trainings.settings.model_copy(update={"max_steps": 3})
-    with pytest.raises(ResumeError, match="trained by 2 processes, and here are 1; resume with as many"):
+    with pytest.raises(ResumeError, match="trained by 2 processes, now there are 1; resume with as many"):
         train(longer, trainings.dataset, trainings.shared, QUIET, resume=True)
     before = rows(trainings.shared)
     done = launch(longer, trainings.dataset, trainings.shared, "--resume")

@@ -25,6 +25,13 @@ def test_a_policy_that_moved_and_then_stands_still_long_enough_has_arrived() -> 
     assert all(found[20:])
 
 
+def test_turning_on_the_spot_is_motion() -> None:
+    turns, drifts = Action(0.0, 0.0, False, 1, 0.1), Action(0.0, 0.0, False, 1, 0.002)
+    found = run(Arrival(1.0, PERIOD_S), *[turns] * 10, *[drifts] * 12)
+    assert found.index(True) == 20
+    assert not any(run(Arrival(1.0, PERIOD_S), *[drifts] * 50))
+
+
 def test_a_policy_that_never_moved_has_not_arrived() -> None:
     assert not any(run(Arrival(1.0, PERIOD_S), *[stands()] * 50))
     # A twitch is no motion.

@@ -225,7 +225,7 @@ def test_a_policy_that_is_too_slow_for_its_chunks_says_so_and_counts_them(drive)
     robot.policy.fault = robot.policy.go.clear  # the next pass waits again
     robot.policy.go.set()
     tick = robot.until(lambda _: robot.driver.scheduler.late_chunks == 1)
-    assert tick.action is None and "takes longer than the chunk" in tick.message
+    assert tick.action is None and "takes longer than its chunk" in tick.message
     robot.policy.fault = lambda: None
     robot.policy.go.set()
     assert moving(robot.until(moving)), "one that comes in time is driven"

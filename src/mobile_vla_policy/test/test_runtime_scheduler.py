@@ -28,6 +28,34 @@ def chunk(*delta_x: float, gripper: float = 0.0) -> tuple[np.ndarray, np.ndarray
     return np.array([[x, 0.0] for x in delta_x]), np.full(len(delta_x), gripper)
 
 
+def test_turns_are_blended_and_slowed_down_as_the_displacement_is() -> None:
+    scheduler = make(blend=0.5)
+    turning = np.array([[0.04, 0.0, 0.2]] * 4), np.zeros(4)
+    scheduler.offer(0, *turning, 0)
+    first = scheduler.action(0)
+    assert first is not None
+    assert (first.delta_x, first.delta_yaw) == (0.04, pytest.approx(0.2))
+    scheduler.offer(PERIOD_NS, turning[0] / 2, turning[1], PERIOD_NS)
+    blended = scheduler.action(PERIOD_NS)
+    assert blended is not None
+    # The newer chunk weighs 1, the older one 0.5.
+    assert blended.delta_yaw == pytest.approx((0.1 + 0.5 * 0.2) / 1.5)
+    assert blended.delta_yaw / blended.delta_x == pytest.approx(0.2 / 0.04)
+    slow = make(max_stretch=2.0)
+    slow.offer(0, *turning, 0, next_in_ns=8 * PERIOD_NS)
+    halved = slow.action(0)
+    assert halved is not None
+    assert (halved.delta_x, halved.delta_yaw) == (pytest.approx(0.02), pytest.approx(0.1))
+
+
+def test_chunks_without_turns_turn_nowhere() -> None:
+    scheduler = make()
+    scheduler.offer(0, *chunk(0.01), 0)
+    action = scheduler.action(0)
+    assert action is not None
+    assert action.delta_yaw == 0.0
+
+
 chunks = st.lists(
     st.tuples(
         st.integers(0, 400_000_000),  # after the capture of the one before [ns]
@@ -110,8 +138,8 @@ def test_probabilities_outside_0_to_1_and_wrong_shapes_are_refused():
     scheduler = make()
     with pytest.raises(ChunkRefusedError, match=r"outside 0 .. 1"):
         scheduler.offer(0, *chunk(0.1, gripper=1.5), 0)
-    with pytest.raises(ChunkRefusedError, match=r"not \[n, 2\]"):
-        scheduler.offer(0, np.zeros((5, 3)), np.zeros(5), 0)
+    with pytest.raises(ChunkRefusedError, match=r"not \[n, 2 or 3\]"):
+        scheduler.offer(0, np.zeros((5, 4)), np.zeros(5), 0)
     with pytest.raises(ChunkRefusedError):
         scheduler.offer(0, np.zeros((0, 2)), np.zeros(0), 0)
 

@@ -176,7 +176,7 @@ def test_a_training_does_not_go_on_with_another_backbone_than_it_began_with(data
     train(head_only(start, max_steps=2), dataset, output, QUIET)
     train(head_only(start, max_steps=3), dataset, output, QUIET, resume=True)
     train(train_settings(max_steps=2, seed=7), dataset, start, QUIET, overwrite=True)
-    with pytest.raises(ResumeError, match=rf"weights that do not learn are others than before; put {start} back"):
+    with pytest.raises(ResumeError, match=rf"the frozen weights differ from before; restore {start}"):
         train(head_only(start, max_steps=4), dataset, output, QUIET, resume=True)
 
 

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,8 +11,9 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from safetensors.torch import load_file
-from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
+from synthetic_episodes import CONTRACT, GOALS, network, policy_settings, train_settings, write_dataset, write_episode
 
+from mobile_vla_data.action import displacement, gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.stats import Statistics, VectorStatistics
 from mobile_vla_data.episode.reader import EpisodeError
@@ -25,7 +27,7 @@ from mobile_vla_policy.training import objective as objective_module
 from mobile_vla_policy.training.objective import TrainingError
 from mobile_vla_policy.training.optimisation import Schedule
 from mobile_vla_policy.training.settings import load_train_settings
-from mobile_vla_policy.training.train import init, train
+from mobile_vla_policy.training.train import init, require_instructions_that_fit, train
 
 QUIET = Console(quiet=True)
 OVERFIT = {"max_steps": 400, "evaluate_every": 1000, "learning_rate": 3e-3, "betas": (0.9, 0.98), "gripper_weight": 1.0}
@@ -93,10 +95,10 @@ def test_normalisation_comes_back_to_the_same_values_and_leaves_the_gripper(data
     action = open_dataset(dataset, ["static"], seed=0).normalisation.action
     values = torch.tensor([[0.05, -0.03, 1.0], [0.0, 0.01, 0.0]])
     there = action.normalise(values)
-    assert (there[:, 2] == values[:, 2]).all()
+    assert (gripper(there) == gripper(values)).all()
     assert torch.allclose(action.denormalise(there), values, atol=1e-7)
     corners = action.normalise(torch.tensor([[*action.q01, 0.0], [*action.q99, 0.0]]))
-    assert torch.allclose(corners[:, :2], torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), atol=1e-5)
+    assert torch.allclose(displacement(corners), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]), atol=1e-5)
 
 
 def test_the_learning_rate_warms_up_and_reaches_zero_with_the_budget() -> None:
@@ -153,11 +155,11 @@ def test_a_loss_that_is_no_number_stops_training_and_names_the_episodes(
 
 def test_a_dataset_that_was_not_split_is_split_with_a_note(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
-    assert "had not been split" in open_dataset(dataset, ["static"], 0).note
+    assert "was not split" in open_dataset(dataset, ["static"], 0).note
     assert open_dataset(dataset, ["static"], 0).note == ""
 
 
-def test_episodes_recorded_after_the_split_are_told_of_and_failures_are_not(tmp_path: Path) -> None:
+def test_episodes_recorded_after_the_split_are_mentioned_and_failures_are_not(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
     open_dataset(dataset, ["static"], 0)
     write_dataset(tmp_path / "more", episodes=3, steps=3)
@@ -166,7 +168,7 @@ def test_episodes_recorded_after_the_split_are_told_of_and_failures_are_not(tmp_
     with h5py.File(dataset / "episode_000102.h5", "r+") as file:
         file.attrs["outcome"] = "failure"
     note = open_dataset(dataset, ["static"], 0).note
-    assert note.startswith("2 episodes are in no split and not used, episode_000100 first")
+    assert note.startswith("2 episodes are in no split and are not used (first: episode_000100)")
     assert f"mobile-vla-data split {dataset}" in note
 
 
@@ -253,3 +255,13 @@ def test_four_bits_are_those_of_qlora(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Kosmos2Settings(load_in="4bit").quantisation(torch.float16)["quantization_config"]
     assert (chosen.bnb_4bit_quant_type, chosen.bnb_4bit_use_double_quant) == ("nf4", True)
     assert chosen.bnb_4bit_compute_dtype == torch.float16
+
+
+def test_an_instruction_that_the_policy_would_refuse_is_refused_before_training(dataset: Path) -> None:
+    data = open_dataset(dataset, ["static"], seed=0)
+    first = data.splits["train"][0]
+    # Words that the tokenizer does not know fall apart into bytes.
+    wordy = replace(data, splits={"train": [replace(first, instruction="부엌으로 가서 컵을 집어 " * 10)]})
+    require_instructions_that_fit(network(), data)
+    with pytest.raises(TrainingDataError, match=r"h5: the instruction has \d+ tokens, .* at most 128; shorten"):
+        require_instructions_that_fit(network(), wordy)

@@ -43,10 +43,10 @@ def test_init_refuses_to_replace_what_is_no_checkpoint(dataset: Path, tmp_path: 
     file.write_text("a thesis")
     for folder in (dataset, model_of_others, training):
         before = content(folder)
-        with pytest.raises(CheckpointError, match="exists and is no checkpoint; give another folder"):
+        with pytest.raises(CheckpointError, match="exists and is not a checkpoint; give another folder"):
             init(train_settings(), dataset, folder, QUIET)
         assert content(folder) == before
-    with pytest.raises(CheckpointError, match="exists and is no checkpoint"):
+    with pytest.raises(CheckpointError, match="exists and is not a checkpoint"):
         init(train_settings(), dataset, file, QUIET)
     assert file.read_text() == "a thesis"
 
@@ -69,7 +69,7 @@ def test_a_training_is_overwritten_only_when_that_is_asked_for(dataset: Path, tm
     with pytest.raises(OutputError) as refused:
         train(train_settings(max_steps=1), dataset, output, QUIET)
     assert str(refused.value) == (
-        f"{output} holds a training of 3 steps; --resume, or another --output, or --overwrite"
+        f"{output} holds a training of 3 steps; add --resume or --overwrite, or change --output"
     )
     assert content(output) == before
     # What fails before training begins costs nothing.
@@ -101,7 +101,7 @@ def test_what_a_power_cut_while_saving_left_aside_is_found_and_not_written_over(
 def test_training_never_replaces_a_folder_that_is_not_its_own(name: str, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "letter.txt").write_text("mine")
-    with pytest.raises(ValueError, match=f"{name} exists and is no"):
+    with pytest.raises(ValueError, match=f"{name} exists and is not"):
         train(train_settings(max_steps=1), dataset, tmp_path, QUIET, overwrite=True)
     assert content(tmp_path) == {f"{name}/letter.txt": b"mine"}
 

@@ -1,1 +1,1 @@
-"""What every node shares at the ROS rim: running, lifecycle, diagnostics, QoS, messages to arrays and back."""
+"""Shared by all nodes: running, lifecycle, diagnostics, QoS, parameters, publishers, messages to arrays and back."""

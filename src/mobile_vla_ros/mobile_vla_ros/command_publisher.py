@@ -10,11 +10,11 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
+from mobile_vla_ros.graph import NO_NAME, full_name
 from mobile_vla_ros.qos import COMMAND
 
 #: How long a last zero may take until every subscriber has acknowledged it [s].
 _ACKNOWLEDGED_WITHIN_S = 0.5
-_UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
 
 
 class CommandPublisher:
@@ -71,11 +71,10 @@ class CommandPublisher:
 
         A node that was killed stays in the list for some seconds.
         """
-        infos = self._node.get_publishers_info_by_topic(self.velocity_topic)
-        names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
+        names = [full_name(info) for info in self._node.get_publishers_info_by_topic(self.velocity_topic)]
         mine = self._node.get_fully_qualified_name()
         # Discovery may know a publisher before it knows its node; this node's own publisher may be among those.
-        own = mine if mine in names else next((name for name in names if _UNKNOWN_NODE in name), None)
-        if own is not None:
+        own = mine if mine in names else NO_NAME
+        if own in names:
             names.remove(own)
-        return sorted("a node without a name" if _UNKNOWN_NODE in name else name for name in names)
+        return sorted(names)

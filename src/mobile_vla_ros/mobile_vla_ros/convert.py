@@ -1,4 +1,4 @@
-"""ROS messages to plain values and back, without copies where the message allows it."""
+"""Convert ROS messages to plain values and back, without copies where the message allows it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mobile_vla_msgs.msg import StreamStatus
 
 
 def to_ns(stamp: Time) -> int:
-    """Nanoseconds of a message stamp."""
+    """Return a message stamp in nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def to_stamp(time_ns: int) -> Time:
-    """Message stamp of a time in nanoseconds."""
+    """Return the message stamp of a time in nanoseconds."""
     return Time(sec=time_ns // 1_000_000_000, nanosec=time_ns % 1_000_000_000)
 
 
@@ -31,7 +31,7 @@ def image_message(image: ImageArray, stamp_ns: int, frame_id: str) -> Image:
     message = Image(height=image.shape[0], width=image.shape[1], encoding="rgb8", step=image.shape[1] * 3)
     message.header.stamp = to_stamp(stamp_ns)
     message.header.frame_id = frame_id
-    # An array.array assigned once is taken as it is; any other sequence is checked byte by byte on older rclpy.
+    # rclpy takes an array.array as a whole; older versions check any other sequence byte by byte.
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(image).data)
     message.data = data
@@ -39,7 +39,7 @@ def image_message(image: ImageArray, stamp_ns: int, frame_id: str) -> Image:
 
 
 def velocity_message(velocity: Velocity, *, stamped: bool, stamp_ns: int, frame_id: str) -> Any:
-    """Build the Twist, or TwistStamped, of a velocity."""
+    """Build the Twist, or TwistStamped, for a velocity."""
     twist = Twist()
     twist.linear.x, twist.linear.y, twist.angular.z = velocity.x, velocity.y, velocity.yaw_rate
     if not stamped:
@@ -51,18 +51,18 @@ def velocity_message(velocity: Velocity, *, stamped: bool, stamp_ns: int, frame_
 
 
 def velocity_type(stamped: bool) -> type:
-    """Message type of velocity topics: TwistStamped everywhere or Twist everywhere."""
+    """Return the message type of velocity topics: TwistStamped everywhere or Twist everywhere."""
     return TwistStamped if stamped else Twist
 
 
 def velocity_of(message: Any) -> Velocity:
-    """Planar velocity of a Twist or TwistStamped."""
+    """Return the planar velocity of a Twist or TwistStamped."""
     twist = message.twist if isinstance(message, TwistStamped) else message
     return Velocity(twist.linear.x, twist.linear.y, twist.angular.z)
 
 
 def stream_status(stream: Stream, now_ns: int) -> StreamStatus:
-    """Status message of one input stream."""
+    """Build the status message of one input stream."""
     age_s, counters = stream.age_s(now_ns), stream.counters
     return StreamStatus(
         name=stream.name,
@@ -76,4 +76,5 @@ def stream_status(stream: Stream, now_ns: int) -> StreamStatus:
         repeated=counters.repeated,
         refused=counters.refused,
         last_refusal=counters.last_refusal,
+        problem=stream.problem(now_ns),
     )

@@ -1,4 +1,4 @@
-"""/diagnostics at 1 Hz for every node, without diagnostic_updater (which not every installation has)."""
+"""/diagnostics at 1 Hz for every node, without diagnostic_updater, which not every installation has."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from mobile_vla_ros.clock import STEADY
+from mobile_vla_ros.graph import wrong_types
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a node is: a level of DiagnosticStatus, one line, and values to look at."""
+    """Health of a node: a level of DiagnosticStatus, one line, and values to look at."""
 
     level: bytes = OK
     message: str = "OK"
@@ -23,17 +24,28 @@ class Health:
 
 
 class Diagnostics:
-    """Publishes what ``health`` returns, once a second, as long as the node lives."""
+    """Publishes the result of ``health`` once a second, as long as the node lives.
+
+    Before each call it looks for endpoints of wrong message types on the node's topics, see
+    :func:`mobile_vla_ros.graph.wrong_types`. Any makes the health an error; each new one is logged.
+    """
 
     def __init__(self, node: Any, health: Callable[[], Health], hardware_id: str = "") -> None:
-        self._node, self._health, self._hardware_id = node, health, hardware_id
+        self.wrong_types: list[str] = []
+        """One line for each endpoint of a wrong type."""
+        self._node = node
+        self._health = health
+        self._hardware_id = hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Steady: with a simulated clock that stands, or a system clock that was set back, it would fall silent.
+        # Steady: with a simulated clock that stands still, or a system clock that is set back, it would fall silent.
         self._timer = node.create_timer(1.0, self.publish, clock=STEADY)
 
     def publish(self) -> None:
         """Publish now; for a node that is about to be busy in a callback."""
+        self._look_for_wrong_types()
         health = self._health()
+        if self.wrong_types:
+            health = Health(ERROR, "; ".join([*self.wrong_types, health.message]), health.values)
         status = DiagnosticStatus(
             level=health.level,
             name=self._node.get_fully_qualified_name().lstrip("/"),
@@ -44,3 +56,9 @@ class Diagnostics:
         array = DiagnosticArray(status=[status])
         array.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(array)
+
+    def _look_for_wrong_types(self) -> None:
+        before, self.wrong_types = self.wrong_types, wrong_types(self._node)
+        for line in self.wrong_types:
+            if line not in before:
+                self._node.get_logger().error(line)

@@ -1,4 +1,4 @@
-"""Lifecycle nodes whose failures are heard, and which can start themselves."""
+"""Lifecycle nodes that report their failures and can start themselves."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
 def loud(transition: Transition) -> Transition:
-    """Log what a transition raises: rclpy swallows it.
+    """Log what a transition raises, because rclpy swallows it.
 
-    A :class:`StartError` or ValueError (contract, checkpoint, parameters) is one line and a FAILURE; anything else is
-    a traceback and an ERROR.
+    A :class:`StartError`, ValueError or OSError (contract, checkpoint, parameters) is logged as one line, and the
+    transition is a FAILURE; anything else is logged as a traceback, and the transition is an ERROR.
     """
 
     @wraps(transition)
@@ -42,17 +42,17 @@ def loud(transition: Transition) -> Transition:
 class AutostartNode(LifecycleNode):
     """A lifecycle node with the parameter ``autostart``: it configures and activates itself once it spins.
 
-    Launch files stay plain that way and run unchanged from Humble on; with ``autostart: false`` a lifecycle manager
-    or ``ros2 lifecycle set`` is in charge. ``last_error`` holds why the last transition failed. When configuring fails
-    under autostart, the node asks to exit with status 1: a robot's bring-up must not look alive without it.
+    So launch files stay simple and run unchanged from Humble on. With ``autostart: false`` a lifecycle manager or
+    ``ros2 lifecycle set`` does it. ``last_error`` says why the last transition failed. If configuring fails under
+    autostart, the node exits with status 1: a bring-up must not look healthy without it.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self.last_error = ""
         self.exit_code: int | None = None
-        #: Whether a signal has asked the process to end; :func:`mobile_vla_ros.run.run` puts the real one here. For
-        #: transitions that wait: a signal must not wait with them.
+        #: Returns True once a signal has asked the process to end; :func:`mobile_vla_ros.run.run` sets it. For
+        #: transitions that wait: they must end then.
         self.stopping: Callable[[], bool] = bool
         self._autostart_timer = None
         if self.declare_parameter("autostart", False).value:
@@ -60,7 +60,7 @@ class AutostartNode(LifecycleNode):
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=STEADY)
 
     def _autostart(self) -> None:
-        """Configure and activate. A node that takes long to configure extends it, to stay alive meanwhile."""
+        """Configure and activate. A node that takes long to configure extends it, to stay responsive meanwhile."""
         assert self._autostart_timer is not None
         self._autostart_timer.cancel()
         if (
@@ -70,6 +70,6 @@ class AutostartNode(LifecycleNode):
             self.exit_code = 1
 
     def close(self) -> None:
-        """Deactivate if active, so that the last command leaves. Nodes extend it."""
+        """Deactivate if active, so that the last command is sent. Nodes extend it."""
         if self._state_machine.current_state[1] == "active":
             self.trigger_deactivate()

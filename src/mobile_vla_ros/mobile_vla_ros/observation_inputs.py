@@ -1,4 +1,4 @@
-"""Subscribes to every stream of the contract and feeds one ObservationBuilder."""
+"""Subscriptions to every stream of the contract, which feed one ObservationBuilder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from sensor_msgs.msg import CompressedImage, Image
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_msgs.msg import GripperState
+from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
 
 
 class ObservationInputs:
-    """The subscriptions of the contract's streams; recorder and policy node own one each.
+    """Subscribes to the contract's streams; recorder and policy node own one each.
 
-    ``on_image`` is called with the camera's name after each of its images was accepted. With ``compressed`` it
-    subscribes the cameras' ``<topic>/compressed`` (JPEG) instead of their raw images: for a policy on another machine.
+    ``on_image`` is called with the camera's name for each of its images that was accepted. ``compressed`` subscribes to
+    ``<topic>/compressed`` (JPEG) instead of the raw images, for a policy on another machine.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class ObservationInputs:
             node.create_subscription(GripperState, state.gripper_topic, self._on_gripper, SENSOR, **group),
         ]
 
-        # What a human reads must be the name that `ros2 topic list` shows, after remapping and namespace.
+        # Messages for humans use the name that `ros2 topic list` shows, after remapping and namespace.
         for stream, subscription in zip(self.builder.streams, self._subscriptions, strict=True):
             stream.topic = subscription.topic_name
 
@@ -63,14 +64,11 @@ class ObservationInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
-
     def _on_image(self, camera: str, message: Image) -> None:
         accepted = self.builder.put_image(
             camera,
             to_ns(message.header.stamp),
-            self._now_ns(),
+            now_ns(self._node),
             message.data,
             message.encoding,
             message.height,
@@ -82,7 +80,7 @@ class ObservationInputs:
 
     def _on_jpeg(self, camera: str, message: CompressedImage) -> None:
         accepted = self.builder.put_jpeg(
-            camera, to_ns(message.header.stamp), self._now_ns(), bytes(message.data), message.format or "jpeg"
+            camera, to_ns(message.header.stamp), now_ns(self._node), bytes(message.data), message.format or "jpeg"
         )
         if accepted and self._image_listener is not None:
             self._image_listener(camera)
@@ -90,8 +88,8 @@ class ObservationInputs:
     def _on_odometry(self, message: Odometry) -> None:
         position = message.pose.pose.position
         self.builder.put_odometry(
-            to_ns(message.header.stamp), self._now_ns(), position.x, position.y, message.header.frame_id
+            to_ns(message.header.stamp), now_ns(self._node), position.x, position.y, message.header.frame_id
         )
 
     def _on_gripper(self, message: GripperState) -> None:
-        self.builder.put_gripper(to_ns(message.header.stamp), self._now_ns(), float(message.position))
+        self.builder.put_gripper(to_ns(message.header.stamp), now_ns(self._node), float(message.position))

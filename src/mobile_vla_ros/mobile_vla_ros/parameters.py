@@ -1,4 +1,4 @@
-"""Parameters read once, checked, and refused with one line that names node, parameter, value and what is allowed."""
+"""Read parameters once and check them; a refusal is one line with node, parameter, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mobile_vla_ros.run import StartError
 
 
 def _declare(node: Any, name: str, default: Any, description: str, allowed: str) -> Any:
-    # Dynamic typing: YAML's `20` must do where `20.0` is meant, and a wrong type is reported by us in one line.
+    # Dynamic typing: YAML's `20` must be accepted for `20.0`, and a wrong type is reported below in one line.
     descriptor = ParameterDescriptor(
         description=description, additional_constraints=allowed, read_only=True, dynamic_typing=True
     )
@@ -79,7 +79,7 @@ def text(
 ) -> str:
     """Declare and read a string. Raises :class:`StartError` when it is not one of ``choices``, or empty but required.
 
-    A launch file hands over ``device:=0`` as a number; numbers are taken as their text.
+    A launch file passes ``device:=0`` on as a number; numbers are converted to text.
     """
     allowed = f"one of {', '.join(choices)}" if choices else "a string"
     value = _declare(node, name, default, description, allowed)

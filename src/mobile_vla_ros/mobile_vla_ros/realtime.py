@@ -1,4 +1,4 @@
-"""Real-time scheduling for a node that has to be on time, where the system permits it. Linux; imports no ROS."""
+"""Real-time scheduling for a node that must be on time, where the system permits it. Linux; imports no ROS."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ SWITCH = "MOBILE_VLA_REALTIME"
 
 
 def ask_for_realtime() -> str:
-    """Have this thread, and all that it starts from now on, run before every ordinary process (SCHED_FIFO).
+    """Run this thread, and all threads that it starts later, before every ordinary process (SCHED_FIFO).
 
-    Call it before ``rclpy.init``: the threads of DDS inherit it then. For a process that blocks whenever it has nothing
-    to do, and that starts no others: not with SCHED_RESET_ON_FORK, which would keep it from threads as well as from
-    processes (sched(7)).
+    Call it before ``rclpy.init``, so that the threads of DDS inherit it. Only for a process that blocks when it has
+    nothing to do, and that starts no other processes: they would inherit it, too. SCHED_RESET_ON_FORK would prevent
+    that, but for threads as well (sched(7)).
 
     Returns:
-        How it came out: ``real-time (...)`` or ``normal (...)`` with the reason.
+        The result: ``real-time (...)``, or ``normal (...)`` with the reason.
     """
     if os.environ.get(SWITCH, "") == "0":
         return f"normal ({SWITCH} is 0)"

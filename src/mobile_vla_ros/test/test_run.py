@@ -145,7 +145,7 @@ def test_a_node_that_comes_up_after_its_launch_has_gone_ends_at_once_and_says_wh
     monkeypatch.setenv("MOBILE_VLA_LAUNCH_PID", str(gone.pid))
     node = start()
     assert node.wait() == 0
-    assert f"the launch of this node (process {gone.pid}) is gone" in node.output
+    assert f"the launch of this node (process {gone.pid}) has ended" in node.output
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,13 @@
-"""``mobile-vla-sim``: collect episodes, evaluate a checkpoint in closed loop, render a picture; all without ROS."""
+"""``mobile-vla-sim``: collect episodes, evaluate a checkpoint in closed loop, render an image; all without ROS."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,29 +15,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
-from mobile_vla_sim.scene import LIGHTINGS, make_scene
-from mobile_vla_sim.tasks import DEFAULT_TASKS, TASKS
+from mobile_vla_sim.defaults import config_file
+from mobile_vla_sim.headless.conditions import ABLATIONS, Condition
+from mobile_vla_sim.tasks.catalogue import TASKS, load_plan
+from mobile_vla_sim.world.plans import FAMILIES
+from mobile_vla_sim.world.scene import LIGHTINGS
+
+if TYPE_CHECKING:
+    from mobile_vla_sim.headless.evaluate import EvaluateConfig
+    from mobile_vla_sim.headless.trial import DrivingPolicy, Trial
+    from mobile_vla_sim.world.odometry import OdometryKind
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 _console = Console(stderr=True)
 
+_DEFAULT_TASKS = ",".join(TASKS)
+DEFAULT_CONTRACT, DEFAULT_PLAN = config_file("robot.yaml"), config_file("collection_plan.yaml")
+
 ContractOption = Annotated[Path, typer.Option("--contract", help="The robot's contract.")]
+PlanOption = Annotated[Path, typer.Option("--plan", help="Collection plan: how often each task, in which words.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=(1 << 28) - 1, help="Same seed, same episodes or trials.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
-
-_DEFAULT_TASKS = ",".join(DEFAULT_TASKS)
-
-
-def _default_contract() -> Path:
-    """The repository's contract where there is one, else the installed one."""
-    local = Path("config/robot.yaml")
-    prefixes = [Path(prefix) for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    installed = [prefix / "share/mobile_vla_bringup/config/robot.yaml" for prefix in prefixes]
-    return next((path for path in (local, *installed) if path.is_file()), local)
-
-
-DEFAULT_CONTRACT = _default_contract()
+WorkersOption = Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")]
+LocalisedOption = Annotated[bool, typer.Option("--localised", help="Odometry of a robot that knows the map: no drift.")]
 
 
 def _progress(quiet: bool) -> Progress:
@@ -58,21 +59,23 @@ def collect(
     episodes: Annotated[int, typer.Option(min=1, help="How many episodes the series is to hold.")],
     output: Annotated[Path, typer.Option(help="Dataset folder; what is there already is kept and not made again.")],
     seed: SeedOption = 0,
-    workers: Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")] = "auto",
+    workers: WorkersOption = "auto",
     tasks: TasksOption = _DEFAULT_TASKS,
     top_up: Annotated[bool, typer.Option(help="Count every episode in the folder towards --episodes.")] = False,
     noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Noise on the driving [m/s], not recorded.")] = 0.22,
+    localised: LocalisedOption = False,
+    plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
     as_json: JsonOption = False,
 ) -> None:
     """Let the scripted expert drive episodes into a dataset, faster than real time."""
-    from mobile_vla_sim.collect import CollectConfig, default_workers
-    from mobile_vla_sim.collect import collect as run
+    from mobile_vla_sim.headless.collect import CollectConfig
+    from mobile_vla_sim.headless.collect import collect as run
 
-    if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
-        raise typer.BadParameter(f"--workers is '{workers}'; use 'auto' or a number from 1")
-    count = default_workers() if workers == "auto" else int(workers)
-    config = CollectConfig(output, Contract.load(contract), seed, _tasks(tasks), noise)
+    config = CollectConfig(
+        output, Contract.load(contract), load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised)
+    )
+    count = _workers(workers)
     started, made, steps = time.monotonic(), 0, 0
     try:
         with _progress(as_json) as progress:
@@ -84,7 +87,7 @@ def collect(
                 rate = 60.0 * made / (time.monotonic() - started)
                 progress.update(bar, advance=1, rate=f"{rate:.0f} episodes/min")
     except Interrupted:
-        raise Interrupted(f" after {made} episodes; the same command goes on from there") from None
+        raise Interrupted(f" after {made} episodes; run the same command again to continue") from None
     elapsed_s = time.monotonic() - started
     summary = {
         "dataset": str(output),
@@ -102,72 +105,94 @@ def collect(
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint folder, or the output folder of a training.")],
-    trials: Annotated[int, typer.Option(min=1, help="Scenes to drive; none of them was ever collected from.")] = 24,
+    trials: Annotated[int, typer.Option(min=1, help="Scenes to drive, on floor plans never collected on.")] = 24,
     seed: SeedOption = 0,
     tasks: TasksOption = _DEFAULT_TASKS,
     replan: Annotated[int, typer.Option(min=1, help="Actions of a chunk to execute before predicting again.")] = 1,
+    ablate: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Drive the same scenes again with this taken away; may be given several times. One of: "
+            + ", ".join(condition.value for condition in ABLATIONS)
+            + "."
+        ),
+    ] = None,
     swap_instruction: Annotated[
-        bool, typer.Option(help="Ask for another room than the scene's, and count which of the two is reached.")
+        bool,
+        typer.Option(help="Drive the same scenes again with another instruction; which goal is reached?"),
     ] = False,
-    time_limit: Annotated[float, typer.Option(min=1.0, help="Simulated seconds that a trial may take.")] = 15.0,
+    held_out_wordings: Annotated[
+        bool, typer.Option(help="Drive the same scenes again with wordings that were never collected.")
+    ] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(min=1.0, help="Simulated seconds that a trial may take; default: 15."),
+    ] = None,
+    localised: LocalisedOption = False,
+    workers: WorkersOption = "1",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
     as_json: JsonOption = False,
 ) -> None:
     """Let a policy drive in closed loop, without ROS, and count how often it does what it is told."""
-    # Here, not above: collecting and rendering must work where torch is not installed.
-    from mobile_vla_policy.load_policy import load_policy
-    from mobile_vla_sim.evaluate import EvaluateConfig, Evaluator
-    from mobile_vla_sim.world import World
+    from mobile_vla_sim.headless.evaluate import EvaluateConfig
+    from mobile_vla_sim.headless.report import document, print_report
 
-    loaded = Contract.load(contract)
-    policy = load_policy(checkpoint, device=device, contract=loaded)
-    config = EvaluateConfig(seed, _tasks(tasks), replan, swap_instruction, time_limit)
-    world = World(loaded)
-    done = []
-    try:
-        evaluator = Evaluator(world, policy, config)
-        with _progress(as_json) as progress:
-            bar = progress.add_task("driving", total=trials, rate="")
-            for trial in evaluator.run(trials):
-                done.append(trial)
-                progress.update(bar, advance=1, rate=f"{sum(item.success for item in done)} reached")
-    finally:
-        world.close()
-    result = evaluator.report(done).as_dict(config)
+    conditions = (
+        Condition.PLAIN,
+        *([Condition.HELD_OUT_WORDING] if held_out_wordings else []),
+        *([Condition.SWAPPED] if swap_instruction else []),
+        *_ablations(ablate or []),
+    )
+    config = EvaluateConfig(
+        Contract.load(contract),
+        load_plan(plan),
+        seed,
+        _tasks(tasks),
+        conditions,
+        replan,
+        time_limit,
+        _odometry(localised),
+    )
+    load = partial(_load_policy, checkpoint, device, config.contract, _workers(workers) > 1)
+    done, latencies_s = _drive(config, load, trials, _workers(workers), quiet=as_json)
+    result = document(config, done, latencies_s)
     if as_json:
         print(json.dumps(result))
-        return
-    for name, entry in cast("dict[str, dict[str, int]]", result["by_task"]).items():
-        _console.print(f"{name}: {entry['successes']} of {entry['trials']}")
-    _console.print(f"reached the named room in {result['successes']} of {trials} trials")
-    if swap_instruction:
-        _console.print(f"reached the scene's own room instead in {result['old_room_successes']} of {trials}")
+    else:
+        print_report(result, _console)
 
 
 @app.command()
 def render(
     output: Annotated[Path, typer.Option(help="PNG or JPEG file to write.")] = Path("flat.png"),
-    size: Annotated[int, typer.Option(min=64, max=4096, help="Edge of the square picture in pixels.")] = 1024,
+    size: Annotated[int, typer.Option(min=16, max=4096, help="Edge of the square image in pixels.")] = 1024,
     seed: Annotated[int, typer.Option(help="Scene to show.")] = 0,
+    task: Annotated[str, typer.Option(help="Task of the scene.")] = "pick_up_object",
+    family: Annotated[str, typer.Option(help=f"{', '.join(FAMILIES)}; empty: one that is collected on.")] = "",
     camera: Annotated[str, typer.Option(help="static or gripper.")] = "static",
     lighting: Annotated[str, typer.Option(help=f"{', '.join(LIGHTINGS)}; empty: the scene's.")] = "",
     plain: Annotated[bool, typer.Option(help="As episodes see it: no shadows, no smooth edges.")] = False,
+    plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
 ) -> None:
-    """Write a picture of the flat."""
+    """Write an image of a scene."""
     from dataclasses import replace
 
     from PIL import Image
 
-    from mobile_vla_sim.world import World
+    from mobile_vla_sim.tasks.draw import draw
+    from mobile_vla_sim.world.world import World
 
     loaded = Contract.load(contract)
-    if camera not in loaded.cameras:
-        raise typer.BadParameter(f"--camera is '{camera}'; the contract has {', '.join(loaded.cameras)}")
-    if lighting and lighting not in LIGHTINGS:
-        raise typer.BadParameter(f"--lighting is '{lighting}'; use one of {', '.join(LIGHTINGS)}")
-    scene = make_scene(seed)
+    _require("--camera", camera, loaded.cameras)
+    for name, value, known in (("--lighting", lighting, LIGHTINGS), ("--family", family, FAMILIES)):
+        if value:
+            _require(name, value, known)
+    _require("--task", task, TASKS)
+    assignment = draw(seed, [task], load_plan(plan), families=(family,) if family else ())[0]
+    scene = assignment.scene
     world = World(loaded, image_size=size, high_quality=not plain)
     try:
         world.reset(replace(scene, lighting=lighting) if lighting else scene)
@@ -175,7 +200,38 @@ def render(
         Image.fromarray(world.render(camera)).save(output)
     finally:
         world.close()
-    _console.print(f"{output}: {size} x {size}, seed {seed}: '{scene.language}' from the {scene.start_room}")
+    _console.print(f"{output}: {size} x {size}, seed {seed}, plan family {scene.plan.family}: '{assignment.language}'")
+
+
+def _drive(
+    config: EvaluateConfig, load: partial[DrivingPolicy], trials: int, workers: int, *, quiet: bool
+) -> tuple[list[Trial], list[float]]:
+    """Run every trial under every condition; returns the trials and the latencies of the predictions [s]."""
+    from mobile_vla_sim.headless.evaluate import evaluate_here, evaluate_in_processes, jobs_of
+
+    jobs = jobs_of(config, trials)
+    run = partial(evaluate_in_processes, workers=workers) if workers > 1 else evaluate_here
+    done: list[Trial] = []
+    latencies_s: list[float] = []
+    with _progress(quiet) as progress:
+        bar = progress.add_task("driving", total=len(jobs), rate="")
+        for trial, some_s in run(config, load, jobs):
+            done.append(trial)
+            latencies_s += some_s
+            plain = [item.success for item in done if item.condition == Condition.PLAIN.value]
+            progress.update(bar, advance=1, rate=f"{sum(plain)} of {len(plain)} done")
+    return done, latencies_s
+
+
+def _load_policy(checkpoint: Path, device: str, contract: Contract, one_of_many: bool) -> DrivingPolicy:
+    # Here, not above: collecting and rendering must work where torch is not installed.
+    import torch
+
+    from mobile_vla_policy.load_policy import load_policy
+
+    if one_of_many:
+        torch.set_num_threads(1)
+    return load_policy(checkpoint, device=device, contract=contract)
 
 
 def _tasks(text: str) -> tuple[str, ...]:
@@ -184,6 +240,30 @@ def _tasks(text: str) -> tuple[str, ...]:
     if unknown or not names:
         raise typer.BadParameter(f"--tasks has '{', '.join(unknown)}'; the catalogue has {', '.join(TASKS)}")
     return names
+
+
+def _workers(text: str) -> int:
+    from mobile_vla_sim.headless.collect import default_workers
+
+    if text != "auto" and not (text.isdigit() and int(text) > 0):
+        raise typer.BadParameter(f"--workers is '{text}'; use 'auto' or a number from 1")
+    return default_workers() if text == "auto" else int(text)
+
+
+def _ablations(names: list[str]) -> list[Condition]:
+    known = {condition.value: condition for condition in ABLATIONS}
+    for name in names:
+        _require("--ablate", name, known)
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _odometry(localised: bool) -> OdometryKind:
+    return "localised" if localised else "drifting"
+
+
+def _require(option: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise typer.BadParameter(f"{option} is '{value}'; use one of {', '.join(known)}")
 
 
 def main() -> NoReturn:

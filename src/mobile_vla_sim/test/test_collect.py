@@ -9,15 +9,22 @@ import pytest
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
-from mobile_vla_sim.collect import CollectConfig, collect
-from mobile_vla_sim.scene import Stream, scene_seed
-from mobile_vla_sim.tasks import DEFAULT_TASKS, UnknownTaskError
+from mobile_vla_sim.headless.collect import CollectConfig, collect, write_episode
+from mobile_vla_sim.headless.episode import DemonstrationError
+from mobile_vla_sim.tasks.catalogue import TASKS, UnknownTaskError, instructions
+from mobile_vla_sim.tasks.draw import draw
+from mobile_vla_sim.tasks.schedule import Schedule
+from mobile_vla_sim.world.plans import COLLECTION_FAMILIES
+from mobile_vla_sim.world.scene import Stream, scene_seed
+
+ALL = tuple(TASKS)
+COUNT = 5
 
 
 @pytest.fixture(scope="module")
-def config(contract, tmp_path_factory):
-    config = CollectConfig(tmp_path_factory.mktemp("episodes"), contract, 3, DEFAULT_TASKS)
-    assert len(list(collect(config, 3))) == 3
+def config(contract, plan, tmp_path_factory):
+    config = CollectConfig(tmp_path_factory.mktemp("episodes"), contract, plan, 3, ALL)
+    assert len(list(collect(config, COUNT))) == COUNT
     return config
 
 
@@ -39,16 +46,52 @@ def test_collected_episodes_are_valid(config):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_an_episode_says_what_it_is(config):
+def test_an_episode_says_what_it_is(config, plan):
+    schedule = Schedule(ALL, plan)
     for index, path in enumerate(Dataset.open(config.dataset).episode_paths):
+        slot = schedule.slot(index)
         with Episode.open(path) as episode:
-            assert episode.metadata.task == DEFAULT_TASKS[index]
-            assert episode.metadata.category == "navigation"
-            assert episode.metadata.source == "expert"
-            assert episode.outcome == "success"
+            metadata = episode.metadata
+            assert metadata.task == slot.tasks[slot.place]
+            assert metadata.category == plan.tasks[metadata.task].category
+            assert (metadata.source, episode.outcome) == ("expert", "success")
             assert episode.cameras == ("static", "gripper")
             assert 50 <= episode.num_steps <= 100
-            assert episode.metadata.environment["scene_seed"] == scene_seed(Stream.COLLECTION, 3, index)
+            environment = metadata.environment
+            assert environment["scene_seed"] == scene_seed(Stream.COLLECTION, 3, slot.group)
+            assert environment["plan_family"] in COLLECTION_FAMILIES
+            assert environment["odometry"] == "drifting"
+            assert episode.target is not None and (episode.target >= 0).all()
+            assert episode.source_encoding("static") == "rgb8"
+            assert metadata.language not in metadata.language_alternatives
+
+
+def test_the_same_scene_is_demonstrated_under_different_instructions(config):
+    episodes = []
+    for path in Dataset.open(config.dataset).episode_paths[:2]:
+        with Episode.open(path) as episode:
+            episodes.append((episode.metadata, episode.image("static", 0), episode.target))
+    (first, image, target), (second, other_image, other_target) = episodes
+    assert first.environment["scene_seed"] == second.environment["scene_seed"]
+    assert first.language != second.language
+    assert (target[0] != other_target[0]).any()
+    assert np.abs(image.astype(int) - other_image).mean() < 3.0, "the first image is the same, but for camera timing"
+
+
+def test_no_held_out_wording_is_ever_collected(config, plan):
+    for path in Dataset.open(config.dataset).episode_paths:
+        with Episode.open(path) as episode:
+            said = {episode.metadata.language, *episode.metadata.language_alternatives}
+            goal = type("Goal", (), {"environment": episode.metadata.environment})
+            assert said == set(instructions(plan, episode.metadata.task, goal))
+            assert not said & set(instructions(plan, episode.metadata.task, goal, held_out=True))
+
+
+def test_a_scene_on_a_plan_of_the_trials_is_never_written(config, blind, monkeypatch):
+    held_out = draw(scene_seed(Stream.EVALUATION, 0, 0), ["go_to_kitchen"], config.plan)[0]
+    monkeypatch.setattr("mobile_vla_sim.headless.collect.assignment_of", lambda config, index: held_out)
+    with pytest.raises(DemonstrationError, match="are for trials only"):
+        write_episode(blind, config, 0, "episode_000999")
 
 
 def test_images_are_as_old_as_live_ones_and_never_from_the_future(config):
@@ -63,38 +106,41 @@ def test_images_are_as_old_as_live_ones_and_never_from_the_future(config):
 
 
 def test_collecting_again_makes_nothing_and_asking_for_more_makes_the_rest(config):
-    assert list(collect(config, 3)) == []
-    assert len(list(collect(config, 4))) == 1
-    assert len(Dataset.open(config.dataset).episode_paths) == 4
+    assert list(collect(config, COUNT)) == []
+    assert len(list(collect(config, COUNT + 1))) == 1
+    assert len(Dataset.open(config.dataset).episode_paths) == COUNT + 1
 
 
-def test_top_up_counts_what_others_recorded(config, contract):
-    other = CollectConfig(config.dataset, contract, 99, DEFAULT_TASKS)
+def test_top_up_counts_what_others_recorded(config, contract, plan):
+    other = CollectConfig(config.dataset, contract, plan, 99, ALL)
     before = len(Dataset.open(config.dataset).episode_paths)
     assert len(list(collect(other, before + 1, top_up=True))) == 1
     assert list(collect(other, before + 1, top_up=True)) == []
 
 
-def test_two_processes_make_the_same_episodes_as_one(config, contract, tmp_path):
-    config_2 = CollectConfig(tmp_path, contract, 3, DEFAULT_TASKS)
-    assert len(list(collect(config_2, 3, workers=2))) == 3
-    for name in ("episode_000000.h5", "episode_000001.h5", "episode_000002.h5"):
+def test_two_processes_make_the_same_episodes_as_one(config, contract, plan, tmp_path):
+    config_2 = CollectConfig(tmp_path, contract, plan, 3, ALL)
+    assert len(list(collect(config_2, COUNT, workers=2))) == COUNT
+    for number in range(COUNT):
+        name = f"episode_{number:06d}.h5"
         with Episode.open(config.dataset / name) as one, Episode.open(tmp_path / name) as two:
             assert one.metadata == two.metadata
             assert (one.actions == two.actions).all()
             assert (one.states == two.states).all()
             assert (one.timestamps_ns == two.timestamps_ns).all()
-            assert (one.images("static") == two.images("static")).all()
+            assert (one.target == two.target).all()
+            for camera in one.cameras:
+                assert (one.images(camera) == two.images(camera)).all()
 
 
-def test_a_folder_that_is_being_recorded_is_left_alone(contract, tmp_path):
+def test_a_folder_that_is_being_recorded_is_left_alone(contract, plan, tmp_path):
     with DatasetLock(tmp_path), pytest.raises(DatasetBusyError, match="is being recorded by pid"):
-        list(collect(CollectConfig(tmp_path, contract, 0, DEFAULT_TASKS), 1))
+        list(collect(CollectConfig(tmp_path, contract, plan, 0, ALL), 1))
 
 
-def test_an_unknown_task_is_refused_before_anything_is_made(contract, tmp_path):
+def test_an_unknown_task_is_refused_before_anything_is_made(contract, plan, tmp_path):
     with pytest.raises(UnknownTaskError):
-        list(collect(CollectConfig(tmp_path, contract, 0, ("fly",)), 1))
+        list(collect(CollectConfig(tmp_path, contract, plan, 0, ("fly",)), 1))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,11 +155,18 @@ def test_the_command_prints_one_json_document_and_wrong_usage_exits_with_2(contr
     assert missing.returncode == 1
     assert missing.stderr.strip().count("\n") == 0
     assert "no such contract file" in missing.stderr
+    ablated = command("evaluate", "--checkpoint", tmp_path, "--ablate", "ears", contract_path=contract_path)
+    assert ablated.returncode == 2
+    assert "use one of images, other-images, state, instruction" in ablated.stderr
 
 
-def test_the_picture_is_written_at_the_size_asked_for(contract_path, tmp_path):
+def test_the_image_is_written_at_the_size_asked_for(contract_path, tmp_path):
     from PIL import Image
 
-    done = command("render", "--output", tmp_path / "flat.png", "--size", 256, contract_path=contract_path)
-    assert done.returncode == 0, done.stderr
-    assert Image.open(tmp_path / "flat.png").size == (256, 256)
+    for family in ("", "hub"):
+        arguments = ("render", "--output", tmp_path / "flat.png", "--size", 256, "--family", family)
+        done = command(*arguments, contract_path=contract_path)
+        assert done.returncode == 0, done.stderr
+        assert Image.open(tmp_path / "flat.png").size == (256, 256)
+    wrong = command("render", "--family", "igloo", contract_path=contract_path)
+    assert wrong.returncode == 2 and "use one of foyer, corridor" in wrong.stderr

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 
-def test_ctrl_c_stops_collecting_and_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_ctrl_c_stops_collecting_and_says_how_to_continue(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mobile_vla_sim.cli", "collect", "--episodes", "5000", "--workers", "1"]
     collecting = subprocess.Popen(
         [*command, "--output", str(tmp_path / "dataset")],
@@ -24,5 +24,5 @@ def test_ctrl_c_stops_collecting_and_says_that_the_same_command_goes_on(tmp_path
     collecting.send_signal(signal.SIGINT)
     _, said = collecting.communicate(timeout=60)
     assert collecting.returncode == 130, said
-    assert said.strip().splitlines()[-1].endswith("episodes; the same command goes on from there")
+    assert said.strip().splitlines()[-1].endswith("episodes; run the same command again to continue")
     assert "Traceback" not in said

@@ -1,7 +1,8 @@
-"""Camera calibration from the YAML that camera_calibration writes, scaled to the picture that is published."""
+"""Camera calibration from the YAML of camera_calibration, scaled to the published image."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Calibration:
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
         """Read the YAML of camera_calibration. Raises :class:`CalibrationError`."""
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))
         try:
             data = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -53,13 +54,13 @@ class Calibration:
         )
 
     def fitted(self, camera: CameraContract) -> Calibration:
-        """The calibration of the picture after :func:`mobile_vla_data.image.fit`."""
+        """Return the calibration of an image after :func:`mobile_vla_data.image.fit`."""
         ratio_x, ratio_y = camera.width / self.width, camera.height / self.height
         if camera.resize != "stretch":
             ratio_x = ratio_y = min(ratio_x, ratio_y) if camera.resize == "letterbox" else max(ratio_x, ratio_y)
         shift_x = (camera.width - round(self.width * ratio_x)) // 2 if camera.resize != "stretch" else 0
         shift_y = (camera.height - round(self.height * ratio_y)) // 2 if camera.resize != "stretch" else 0
-        # Pixel centres lie at whole numbers, so the edge of the picture lies at -0.5.
+        # Pixel centres have whole numbers, so the edge of the image is at -0.5.
         change = np.array(
             [
                 [ratio_x, 0, 0.5 * ratio_x - 0.5 + shift_x],

@@ -1,4 +1,4 @@
-"""One camera as a node: captures, fits to the contract's size, publishes; says when pictures stop or stand still."""
+"""One camera as a node: captures, resizes as the contract says, publishes; reports missing and frozen images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
 from mobile_vla_collect.camera.calibration import Calibration, CalibrationError
-from mobile_vla_collect.camera.capture import Capture, Picture
+from mobile_vla_collect.camera.capture import Capture, CapturedImage
+from mobile_vla_collect.camera.device import DeviceSettings
 from mobile_vla_collect.camera.image_source import ImageSource, SourceError, SourceSettings, open_source
 from mobile_vla_data.image import fit
 from mobile_vla_ros.camera_publisher import CameraPublisher
@@ -24,25 +25,24 @@ class CameraNode(Node):
     def __init__(self) -> None:
         super().__init__("camera_node")
         contract = load_contract(self)
-        name = text(self, "camera", "static", "its name in the contract", choices=list(contract.cameras))
+        name = text(self, "camera", contract.first_camera, "name in the contract", choices=contract.camera_names)
         self._camera = contract.cameras[name]
         self._settings = SourceSettings(
             source=text(self, "source", "0", "device, GStreamer pipeline, video file or image folder", required=True),
             rate_hz=number(
-                self, "capture_rate_hz", 30.0, "asked of a device; pace of a folder [Hz]", at_least=0.1, at_most=240
+                self, "fps", 30.0, "rate asked of a device, and rate of a folder [Hz]", at_least=0.1, at_most=240
             ),
-            capture_width=integer(self, "capture_width", 640, "asked of a device [px], 0: its own", at_least=0),
-            capture_height=integer(self, "capture_height", 480, "asked of a device [px], 0: its own", at_least=0),
-            loop=flag(self, "loop", False, "begin a file or folder again at its end"),
+            device=_read_device_settings(self),
+            loop=flag(self, "loop", False, "start a file or folder again at its end"),
         )
-        required_at_start = flag(self, "required_at_start", False, "end with status 1 if there is no picture at start")
+        required_at_start = flag(self, "required_at_start", False, "end with status 1 if there is no camera at start")
         self._frozen_after_s = number(
-            self, "frozen_after_s", 2.0, "identical pictures for this long are reported as frozen [s]", above=0
+            self, "frozen_after_s", 2.0, "images identical for this long are reported as frozen [s]", above=0
         )
         self._frame_id = text(self, "frame_id", f"{name}_camera", "frame_id of the messages", required=True)
-        quality = integer(self, "compressed_quality", 90, "of image_raw/compressed", at_least=1, at_most=100)
-        compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
-        info = self._make_info(text(self, "calibration", "", "YAML of camera_calibration, empty: none"))
+        quality = integer(self, "compressed_quality", 90, "quality of the JPEGs", at_least=1, at_most=100)
+        compressed = flag(self, "compressed", False, "publish JPEGs on <topic>/compressed, too")
+        info = self._make_info(text(self, "calibration", "", "YAML file of camera_calibration; empty: none"))
         self._publisher = CameraPublisher(self, self._camera.topic, info, jpeg_quality=quality if compressed else None)
         self._closing = False
         self._capture = Capture(self._open, lambda: now_ns(self), self._publish, self._report)
@@ -64,9 +64,9 @@ class CameraNode(Node):
         except SourceError as error:
             raise StartError(f"camera_node: {error}") from None
 
-    def _publish(self, picture: Picture) -> None:
+    def _publish(self, captured: CapturedImage) -> None:
         if not self._closing:
-            self._publisher.publish(fit(picture.image, self._camera), picture.stamp_ns)
+            self._publisher.publish(fit(captured.image, self._camera), captured.stamp_ns)
 
     def _make_info(self, path: str) -> CameraInfo:
         info = CameraInfo(width=self._camera.width, height=self._camera.height)
@@ -85,29 +85,50 @@ class CameraNode(Node):
     def _report(self, level: str, line: str) -> None:
         if self._closing:
             return
-        # Two calls: rclpy ties the severity to the line of code.
+        # One call for each level: rclpy ties the severity to the line of code.
+        logger, named = self.get_logger(), f"{self._settings.source}: {line}"
         if level == "info":
-            self.get_logger().info(f"{self._settings.source}: {line}")
+            logger.info(named)
+        elif level == "warning":
+            logger.warning(named)
         else:
-            self.get_logger().error(line)
+            logger.error(line)
 
     def _health(self) -> Health:
         capture = self._capture
         values = {
             "topic": self._publisher.topic,
-            "pictures": capture.pictures,
+            "images": capture.images,
             "reconnects": capture.reconnects,
             "identical for [s]": round(capture.identical_s, 1),
         }
+        if capture.granted is not None:
+            values["granted"] = capture.granted.text
         if capture.problem:
             return Health(WARN if capture.ended else ERROR, capture.problem, values)
-        # Slower sources than three pictures in that time are waited for.
+        # Three periods of a slow source may be longer.
         if capture.silent_s > max(self._frozen_after_s, 3.0 / self._settings.rate_hz):
-            why = f"no picture for {capture.silent_s:.1f} s; the driver hangs: restart the camera"
+            why = f"no image for {capture.silent_s:.1f} s; the driver hangs: restart the camera"
             return Health(ERROR, why, values)
         if capture.identical_s >= self._frozen_after_s:
-            return Health(ERROR, f"frozen: every picture is the same for {capture.identical_s:.1f} s", values)
-        return Health(OK, "pictures arrive", values)
+            return Health(ERROR, f"frozen: every image has been the same for {capture.identical_s:.1f} s", values)
+        if capture.granted is not None and capture.granted.refused:
+            return Health(WARN, f"not granted by the driver: {'; '.join(capture.granted.refused)}", values)
+        return Health(OK, "images arrive", values)
+
+
+def _read_device_settings(node: CameraNode) -> DeviceSettings:
+    """Declare and read what is asked of a device. Raises :class:`StartError`, one line."""
+    fourcc = text(node, "fourcc", "", "pixel format asked of a device, for example MJPG; empty: the driver's").strip()
+    if fourcc and not (len(fourcc) == 4 and fourcc.isascii() and fourcc.isprintable()):
+        raise StartError(f"camera_node: parameter 'fourcc' is {fourcc!r}; it must be four characters, for example MJPG")
+    return DeviceSettings(
+        fourcc=fourcc.upper(),
+        width=integer(node, "width", 640, "columns asked of a device [px]; 0: the driver's", at_least=0),
+        height=integer(node, "height", 480, "rows asked of a device [px]; 0: the driver's", at_least=0),
+        exposure=number(node, "exposure", 0.0, "exposure of a device [100 us]; 0: automatic", at_least=0),
+        focus=number(node, "focus", -1.0, "focus of a device, in its own unit; -1: automatic", at_least=-1),
+    )
 
 
 def main() -> None:

@@ -47,6 +47,7 @@ def fill_recorder(status: RecorderStatus, recorder: Recorder, streams: Sequence[
         status.episode_id, status.language = episode.episode_id, episode.metadata.language
         status.task, status.category = episode.metadata.task, episode.metadata.category
         status.steps, status.dropped_ticks = episode.steps, episode.ticks.dropped
+        status.lost_yaw_rad = episode.lost_yaw_rad
         status.duration_s, status.real_rate_hz = time.monotonic() - episode.started_s, episode.real_rate_hz
         status.message = status.message or _remark(episode)
     elif recorder.last is not None:

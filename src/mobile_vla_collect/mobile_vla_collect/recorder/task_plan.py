@@ -1,6 +1,6 @@
-"""The recorder's view of the collection plan: what is next, what a request leaves open, how far the collection is.
+"""The collection plan for the recorder: the next task, defaults for a request, progress of the collection.
 
-Beside a policy it is the policy that says what is next: an episode of its driving has the instruction it follows.
+Beside a policy, the policy determines what is next: an episode has the instruction that the policy follows.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError
 
 
 class TaskPlan:
-    """Counts the dataset folder once, is told of each new episode, and proposes by the plan if there is one."""
+    """Counts the dataset folder once, counts each new episode, and proposes the next task if there is a plan."""
 
     def __init__(self, dataset: Path, plan_file: Path | None, source: str = "teleop") -> None:
-        """``plan_file`` is copied into a folder that has no plan yet; None uses the folder's own, if any.
+        """Read the plan and count. ``plan_file`` is copied into a folder without one; None uses the folder's, if any.
 
-        ``source`` is who drives in an episode whose request does not say. With ``policy``, call :meth:`follow`.
+        ``source`` is the default source of episodes. With ``policy``, call :meth:`follow`.
 
         Raises:
             PlanError: a plan is missing or wrong.
@@ -39,26 +39,28 @@ class TaskPlan:
             self.next = self._propose()
 
     def follow(self, instruction: str) -> None:
-        """Take note of what the policy follows; empty when nothing."""
+        """Note the instruction that the policy follows; empty if it follows none."""
         self.next = self._planned(instruction) if instruction else None
 
     @property
     def tasks(self) -> list[TaskProgress]:
-        """How far every task is."""
+        """Progress of every task."""
         return self.tally.tasks(self.plan)
 
     def fill(
         self, language: str, task: str, category: str, source: str, environment: Mapping[str, Any]
     ) -> EpisodeMetadata:
-        """Metadata of a new episode; what is left empty comes from the plan's proposal, or is what the policy follows.
+        """Return the metadata of a new episode; empty fields come from the plan's proposal or from the policy.
 
-        A request that gives an instruction of its own is taken as it is. Raises :class:`MetadataError`.
+        A request with an instruction is used unchanged. Raises :class:`MetadataError`.
         """
         source = source or self._source
         if not language.strip() and source == self._source == "policy":
             followed = self.next
             if followed is None:
-                raise MetadataError("language is empty, and the policy follows no instruction; give either of them one")
+                raise MetadataError(
+                    "language is empty, and the policy follows no instruction; give an instruction to one of them"
+                )
             language, task, category = followed.language, task or followed.task, category or followed.category
             environment = {**followed.environment, **environment}
         elif not language.strip():
@@ -71,7 +73,7 @@ class TaskPlan:
         return EpisodeMetadata(language, task, category, source, environment)
 
     def _planned(self, instruction: str) -> Proposal:
-        """The instruction with the planned task that has it among its wordings, and the environment that it names."""
+        """Return the instruction with the planned task that has this wording, and the environment in it."""
         for name, task in self.plan.tasks.items() if self.plan else ():
             for environment in self.plan.environments(name) if self.plan else ():
                 if (wording := wording_of(instruction, task, environment)) is not None:

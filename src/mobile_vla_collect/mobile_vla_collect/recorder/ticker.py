@@ -1,4 +1,4 @@
-"""Ticks at exact multiples of a period on the monotonic clock, on a thread that nothing else runs on."""
+"""Tick at exact multiples of a period on the monotonic clock, on a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-#: Python hands the interpreter over every 5 ms by default; a tick waiting for it would be that late.
+#: By default Python switches threads every 5 ms; a tick would be late by that.
 _SWITCH_INTERVAL_S = 0.0005
 
 
 class Ticker:
-    """Calls ``on_tick(missed)`` at ``t0 + k * period``; ``missed`` is how many ticks before this one could not be met.
+    """Calls ``on_tick(missed)`` at ``t0 + k * period``; ``missed`` is the number of ticks before it that were skipped.
 
-    A late tick does not shift the ones after it. ``lateness_s`` keeps by how much the last ticks were late [s].
+    A late tick does not shift the next ones. ``lateness_s`` holds the lateness of the last ticks [s].
     """
 
     def __init__(self, period_s: float, on_tick: Callable[[int], None]) -> None:
@@ -33,7 +33,7 @@ class Ticker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End ticking; when this returns no tick is running. Idempotent; not to be called from ``on_tick``."""
+        """Stop ticking; when this returns, no tick is running. Idempotent. Do not call it from ``on_tick``."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()

@@ -1,4 +1,4 @@
-"""What teleop buttons and keys ask of the recorder and of the gate; the answers come back as lines for a human."""
+"""Requests of teleop buttons and keys to the recorder and the gate; the answers are lines for a human."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ from typing import Any
 
 from std_srvs.srv import Trigger
 
+from mobile_vla_data.instruction import InstructionError, normalise_instruction
 from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from mobile_vla_ros.parameters import text
+from mobile_vla_ros.run import StartError
 
 
 class EpisodeClient:
-    """Calls without waiting: a slow answer must not hold up driving.
+    """Calls services without waiting: a slow answer must not hold up driving.
 
-    Declares the parameters ``language``, ``task``, ``category`` and ``environment`` of the episodes it starts; empty
-    ones are filled by the recorder, from the collection plan or from what the policy follows. Who drives in them, it
-    knows, too: beside a policy a human only corrects.
+    Declares the parameters ``language``, ``task``, ``category`` and ``environment`` of the episodes that it starts. The
+    recorder fills empty ones from the collection plan, or from the instruction that the policy follows. It also knows
+    the episodes' source.
     """
 
     def __init__(self, node: Any, say: Callable[[str], None]) -> None:
         self._say = say
         self._start_request = StartEpisode.Request(
-            language=text(node, "language", "", "instruction of the episodes; empty: the collection plan's"),
+            language=_instruction(node),
             task=text(node, "task", "", "task of the episodes; empty: the collection plan's"),
             category=text(node, "category", "", "navigation, manipulation or combined; empty: the collection plan's"),
-            environment=text(node, "environment", "", "JSON object: room, object, lighting ...; empty: the plan's"),
+            environment=text(
+                node, "environment", "", "JSON object: room, object, lighting ...; empty: the collection plan's"
+            ),
         )
         self._start = node.create_client(StartEpisode, "recorder/start_episode")
         self._stop = node.create_client(StopEpisode, "recorder/stop_episode")
@@ -41,12 +45,17 @@ class EpisodeClient:
         self._call(self._stop, StopEpisode.Request(outcome=outcome), "the recorder")
 
     def discard(self) -> None:
-        """Throw the open episode away."""
-        self._call(self._discard, DiscardEpisode.Request(reason="by hand"), "the recorder")
+        """Discard the open episode."""
+        self._call(self._discard, DiscardEpisode.Request(reason="discarded by the operator"), "the recorder")
 
     def rerecord(self) -> None:
-        """Throw the open episode away and start again once it is gone."""
-        self._call(self._discard, DiscardEpisode.Request(reason="recorded again"), "the recorder", then=self.start)
+        """Discard the open episode, then start another one."""
+        self._call(
+            self._discard,
+            DiscardEpisode.Request(reason="the operator records it again"),
+            "the recorder",
+            then=self.start,
+        )
 
     def gate(self, name: str) -> None:
         """Call gate/stop or gate/resume."""
@@ -54,7 +63,7 @@ class EpisodeClient:
 
     def _call(self, client: Any, request: Any, whom: str, then: Callable[[], None] | None = None) -> None:
         if not client.service_is_ready():
-            self._say(f"{whom} does not answer: {client.srv_name} is not there")
+            self._say(f"{whom} does not run: service {client.srv_name} does not exist")
             return
 
         def done(future: Any) -> None:
@@ -64,3 +73,12 @@ class EpisodeClient:
                 then()
 
         client.call_async(request).add_done_callback(done)
+
+
+def _instruction(node: Any) -> str:
+    """Read the parameter ``language``. Raises :class:`StartError` for a text that cannot be an instruction."""
+    given = text(node, "language", "", "instruction of the episodes; empty: the collection plan's")
+    try:
+        return normalise_instruction(given)
+    except InstructionError as error:
+        raise StartError(f"{node.get_name()}: parameter 'language': {error}") from None

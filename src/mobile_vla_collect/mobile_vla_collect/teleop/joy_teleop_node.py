@@ -1,4 +1,4 @@
-"""Drives the robot and runs the recorder from a joystick: sensor_msgs/Joy in, teleop commands out."""
+"""Drive the robot and control the recorder from a joystick: sensor_msgs/Joy in, teleop commands out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobile_vla_collect.teleop.joystick import JoyMap, Joystick
 from mobile_vla_data.action import Velocity
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
-from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
+from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number
 from mobile_vla_ros.run import run
 
@@ -30,21 +30,32 @@ class JoyTeleopNode(Node):
         contract = load_contract(self)
         limits = contract.limits
         stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
-        self._timeout_s = number(self, "joy_timeout_s", 0.3, "a joystick silent for this long is let go [s]", above=0)
+        self._timeout_s = number(
+            self, "joy_timeout_s", 0.3, "silence of the joystick after which the robot stands still [s]", above=0
+        )
         self._zeros_s = number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0)
         self._joystick = Joystick(
             JoyMap(
                 axis_forward=self._index("axis_forward", 1),
                 axis_left=self._index("axis_left", 0),
                 axis_turn=self._index("axis_turn", 3),
-                button_deadman=integer(self, "button_deadman", 4, "hold it to drive", at_least=0, at_most=63),
+                button_deadman=integer(
+                    self, "button_deadman", 4, "index of the button to hold while driving", at_least=0, at_most=63
+                ),
                 button_turbo=self._index("button_turbo", 5),
-                linear_m_s=number(self, "linear_m_s", 0.4, "full deflection [m/s]", above=0, at_most=limits.linear_m_s),
+                linear_m_s=number(
+                    self, "linear_m_s", 0.4, "speed at full deflection [m/s]", above=0, at_most=limits.linear_m_s
+                ),
                 angular_rad_s=number(
-                    self, "angular_rad_s", 0.8, "full deflection [rad/s]", above=0, at_most=limits.angular_rad_s
+                    self,
+                    "angular_rad_s",
+                    0.8,
+                    "turn rate at full deflection [rad/s]",
+                    above=0,
+                    at_most=limits.angular_rad_s,
                 ),
                 turbo=number(self, "turbo", 2.0, "factor while the turbo button is held", at_least=1, at_most=10),
-                deadzone=number(self, "deadzone", 0.1, "smaller deflections are none", at_least=0, at_most=0.9),
+                deadzone=number(self, "deadzone", 0.1, "smaller deflections count as zero", at_least=0, at_most=0.9),
                 buttons={name: self._index(f"button_{name}", default) for name, default in _BUTTONS.items()},
             )
         )
@@ -52,6 +63,8 @@ class JoyTeleopNode(Node):
         self._commands = CommandPublisher(self, "teleop", contract.action.frame, stamped=stamped)
         self.create_subscription(Joy, "joy", self._on_joy, 10)
         self._velocity: Velocity | None = None
+        self._missing: list[str] = []
+        self._can_drive = True
         self._heard_s = self._driven_s = float("-inf")
         self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
@@ -68,9 +81,19 @@ class JoyTeleopNode(Node):
 
     def _on_joy(self, message: Joy) -> None:
         self._heard_s = time.monotonic()
+        self._check(message)
         self._velocity = self._joystick.velocity(message.axes, message.buttons)
         for name in self._joystick.pressed(message.buttons):
             self._act(name)
+
+    def _check(self, message: Joy) -> None:
+        """Report, once for each joystick, the configured buttons and axes that it does not have."""
+        self._can_drive = self._joystick.has_deadman(message.buttons)
+        missing = self._joystick.missing(message.axes, message.buttons)
+        if missing != self._missing:
+            self._missing = missing
+            for line in missing:
+                self.get_logger().error(f"{line}; set the parameter to one of those, or to -1")
 
     def _act(self, name: str) -> None:
         if name in ("open", "close"):
@@ -93,6 +116,9 @@ class JoyTeleopNode(Node):
     def _health(self) -> Health:
         if time.monotonic() - self._heard_s > 2.0:
             return Health(WARN, "nothing arrives on 'joy'; start joy_node (ros2 run joy joy_node)")
+        if self._missing:
+            consequence = "" if self._can_drive else "; without its deadman button it cannot drive the robot"
+            return Health(WARN if self._can_drive else ERROR, "; ".join(self._missing) + consequence)
         return Health(OK, "driving" if self._velocity is not None else "deadman button released")
 
 

@@ -1,4 +1,4 @@
-"""Drives the robot and runs the recorder from a plain terminal, over SSH if need be."""
+"""Drive the robot and control the recorder from a plain terminal, also over SSH."""
 
 from __future__ import annotations
 
@@ -10,24 +10,30 @@ from typing import Any
 from rclpy.node import Node
 
 from mobile_vla_collect.teleop.episode_client import EpisodeClient
-from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, DriveSettings, HoldToMove, KeyDecoder
+from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, HoldToMove, KeyDecoder, KeySettings
 from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, TerminalError
 from mobile_vla_msgs.msg import GateStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
-from mobile_vla_ros.parameters import flag, load_contract, number, text
+from mobile_vla_ros.parameters import flag, load_contract, number, path
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 
 _RATE_HZ = 20.0
 _SPEED_STEP = 1.25
-#: Recorder and gate tell their status at least twice a second.
+#: Recorder and gate publish their status at least twice a second [s].
 _SILENT_S = 3.0
 _DRIVERS = {
-    GateStatus.DRIVER_NONE: "nobody drives",
+    GateStatus.DRIVER_NONE: "no driver",
     GateStatus.DRIVER_TELEOP: "you drive",
     GateStatus.DRIVER_POLICY: "the policy drives",
     GateStatus.DRIVER_STOPPED: "STOPPED (# resumes)",
+}
+_RECORDER_STATES = {
+    RecorderStatus.STATE_INACTIVE: "recorder inactive",
+    RecorderStatus.STATE_IDLE: "ready",
+    RecorderStatus.STATE_SAVING: "saving",
+    RecorderStatus.STATE_ERROR: "ERROR",
 }
 
 
@@ -40,16 +46,23 @@ class KeyboardTeleopNode(Node):
         stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
         limits = contract.limits
         self._hold = HoldToMove(
-            DriveSettings(
-                number(self, "linear_m_s", 0.4, "speed of a held key [m/s]", above=0, at_most=limits.linear_m_s),
-                number(self, "angular_rad_s", 0.8, "turn of a held key [rad/s]", above=0, at_most=limits.angular_rad_s),
+            KeySettings(
+                number(self, "linear_m_s", 0.4, "speed while a key is held [m/s]", above=0, at_most=limits.linear_m_s),
+                number(
+                    self,
+                    "angular_rad_s",
+                    0.8,
+                    "turn rate while a key is held [rad/s]",
+                    above=0,
+                    at_most=limits.angular_rad_s,
+                ),
                 contract.base == "holonomic",
-                number(self, "first_hold_s", 0.6, "a first press counts this long [s]", above=0),
-                number(self, "repeat_hold_s", 0.2, "a repetition counts this long [s]", above=0),
+                number(self, "first_hold_s", 0.6, "a first key press counts this long [s]", above=0),
+                number(self, "repeat_hold_s", 0.2, "a repeated key press counts this long [s]", above=0),
                 number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0),
             )
         )
-        path = text(self, "terminal", "", "terminal to read, for example /dev/tty; empty: stdin")
+        terminal = path(self, "terminal", "terminal to read keys from, for example /dev/tty; empty: stdin")
         self._episodes = EpisodeClient(self, self._say)
         self._commands = CommandPublisher(self, "teleop", contract.action.frame, stamped=stamped)
         self.create_subscription(RecorderStatus, "recorder/status", self._on_status, LATCHED)
@@ -60,7 +73,7 @@ class KeyboardTeleopNode(Node):
         self._decoder = KeyDecoder()
         self.exit_code: int | None = None
         try:
-            self._terminal = Terminal(path)
+            self._terminal = Terminal(str(terminal or ""))
         except TerminalError as error:
             raise StartError(f"keyboard_teleop_node: {error}", status=2) from None
         self._terminal.say(HELP)
@@ -69,7 +82,7 @@ class KeyboardTeleopNode(Node):
         self._line_timer = self.create_timer(0.25, self._show, clock=STEADY)
 
     def close(self) -> None:
-        """Send zeros, if the robot was being driven, and give the terminal back."""
+        """Send zeros, if the robot was being driven, and restore the terminal."""
         self._timer.cancel()
         self._line_timer.cancel()
         if self._hold.velocity(time.monotonic()) is not None:
@@ -97,20 +110,30 @@ class KeyboardTeleopNode(Node):
         try:
             keys = self._decoder.feed(self._terminal.read())
         except LostTerminalError as error:
-            # Nobody holds a key any more; close() sends the zeros.
-            self.get_logger().error(f"the terminal is gone ({error}); the robot stands")
+            # No key can be held any more; close() sends the zeros.
+            self.get_logger().error(f"the terminal is lost ({error}); the robot stands still")
             self.exit_code = 1
             return
         for key in keys:
             if key == "\x04":
                 self.exit_code = 0
             elif key in DIRECTIONS:
-                self._hold.press(key, time.monotonic())
+                self._press(key)
             elif key in self._actions:
                 self._actions[key]()
         velocity = self._hold.velocity(time.monotonic())
         if velocity is not None:
             self._commands.send(velocity)
+
+    def _press(self, key: str) -> None:
+        before_s = self._hold.first_hold_s
+        self._hold.press(key, time.monotonic())
+        if self._hold.first_hold_s != before_s:
+            now_s = self._hold.first_hold_s
+            self._say(
+                f"this keyboard repeats late, so a single press now counts {now_s:.2f} s (first_hold_s was "
+                f"{before_s:g}); a shorter delay stops the robot sooner: xset r rate 250 30, or the keyboard settings"
+            )
 
     def _move_gripper(self, position: float) -> None:
         self._commands.send_gripper(position)
@@ -124,27 +147,29 @@ class KeyboardTeleopNode(Node):
         self._status, self._status_s = message, time.monotonic()
 
     def _on_gate(self, message: GateStatus) -> None:
-        self._gate, self._gate_s = _DRIVERS.get(message.driver, "?"), time.monotonic()
+        driver = _DRIVERS.get(message.driver, "?")
+        self._gate = f"{driver}: {message.fault}" if message.fault else driver
+        self._gate_s = time.monotonic()
 
     def _say(self, line: str) -> None:
         self._terminal.say(line)
         self._show()
 
     def _show(self) -> None:
-        # What a dead node said last must not look as if it still were so.
+        # The last status of a node that has ended must not look current.
         now_s = time.monotonic()
         recorder = describe(self._status if now_s - self._status_s < _SILENT_S else None)
         self._terminal.show(f"{recorder} | {self._gate if now_s - self._gate_s < _SILENT_S else 'no gate'}")
 
 
 def describe(status: Any) -> str:
-    """The recorder's status in one short line."""
+    """Return the recorder's status in one short line."""
     if status is None:
         return "no recorder"
     if status.state == RecorderStatus.STATE_RECORDING:
         line = f"REC {status.episode_id} '{status.language}' {status.steps} steps, {status.real_rate_hz:.1f} Hz"
         return line + (f", {status.dropped_ticks} DROPPED" if status.dropped_ticks else "")
-    state = {0: "recorder inactive", 1: "ready", 3: "saving", 4: "ERROR"}.get(status.state, "?")
+    state = _RECORDER_STATES.get(status.state, "?")
     line = f"{state}, {status.episodes_saved} episodes"
     if status.message:
         return f"{line}: {status.message}"

@@ -1,4 +1,4 @@
-"""A terminal read key by key, given back as it was on every way out."""
+"""A terminal that is read key by key, and restored in every case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TerminalError(RuntimeError):
 
 
 class LostTerminalError(RuntimeError):
-    """The terminal is gone: window closed, or connection lost."""
+    """The terminal is lost: its window was closed, or the connection broke."""
 
 
 class Terminal:
@@ -49,7 +49,7 @@ class Terminal:
         termios.tcsetattr(self._fd, termios.TCSADRAIN, mode)
 
     def read(self) -> bytes:
-        """What was typed since the last call, possibly nothing. Raises :class:`LostTerminalError`."""
+        """Return what was typed since the last call, possibly nothing. Raises :class:`LostTerminalError`."""
         try:
             if not select.select([self._fd], [], [], 0)[0]:
                 return b""
@@ -70,7 +70,7 @@ class Terminal:
         self._write("\r\x1b[K" + text.replace("\n", "\r\n") + "\r\n")
 
     def close(self) -> None:
-        """Give the terminal back as it was. Idempotent."""
+        """Restore the terminal. Idempotent."""
         if not self._open:
             return
         self._open = False

@@ -16,6 +16,7 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     # One file.
     "unreadable": Code("error", "the file is truncated, damaged, or not an episode"),
+    "inaccessible": Code("error", "the file cannot be read now: permissions, another process, or a disk is in the way"),
     "dataset-missing": Code("error", "an HDF5 dataset of the schema is missing"),
     "attribute-missing": Code("error", "an attribute of the schema is missing or has the wrong type"),
     "attribute-invalid": Code("error", "an attribute has a value that the schema does not allow"),
@@ -68,6 +69,7 @@ CODES: dict[str, Code] = {
     "splits-invalid": Code("error", "splits.json cannot be read"),
     "splits-unknown": Code("error", "splits.json names an episode that does not exist"),
     "splits-twice": Code("error", "an episode is in two splits"),
+    "splits-untrained": Code("warning", "a task has episodes in validation or test, and none in training"),
     "splits-incomplete": Code("warning", "an episode is in no split"),
     "plan-invalid": Code("error", "plan.yaml cannot be read"),
     "plan-category": Code("error", "an episode has another category than its task in the plan"),

@@ -14,7 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, SOURCES, MetadataError, parse_environment
-from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.episode.reader import Episode, EpisodeError, as_text
 from mobile_vla_data.instruction import InstructionError, normalise_instruction
 from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 
@@ -203,7 +203,7 @@ def _check_images(episode: Episode, camera: str, lengths: dict[str, int]) -> Ite
         yield _error(episode, "dataset-missing", f"dataset {path} is missing")
         return
     contract = _contract(episode)
-    encoding = dataset.attrs.get("encoding", schema.RAW)
+    encoding = as_text(dataset.attrs.get("encoding", schema.RAW))
     if encoding not in schema.ENCODINGS:
         yield _error(episode, "attribute-invalid", f"{path} attribute 'encoding' is '{encoding}'")
         return

@@ -21,8 +21,9 @@ from mobile_vla_data.checks.whole import EpisodeSummary, check_dataset
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.episode.reader import Episode, EpisodeError, EpisodeUnavailableError
 from mobile_vla_data.interrupt import deferred
+from mobile_vla_data.storage.access import Obstacle, probe
 
 __all__ = ["Finding", "ValidationReport", "check_episode", "has_errors", "validate_dataset"]
 
@@ -117,19 +118,30 @@ def _examine_all(paths: list[Path], processes: int) -> Iterator[_Examined]:
 def _examine(path: Path, images: bool = True) -> _Examined:
     try:
         with Episode.open(path) as episode:
-            findings = check_structure(episode)
-            if findings:
-                return findings, None
-            signals = Signals.of(episode)
-            if not images:
-                return check_signals(signals), None
-            findings = [*check_signals(signals), *check_images(episode, signals)]
-            return findings, _summarise(episode)
+            broken = check_structure(episode)
+            if not broken:
+                signals = Signals.of(episode)
+                if not images:
+                    return check_signals(signals), None
+                return [*check_signals(signals), *check_images(episode, signals)], _summarise(episode)
+    except EpisodeUnavailableError as error:
+        return [_inaccessible(path, error.obstacle)], None
     except EpisodeError as error:
-        message = str(error).removeprefix(f"{path}: ")
+        broken = [_unreadable(path, str(error).removeprefix(f"{path}: "))]
     except DAMAGE as error:
-        message = f"damaged: {' '.join(str(error).split()):.160}"
-    return [Finding("unreadable", "error", str(path), message, "restore it from a copy, or delete it")], None
+        broken = [_unreadable(path, f"damaged: {' '.join(str(error).split()):.160}")]
+    # What looks like damage may be a disk that does not answer, or another process that is writing.
+    obstacle = probe(path)
+    return ([_inaccessible(path, obstacle)] if obstacle else broken), None
+
+
+def _inaccessible(path: Path, obstacle: Obstacle) -> Finding:
+    return Finding("inaccessible", "error", str(path), f"cannot be read now: {obstacle.reason}", obstacle.advice)
+
+
+def _unreadable(path: Path, message: str) -> Finding:
+    advice = "restore it from a copy, or set it aside with 'mobile-vla-data delete', which keeps it in the trash folder"
+    return Finding("unreadable", "error", str(path), message, advice)
 
 
 def _summarise(episode: Episode) -> EpisodeSummary:

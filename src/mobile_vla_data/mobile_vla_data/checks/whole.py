@@ -13,6 +13,7 @@ import numpy.typing as npt
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
+from mobile_vla_data.dataset.split import untrained_tasks
 from mobile_vla_data.episode import schema
 from mobile_vla_data.storage.lock import is_locked
 
@@ -50,7 +51,7 @@ def check_dataset(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> list
         *_encodings(summaries),
         *_duplicates(summaries),
         *_instructions(dataset, summaries),
-        *check_splits(dataset, {summary.episode_id: summary.outcome for summary in summaries}),
+        *check_splits(dataset, summaries),
     ]
 
 
@@ -144,8 +145,8 @@ def _instructions(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Iter
         )
 
 
-def check_splits(dataset: Dataset, outcomes: dict[str, str]) -> Iterator[Finding]:
-    """Findings about splits.json; ``outcomes`` maps the well-formed episodes' ids to their outcome."""
+def check_splits(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
+    """Findings about splits.json, given the summaries of the dataset's well-formed episodes."""
     path = str(dataset.path / schema.SPLITS_FILE)
     again = f"run 'mobile-vla-data split {dataset.path}' again"
     try:
@@ -172,7 +173,18 @@ def check_splits(dataset: Dataset, outcomes: dict[str, str]) -> Iterator[Finding
                     f"it would be tested on what was trained; {again}",
                 )
             where[episode_id] = split
-    unassigned = [name for name, outcome in outcomes.items() if outcome != "failure" and name not in where]
+    untrained = untrained_tasks({summary.episode_id: summary.task for summary in summaries}, splits)
+    if untrained:
+        yield Finding(
+            "splits-untrained",
+            "warning",
+            path,
+            f"training sees no episode of {', '.join(untrained)}, by which the policy is judged",
+            f"record more of them, and {again}",
+        )
+    unassigned = [
+        summary.episode_id for summary in summaries if summary.outcome != "failure" and summary.episode_id not in where
+    ]
     if unassigned:
         yield Finding(
             "splits-incomplete",

@@ -59,7 +59,7 @@ def relabel(
     labels = Labels(language, task, category, outcome, parsed, alternative or None)
     for path in episodes:
         Episode.open(path).close()  # the lock would make a missing folder
-        with DatasetLock(path.parent):
+        with DatasetLock(path.resolve().parent):
             edit.relabel(path, labels)
         print_line(f"{path}: relabelled")
 
@@ -75,7 +75,7 @@ def trim(
     with Episode.open(episode) as opened:
         steps = opened.num_steps
     end = steps - 1 if last is None else last
-    with DatasetLock(episode.parent):
+    with DatasetLock(episode.resolve().parent):
         edit.trim(episode, first, end)
     print_line(f"{episode}: {end - first + 1} of {steps} steps kept")
 
@@ -133,7 +133,7 @@ def annotate(
         if place is None:
             print_line(f"{path}: skipped")
             continue
-        with DatasetLock(path.parent):
+        with DatasetLock(path.resolve().parent):
             steps = edit.annotate(path, *place)
         print_line(f"{path}: target at column {place[0]}, row {place[1]} in the first {steps} steps")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mobile_vla_data.cli.choices import Codec, Compression, Outcome
-from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import App, DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha
 from mobile_vla_data.convert.hdf5.robomimic import RobomimicExport, export_robomimic
 from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
@@ -17,7 +17,7 @@ from mobile_vla_data.convert.lerobot.video import DEFAULT_CRF
 from mobile_vla_data.convert.rosbag.export import BagExport, export_rosbag
 from mobile_vla_data.convert.selection import Selection
 
-export_app = typer.Typer(help="Write a dataset in the format of another tool.", no_args_is_help=True)
+export_app = App(help="Write a dataset in the format of another tool.", no_args_is_help=True)
 
 TargetArgument = Annotated[Path, typer.Argument(help="Folder to create; it must not exist.", show_default=False)]
 CameraOption = Annotated[

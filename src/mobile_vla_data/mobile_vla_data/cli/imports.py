@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mobile_vla_data.cli.choices import Category, Encoding
-from mobile_vla_data.cli.output import JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import App, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Imported
 from mobile_vla_data.convert.hdf5.aloha import import_aloha
@@ -19,7 +19,7 @@ from mobile_vla_data.convert.lerobot.importing import LeRobotImport, import_lero
 from mobile_vla_data.convert.rosbag.importing import BagImport, ImportedSegment, import_rosbags
 from mobile_vla_data.convert.rosbag.mapping import BagMapping
 
-import_app = typer.Typer(help="Add episodes of another tool's format to a dataset.", no_args_is_help=True)
+import_app = App(help="Add episodes of another tool's format to a dataset.", no_args_is_help=True)
 
 NewDatasetArgument = Annotated[
     Path, typer.Argument(help="Dataset folder to add to; created if missing.", show_default=False)

@@ -12,7 +12,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from mobile_vla_data.checks.structure import check_structure
-from mobile_vla_data.cli.output import ERR, OUT, DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import (
+    OUT,
+    DatasetArgument,
+    JsonOption,
+    print_error,
+    print_json,
+    print_line,
+    progress_bar,
+)
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
 from mobile_vla_data.episode.metadata import CATEGORIES
@@ -51,7 +59,7 @@ def progress(
         )
         return
     for problem in tally.problems:
-        ERR.print(problem, style="red", markup=False, soft_wrap=True)
+        print_error(problem)
     OUT.print(_table(str(dataset), tasks))
     if loaded is None:
         print_line("no collection plan: put one into the folder as plan.yaml, or give --plan")

@@ -18,10 +18,11 @@ from mobile_vla_data.cli import look as cli_look
 from mobile_vla_data.cli.exports import export_app
 from mobile_vla_data.cli.imports import import_app
 from mobile_vla_data.cli.output import (
-    ERR,
+    App,
     DatasetArgument,
     JsonOption,
     PathArgument,
+    print_error,
     print_json,
     print_line,
     print_table,
@@ -34,11 +35,11 @@ from mobile_vla_data.dataset.stats import compute_statistics
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.look.view import ViewError
-from mobile_vla_data.repair.fix import fix_dataset
+from mobile_vla_data.repair.recover import fix_dataset
 from mobile_vla_data.storage.durable import explained
 from mobile_vla_data.storage.lock import DatasetLock, FolderBusyError
 
-app = typer.Typer(
+app = App(
     name="mobile-vla-data",
     help="Check, describe, split and edit folders of recorded episodes.",
     no_args_is_help=True,
@@ -78,7 +79,7 @@ def validate(
         Dataset.open(path)
         with DatasetLock(path):
             for repair in fix_dataset(path):
-                ERR.print(f"fixed: {repair}", markup=False, soft_wrap=True)
+                print_error(f"fixed: {repair}", style="default")
     if path.is_file():
         report = ValidationReport(str(path), 1, _steps(path), check_episode(path))
     else:
@@ -94,12 +95,18 @@ def validate(
 
 @app.command()
 def info(path: PathArgument, json: JsonOption = False) -> None:
-    """Describe an episode or a dataset."""
+    """Describe an episode or a dataset; exit 1 when an episode cannot be read."""
     described = episode_info(path) if path.is_file() else dataset_info(path)
+    problems = described.get("problems", [])
     if json:
         print_json(described)
-        return
-    print_table(str(path), ("field", "value"), [(name, _readable(value)) for name, value in described.items()])
+    else:
+        shown = [(name, _readable(value)) for name, value in described.items() if name != "problems"]
+        print_table(str(path), ("field", "value"), shown)
+        for problem in problems:
+            print_error(problem)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -117,6 +124,11 @@ def split(
     if json:
         print_json(document)
         return
+    if untrained := document.get("untrained_tasks"):
+        print_error(
+            f"warning: training sees no episode of {', '.join(untrained)}; record more of them, and split again",
+            style="yellow",
+        )
     rows = [(name, len(document["splits"][name])) for name in SPLIT_NAMES]
     print_table(f"{dataset}/splits.json, seed {seed}", ("split", "episodes"), rows)
 
@@ -173,7 +185,7 @@ def main() -> None:
     try:
         app()
     except Interrupted:
-        ERR.print("mobile-vla-data: stopped; nothing is half-written", markup=False)
+        print_error("mobile-vla-data: stopped; nothing is half-written", style="default")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing is left to flush to.
@@ -186,7 +198,7 @@ def main() -> None:
 
 
 def _fail(why: str) -> NoReturn:
-    ERR.print(f"mobile-vla-data: {why}", style="red", markup=False, soft_wrap=True)
+    print_error(f"mobile-vla-data: {why}")
     sys.exit(1)
 
 

@@ -17,8 +17,8 @@ from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, fingerprint
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder
-from mobile_vla_data.episode.metadata import EpisodeHeader
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.steps import StepRecord

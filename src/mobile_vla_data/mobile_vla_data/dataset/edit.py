@@ -14,20 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.folder import Dataset, move_to_trash
 from mobile_vla_data.dataset.split import fingerprint
-from mobile_vla_data.dataset.trash import move_to_trash
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.episode_file import BLOCK_STEPS, Ending, EpisodeFileBuilder, write_alternatives
-from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeHeader, EpisodeMetadata, require_one_of
-from mobile_vla_data.episode.reader import Episode
-from mobile_vla_data.episode.schema import next_number
+from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder, write_alternatives
+from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.reader import Episode, EpisodeError, EpisodeUnavailableError
 from mobile_vla_data.episode.steps import StepRecord
+from mobile_vla_data.storage.access import open_hdf5
 from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
 
 #: What an edited file may be larger than the one it was made of; labels are all that grows.
@@ -80,7 +78,7 @@ def relabel(path: str | Path, labels: Labels) -> None:
 
     def write(temporary: Path) -> None:
         shutil.copyfile(path, temporary)
-        with h5py.File(temporary, "r+") as file:
+        with open_hdf5(temporary, "r+") as file:
             for name, value in values.items():
                 file.attrs[name] = value
             if labels.language_alternatives is not None:
@@ -112,7 +110,7 @@ def annotate(path: str | Path, column: int, row: int) -> int:
 
     def write(temporary: Path) -> None:
         shutil.copyfile(path, temporary)
-        with h5py.File(temporary, "r+") as file:
+        with open_hdf5(temporary, "r+") as file:
             if schema.TARGET in file:
                 del file[schema.TARGET]
             file[schema.TARGET] = target
@@ -195,11 +193,11 @@ def merge(
 
 
 def _adopt(folder: Path, path: Path) -> str:
-    episode_id = schema.format_id(next_number(folder))
+    episode_id = schema.format_id(schema.next_number(folder))
 
     def write(temporary: Path) -> None:
         shutil.copyfile(path, temporary)
-        with h5py.File(temporary, "r+") as file:
+        with open_hdf5(temporary, "r+") as file:
             file.attrs["episode_id"] = episode_id
 
     _replace(path, schema.final_path(folder, episode_id), write)
@@ -250,8 +248,9 @@ def _stored_image(episode: Episode, camera: str, index: int) -> Any:
 def _replace(source: Path, target: Path, write: Callable[[Path], None], keep_old: bool = False) -> None:
     """Write a new file, made of ``source``, beside ``target`` and rename it over.
 
-    ``keep_old`` leaves a copy of the old in the trash.
+    ``keep_old`` leaves a copy of the old in the trash. A symbolic link stays one: the file it points to is replaced.
     """
+    target = target.resolve()
     require_room(target, (2 if keep_old else 1) * source.stat().st_size + _ROOM_BYTES)
     temporary = target.parent / f".{target.stem}.edit"
     try:
@@ -267,8 +266,12 @@ def _replace(source: Path, target: Path, write: Callable[[Path], None], keep_old
 
 
 def _text_or_empty(episode: Episode, name: str) -> str:
-    value = episode.file.attrs.get(name, "")
-    return value if isinstance(value, str) else ""
+    try:
+        return episode.text(name)
+    except EpisodeUnavailableError:
+        raise
+    except EpisodeError:
+        return ""
 
 
 def _environment(episode: Episode) -> dict[str, Any]:

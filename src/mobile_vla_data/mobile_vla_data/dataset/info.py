@@ -46,16 +46,17 @@ def episode_info(path: str | Path) -> dict[str, Any]:
 
 
 def dataset_info(path: str | Path) -> dict[str, Any]:
-    """Describe a dataset folder; unreadable files are counted, not raised. Raises :class:`DatasetError`."""
+    """Describe a dataset folder; files that cannot be read are listed, not raised. Raises :class:`DatasetError`."""
     dataset = Dataset.open(path)
     counts: dict[str, Counter[str]] = {name: Counter() for name in ("category", "task", "outcome", "source")}
     phrases: set[str] = set()
-    steps = size = unreadable = 0
+    problems: list[str] = []
+    steps = size = 0
     for episode_path in dataset.episode_paths:
         try:
             info = episode_info(episode_path)
-        except EpisodeError:
-            unreadable += 1
+        except EpisodeError as error:
+            problems.append(str(error))
             continue
         for name, counter in counts.items():
             counter[info[name]] += 1
@@ -66,7 +67,8 @@ def dataset_info(path: str | Path) -> dict[str, Any]:
     return {
         "dataset": str(dataset.path),
         "episodes": len(dataset.episode_paths),
-        "unreadable": unreadable,
+        "unreadable": len(problems),
+        "problems": problems,
         "unfinished": len({schema.number_in_name(item.name) for item in dataset.unfinished_paths}),
         "steps": steps,
         "instructions": len(phrases),

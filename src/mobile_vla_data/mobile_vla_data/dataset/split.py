@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def split_dataset(
     """Assign every episode to one split and write ``splits.json``; returns what was written.
 
     Episodes whose outcome is failure are left out unless ``include_failures``: a policy that imitates would learn to
-    fail. The same dataset, fractions and seed give the same splits.
+    fail. The same dataset, fractions and seed give the same splits. The first episode of each task goes to training;
+    where there are too few for that, ``untrained_tasks`` names the tasks that training will not see.
 
     Raises:
         SplitError: wrong fractions, too few episodes, or two episodes with the same steps, which would leak.
@@ -66,7 +67,9 @@ def split_dataset(
     empty = [name for name, fraction in zip(SPLIT_NAMES, fractions, strict=True) if fraction > 0 and not splits[name]]
     if empty:
         raise SplitError(f"{folder.path}: {len(seen)} usable episodes leave '{empty[0]}' empty; record more episodes")
-    document = {"seed": seed, "fractions": list(fractions), "splits": splits}
+    document: dict[str, Any] = {"seed": seed, "fractions": list(fractions), "splits": splits}
+    if untrained := untrained_tasks({name: task for task, ids in by_task.items() for name in ids}, splits):
+        document["untrained_tasks"] = untrained
     write_text_atomically(folder.path / schema.SPLITS_FILE, json.dumps(document, indent=2) + "\n")
     return document
 
@@ -78,10 +81,21 @@ def _check_fractions(fractions: Sequence[float]) -> None:
         raise SplitError(f"fractions {list(fractions)} sum to {sum(fractions):g}; they must sum to 1")
 
 
-def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """Deal each task's shuffled episodes to whichever split is furthest behind its share, of all and of this task.
+def untrained_tasks(task_of: Mapping[str, str], splits: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the tasks that are in a split but in none for training; ``task_of`` maps episode ids to tasks.
 
-    The share of all keeps the sizes right when tasks have few episodes each; the share of the task stratifies.
+    A policy that was trained on such a split has never seen them, and is judged by them.
+    """
+    trained = {task_of[name] for name in splits.get(SPLIT_NAMES[0], ()) if name in task_of}
+    judged = {task_of[name] for split in SPLIT_NAMES[1:] for name in splits.get(split, ()) if name in task_of}
+    return sorted(judged - trained)
+
+
+def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Assign each task's shuffled episodes to whichever split is furthest behind its share, of all and of this task.
+
+    The share of all keeps the sizes right when tasks have few episodes each; the share of the task stratifies. The
+    first episode of each task is trained on, unless that would leave a split empty.
     """
     splits: dict[str, list[str]] = {name: [] for name in SPLIT_NAMES}
     dealt = 0
@@ -97,7 +111,20 @@ def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int
                 else -math.inf
                 for fraction, count, name in zip(fractions, counts, SPLIT_NAMES, strict=True)
             ]
-            chosen = behind.index(max(behind))
+            chosen = 0 if position == 0 and fractions[0] > 0 else behind.index(max(behind))
             counts[chosen] += 1
             splits[SPLIT_NAMES[chosen]].append(episode_id)
+    _fill(splits, by_task, fractions, seed)
     return {name: sorted(ids) for name, ids in splits.items()}
+
+
+def _fill(splits: dict[str, list[str]], by_task: dict[str, list[str]], fractions: Sequence[float], seed: int) -> None:
+    """Give an empty split one of the episodes to train on, of the task that has most of them."""
+    trained = splits[SPLIT_NAMES[0]]
+    for name, fraction in zip(SPLIT_NAMES[1:], fractions[1:], strict=True):
+        if fraction > 0 and not splits[name] and len(trained) > 1:
+            shares = {task: [item for item in trained if item in set(ids)] for task, ids in sorted(by_task.items())}
+            order = random.Random(f"{seed}/{name}").sample(sorted(shares), len(shares))
+            given = shares[max(order, key=lambda task: len(shares[task]))][-1]
+            trained.remove(given)
+            splits[name].append(given)

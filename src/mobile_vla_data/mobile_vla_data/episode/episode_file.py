@@ -1,9 +1,8 @@
-"""The HDF5 file of one episode: layout, blocks, attributes. log/commit.py turns the log of an open episode into one."""
+"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see log/."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from h5py import h5a, h5d, h5p, h5s, h5t
 
 from mobile_vla_data import __version__
 from mobile_vla_data.episode import heap, schema
-from mobile_vla_data.episode.metadata import EpisodeHeader
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord, StepTable
+from mobile_vla_data.storage.access import open_hdf5
 
 #: Images written in one go; one HDF5 call costs as much as several images.
 BLOCK_STEPS = 64
@@ -28,18 +28,6 @@ _TEXT_IN_MEMORY = h5t.py_create(_TEXT)
 _REFERENCES_IN_CHUNK = 4096
 
 
-@dataclass(frozen=True)
-class Ending:
-    """What is known of an episode only at its end."""
-
-    outcome: str
-    """success, failure or unlabelled."""
-    dropped_ticks: int
-    """Control ticks that found no complete, fresh observation."""
-    optional: Mapping[str, Any]
-    """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
-
-
 class EpisodeFileBuilder:
     """Creates ``path`` and fills it: images block by block, everything else, 100 bytes a step, at the end.
 
@@ -49,10 +37,10 @@ class EpisodeFileBuilder:
     def __init__(self, path: Path, header: EpisodeHeader) -> None:
         self.path = path
         self._header = header
-        self._file: Any = h5py.File(path, "w", libver=heap.LIBVER)
+        self._file: Any = open_hdf5(path, "w", libver=heap.LIBVER)
         heap.create_groups(self._file)
         # Looked up once: finding a dataset by its path costs as much as writing an image to it.
-        self._images = {camera: create_images(self._file, header, camera, None) for camera in header.cameras}
+        self._images = {camera: _create_images(self._file, header, camera, None) for camera in header.cameras}
         self._table = StepTable()
 
     @property
@@ -71,8 +59,8 @@ class EpisodeFileBuilder:
 
     def finish(self, ending: Ending) -> None:
         """Write the small datasets and the root attributes, and close; the file is then complete."""
-        write_table(self._file, self._table)
-        write_attributes(self._file, self._header, self.num_steps, ending)
+        _write_table(self._file, self._table)
+        _write_attributes(self._file, self._header, self.num_steps, ending)
         self._file.close()
 
     def close(self) -> None:
@@ -96,7 +84,20 @@ class EpisodeFileBuilder:
         dataset.id.write(h5s.create_simple((len(images),)), space, block)
 
 
-def create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:
+def write_parts(
+    file: Any, header: EpisodeHeader, table: StepTable, ending: Ending, references: Mapping[str, bytes]
+) -> None:
+    """Write everything into an open ``h5py.File`` that holds nothing but JPEG images in heap collections.
+
+    ``references`` are the heap references of each camera's images, one a step.
+    """
+    for camera, found in references.items():
+        _write_references(_create_images(file, header, camera, len(table)), found)
+    _write_table(file, table)
+    _write_attributes(file, header, len(table), ending)
+
+
+def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | None) -> Any:
     """Create the dataset of a camera's images for a known number of steps, or for one that grows."""
     size = header.contract.cameras[camera]
     frame: tuple[int, ...] = ()
@@ -113,8 +114,16 @@ def create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | No
     return dataset
 
 
-def write_table(file: Any, table: StepTable) -> None:
-    """Write the small values of all steps."""
+def _write_references(dataset: Any, references: bytes) -> None:
+    """Store heap references as they are; HDF5's own writing would copy the images to another heap."""
+    (chunk_steps,) = dataset.chunks
+    each = len(references) // len(dataset)
+    for start in range(0, len(dataset), chunk_steps):
+        block = references[start * each : (start + chunk_steps) * each]
+        dataset.id.write_direct_chunk((start,), block.ljust(chunk_steps * each, b"\0"))
+
+
+def _write_table(file: Any, table: StepTable) -> None:
     _write_array(file, schema.STATE, table.states)
     _write_array(file, schema.ACTIONS, table.actions)
     _write_array(file, schema.TIMESTAMPS, table.ticks_ns)
@@ -128,8 +137,7 @@ def write_table(file: Any, table: StepTable) -> None:
         _write_array(file, schema.stamp_path(stream), stamps)
 
 
-def write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Ending) -> None:
-    """Write the root attributes and the further wordings of the instruction."""
+def _write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Ending) -> None:
     metadata = header.metadata
     values = {
         "schema": schema.SCHEMA,

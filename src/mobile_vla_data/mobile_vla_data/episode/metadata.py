@@ -1,4 +1,4 @@
-"""What is said about an episode: instruction, task, category, source, environment."""
+"""The labels of an episode: instruction, task, category, source, environment; and its header and ending."""
 
 from __future__ import annotations
 
@@ -65,25 +65,38 @@ class EpisodeMetadata:
         return json.dumps(dict(self.environment), sort_keys=True, ensure_ascii=False)
 
 
+def _normalised(name: str, text: str) -> str:
+    try:
+        return normalise_instruction(text)
+    except InstructionError as error:
+        raise MetadataError(f"{name}: {error}") from None
+
+
 @dataclass(frozen=True)
 class EpisodeHeader:
-    """All that is known of an episode before its first step."""
+    """What is known of an episode before its first step."""
 
     episode_id: str
     metadata: EpisodeMetadata
     contract: Contract
     cameras: tuple[str, ...]
     encoding: str
+    """``jpeg`` or ``raw``."""
     jpeg_quality: int
     created_at: str
     """UTC, ISO 8601."""
 
 
-def _normalised(name: str, text: str) -> str:
-    try:
-        return normalise_instruction(text)
-    except InstructionError as error:
-        raise MetadataError(f"{name}: {error}") from None
+@dataclass(frozen=True)
+class Ending:
+    """What is known of an episode only at its end."""
+
+    outcome: str
+    """One of :data:`OUTCOMES`."""
+    dropped_ticks: int
+    """Control ticks that found no complete, fresh observation."""
+    optional: Mapping[str, Any]
+    """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

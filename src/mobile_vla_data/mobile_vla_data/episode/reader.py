@@ -19,10 +19,19 @@ from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.damage import DAMAGE, hangs_hdf5
 from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, parse_environment
 from mobile_vla_data.image import Image, ImageError
+from mobile_vla_data.storage.access import Obstacle, find_obstacle, obstacle_of, open_hdf5
 
 
 class EpisodeError(ValueError):
     """A file is not a readable episode; one line naming the file and the reason."""
+
+
+class EpisodeUnavailableError(EpisodeError):
+    """An episode cannot be read now, by this process; its content may be in perfect order."""
+
+    def __init__(self, path: Path, obstacle: Obstacle) -> None:
+        super().__init__(f"{path}: cannot be read now: {obstacle}")
+        self.obstacle = obstacle
 
 
 class Episode:
@@ -35,19 +44,25 @@ class Episode:
 
     @classmethod
     def open(cls, path: str | Path) -> Episode:
-        """Open an episode file.
+        """Open an episode file. Neither HDF5's locks nor the right to write are needed.
 
         Raises:
+            EpisodeUnavailableError: permissions, another process, or a disk that does not answer are in the way.
             EpisodeError: the file is missing, truncated, garbage, damaged such that HDF5 would hang on it, or not an
                 episode of a schema this version reads.
         """
         path = Path(path)
-        if not path.is_file():
-            raise EpisodeError(f"{path}: no such episode file")
         try:
-            file = h5py.File(path, "r")
+            with open(path, "rb"):
+                pass
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise EpisodeError(f"{path}: no such episode file") from None
+        except OSError as error:
+            raise EpisodeUnavailableError(path, obstacle_of(error, path)) from None
+        try:
+            file = open_hdf5(path)
         except DAMAGE as error:
-            raise EpisodeError(f"{path}: truncated, or not HDF5: {_brief(error)}") from None
+            raise _failure(path, "truncated, or not HDF5", error) from None
         episode = cls(path, file)
         try:
             episode._check()
@@ -138,7 +153,7 @@ class Episode:
         """Further wordings of the instruction; empty when the file has none."""
         if not self._has(schema.LANGUAGE_ALTERNATIVES):
             return ()
-        return tuple(_as_text(value) for value in self.array(schema.LANGUAGE_ALTERNATIVES).tolist())
+        return tuple(as_text(value) for value in self.array(schema.LANGUAGE_ALTERNATIVES).tolist())
 
     @property
     def num_steps(self) -> int:
@@ -205,7 +220,7 @@ class Episode:
     def source_encoding(self, camera: str) -> str:
         """Encodings of the messages that the images came in, for example ``bgr8``, with commas; empty if unknown."""
         with self._reading(schema.image_path(camera)):
-            return _as_text(self._images(camera)[0].attrs.get(schema.SOURCE_ENCODING, ""))
+            return as_text(self._images(camera)[0].attrs.get(schema.SOURCE_ENCODING, ""))
 
     def jpeg_quality(self, camera: str) -> int | None:
         """Quality the images were encoded with, or None for raw ones."""
@@ -251,11 +266,11 @@ class Episode:
     def text(self, name: str) -> str:
         """A text attribute of the root. Raises :class:`EpisodeError` when it is missing or not text."""
         value = self._attribute(name)
-        if isinstance(value, bytes):
-            value = _as_text(value)
-        if not isinstance(value, str):
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
+        if not isinstance(value, (str, bytes)):
             raise EpisodeError(f"{self.path}: attribute '{name}' is {type(value).__name__}; expected text")
-        return value
+        return as_text(value)
 
     def array(self, path: str) -> npt.NDArray[Any]:
         """A whole dataset by its HDF5 path. Raises :class:`EpisodeError` when it is missing or unreadable."""
@@ -272,7 +287,7 @@ class Episode:
                 dataset = self._file.get(path)
                 if not isinstance(dataset, h5py.Dataset):
                     raise EpisodeError(f"{self.path}: no camera '{camera}'; it has {list(self.cameras)}")
-                self._found[camera] = dataset, str(dataset.attrs.get("encoding", schema.RAW))
+                self._found[camera] = dataset, as_text(dataset.attrs.get("encoding", schema.RAW))
         return self._found[camera]
 
     def _has(self, path: str) -> bool:
@@ -318,11 +333,21 @@ class Episode:
         except IndexError:
             raise
         except DAMAGE as error:
-            raise EpisodeError(f"{self.path}: {what} cannot be read: {_brief(error)}") from None
+            raise _failure(self.path, f"{what} cannot be read", error) from None
 
 
-def _as_text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _failure(path: Path, what: str, error: BaseException) -> EpisodeError:
+    if obstacle := find_obstacle(error, path):
+        return EpisodeUnavailableError(path, obstacle)
+    return EpisodeError(f"{path}: {what}: {_brief(error)}")
+
+
+def as_text(value: object) -> str:
+    """Return the text that an attribute holds: HDF5 has text of fixed and of variable length, as bytes or decoded."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    # What fills up a text of fixed length is no part of it.
+    return value.decode("utf-8", "replace").rstrip("\0") if isinstance(value, bytes) else str(value)
 
 
 def _brief(error: BaseException) -> str:

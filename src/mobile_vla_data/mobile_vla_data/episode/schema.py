@@ -110,13 +110,8 @@ def part_path(dataset: Path, episode_id: str) -> Path:
     return dataset / f".{episode_id}.h5.part"
 
 
-def copy_path(dataset: Path, episode_id: str) -> Path:
-    """Where an episode of raw images is put together out of its part; see commit.py."""
-    return dataset / f".{episode_id}.h5.copy"
-
-
 def next_number(dataset: Path) -> int:
-    """Return the lowest number above every number ever used here, by open, crashed and deleted episodes, too."""
+    """Return the lowest number above every one ever used in a dataset, open, crashed and deleted episodes included."""
     return max(_numbers(dataset), default=-1) + 1
 
 
@@ -127,3 +122,8 @@ def _numbers(dataset: Path) -> Iterator[int]:
                 number = number_in_name(path.name)
                 if number is not None:
                     yield number
+
+
+def copy_path(dataset: Path, episode_id: str) -> Path:
+    """Where an episode of raw images is put together out of its log; see log/."""
+    return dataset / f".{episode_id}.h5.copy"

@@ -1,16 +1,17 @@
 """Writes one episode: committed whole under its final name, or not at all.
 
-While an episode is open a hidden file stands in the dataset folder: ``.episode_NNNNNN.h5.part``, a log to which every
-step is appended at once (journal.py beside this). :meth:`EpisodeWriter.commit` makes an HDF5 file of it without moving
-an image, fsyncs it, gives it its final name and fsyncs the folder (commit.py). After a crash, recover.py does the same.
+While an episode is open, the dataset folder has a hidden file ``.episode_NNNNNN.h5.part``: a log to which every step is
+appended at once (log/). :meth:`EpisodeWriter.commit` makes it an HDF5 file without moving an image, flushes it, names
+it and flushes the folder. After a crash, ``repair/recover.py`` does the same.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,10 +23,8 @@ import numpy.typing as npt
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg, schema
-from mobile_vla_data.episode.log.commit import Ending, commit_log
-from mobile_vla_data.episode.log.journal import Journal
-from mobile_vla_data.episode.metadata import OUTCOMES, EpisodeHeader, EpisodeMetadata, require_one_of
-from mobile_vla_data.episode.schema import next_number
+from mobile_vla_data.episode.log import EpisodeLog
+from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.step_checks import (
     WriterError,
     require_arguments,
@@ -34,7 +33,7 @@ from mobile_vla_data.episode.step_checks import (
     require_vector,
 )
 from mobile_vla_data.episode.steps import StepRecord
-from mobile_vla_data.storage.durable import DiskFullError, as_disk_full, fsync_path, require_space
+from mobile_vla_data.storage.durable import DiskFullError, as_disk_full, require_space
 
 __all__ = ["DiskFullError", "EpisodeWriter", "WriterError"]
 
@@ -76,7 +75,7 @@ class EpisodeWriter:
         self._dataset = Path(dataset)
         self._dataset.mkdir(parents=True, exist_ok=True)
         require_space(self._dataset, _SPARE_BYTES, self._dataset)
-        self._header, self._journal = self._claim(
+        self._header, self._log = self._claim(
             episode_id,
             EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, created_at or _now()),
         )
@@ -95,7 +94,7 @@ class EpisodeWriter:
     @property
     def num_steps(self) -> int:
         """Steps taken so far."""
-        return len(self._journal.index.table)
+        return self._log.num_steps
 
     def add_step(
         self,
@@ -135,7 +134,7 @@ class EpisodeWriter:
         self._check_order(int(stamp_ns), stamps)
         step = StepRecord(int(stamp_ns), self._encode(checked), *numbers, stamps, bool(takeover), place, encodings)
         with self._closing_on_failure():
-            self._journal.append(step)
+            self._log.append(step)
         self._last_stamp_ns, self._streams = step.stamp_ns, stamps.keys()
 
     def commit(
@@ -173,33 +172,28 @@ class EpisodeWriter:
             optional[schema.LOST_YAW_RAD] = np.float64(lost_yaw_rad)
         with self._closing_on_failure():
             self.abandon()
-            return commit_log(
-                self._dataset, self._header, self._journal.index, Ending(outcome, dropped_ticks, optional)
-            )
+            return self._log.commit(Ending(outcome, dropped_ticks, optional))
 
     def discard(self) -> None:
         """Remove every trace of the episode. Idempotent; does nothing after :meth:`commit`."""
-        if self._journal.path.exists():
-            self.abandon()
-            self._journal.path.unlink()
-            schema.copy_path(self._dataset, self.episode_id).unlink(missing_ok=True)
-            fsync_path(self._dataset)
+        self.abandon()
+        self._log.discard()
 
     def abandon(self) -> None:
         """Close the file and leave it for ``mobile-vla-data recover``. Idempotent."""
         self._open = False
         self._encoders.shutdown(wait=False)
-        self._journal.close()
+        self._log.close()
 
-    def _claim(self, episode_id: str | None, header: EpisodeHeader) -> tuple[EpisodeHeader, Journal]:
+    def _claim(self, episode_id: str | None, header: EpisodeHeader) -> tuple[EpisodeHeader, EpisodeLog]:
         """Create the part, which reserves the episode id against every other writer."""
         while True:
-            claimed = episode_id or schema.format_id(next_number(self._dataset))
+            claimed = episode_id or schema.format_id(schema.next_number(self._dataset))
             header = replace(header, episode_id=claimed)
             if schema.final_path(self._dataset, claimed).exists():
                 raise WriterError(f"{schema.final_path(self._dataset, claimed)} exists already; choose another id")
             try:
-                return header, Journal(schema.part_path(self._dataset, claimed), header)
+                return header, EpisodeLog(self._dataset, header)
             except FileExistsError:
                 if episode_id is not None:
                     raise WriterError(
@@ -226,29 +220,20 @@ class EpisodeWriter:
         elif stamps_ns.keys() != self._streams:
             raise WriterError(f"stamps_ns has streams {sorted(stamps_ns)}; the first step had {sorted(self._streams)}")
 
-    def _closing_on_failure(self) -> _ClosingOnFailure:
-        return _ClosingOnFailure(self)
+    @contextmanager
+    def _closing_on_failure(self) -> Iterator[None]:
+        """Close the writer when the disk refuses, keeping what was written, and name a full disk."""
+        try:
+            yield
+        except BaseException as error:
+            self.abandon()
+            if isinstance(error, OSError):
+                raise as_disk_full(error, self._log.path) from None
+            raise
 
     def _require_open(self) -> None:
         if not self._open:
             raise WriterError(f"{self.episode_id} is closed; start another episode")
-
-
-class _ClosingOnFailure:
-    """Closes the writer when the disk refuses, keeping what was written, and names a full disk."""
-
-    def __init__(self, writer: EpisodeWriter) -> None:
-        self._writer = writer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None:
-            return
-        self._writer.abandon()
-        if isinstance(error, OSError):
-            raise as_disk_full(error, self._writer._journal.path) from None
 
 
 def _now() -> str:

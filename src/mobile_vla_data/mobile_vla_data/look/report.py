@@ -1,21 +1,21 @@
-"""One self-contained HTML page about a dataset: plan, lengths, rates, actions, paths, findings, pictures."""
+"""One self-contained HTML page about a dataset: plan, lengths, rates, actions, paths, findings, images."""
 
 from __future__ import annotations
 
 import base64
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
 from mobile_vla_data import __version__
 from mobile_vla_data.action import STATE, action_names, displacement, gripper, position, yaw
@@ -23,18 +23,41 @@ from mobile_vla_data.checks.validate import ValidationReport, validate_dataset
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
-from mobile_vla_data.dataset.progress import Tally, TaskProgress
+from mobile_vla_data.dataset.progress import Tally
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.image import Image
 from mobile_vla_data.look import svg
 from mobile_vla_data.storage.durable import require_writable, write_text_atomically
 
 _THUMBNAILS = 24
 _THUMBNAIL_PX = 160
-#: More lines than this are a carpet.
+#: More lines than this cover each other.
 _PATHS = 300
 _FINDINGS = 200
+
+
+@dataclass(frozen=True)
+class _Thumbnail:
+    episode: str
+    language: str
+    outcome: str
+    first: str
+    """Image of the first step, as a data URI."""
+    last: str
+
+
+@dataclass(frozen=True)
+class _Chart:
+    title: str
+    svg: Markup
+    legend: Sequence[str] = ()
+
+    @property
+    def tall(self) -> bool:
+        """Whether it is a square picture rather than a histogram."""
+        return bool(self.legend)
 
 
 @dataclass
@@ -45,10 +68,10 @@ class _Gathered:
     lengths: list[int] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     actions: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    drives: list[tuple[str, str, npt.NDArray[np.float32]]] = field(default_factory=list)
+    paths: list[tuple[str, str, npt.NDArray[np.float32]]] = field(default_factory=list)
     grippers: list[npt.NDArray[np.float32]] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
-    thumbnails: list[str] = field(default_factory=list)
+    thumbnails: list[_Thumbnail] = field(default_factory=list)
     phrases: set[str] = field(default_factory=set)
     seconds: float = 0.0
     size: int = 0
@@ -72,21 +95,21 @@ def write_report(dataset: str | Path, output: Path, progress: Callable[[int, int
         plan = CollectionPlan.of_dataset(folder.path)
     except PlanError:
         plan = None  # the findings name it
-    sections = [
-        _tiles(gathered, validation),
-        _plan(tally, plan),
-        _charts(gathered),
-        _findings(validation),
-        _pictures(gathered),
-    ]
-    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    title = escape(folder.path.resolve().name)
-    style = files("mobile_vla_data.look").joinpath("report.css").read_text(encoding="utf-8")
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{style}</style></head><body>'
-        f"<header><h1>{title}</h1><p>{escape(str(folder.path))}, {made}, mobile_vla_data {__version__}</p></header>"
-        f"{''.join(sections)}</body></html>\n"
+    pages = Environment(loader=PackageLoader("mobile_vla_data", "look"), autoescape=True)
+    style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
+    page = pages.get_template("report.html.j2").render(
+        name=folder.path.resolve().name,
+        path=folder.path,
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        version=__version__,
+        style=Markup(style),
+        tiles=_tiles(gathered, validation),
+        plan_note=_plan_note(tally, plan),
+        tasks=tally.tasks(plan),
+        charts=_charts(gathered),
+        findings=sorted(validation.findings, key=lambda finding: finding.severity),
+        most_findings=_FINDINGS,
+        thumbnails=gathered.thumbnails,
     )
     write_text_atomically(output, page)
 
@@ -101,7 +124,7 @@ def _gather(folder: Dataset) -> _Gathered:
             with Episode.open(path) as episode:
                 _add(gathered, episode, index in pictured, index in drawn)
         except (*DAMAGE, IndexError):
-            continue  # a damaged file stands among the findings
+            continue  # the findings name a damaged file
     return gathered
 
 
@@ -123,125 +146,80 @@ def _add(gathered: _Gathered, episode: Episode, pictured: bool, drawn: bool) -> 
     gathered.seconds += episode.num_steps * episode.contract.period_s
     gathered.size += episode.path.stat().st_size
     if drawn:
-        gathered.drives.append((metadata.category, f"{episode.path.stem}: {metadata.language}", position(states)))
+        gathered.paths.append((metadata.category, f"{episode.path.stem}: {metadata.language}", position(states)))
     if pictured:
-        caption = f"{episode.path.stem}<br>{escape(metadata.language)}<br><em>{escape(episode.outcome)}</em>"
         first, last = (_data_uri(episode.image(contract.first_camera, step)) for step in (0, episode.num_steps - 1))
-        gathered.thumbnails.append(
-            f'<figure><img alt="first step" src="{first}"><img alt="last step" src="{last}">'
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
+        shown = _Thumbnail(episode.path.stem, metadata.language, episode.outcome, first, last)
+        gathered.thumbnails.append(shown)
 
 
-def _data_uri(image: Any) -> str:
+def _data_uri(image: Image) -> str:
     small = cv2.resize(image, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.encode(small, 85)).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.encode(np.asarray(small, np.uint8), 85)).decode()}"
 
 
-def _tiles(gathered: _Gathered, validation: ValidationReport) -> str:
+def _tiles(gathered: _Gathered, validation: ValidationReport) -> list[tuple[str, str, bool]]:
+    """Value, label, and whether it is an alarm."""
     errors = sum(finding.severity == "error" for finding in validation.findings)
     warnings = len(validation.findings) - errors
-    values = (
-        (f"{validation.num_episodes:,}", "episodes"),
-        (f"{sum(gathered.lengths):,}", "steps"),
-        (_duration(gathered.seconds), "of demonstration"),
-        (f"{len(gathered.phrases):,}", "instructions"),
-        (f"{gathered.size / 1e6:,.0f} MB", "on disk"),
-        (f"{errors:,}", "errors"),
-        (f"{warnings:,}", "warnings"),
-    )
-    cells = []
-    for value, name in values:
-        alarm = ' class="alarm"' if name == "errors" and errors else ""
-        cells.append(f"<div{alarm}><b>{value}</b><span>{name}</span></div>")
-    return f'<section class="tiles">{"".join(cells)}</section>'
+    return [
+        (f"{validation.num_episodes:,}", "episodes", False),
+        (f"{sum(gathered.lengths):,}", "steps", False),
+        (_duration(gathered.seconds), "of demonstration", False),
+        (f"{len(gathered.phrases):,}", "instructions", False),
+        (f"{gathered.size / 1e6:,.0f} MB", "on disk", False),
+        (f"{errors:,}", "errors", errors > 0),
+        (f"{warnings:,}", "warnings", False),
+    ]
 
 
-def _plan(tally: Tally, plan: CollectionPlan | None) -> str:
-    rows = "".join(_plan_row(item) for item in tally.tasks(plan))
+def _plan_note(tally: Tally, plan: CollectionPlan | None) -> str:
     if plan is None:
-        note = "There is no plan.yaml in the folder."
-    else:
-        finish = tally.forecast(plan, datetime.now(timezone.utc).date())
-        done = sum(min(item.done, item.wanted) for item in tally.tasks(plan))
-        pace = f"at the pace of the last week it is finished on {finish}" if finish else "no episode in the last week"
-        note = f"{done} of {plan.episodes} planned episodes; " + ("fulfilled" if done >= plan.episodes else pace)
-    head = "<tr><th>category</th><th>task</th><th>done</th><th>wanted</th><th>failed</th><th></th></tr>"
-    return f"<section><h2>Plan</h2><p>{note}.</p><table>{head}{rows}</table></section>"
+        return "There is no plan.yaml in the folder"
+    done = sum(min(item.done, item.wanted) for item in tally.tasks(plan))
+    if done >= plan.episodes:
+        return f"{done} of {plan.episodes} planned episodes; the plan is fulfilled"
+    finish = tally.forecast(plan, datetime.now(timezone.utc).date())
+    pace = f"at the pace of the last week, finished on {finish}" if finish else "no episodes in the last week"
+    return f"{done} of {plan.episodes} planned episodes; {pace}"
 
 
-def _plan_row(item: TaskProgress) -> str:
-    share = min(1.0, item.done / item.wanted) if item.wanted else 0.0
-    bar = f'<div class="progress"><i style="width:{share:.1%}"></i></div>' if item.wanted else "not in the plan"
-    return (
-        f"<tr><td>{escape(item.category)}</td><td>{escape(item.task)}</td><td>{item.done}</td>"
-        f"<td>{item.wanted or ''}</td><td>{item.failed or ''}</td><td>{bar}</td></tr>"
-    )
-
-
-def _charts(gathered: _Gathered) -> str:
+def _charts(gathered: _Gathered) -> list[_Chart]:
     if gathered.contract is None:
-        return ""
+        return []
     actions, limits = np.concatenate(gathered.actions), gathered.contract.limits
     rate, period_s = gathered.contract.control_rate_hz, gathered.contract.period_s
     reach, turn = limits.linear_m_s * period_s, limits.angular_rad_s * period_s
     closed = float((gripper(actions) > 0.5).mean())
     forward, left = displacement(actions).T
     turns = yaw(actions)
-    declared = [(rate, "declared")]
-    charts = (
-        ("Length", svg.histogram(np.array(gathered.lengths), "steps of an episode")),
-        ("Rate", svg.histogram(np.array(gathered.rates), "steps per second [Hz]", marks=declared)),
-        ("Paths in the plane [m], ends dotted", svg.paths(gathered.drives, "paths in the plane") + _legend(gathered)),
-        ("Action forward", _action_chart(forward, "delta_x [m]", reach)),
-        ("Action to the left", _action_chart(left, "delta_y [m]", reach)),
-        *([("Action turn", _action_chart(turns, "delta_yaw [rad]", turn))] if turns is not None else []),
-        (f"Gripper action: closed in {closed:.0%} of the steps", _gripper_chart(gripper(actions), "gripper action")),
-        ("Gripper state", _gripper_chart(np.concatenate(gathered.grippers), "gripper state")),
-        ("Dropped ticks", svg.histogram(np.array(gathered.dropped), "dropped ticks of an episode")),
-    )
-    cells = "".join(
-        f"<figure{' class=tall' if 'polyline' in chart else ''}><h3>{escape(title)}</h3>{chart}</figure>"
-        for title, chart in charts
-    )
-    return f'<section><h2>Data</h2><div class="charts">{cells}</div></section>'
+    categories = sorted({category for category, _, _ in gathered.paths})
+    paths = Markup(svg.paths(gathered.paths, "paths in the plane"))
+    return [
+        _histogram("Length", np.array(gathered.lengths), "steps of an episode"),
+        _histogram("Rate", np.array(gathered.rates), "steps per second [Hz]", marks=[(rate, "declared")]),
+        _Chart("Paths in the plane [m], ends dotted", paths, categories),
+        _bounded("Action forward", forward, "delta_x [m]", reach),
+        _bounded("Action to the left", left, "delta_y [m]", reach),
+        *([_bounded("Action turn", turns, "delta_yaw [rad]", turn)] if turns is not None else []),
+        _gripper(f"Gripper action: closed in {closed:.0%} of the steps", gripper(actions), "gripper action"),
+        _gripper("Gripper state", np.concatenate(gathered.grippers), "gripper state"),
+        _histogram("Dropped ticks", np.array(gathered.dropped), "dropped ticks of an episode"),
+    ]
 
 
-def _gripper_chart(values: npt.NDArray[np.float32], label: str) -> str:
-    return svg.histogram(values, label, bins=21, marks=[(0.0, "open"), (1.0, "closed")])
+def _histogram(
+    title: str, values: npt.NDArray[Any], label: str, bins: int = 30, marks: Sequence[tuple[float, str]] = ()
+) -> _Chart:
+    return _Chart(title, Markup(svg.histogram(values, label, bins, marks)))
 
 
-def _action_chart(values: npt.NDArray[np.float32], label: str, reach: float) -> str:
-    return svg.histogram(values, label, bins=41, marks=[(-reach, "limit"), (reach, "limit")])
+def _gripper(title: str, values: npt.NDArray[np.float32], label: str) -> _Chart:
+    return _histogram(title, values, label, 21, [(0.0, "open"), (1.0, "closed")])
 
 
-def _legend(gathered: _Gathered) -> str:
-    used = sorted({style for style, _, _ in gathered.drives})
-    return '<p class="legend">' + " ".join(f'<span class="{style}">{style}</span>' for style in used) + "</p>"
-
-
-def _findings(validation: ValidationReport) -> str:
-    if not validation.findings:
-        return "<section><h2>Findings</h2><p>None.</p></section>"
-    rows = "".join(
-        f'<tr class="{finding.severity}"><td>{finding.severity}</td><td><code>{escape(finding.code)}</code></td>'
-        f"<td>{escape(Path(finding.file).name)}</td><td>{'' if finding.step is None else finding.step}</td>"
-        f"<td>{escape(finding.message)}</td><td>{escape(finding.advice)}</td></tr>"
-        for finding in sorted(validation.findings, key=lambda item: item.severity)[:_FINDINGS]
-    )
-    rest = len(validation.findings) - _FINDINGS
-    more = f"<p>and {rest} more: run <code>mobile-vla-data validate</code></p>" if rest > 0 else ""
-    head = "<tr><th></th><th>code</th><th>file</th><th>step</th><th>what is wrong</th><th>what to do</th></tr>"
-    return f'<section><h2>Findings</h2><table class="findings">{head}{rows}</table>{more}</section>'
-
-
-def _pictures(gathered: _Gathered) -> str:
-    if not gathered.thumbnails:
-        return ""
-    return (
-        "<section><h2>Episodes</h2><p>First and last step of the first camera, of episodes spread over the whole "
-        f'dataset.</p><div class="pictures">{"".join(gathered.thumbnails)}</div></section>'
-    )
+def _bounded(title: str, values: npt.NDArray[np.float32], label: str, reach: float) -> _Chart:
+    return _histogram(title, values, label, 41, [(-reach, "limit"), (reach, "limit")])
 
 
 def _duration(seconds: float) -> str:

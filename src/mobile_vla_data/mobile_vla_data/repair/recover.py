@@ -1,4 +1,4 @@
-"""Turns what a crashed recording left into valid episodes, or says why that cannot be.
+"""Repairs a dataset without losing or inventing anything: what a crash left, and names of absent episodes.
 
 The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: what an open recorder still writes must not be
 touched.
@@ -6,6 +6,7 @@ touched.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,23 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.checks.structure import check_structure
-from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.trash import move_to_trash
+from mobile_vla_data.dataset.folder import Dataset, DatasetError, move_to_trash
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
-from mobile_vla_data.episode.log.commit import Ending, commit_log
-from mobile_vla_data.episode.log.journal import (
-    JournalError,
-    LogIndex,
-    breaks_off_in_header,
-    broken_step_at,
-    holds_more_than_header,
-    read_journal,
-)
-from mobile_vla_data.episode.metadata import EpisodeHeader
-from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.log import LogError, cut_off_in_header, read_log
+from mobile_vla_data.episode.metadata import Ending
+from mobile_vla_data.episode.reader import Episode, EpisodeUnavailableError
 from mobile_vla_data.episode.steps import StepTable
-from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish, write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -63,6 +55,30 @@ def recover_dataset(dataset: str | Path) -> list[Recovery]:
     return [_recover(folder.path, schema.format_id(number)) for number in sorted(n for n in numbers if n is not None)]
 
 
+def fix_dataset(path: str | Path) -> list[str]:
+    """Recover unfinished episodes and take names of absent episodes out of splits.json; one line for each repair.
+
+    An episode that is in two splits is left to a human: which of them has seen it, only the training knows.
+    """
+    dataset = Dataset.open(path)
+    done = [f"{item.episode_id}: {item.result}: {item.reason}" for item in recover_dataset(dataset.path)]
+    try:
+        splits = dataset.splits()
+    except DatasetError:
+        return done
+    if splits is None:
+        return done
+    known = set(dataset.episode_ids)
+    absent = sorted({name for ids in splits.values() for name in ids if name not in known})
+    if absent:
+        splits_path = dataset.path / schema.SPLITS_FILE
+        document = json.loads(splits_path.read_text(encoding="utf-8"))
+        document["splits"] = {split: [name for name in ids if name in known] for split, ids in splits.items()}
+        write_text_atomically(splits_path, json.dumps(document, indent=2) + "\n")
+        done.append(f"{splits_path}: {len(absent)} absent episodes taken out, {absent[0]} first")
+    return done
+
+
 def _recover(dataset: Path, episode_id: str) -> Recovery:
     final = schema.final_path(dataset, episode_id)
     part = schema.part_path(dataset, episode_id)
@@ -71,33 +87,25 @@ def _recover(dataset: Path, episode_id: str) -> Recovery:
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", str(final), 0, "it had been committed; its leftovers were removed")
     try:
-        header, index = _read_log(part)
-    except JournalError as error:
+        logged = read_log(dataset, episode_id)
+    except LogError as error:
         return _without_log(dataset, episode_id, part, str(error))
-    steps = len(index.table)
-    if _is_complete(part, index.table):
+    steps = len(logged.table)
+    if _is_complete(part, logged.table):
         publish(part, final)
-        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
-    if not steps and holds_more_than_header(part):
+        return Recovery(episode_id, "completed", str(final), steps, "only its final name was missing")
+    if logged.nothing_whole:
         kept = move_to_trash(part)
         return Recovery(episode_id, "lost", None, 0, f"{part}: its first step is damaged; moved to {kept.parent}")
     if not steps:
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
-    cut = f"; step {steps} is torn or damaged, it and what follows is lost" if broken_step_at(part, index.end) else ""
+    cut = f"; step {steps} is torn or damaged, it and what follows is lost" if logged.torn else ""
     try:
-        commit_log(dataset, header, index, Ending("unlabelled", 0, {schema.RECOVERED: True}))
+        logged.commit(Ending("unlabelled", 0, {schema.RECOVERED: True}))
     except OSError as error:
         raise as_disk_full(error, part) from None
     return Recovery(episode_id, "recovered", str(final), steps, f"rebuilt from the log of its steps{cut}")
-
-
-def _read_log(part: Path) -> tuple[EpisodeHeader, LogIndex]:
-    header, logged = read_journal(part)
-    index = LogIndex(header.cameras)
-    for step, address, size in logged:
-        index.append(step, address, size)
-    return header, index
 
 
 def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Recovery:
@@ -107,8 +115,8 @@ def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Rec
         publish(part, final)
         with Episode.open(final) as episode:
             steps = episode.num_steps
-        return Recovery(episode_id, "completed", str(final), steps, "it was complete but for its final name")
-    if breaks_off_in_header(part):
+        return Recovery(episode_id, "completed", str(final), steps, "only its final name was missing")
+    if cut_off_in_header(part):
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
     kept = move_to_trash(part)
@@ -133,6 +141,9 @@ def _is_complete(part: Path, logged: StepTable | None) -> bool:
                 and _same_targets(episode.target, logged.targets)
                 and all(np.array_equal(episode.stamps_ns[name], values) for name, values in logged.stamps_ns.items())
             )
+    except EpisodeUnavailableError:
+        # It may be whole: what cannot be read now must not end in the trash.
+        raise
     except DAMAGE:
         return False
 

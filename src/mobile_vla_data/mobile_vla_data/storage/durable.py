@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -94,6 +95,10 @@ def fsync_path(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Network and FUSE file systems may not know this for folders; their servers keep the entries.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 
@@ -106,16 +111,19 @@ def publish(part: Path, final: Path) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text``; a reader sees the old content or the new, never a mixture. Raises OSError."""
+    """Replace the content of ``path`` by ``text``; a reader sees the old or the new, never both. Raises OSError."""
     make_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def make_atomically(path: Path, make: Callable[[Path], object]) -> None:
     """Let ``make`` write a file beside ``path``, with the same suffix, and give it that name when it is whole.
 
+    A symbolic link stays one: the file that it points to is replaced.
+
     Raises:
         OSError: the file cannot be written; names ``path``.
     """
+    path = path.resolve()
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     except OSError as error:
@@ -124,7 +132,8 @@ def make_atomically(path: Path, make: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         make(temporary)
-        os.chmod(temporary, 0o644)
+        with contextlib.suppress(PermissionError):  # file systems without such rights
+            os.chmod(temporary, 0o644)
         publish(temporary, path)
     except OSError as error:
         raise as_disk_full(error, path) from None

@@ -4,8 +4,9 @@ The sequence of one frame::
 
     <bos> [static: image tokens] [gripper: image tokens] instruction (n) ACT <pad> ..
 
-As with Kosmos-2, the padding comes after ACT and positions are explicit, so that neither padding nor neighbours reach
-the ACT state. Models that attend in both directions within their prompt (PaliGemma) do so up to the instruction's end.
+As with Kosmos-2, padding comes after ACT and positions are explicit, so neither padding nor other items of the batch
+reach the ACT state. Models that attend in both directions within their prompt (PaliGemma) do so up to the end of the
+instruction.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _TAKES_IMAGE_LISTS = frozenset({"smolvlm", "idefics3", "idefics2"})
 #: Model types that attend in both directions within the prompt, and count positions from 1.
 _PREFIX_ATTENTION = frozenset({"paligemma"})
 
-#: Of SigLIP (Zhai et al. 2023), the vision tower of most of these models; used when a model says nothing else.
+#: Values of SigLIP (Zhai et al. 2023), the vision tower of most of these models; used if a model gives none.
 _PIXEL_MEAN = _PIXEL_STD = (0.5, 0.5, 0.5)
 
 
@@ -50,8 +51,8 @@ class AutoVlmSettings(PublishedSettings):
             model, tokenizer = known.without_weights(dtype), load_tokenizer(checkpoint)
             return AutoVlmBackbone(model, tokenizer, cameras, known.pixel_mean, known.pixel_std)
         model = self._load(dtype)
-        tokenizer = load_tokenizer(checkpoint or self.name)
-        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.name))
+        tokenizer = load_tokenizer(checkpoint or self.source)
+        return AutoVlmBackbone(model, tokenizer, cameras, *pixel_statistics(self.source))
 
     def _load(self, dtype: torch.dtype) -> PreTrainedModel:
         """Load the model; with ``weights: random`` only its configuration is read.
@@ -59,7 +60,7 @@ class AutoVlmSettings(PublishedSettings):
         Raises:
             BackboneError: nothing can be loaded from there, or the model does not take square images of one size.
         """
-        name = self.name
+        name = self.source
         try:
             config = AutoConfig.from_pretrained(name)
             if getattr(config, "vision_config", None) is None:
@@ -77,7 +78,7 @@ class AutoVlmSettings(PublishedSettings):
 class AutoVlmBackbone(Backbone):
     """A vision-language model without its language-model head, plus the ACT embedding."""
 
-    #: Every such model has methods of its own beside those of its base class.
+    #: Each of these models has methods beside those of the common base class.
     model: Any
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
@@ -94,7 +95,7 @@ class AutoVlmBackbone(Backbone):
         self.model = model
         self.cameras = cameras
         words: torch.Tensor = self.model.get_input_embeddings().weight
-        # As a word to begin with. Where words have no values yet, a checkpoint's ACT comes with theirs.
+        # ACT begins as a word. Words without values are filled from a checkpoint later, and so is ACT.
         spread = 1.0 if words.is_meta else float(words.detach().float().std())
         self.act = nn.Parameter(torch.randn(words.shape[1]) * spread)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
@@ -107,13 +108,13 @@ class AutoVlmBackbone(Backbone):
 
     @property
     def image_size(self) -> int:
-        """Side of the square images it takes [px]."""
+        """Side of the square input images [px]."""
         side = _image_size(self.model.config)
         assert side is not None, "models without one are refused when they are loaded"
         return side
 
     def lora_targets(self, vision: bool) -> str:
-        """Attention and feed-forward layers of the language model, and of the vision tower when it is adapted too."""
+        """Return the paths of attention and feed-forward layers, with the vision tower's on request."""
         return f"({TEXT_TARGETS}|{VISION_TARGETS})" if vision else TEXT_TARGETS
 
     @property
@@ -122,7 +123,7 @@ class AutoVlmBackbone(Backbone):
         return ("model.vision_model.", "model.vision_tower.")
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """ACT states ``[N, hidden_size]`` of image tokens ``[N, cameras * tokens, hidden_size]``."""
+        """Return ACT states ``[N, hidden_size]`` of image tokens ``[N, cameras * tokens, hidden_size]``."""
         words: nn.Module = self.model.get_input_embeddings()
         text = words(nn.functional.pad(tokens.ids, (0, 1)))
         here = torch.arange(text.shape[1], device=text.device) == tokens.lengths[:, None]
@@ -144,13 +145,13 @@ class AutoVlmBackbone(Backbone):
         checkpoint_activations(self.model)
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Image tokens of all cameras, ``[N, cameras * tokens, hidden_size]``."""
+        """Return the image tokens of all cameras, ``[N, cameras * tokens, hidden_size]``."""
         pixels = ((images - self.pixel_mean) / self.pixel_std).to(self.model.dtype)
         if self.model.config.model_type not in _TAKES_IMAGE_LISTS:
             pixels = pixels.flatten(0, 1)
         language = self.model.get_decoder()
         inside = {id(parameter) for parameter in language.parameters()}
-        # A frozen tower needs no graph: that is most of the activation memory of a training step.
+        # A frozen tower needs no graph, which would be most of the activation memory of a training step.
         learns = any(p.requires_grad for p in self.model.parameters() if id(p) not in inside)
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             features = self.model.get_image_features(pixels).pooler_output
@@ -158,7 +159,7 @@ class AutoVlmBackbone(Backbone):
         return torch.reshape(features, (len(images), -1, features.shape[-1]))
 
     def _where(self, act: torch.Tensor, length: int) -> dict[str, torch.Tensor]:
-        """Positions, and which tokens belong to the prompt where the model distinguishes that."""
+        """Return positions and, for models that distinguish it, which tokens belong to the prompt."""
         place = torch.arange(length, device=act.device).expand(len(act), length)
         if self.model.config.model_type not in _PREFIX_ATTENTION:
             return {"position_ids": place.contiguous()}
@@ -178,7 +179,7 @@ def _require_square_images(name: str, model: PreTrainedModel) -> None:
 
 
 def _image_size(config: Any) -> int | None:
-    """Side of the square images that the vision tower takes [px]; None if it takes others."""
+    """Return the side of the square images that the vision tower takes [px]; None if it takes others."""
     size = getattr(config.vision_config, "image_size", None)
     if isinstance(size, (list, tuple)) and len(set(size)) == 1:
         size = size[0]
@@ -186,14 +187,14 @@ def _image_size(config: Any) -> int | None:
 
 
 def _more_than_images(model: Any) -> list[str]:
-    """What ``get_image_features`` requires beside the images."""
+    """Return the names of the arguments that ``get_image_features`` requires beside the images."""
     _, *others = inspect.signature(model.get_image_features).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [one.name for one in others if one.default is one.empty and one.kind in positional]
 
 
 def pixel_statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation that the model's images are normalised by."""
+    """Return mean and standard deviation for normalising the model's images."""
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(name)
     except OSError:

@@ -17,6 +17,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from mobile_vla_policy.backbones.linear import MakeLinear, merge_lora, replace_linears
+from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.backbones.tokenizer import InstructionCache, Tokens
 from mobile_vla_policy.config import Frozen
 
@@ -69,17 +70,17 @@ class BackboneSettings(Frozen, ABC):
 
     @property
     def has_base_weights(self) -> bool:
-        """Whether the base weights can be loaded by name, so that a checkpoint need not hold them."""
+        """True if the base weights can be loaded by name, so that a checkpoint need not hold them."""
         return False
 
     @property
     def begins_random(self) -> bool:
-        """Whether the weights are random before training."""
+        """True if the weights are random before training."""
         return True
 
     @property
     def quantised(self) -> bool:
-        """Whether the frozen weights are stored in 8 or 4 bits."""
+        """True if the frozen weights are stored in 8 or 4 bits."""
         return False
 
     @property
@@ -129,6 +130,11 @@ class Backbone(nn.Module, ABC):
         """Side of the square input images [px]."""
 
     @property
+    def has_maps(self) -> bool:
+        """Whether :meth:`encode_with_maps` returns heatmaps."""
+        return False
+
+    @property
     def vision_prefix(self) -> tuple[str, ...]:
         """Prefixes, within the backbone, of the names of the vision tower's parameters."""
         return ()
@@ -159,6 +165,10 @@ class Backbone(nn.Module, ABC):
     def encode(self, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
         """Return ACT states float ``[N, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1."""
         return self.act_states(self.embed_images(images), tokens)
+
+    def encode_with_maps(self, images: torch.Tensor, tokens: Tokens) -> tuple[torch.Tensor, Maps | None]:
+        """Return what :meth:`encode` returns, and heatmaps over the first camera's image if this backbone has any."""
+        return self.encode(images, tokens), None
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, if this backbone can."""

@@ -7,9 +7,9 @@ The sequence of one frame, with both cameras (one camera: without the second bra
                            latents                       latents                                             |
                                                                                     final hidden state [2048] -> head
 
-The text model is causal and the padding comes after ACT, so that neither padding nor a neighbour in the batch can
-change the ACT state, and no padding mask is needed. Position ids are given explicitly (Kosmos-2 counts from
-``pad_token_id + 1``). The two cameras go through the vision tower as one batch.
+The text model is causal and padding comes after ACT, so neither padding nor other items of the batch can change the
+ACT state, and no padding mask is needed. Position ids are given explicitly (Kosmos-2 counts from ``pad_token_id + 1``).
+The cameras go through the vision tower as one batch.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Kosmos2Settings(PublishedSettings):
             tokenizer = load_tokenizer(checkpoint) if checkpoint else build_tokenizer(instructions)
             return Kosmos2Backbone(random_kosmos2(dtype, without_weights=checkpoint is not None), tokenizer, cameras)
         model = self._load(dtype)
-        return Kosmos2Backbone(model, load_tokenizer(checkpoint or self.name), cameras)
+        return Kosmos2Backbone(model, load_tokenizer(checkpoint or self.source), cameras)
 
     def kosmos2_config(self) -> Kosmos2Config:
         """Return the published configuration."""
@@ -67,7 +67,7 @@ class Kosmos2Settings(PublishedSettings):
 
     def _load(self, dtype: torch.dtype) -> Kosmos2Model:
         try:
-            return Kosmos2Model.from_pretrained(self.name, dtype=dtype, **self.quantisation(dtype))
+            return Kosmos2Model.from_pretrained(self.source, dtype=dtype, **self.quantisation(dtype))
         except (OSError, ImportError, ValueError, RuntimeError) as error:
             raise BackboneError(f"cannot load Kosmos-2 from '{self.name}': {' '.join(str(error).split())}") from None
 
@@ -99,11 +99,11 @@ class Kosmos2Backbone(Backbone):
 
     @property
     def image_size(self) -> int:
-        """Side of the square images it takes [px]: 224 for Kosmos-2."""
+        """Side of the square input images [px]: 224 for Kosmos-2."""
         return int(self._vision.image_size)
 
     def lora_targets(self, vision: bool) -> str:
-        """Full paths of the text model's layers, and of the vision tower's when it is to be adapted too."""
+        """Return the full paths of the text model's layers, with the vision tower's on request."""
         return f"({TEXT_TARGETS}|{VISION_TARGETS})" if vision else TEXT_TARGETS
 
     @property
@@ -112,7 +112,7 @@ class Kosmos2Backbone(Backbone):
         return ("model.vision_model.",)
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
+        """Return ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
         embeddings = torch.cat([self._embed_frame(latents), self._embed_instruction(tokens)], dim=1)
         count, length, _ = embeddings.shape
         first = self._text.pad_token_id + 1
@@ -124,11 +124,11 @@ class Kosmos2Backbone(Backbone):
         return states[torch.arange(count, device=states.device), act]
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
+        """Return image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
         count, cameras = images.shape[:2]
         weight = self.model.vision_model.model.embeddings.patch_embedding.weight
         pixels = ((images.flatten(0, 1) - self.pixel_mean) / self.pixel_std).to(weight.dtype)
-        # A frozen tower needs no graph: that is most of the activation memory of a training step.
+        # A frozen tower needs no graph, which would be most of the activation memory of a training step.
         trains = torch.is_grad_enabled() and any(p.requires_grad for p in self.model.vision_model.parameters())
         with torch.set_grad_enabled(trains):
             states = self.model.vision_model.model(pixel_values=pixels).last_hidden_state
@@ -157,7 +157,7 @@ class Kosmos2Backbone(Backbone):
         return torch.cat(parts, dim=1)
 
     def _embed_instruction(self, tokens: Tokens) -> torch.Tensor:
-        """The instruction, then ACT, then padding: ``[N, L + 1, hidden_size]``."""
+        """Embed the instruction, then ACT, then padding: ``[N, L + 1, hidden_size]``."""
         words = self.model.text_model.model.embed_tokens(nn.functional.pad(tokens.ids, (0, 1)))
         here = torch.arange(words.shape[1], device=words.device) == tokens.lengths[:, None]
         return torch.where(here[..., None], self.act.to(words.dtype), words)

@@ -1,10 +1,10 @@
 """Kosmos-2 for driving: function and weights of :mod:`mobile_vla_policy.backbones.kosmos2`, executed faster.
 
-- Query, key and value of a layer are one product; norm, activation and residual belong to the product they stand by.
-- Attention is told that it is causal, instead of being given a mask to add.
+- Query, key and value of a layer are one product; norm, activation and residual belong to the product next to them.
+- Attention gets a causal flag instead of a mask to add.
 - Keys and values of the resampler's latent queries do not depend on the image: they are computed once.
 - The text model's sequence is padded behind ACT to a multiple of a vector unit's length.
-- Of the last text layer only ACT is read: the rest of the sequence gives it keys and values and goes no further.
+- Of the last text layer only ACT is computed; the rest of the sequence only gives it keys and values.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mobile_vla_policy.backbones.backbone import Backbone, BackboneError
 from mobile_vla_policy.backbones.linear import MakeLinear, activation_named, merge_lora, spec_of
 from mobile_vla_policy.backbones.tokenizer import Tokens
 
-#: Attention over 160 places takes 0.7 of the time that 155 take, and the products take the same.
+#: Attention over 160 positions takes 0.7 of the time of 155, and the products take the same.
 _LENGTH_STEP = 16
-#: torch's kernel for 16 bits on a CPU takes two thirds of the time for 288 keys that it takes for 257.
+#: torch's 16-bit kernel on a CPU takes two thirds of the time for 288 keys that it takes for 257.
 _KEYS_STEP = 32
 
 
@@ -63,18 +63,18 @@ class FastKosmos2Backbone(Backbone):
 
     @property
     def image_size(self) -> int:
-        """Side of the square images it takes [px]."""
+        """Side of the square input images [px]."""
         return self._image_size
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
+        """Return image latents ``[N, cameras, latents, hidden_size]`` of ``images`` float ``[N, cameras, 3, S, S]``."""
         pixels = ((images.flatten(0, 1) - self.pixel_mean) / self.pixel_std).to(self.act.dtype)
         latents: torch.Tensor = self.resampler(self.vision(pixels))
         return torch.unflatten(latents, 0, images.shape[:2])
 
     def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-        """ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
-        # One more place for ACT, and padding that it does not look at.
+        """Return ACT states ``[N, hidden_size]`` of image latents ``[N, cameras, latents, hidden_size]``."""
+        # One more position for ACT, and padding behind it.
         length = self.frame_ids.numel() + latents.shape[1] * latents.shape[2] + tokens.ids.shape[1] + 1
         count, words = len(latents), self.text.words(functional.pad(tokens.ids, (0, 1 + -length % _LENGTH_STEP)))
         here = torch.arange(words.shape[1], device=words.device) == tokens.lengths[:, None]
@@ -92,9 +92,9 @@ class FastKosmos2Backbone(Backbone):
 
 
 def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *, causal: bool = False) -> torch.Tensor:
-    """``[N, heads, queries, dim]`` of such queries and ``[N, heads, keys, dim]``; causal: keys are the queries' own."""
+    """Attend with queries ``[N, heads, queries, dim]`` to ``[N, heads, keys, dim]``; ``causal``: self-attention."""
     if causal and torch.onnx.is_in_onnx_export():
-        # Else the exporter makes the triangle with Trilu, which TensorRT's parser is not known to take.
+        # Otherwise the exporter builds the mask with Trilu, which TensorRT's parser is not known to take.
         here = torch.arange(key.shape[2], device=key.device)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=here <= here[:, None])
     missing = -key.shape[2] % _KEYS_STEP

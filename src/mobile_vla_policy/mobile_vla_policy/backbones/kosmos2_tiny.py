@@ -1,11 +1,11 @@
-"""Kosmos-2's architecture at a hundredth of its width, with random weights and a tokenizer built on the spot.
+"""Kosmos-2's architecture at a fraction of its width, with random weights and a tokenizer built from the dataset.
 
-It needs no download, trains in minutes on two cores, and is what the tests and the demo use. Random weights at this
-width need another start than Kosmos-2's own (standard deviation 0.02 drowns the image in the position signal):
+It needs no download and trains in minutes on two cores. Random weights at this width need another initialisation than
+Kosmos-2's own, whose standard deviation of 0.02 drowns the image in the position signal:
 
 - text weights with standard deviation width^-0.5, which keeps the variance of activations from layer to layer;
 - two-dimensional sine positions in the vision tower, so that attention can tell places apart from the first step;
-- the projection undoes the unit normalisation of image features (factor width^0.5), so that they weigh like words.
+- the projection undoes the unit normalisation of image features (factor width^0.5), so that they weigh as words do.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Kosmos2TinySettings(BackboneSettings):
 
 
 def tiny_config(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Config:
-    """Kosmos-2's configuration at ``width``, for square images [px] and so many latents per image."""
+    """Return Kosmos-2's configuration at ``width``, for square images [px] and a number of latents per image."""
     heads = width // 32
     return Kosmos2Config(
         text_config={
@@ -82,7 +82,7 @@ def tiny_config(width: int, layers: int, image_size: int, latents: int) -> Kosmo
 
 
 def tiny_kosmos2(width: int, layers: int, image_size: int, latents: int) -> Kosmos2Model:
-    """A small Kosmos-2 with weights drawn from torch's current random state."""
+    """Build a small Kosmos-2 with weights drawn from torch's current random state."""
     config = tiny_config(width, layers, image_size, latents)
     model = Kosmos2Model(config)
     with torch.no_grad():
@@ -96,7 +96,7 @@ def tiny_kosmos2(width: int, layers: int, image_size: int, latents: int) -> Kosm
 
 
 def sine_positions(side: int, width: int) -> torch.Tensor:
-    """Two-dimensional sine-cosine positions, float ``[side * side, width]`` (as in MAE, He et al. 2021)."""
+    """Return two-dimensional sine-cosine positions, float ``[side * side, width]`` (as in MAE, He et al. 2021)."""
     quarter = width // 4
     frequencies = 10000 ** -(torch.arange(quarter) / quarter)
     phases = torch.arange(side)[:, None] * frequencies

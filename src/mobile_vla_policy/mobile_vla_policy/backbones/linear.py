@@ -20,7 +20,7 @@ Activation = Literal["none", "gelu", "quick_gelu"]
 
 @dataclass(frozen=True)
 class LinearSpec:
-    """What one block computes."""
+    """Description of one block."""
 
     weight: torch.Tensor
     """``[out, in]``."""
@@ -31,7 +31,7 @@ class LinearSpec:
     activation: Activation = "none"
 
     def to(self, dtype: torch.dtype) -> LinearSpec:
-        """The same with other storage."""
+        """Return the same block with weights stored as ``dtype``."""
         bias = None if self.bias is None else self.bias.detach().to(dtype)
         norm = None if self.norm is None else self.norm.to(dtype).requires_grad_(False)
         return LinearSpec(self.weight.detach().to(dtype), bias, norm, self.activation)
@@ -42,7 +42,7 @@ MakeLinear = Callable[[LinearSpec], nn.Module]
 
 
 class PlainLinear(nn.Module):
-    """torch's own operations, on any device; also what the others are compared with."""
+    """PyTorch's own operations, on any device; the reference for the faster blocks."""
 
     def __init__(self, spec: LinearSpec) -> None:
         super().__init__()
@@ -52,28 +52,28 @@ class PlainLinear(nn.Module):
         self._activation = spec.activation
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """``[..., out]`` of ``[..., in]``."""
+        """Return ``[..., out]`` of ``[..., in]``."""
         normed = x if self.norm is None else self.norm(x)
         product = activate(functional.linear(normed, self.weight, self.bias), self._activation)
         return product if residual is None else residual + product
 
 
 def activate(x: torch.Tensor, activation: Activation) -> torch.Tensor:
-    """The activation, as transformers computes it."""
+    """Apply an activation as transformers does."""
     if activation == "gelu":
         return functional.gelu(x)
     return x * torch.sigmoid(1.702 * x) if activation == "quick_gelu" else x
 
 
 def activation_named(name: str) -> Activation:
-    """An activation of a Hugging Face configuration. Raises ValueError for one that is not known here."""
+    """Return an activation of a Hugging Face configuration. Raises ValueError for an unknown one."""
     if name not in get_args(Activation):
         raise ValueError(f"activation '{name}' is not one of {list(get_args(Activation))}")
     return cast(Activation, name)
 
 
 def spec_of(*linears: nn.Module, norm: nn.Module | None = None, activation: Activation = "none") -> LinearSpec:
-    """One block of one or several linear layers that read the same input; their outputs follow each other."""
+    """Describe linear layers that read the same input as one block; their outputs follow each other."""
     weights: list[torch.Tensor] = []
     biases: list[torch.Tensor] = []
     for linear in linears:

@@ -46,18 +46,23 @@ class PublishedSettings(BackboneSettings):
         return self
 
     @property
+    def source(self) -> str:
+        """``name`` with ``~`` expanded, for transformers."""
+        return str(Path(self.name).expanduser()) if self.name.startswith("~") else self.name
+
+    @property
     def has_base_weights(self) -> bool:
-        """Whether the base weights can be loaded by name, so that a checkpoint need not hold them."""
+        """True if the base weights can be loaded by name, so that a checkpoint need not hold them."""
         return self.weights == "pretrained" and not self.tuned
 
     @property
     def begins_random(self) -> bool:
-        """Whether the weights are random before training."""
+        """True if the weights are random before training."""
         return self.weights == "random"
 
     @property
     def quantised(self) -> bool:
-        """Whether the frozen weights are stored in 8 or 4 bits."""
+        """True if the frozen weights are stored in 8 or 4 bits."""
         return self.load_in != "full"
 
     @property

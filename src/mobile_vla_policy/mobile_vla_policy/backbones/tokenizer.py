@@ -11,6 +11,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from mobile_vla_data.instruction import normalise_instruction
+
+#: Longer instructions than this are refused [tokens]; every token costs time in each step.
+MAX_INSTRUCTION_TOKENS = 128
+
 #: Size of the vocabulary of a tokenizer that is built here.
 VOCABULARY = 1024
 #: Kosmos-2's special tokens.
@@ -56,7 +61,7 @@ class InstructionCache:
         self._ids: dict[str, list[int]] = {}
 
     def __call__(self, instructions: Sequence[str]) -> Tokens:
-        """Pad the ids of ``instructions`` to the longest. Raises ValueError on an empty instruction."""
+        """Pad the ids of ``instructions`` to the longest. Raises ValueError on an empty or malformed instruction."""
         rows = [self._encode(text) for text in instructions]
         lengths = torch.tensor([len(row) for row in rows])
         ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.int64)
@@ -66,7 +71,7 @@ class InstructionCache:
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._ids:
-            ids = self._tokenizer.encode(text.strip(), add_special_tokens=False)
+            ids = self._tokenizer.encode(normalise_instruction(text), add_special_tokens=False)
             if not ids:
                 raise ValueError(f"the instruction {text!r} is empty; say what to do, for example 'go to the kitchen'")
             self._ids[text] = list(ids)

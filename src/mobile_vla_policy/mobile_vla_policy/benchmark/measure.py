@@ -1,4 +1,4 @@
-"""Steps as the robot would make them: camera frames in, a chunk out, memory carried along."""
+"""Time forward passes as the robot makes them: camera images in, a chunk out, memory carried along."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mobile_vla_policy.runtime.statistics import LatencyWindow
 from mobile_vla_policy.runtime.trace import TraceRecorder
 
 _WARM_UP_STEPS = 10
-#: Different pictures in turn, so that nothing can be remembered from the step before.
-_PICTURES = 4
+#: Different images in turn, so that no result can be reused.
+_IMAGES = 4
 _PRODUCT_ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What to measure."""
+    """Settings of a measurement."""
 
     steps: int = 100
     instruction: str = "go to the kitchen"
@@ -43,7 +43,7 @@ class BenchmarkSettings:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """What was measured; times in seconds."""
+    """Result of a measurement; times in seconds."""
 
     backend: str
     precision: str = ""
@@ -51,29 +51,29 @@ class BenchmarkResult:
     threads: int = 0
     steps: int = 0
     load_s: float = 0.0
-    """Including an export that had to be made."""
+    """Time to load, including a new export [s]."""
     stages_s: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Stage -> median and 99th percentile; ``total`` is the whole step."""
+    """Stage -> median and 99th percentile; ``total`` is the whole forward pass."""
     rate_hz: float = 0.0
     peak_memory_bytes: int = 0
     """Largest resident memory of the process, loading included."""
     products_s: float | None = None
-    """The matrix products alone; None where they are not known."""
+    """Time of the matrix products alone; None if they are not known."""
     gflop: float | None = None
-    """Of one step."""
+    """Operations of one forward pass [GFLOP]; None if they are not known."""
     error: str = ""
-    """Why there is no measurement."""
+    """Reason for a missing measurement; empty otherwise."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the JSON document."""
         return asdict(self)
 
 
 def measure(checkpoint: Path, options: EngineOptions, settings: BenchmarkSettings) -> BenchmarkResult:
-    """Load and time one policy in this process.
+    """Load a policy and time it in this process.
 
     Raises:
-        ValueError, OSError, RuntimeError: it cannot be loaded, or cannot follow the instruction.
+        ValueError, OSError, RuntimeError: it cannot be loaded or cannot follow the instruction.
     """
     began_s = time.perf_counter()
     policy = load_policy(
@@ -118,10 +118,10 @@ def measure(checkpoint: Path, options: EngineOptions, settings: BenchmarkSetting
 def measure_all(
     checkpoint: Path, device: str, precision: str, settings: BenchmarkSettings, console: Console
 ) -> list[BenchmarkResult]:
-    """Every backend in a process of its own, one after the other; what cannot run says why in ``error``."""
+    """Time every backend, each in a new process; ``error`` says why one cannot run."""
     results = []
     for backend in BACKENDS[1:]:
-        console.print(f"{backend} ...", highlight=False)
+        console.print(f"{backend} ...")
         command = [sys.executable, "-m", "mobile_vla_policy.cli", "benchmark", str(checkpoint), "--json"]
         command += ["--backend", backend, "--device", device, "--precision", precision]
         command += ["--steps", str(settings.steps), "--instruction", settings.instruction]
@@ -129,25 +129,25 @@ def measure_all(
         if done.returncode == 0:
             results += [BenchmarkResult(**item) for item in json.loads(done.stdout)]
         else:
-            said = done.stderr.strip().splitlines() or ["ended without a word"]
+            said = done.stderr.strip().splitlines() or ["ended without a message"]
             results.append(BenchmarkResult(backend, error=said[-1].removeprefix("mobile-vla-policy: ")))
     return results
 
 
 def _passes(policy: Policy, settings: BenchmarkSettings) -> list[ForwardPass]:
     random = np.random.default_rng(0)
-    pictures = [
+    images = [
         {
             name: random.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
             for name, camera in policy.contract.cameras.items()
         }
-        for _ in range(_PICTURES)
+        for _ in range(_IMAGES)
     ]
     state, memory = np.zeros(3, dtype=np.float32), policy.initial_memory()
     steps = []
     for number in range(_WARM_UP_STEPS + settings.steps):
         started_ns, began_s = time.time_ns(), time.perf_counter()
-        chunk, memory = policy.predict(pictures[number % _PICTURES], state, settings.instruction, memory)
+        chunk, memory = policy.predict(images[number % _IMAGES], state, settings.instruction, memory)
         step = _pass(policy, settings.instruction, chunk, started_ns, time.perf_counter() - began_s)
         if number >= _WARM_UP_STEPS:
             steps.append(step)
@@ -168,7 +168,7 @@ def _write_trace(steps: list[ForwardPass], path: Path) -> None:
 
 @torch.inference_mode()
 def _time(run: Any) -> float:
-    """The median of some runs, after one to warm up [s]."""
+    """Return the median of some runs, after one to warm up [s]."""
     run()
     taken = []
     for _ in range(_PRODUCT_ROUNDS):

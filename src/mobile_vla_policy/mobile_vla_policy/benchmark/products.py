@@ -1,6 +1,6 @@
-"""The matrix products of one step, and nothing else: what no way of executing the network can do without.
+"""The matrix products of one forward pass: the part that no engine can avoid.
 
-Every product has weights of its own, as in the network, because reading them is part of the work. Norms, activations,
+Every product has its own weights, as in the network, because reading them is part of the work. Norms, activations,
 embeddings and everything that only moves data are left out.
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from mobile_vla_policy.model.head import ACTION_DIM, HeadSettings
+from mobile_vla_data.action import ACTION
+from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.model.settings import PolicySettings
 
 
@@ -27,12 +28,12 @@ class Linear:
     outputs: int
     count: int
     repeats: int = 1
-    """How often each is computed with the same weights."""
+    """Repetitions of each product with the same weights."""
 
 
 @dataclass(frozen=True)
 class Attention:
-    """``count`` times queries with keys, and what comes out with values, of ``heads`` heads."""
+    """``count`` attentions of ``heads`` heads: queries with keys, and the result with values."""
 
     heads: int
     queries: int
@@ -43,7 +44,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Products:
-    """All of a step."""
+    """All products of a forward pass."""
 
     linear: tuple[Linear, ...]
     attention: tuple[Attention, ...]
@@ -57,7 +58,7 @@ class Products:
 
 
 def products_of(settings: PolicySettings, instruction_tokens: int) -> Products | None:
-    """Of a policy with such settings; None for backbones whose layers are not known here."""
+    """Return the products of a policy; None for backbones whose layers are not known here."""
     backbone = settings.backbone
     config = backbone.kosmos2_config()
     if config is None:
@@ -67,9 +68,9 @@ def products_of(settings: PolicySettings, instruction_tokens: int) -> Products |
 
 
 def kosmos2_products(config: Any, cameras: int, instruction_tokens: int) -> Products:
-    """Of one new frame through Kosmos-2, in the shapes of ``backbones/kosmos2_driving.py``.
+    """Return the products of one frame through Kosmos-2, in the shapes of ``backbones/kosmos2_driving.py``.
 
-    Query, key and value of a layer are one product, and the last text layer goes on with ACT only.
+    Query, key and value of a layer are one product, and the last text layer computes ACT only.
     """
     vision, text, latents = config.vision_config, config.text_config, config.latent_query_num
     side, vision_layers = (vision.image_size // vision.patch_size) ** 2, vision.num_hidden_layers
@@ -104,28 +105,27 @@ def kosmos2_products(config: Any, cameras: int, instruction_tokens: int) -> Prod
 
 
 def head_products(head: HeadSettings, features: int) -> tuple[Linear, ...]:
-    """Of the LSTM over a whole window; what a step feeds back waits for the step before it."""
+    """Return the products of the LSTM over a whole window; its recurrent ones run one after the other."""
     gates = 4 * head.hidden_size
     return (
         Linear(1, features, head.input_size, 1),
         Linear(head.window, head.input_size, gates, 1),
         *([Linear(head.window, head.hidden_size, gates, head.layers - 1)] if head.layers > 1 else []),
         Linear(1, head.hidden_size, gates, head.layers, repeats=head.window),
-        Linear(1, head.hidden_size, head.horizon * ACTION_DIM, 1),
+        Linear(1, head.hidden_size, head.horizon * len(ACTION), 1),
     )
 
 
 def runner(
     products: Products, dtype: torch.dtype, device: torch.device, borrow_from: nn.Module | None = None
 ) -> Callable[[], None]:
-    """A function that computes them once, with torch's own products.
+    """Return a function that computes the products once, with torch's own operations.
 
     Args:
-        products: of a step.
+        products: of a forward pass.
         dtype: of the factors.
         device: that computes.
-        borrow_from: a network whose matrices serve as weights, instead of new ones that take as much memory again. It
-            must be of that dtype and on that device.
+        borrow_from: a network of that dtype and on that device, whose matrices serve as weights to save memory.
     """
     matrix = partial(_random, dtype, device) if borrow_from is None else _Borrowed(borrow_from).matrix
     work = [
@@ -164,14 +164,14 @@ def _random(dtype: torch.dtype, device: torch.device, outputs: int, inputs: int)
 
 
 class _Borrowed:
-    """Matrices of any shape out of a network's own, a different one each time, without a copy."""
+    """Matrices of any shape, taken from a network without a copy, a different one each time."""
 
     def __init__(self, network: nn.Module) -> None:
         self._all = [parameter.detach() for parameter in network.parameters() if parameter.ndim == 2]
         self._taken: dict[tuple[int, int], int] = {}
 
     def matrix(self, outputs: int, inputs: int) -> torch.Tensor:
-        """``[outputs, inputs]``: one of this shape, or else the beginning of a larger one."""
+        """Return ``[outputs, inputs]``: a matrix of this shape, or the beginning of a larger one."""
         same = [weight for weight in self._all if weight.shape == (outputs, inputs)]
         large_enough = [weight for weight in self._all if weight.numel() >= outputs * inputs]
         pool = same or sorted(large_enough, key=lambda weight: weight.numel())[: len(self._all) // 6]

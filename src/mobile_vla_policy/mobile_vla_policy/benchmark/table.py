@@ -11,16 +11,16 @@ from mobile_vla_policy.benchmark.measure import BenchmarkResult
 
 
 def print_results(results: Sequence[BenchmarkResult], console: Console) -> None:
-    """One column per backend; times in milliseconds, median / 99th percentile."""
+    """Print one column per backend; times in milliseconds, median / 99th percentile."""
     measured = [result for result in results if not result.error]
     if measured:
         console.print(_table(measured))
         first = measured[0]
         threads = f"{first.threads} thread{'s' if first.threads > 1 else ''}"
-        console.print(f"{first.device}, {threads}, {first.steps} steps; times in ms, median / p99", highlight=False)
+        console.print(f"{first.device}, {threads}, {first.steps} steps; times in ms, median / p99")
     for result in results:
         if result.error:
-            console.print(f"{result.backend}: {result.error}", highlight=False, soft_wrap=True)
+            console.print(f"{result.backend}: {result.error}", soft_wrap=True)
 
 
 def _table(results: Sequence[BenchmarkResult]) -> Table:

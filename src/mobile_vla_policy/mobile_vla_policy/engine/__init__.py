@@ -1,1 +1,1 @@
-"""How a loaded network is executed: cut into stages, in a precision, by PyTorch or by an engine it was exported for."""
+"""Execution of a loaded network: cut into stages, in one precision, by PyTorch or by the engine of an export."""

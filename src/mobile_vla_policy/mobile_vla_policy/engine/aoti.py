@@ -1,7 +1,7 @@
 """pt2: torch.export, compiled ahead of time by AOTInductor to machine code for this processor or GPU.
 
 It starts in a second where torch.compile takes minutes, but runs only on a machine like the one that made it, with the
-same torch. Exporting needs a C++ compiler. The file is native code: load only what you made yourself.
+same torch. Exporting needs a C++ compiler. The file is native code: load only files that you made yourself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mobile_vla_policy.engine.protocol import RunStage
 
 SUFFIX = ".pt2"
 
-#: The number of threads is the running machine's, not the exporting one's.
+#: Use the number of threads of the machine that runs it.
 _OPTIONS = {"cpp.dynamic_threads": True}
 
 
@@ -36,7 +36,9 @@ def write(stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[st
         try:
             inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=_OPTIONS)
         except RuntimeError as error:
-            raise EngineError(f"AOTInductor failed (is a C++ compiler there?): {str(error).splitlines()[0]}") from None
+            raise EngineError(
+                f"AOTInductor failed (is a C++ compiler installed?): {str(error).splitlines()[0]}"
+            ) from None
 
 
 def load(path: Path, device: torch.device) -> RunStage:

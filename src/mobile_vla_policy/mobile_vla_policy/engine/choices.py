@@ -1,4 +1,4 @@
-"""Names of backends, export formats and precisions, and which go together. Imports nothing heavy: nodes check by it."""
+"""Names of backends, export formats and precisions, and which go together. Imports nothing heavy, for launch files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 #: Format of an export -> the backend that runs it.
 BACKEND_OF_FORMAT = {"torchscript": "torchscript", "onnx": "onnxruntime", "pt2": "aoti"}
 FORMATS = tuple(BACKEND_OF_FORMAT)
-#: auto: eager for a checkpoint, what it was exported for otherwise.
+#: auto: eager for a checkpoint, the export's own backend for an export.
 BACKENDS = ("auto", "eager", *BACKEND_OF_FORMAT.values())
-#: auto: fp32 for kosmos2-tiny, 16 bits for large backbones, what it was exported in otherwise.
+#: auto: fp32 for small backbones, 16 bits for large ones, the export's own precision for an export.
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 
-#: What each format can hold. ONNX Runtime has no bf16 products on a CPU; TensorRT makes 16 or 8 bits of fp32 itself.
+#: Precisions of each format. ONNX Runtime has no bf16 products on a CPU; TensorRT makes 16 or 8 bits of fp32 itself.
 PRECISIONS_OF_FORMAT = {
     "torchscript": ("fp32", "bf16", "fp16"),
     "onnx": ("fp32", "fp16"),
@@ -21,22 +21,22 @@ PRECISIONS_OF_FORMAT = {
 
 
 class EngineError(ValueError):
-    """Backend, precision and checkpoint do not go together, or an export is damaged. One line that says what to do."""
+    """Backend, precision and checkpoint do not go together, or an export is damaged. The message is one line."""
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a network is to be executed."""
+    """Options of execution."""
 
     device: str = "auto"
     """auto (CUDA if there is one), cpu, cuda, cuda:1 ..."""
     backend: str = "auto"
     precision: str = "auto"
     compile: bool = False
-    """eager only: torch.compile the vision and the text stage; the compiled code is kept on disk."""
+    """eager only: use torch.compile on the vision and the text stage; the compiled code is kept on disk."""
 
     def problem(self) -> str:
-        """Why these cannot be used, in one line; empty when they can."""
+        """Return why these options cannot be used, in one line; empty if they can."""
         if not (self.device in ("auto", "cpu", "cuda") or self.device.removeprefix("cuda:").isdecimal()):
             return f"device is '{self.device}'; it must be auto, cpu, cuda or cuda:N"
         for name, value, allowed in (

@@ -17,7 +17,7 @@ from mobile_vla_policy.model.head import RecurrentHead
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.weights import leave_file
 
-#: Compiled code is for one length of instruction. This one fits most, so that a new instruction compiles nothing.
+#: Compiled code is for one length of instruction [tokens]. This length fits most instructions.
 COMPILED_TOKENS = 16
 
 
@@ -31,14 +31,14 @@ def load_eager(info: CheckpointInfo, device: torch.device, precision: str, compi
     precision = resolve_precision(precision, info.settings, device)
     network = _load(info, device, precision)
     if not info.settings.backbone.quantised:
-        # What is to be compiled must be made of operations that the compiler knows.
+        # The compiler needs operations that it knows.
         network = portable(network, precision) if compile_ else optimise(network, cast(Precision, precision))
     leave_file(network)
     return eager_engine(network, info.settings.head.window, device, precision, compile_)
 
 
 def load_portable(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
-    """The network of a checkpoint for exporting; ``precision`` is not auto and not int8. Raises as load_eager."""
+    """Load the network of a checkpoint for exporting; ``precision`` is neither auto nor int8. Raises as load_eager."""
     network = portable(_load(info, device, precision), precision)
     leave_file(network)
     return network
@@ -47,11 +47,11 @@ def load_portable(info: CheckpointInfo, device: torch.device, precision: str) ->
 def eager_engine(
     network: PolicyNetwork, window: int, device: torch.device, precision: str, compile_: bool = False
 ) -> Engine:
-    """An engine around a network that is ready to drive."""
+    """Return an engine for a network that is ready to drive."""
     run: dict[str, RunStage] = dict(zip(STAGES, cut(network), strict=True))
     if compile_:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiler_cache()))
-        # The head is left alone: LSTM is a kernel of its own, which the compiler refuses.
+        # Not the head: the compiler refuses the LSTM's kernel.
         for name in (VISION, TEXT):
             run[name] = torch.compile(run[name], fullgraph=True, dynamic=False)
     shape = EngineShape(network.backbone.image_size, window, COMPILED_TOKENS if compile_ else 0)
@@ -59,5 +59,5 @@ def eager_engine(
 
 
 def _load(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:
-    """The network as views of its file: what is optimised or moved to a GPU never stands in memory twice."""
+    """Load the network as views of its file, so that weights are never in memory twice."""
     return load_network(info, dtype_of(precision, device), views=True).to(device).eval().requires_grad_(False)

@@ -1,7 +1,7 @@
-"""export.json: what an exported folder is, and the digest of every file in it.
+"""export.json: the description of an export, with the digest of every file in it.
 
-An export is a checkpoint folder with graphs in the place of weights: config.json, stats.json, contract.yaml, tokenizer,
-and one file (ONNX: two) per stage. Nothing in it can be swapped for another policy's without being noticed.
+An export is a checkpoint folder with graphs instead of weights: config.json, stats.json, contract.yaml, tokenizer, and
+one file (ONNX: two) per stage. A file of another policy in it is detected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FORMAT_VERSION = 1
 
 
 class Verification(BaseModel):
-    """What the command saw when it compared the export with the network it was made from."""
+    """Result of comparing the export with the network it was made from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,32 +41,32 @@ class Manifest(BaseModel):
     format: str
     precision: str
     device: str
-    """Type of device that it was made on, cpu or cuda."""
+    """Type of device that it was made for, cpu or cuda."""
     image_size: int
     window: int
     instruction_tokens: int
-    """Instructions may be this long."""
+    """Longest instruction [tokens]."""
     versions: dict[str, str]
-    """Of the libraries that made it."""
+    """Versions of the libraries that made it."""
     files: dict[str, str]
     """File -> SHA-256."""
     verified: Verification
 
     @property
     def backend(self) -> str:
-        """What runs it."""
+        """Backend that runs it."""
         return BACKEND_OF_FORMAT[self.format]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write export.json with the digests of what is in the folder now."""
+    """Write export.json with the digests of the files in the folder."""
     files = {path.name: digest(path) for path in sorted(folder.iterdir()) if path.name != EXPORT}
     complete = manifest.model_copy(update={"files": files})
     (folder / EXPORT).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read export.json without looking at the files.
+    """Read export.json without checking the files.
 
     Raises:
         EngineError: it is missing, malformed or of another version.
@@ -90,12 +90,12 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         if Path(name).name != name or not path.is_file():
             raise EngineError(f"{path}: missing; the export is incomplete, make it again")
         if digest(path) != expected:
-            raise EngineError(f"{path}: damaged, or of another export (its digest differs); export it again")
+            raise EngineError(f"{path}: damaged, or from another export (its digest differs); export it again")
 
 
 def check_machine(folder: Path, manifest: Manifest, device: torch.device) -> None:
-    """Raise :class:`EngineError` when an export was made for another kind of device, or for another torch."""
-    # ONNX Runtime decides itself where a graph runs; the others have their device's operations written into them.
+    """Raise :class:`EngineError` if an export was made for another kind of device or another torch."""
+    # ONNX Runtime decides itself where a graph runs; the other formats hold operations of one device.
     if manifest.format != "onnx" and manifest.device != device.type:
         raise EngineError(
             f"{folder}: exported on {manifest.device}, to be run on {device.type}; export it again on this device"
@@ -106,7 +106,7 @@ def check_machine(folder: Path, manifest: Manifest, device: torch.device) -> Non
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         result = hashlib.sha256()
         while block := file.read(1 << 22):

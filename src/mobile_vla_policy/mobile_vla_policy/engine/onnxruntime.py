@@ -1,8 +1,8 @@
-"""ONNX: written by torch.export, run by ONNX Runtime; on a Jetson, trtexec makes a TensorRT engine of the same files.
+"""ONNX: written by torch.export, run by ONNX Runtime; on a Jetson, trtexec builds TensorRT engines from the same files.
 
 Shapes are constant and the operators are those of opset 18 that TensorRT's parser lists as supported
-(:data:`TENSORRT_OPERATORS`); attention is spelled out as products and a softmax, which TensorRT fuses itself. Weights
-stand in a file of their own beside the graph, because a graph may not exceed 2 GB.
+(:data:`TENSORRT_OPERATORS`); attention is written as products and a softmax, which TensorRT fuses itself. Weights are
+in a separate file beside the graph, because a graph may not exceed 2 GB.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mobile_vla_policy.engine.manifest import digest, read_manifest
 from mobile_vla_policy.engine.protocol import RunStage
 
 SUFFIX = ".onnx"
-#: The oldest that torch.export writes; TensorRT 10's parser reads up to 24.
+#: The oldest opset that torch.export writes; TensorRT 10's parser reads up to 24.
 OPSET = 18
 
-#: What these networks may consist of: all are in the support matrix of onnx-tensorrt (docs/operators.md).
+#: Operators that a network may use: all are in the support matrix of onnx-tensorrt (docs/operators.md).
 TENSORRT_OPERATORS = frozenset(
     """
     Abs Add And Cast Clip Concat Constant ConstantOfShape Conv Cos Div Equal Erf Exp Expand Gather GatherElements
@@ -44,11 +44,11 @@ def write(stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[st
     """Write ``path`` and, beside it, ``path`` + ``.data`` with the weights.
 
     Raises:
-        EngineError: a package is missing, or an operator is not one that TensorRT takes.
+        EngineError: a package is missing, or TensorRT does not take an operator.
     """
     try:
         import onnx
-        import onnxscript  # noqa: F401  (torch.onnx needs it, and says so less well)
+        import onnxscript  # noqa: F401  (torch.onnx needs it, with a worse message)
     except ImportError as error:
         raise EngineError(f"exporting to ONNX needs {error.name}: pip install onnx onnxscript onnxruntime") from None
     with torch.no_grad(), _quiet():
@@ -69,19 +69,19 @@ def write(stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[st
 
 
 def operators(model: onnx.ModelProto) -> set[str]:  # type: ignore[name-defined]  # noqa: F821
-    """Types of all nodes; those of other domains with their domain."""
+    """Return the types of all nodes; those of other domains with their domain."""
     return {f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node}
 
 
 def load(path: Path, device: torch.device) -> RunStage:
-    """Read a stage into ONNX Runtime: on TensorRT or CUDA if it has that, and the device is one."""
+    """Read a stage into ONNX Runtime: on TensorRT or CUDA if available and asked for."""
     try:
         import onnxruntime
     except ImportError:
         raise EngineError("backend onnxruntime is not installed: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # As many threads as torch would take, and none that spins: the rest of the robot needs the cores.
+    # As many threads as torch would use, and none that spins: other programs of the robot need the cores.
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0) or torch.get_num_threads())
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = _providers(path, device, onnxruntime.get_available_providers())
@@ -99,22 +99,22 @@ def load(path: Path, device: torch.device) -> RunStage:
 
 
 def _providers(path: Path, device: torch.device, available: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
-    """Who is to run the stage, best first, with options: of those that this ONNX Runtime was built with."""
+    """Return the execution providers, best first, with options, of those that this ONNX Runtime has."""
     wanted: list[tuple[str, dict[str, Any]]] = [("CPUExecutionProvider", {})]
     if device.type == "cuda":
         gpu = {"device_id": device.index or 0}
-        # Only where it is there: naming the folder may take reading the weights.
+        # Only if it is available: naming the folder may require reading the weights.
         kept = _kept_engines(path) if "TensorrtExecutionProvider" in available else {}
         wanted = [("TensorrtExecutionProvider", gpu | kept), ("CUDAExecutionProvider", gpu), *wanted]
     return [(name, options) for name, options in wanted if name in available]
 
 
 def _kept_engines(path: Path) -> dict[str, Any]:
-    """Have TensorRT's engines, which take minutes to build, found again; nothing where there is no place for them.
+    """Return options that keep TensorRT's engines, which take minutes to build; none if they cannot be stored.
 
     ONNX Runtime tells engines apart by the names in the graph, and not by its weights (TRTGenerateId in its
-    tensorrt_execution_provider_utils.h). So each export has a folder of its own, or one policy would drive with the
-    weights of another.
+    tensorrt_execution_provider_utils.h). So each export has its own folder; otherwise one policy
+    would drive with the weights of another.
     """
     if is_export(path.parent):
         files = read_manifest(path.parent).files
@@ -132,7 +132,7 @@ def _kept_engines(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter speaks of optional packages that this network has no use for."""
+    """Silence the exporter's messages about optional packages that this network does not need."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""From a trained network to one for driving: the same function, executed as fast as this machine can.
+"""Conversion of a trained network for driving: the same function, as fast as this machine can execute it.
 
 In fp32 the results equal those of the trained network to 1e-5, in 16 bits up to their rounding. ``make bench-model``
 reports the difference in int8; ``docs/explanation/model.md`` has the figures.

@@ -1,4 +1,4 @@
-"""The engine: three stages that somebody runs, at constant shapes. Who runs them is the backend's business."""
+"""The engine: three stages at constant shapes, run by a backend."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class RunStage(Protocol):
     """One stage, ready to run: tensors in the order of :mod:`mobile_vla_policy.engine.stages` in, one out."""
 
     def __call__(self, *arguments: torch.Tensor) -> torch.Tensor:
-        """The stage's result."""
+        """Run the stage."""
 
 
 class Backend(Protocol):
-    """How a stage becomes a file, and a file something to run. Each is a module with these two functions."""
+    """A backend writes a stage to a file and reads it back, ready to run. Each is a module with these two functions."""
 
-    #: How the name of a stage's file ends.
+    #: Suffix of a stage's file.
     SUFFIX: str
 
     def write(self, stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[str, ...], path: Path) -> None:
@@ -44,12 +44,12 @@ class EngineShape:
     window: int
     """Frames that the head sees."""
     instruction_tokens: int
-    """Instructions are padded to this length; 0: they may have any."""
+    """Instructions are padded to this length; 0: any length is allowed."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a policy calls. Keeps nothing from one call to the next."""
+    """The stages of one network, ready to run. It keeps no state between calls."""
 
     stages: Mapping[str, RunStage]
     shape: EngineShape
@@ -57,23 +57,23 @@ class Engine:
     backend: str
     precision: str
     recurrent: RecurrentHead | None = None
-    """The head one frame at a time, where the backend can do that."""
+    """The head one frame at a time, if the backend can do that."""
 
     def see(self, images: torch.Tensor) -> torch.Tensor:
-        """Latents of one frame, images float32 ``[cameras, 3, S, S]`` in 0 .. 1; what they look like is the stage's."""
+        """Return the backbone's latents of one frame, images float32 ``[cameras, 3, S, S]`` in 0 .. 1."""
         return self.stages[VISION](images[None])
 
     def read(self, latents: torch.Tensor, tokens: Tokens, state: torch.Tensor) -> torch.Tensor:
-        """LSTM input float32 ``[input_size]`` of a frame's latents, one instruction and a normalised state ``[3]``."""
+        """Return the LSTM input float32 ``[input_size]`` of latents, one instruction and a normalised state ``[3]``."""
         return self.stages[TEXT](latents, tokens.ids, tokens.lengths, state[None])[0]
 
     def act(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The newest frame's chunk float32 ``[horizon, 3]`` of 1 .. window LSTM inputs ``[n, input_size]``."""
+        """Return the newest frame's chunk float32 ``[horizon, action_dim]`` of LSTM inputs ``[n, input_size]``."""
         newest = len(inputs) - 1
         window = nn.functional.pad(inputs, (0, 0, 0, self.shape.window - len(inputs)))
         return self.stages[HEAD](window[None])[0, newest]
 
     def pad(self, tokens: Tokens) -> Tokens:
-        """One instruction at the engine's length, behind which ACT does not look."""
+        """Pad one instruction to the engine's length; the padding comes behind ACT."""
         missing = self.shape.instruction_tokens - tokens.ids.shape[1]
         return tokens if missing <= 0 else Tokens(nn.functional.pad(tokens.ids, (0, missing)), tokens.lengths)

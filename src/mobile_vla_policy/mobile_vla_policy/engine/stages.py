@@ -2,10 +2,10 @@
 
     images [1, cameras, 3, S, S] ─► VISION ─► latents ─► TEXT ─► LSTM input [1, input_size]   once per new frame
                       instruction ids, robot state ───────┘                    │ remembered by the policy
-    the window's LSTM inputs [1, window, input_size] ─────────────► HEAD ─► chunks [1, window, horizon, 3]
+    the window's LSTM inputs [1, window, input_size] ─────────────► HEAD ─► chunks [1, window, horizon, action_dim]
 
-The window is filled from the front and padded with zeros behind: the LSTM is causal, so the chunk at the newest frame's
-position is what it would be without the padding. The same holds for an instruction that is padded behind ACT.
+The window is filled from the front and padded with zeros: the LSTM is causal, so padding does not change the chunk at
+the newest frame's position. The same holds for an instruction that is padded behind ACT.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class VisionStage(nn.Module):
         self.backbone = backbone
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The latents, of the backbone's own shape and type."""
+        """Return the latents, in the backbone's own shape and type."""
         return self.backbone.embed_images(images)
 
 
 class TextStage(nn.Module):
-    """Latents, one instruction and the robot's state to what the LSTM sees of this frame."""
+    """Latents, one instruction and the robot's state to the LSTM input of this frame."""
 
     def __init__(self, backbone: Backbone, head: ActionHead) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class TextStage(nn.Module):
     def forward(
         self, latents: torch.Tensor, ids: torch.Tensor, lengths: torch.Tensor, state: torch.Tensor
     ) -> torch.Tensor:
-        """LSTM input float32 ``[1, input_size]`` of ids int64 ``[1, L]``, lengths ``[1]`` and states ``[1, 3]``."""
+        """Return LSTM input ``[1, input_size]`` of ids int64 ``[1, L]``, lengths ``[1]`` and states ``[1, 3]``."""
         inputs: torch.Tensor = self.head.embed(self.backbone.act_states(latents, Tokens(ids, lengths)), state)
         return inputs.float()
 
@@ -61,14 +61,14 @@ class HeadStage(nn.Module):
         self.head = head
 
     def forward(self, window: torch.Tensor) -> torch.Tensor:
-        """Chunks float32 ``[1, window, horizon, 3]`` of LSTM inputs float32 ``[1, window, input_size]``."""
+        """Return chunks float32 ``[1, window, horizon, action_dim]`` of inputs float32 ``[1, window, input_size]``."""
         chunks: torch.Tensor
         chunks, _ = self.head(window)
         return chunks.float()
 
 
 class Stages(NamedTuple):
-    """The three in the order in which they run."""
+    """The three stages in the order in which they run."""
 
     vision: nn.Module
     text: nn.Module
@@ -76,7 +76,7 @@ class Stages(NamedTuple):
 
 
 def cut(network: PolicyNetwork) -> Stages:
-    """The stages of a network, sharing its weights."""
+    """Return the stages of a network, sharing its weights."""
     return Stages(
         VisionStage(network.backbone).eval(),
         TextStage(network.backbone, network.head).eval(),
@@ -88,7 +88,7 @@ def cut(network: PolicyNetwork) -> Stages:
 def examples(
     network: PolicyNetwork, cameras: int, instruction_tokens: int, window: int, device: torch.device
 ) -> dict[str, tuple[torch.Tensor, ...]]:
-    """Arguments of every stage, of the shapes they have when the policy drives; random, but always the same."""
+    """Return arguments for every stage, in the shapes of driving; random, but always the same."""
     random = torch.Generator().manual_seed(0)
     side = network.backbone.image_size
     images = torch.rand(1, cameras, 3, side, side, generator=random).to(device)
@@ -97,7 +97,7 @@ def examples(
     state = torch.rand(1, len(STATE), generator=random).to(device)
     latents = network.backbone.embed_images(images)
     inputs = torch.rand(1, window, network.head.project.out_features, generator=random).to(device)
-    # Ordinary tensors: the tracers refuse those that were made under inference mode.
+    # Ordinary tensors: tracers refuse those made in inference mode.
     return {
         VISION: (images,),
         TEXT: (latents.clone(), ids, lengths, state),

@@ -1,7 +1,7 @@
 """TorchScript: traced and frozen when exported, optimised for the machine it runs on when loaded.
 
-Tracing, because scripting fails on these models. ``optimize_for_inference`` comes at loading: what it does to weights
-for oneDNN cannot be saved, and depends on the machine.
+Tracing, because scripting fails on these models. ``optimize_for_inference`` runs at loading: its changes to weights for
+oneDNN cannot be saved, and depend on the machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def write(stage: nn.Module, arguments: tuple[torch.Tensor, ...], names: tuple[st
     """Trace ``stage`` for these arguments; ``names`` are not kept by this format."""
     del names
     with warnings.catch_warnings(), torch.no_grad():
-        # Shapes that became constants are meant to; that TorchScript is deprecated is known.
+        # Constant shapes are intended, and the deprecation of TorchScript is known.
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(stage, arguments, check_trace=False)
         torch.jit.save(torch.jit.freeze(traced), str(path))

@@ -1,1 +1,1 @@
-"""How good is a policy on recorded episodes, and does it listen? Offline; driving is what counts in the end."""
+"""Offline evaluation on recorded episodes: errors, and what a policy uses. Closed-loop driving is the final test."""

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint on one split of a dataset."""
+"""Evaluation of a checkpoint on one split of a dataset."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, Traini
 from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.samples.provenance import learned_from
 
-#: A first look at what a policy uses takes about so long [s].
+#: Duration of the first look at what a policy uses [s].
 _GLANCE_S = 30.0
 
 
@@ -45,13 +45,13 @@ class Evaluation:
     by_task: dict[str, Metrics]
     by_category: dict[str, Metrics]
     sensitivity: dict[Changed, Sensitivity]
-    """How much the predictions change with each input that could be taken away."""
+    """Change of the predictions without each input."""
     warnings: list[str]
     paths: list[EpisodePrediction]
     """A few episodes to draw."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, without the paths."""
+        """Return the JSON document, without the paths."""
         return {
             "checkpoint": str(self.checkpoint),
             "split": self.split,
@@ -67,7 +67,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A checkpoint that is being judged, and the dataset it is judged on."""
+    """A checkpoint and the dataset that it is evaluated on."""
 
     info: CheckpointInfo
     network: PolicyNetwork
@@ -79,7 +79,7 @@ class _Subject:
             raise EngineError(problem)
         target = pick_device(device)
         info = read_info(resolve(checkpoint))
-        # Not split here: episodes that the policy has learned from would be called a test.
+        # Not split here: the test split could hold episodes that the policy has learned from.
         data = open_dataset(dataset, info.settings.backbone.cameras, seed=None)
         info.contract.require_same(data.contract, f"the checkpoint {info.folder}", f"the dataset {dataset}")
         return cls(info, load_network(info).to(target), data)

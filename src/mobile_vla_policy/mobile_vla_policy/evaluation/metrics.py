@@ -1,4 +1,4 @@
-"""Numbers that compare predicted with recorded actions. Pure functions on arrays."""
+"""Metrics that compare predicted with recorded actions. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -8,57 +8,73 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import displacement, gripper, yaw
 from mobile_vla_policy.evaluation.predict import EpisodePrediction
 
 Array = npt.NDArray[np.floating]
 
-#: A gripper transition counts as found when it is predicted within this many control periods of the recorded one.
+#: A predicted gripper transition is right within this many control periods of the recorded one.
 TRANSITION_TOLERANCE = 2
+
+#: A turn within this of the recorded one is right [rad]: an eighth of full speed, as 10 mm are of driving.
+TURN_TOLERANCE_RAD = 0.02
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Over the next action of every step, unless said otherwise."""
+    """Metrics of the next action of every step, unless another scope is given."""
 
     steps: int
     dx_error_m: float
     """Mean absolute error of delta_x [m]."""
     dy_error_m: float
+    yaw_error_rad: float | None
+    """Mean absolute error of delta_yaw [rad]; None if the actions have no such column."""
     error_m: float
     """Mean distance between predicted and recorded displacement [m]."""
     horizon_error_m: float
-    """The same over all actions of the chunks."""
+    """Mean distance over all actions of the chunks [m]."""
     within_tolerance: float
-    """Share of steps with dx, dy within the tolerance and the gripper right."""
+    """Share of steps with dx, dy (and delta_yaw) within the tolerance and the gripper right."""
     gripper_accuracy: float
     transition_f1: float | None
     """F1 of opening and closing at the right time; None when the gripper never moves."""
 
 
 def summarise(predictions: Sequence[EpisodePrediction], tolerance_m: float) -> Metrics:
-    """Metrics over all steps of the given episodes."""
-    deltas = np.concatenate([p.deltas[:, 0] for p in predictions])
+    """Return the metrics over all steps of the given episodes."""
+    predicted = np.concatenate([p.actions[:, 0] for p in predictions])
     recorded = np.concatenate([p.episode.actions for p in predictions])
     closed = np.concatenate([p.closed for p in predictions])
-    difference = np.abs(deltas - recorded[:, :2])
-    distance = np.linalg.norm(deltas - recorded[:, :2], axis=1)
-    gripper_right = closed == (recorded[:, 2] > 0.5)
+    difference = displacement(predicted) - displacement(recorded)
+    within = np.abs(difference).max(axis=1) <= tolerance_m
+    turn_error = _turn_error(predicted, recorded)
+    if turn_error is not None:
+        within &= turn_error <= TURN_TOLERANCE_RAD
+    gripper_right = closed == (gripper(recorded) > 0.5)
+    dx_error, dy_error = np.abs(difference).mean(axis=0)
     horizon = np.concatenate([horizon_distances(p) for p in predictions])
     return Metrics(
         steps=len(recorded),
-        dx_error_m=float(difference[:, 0].mean()),
-        dy_error_m=float(difference[:, 1].mean()),
-        error_m=float(distance.mean()),
+        dx_error_m=float(dx_error),
+        dy_error_m=float(dy_error),
+        yaw_error_rad=None if turn_error is None else float(turn_error.mean()),
+        error_m=float(np.linalg.norm(difference, axis=1).mean()),
         horizon_error_m=float(horizon.mean()),
-        within_tolerance=float((difference.max(axis=1) <= tolerance_m)[gripper_right].sum() / len(recorded)),
+        within_tolerance=float((within & gripper_right).mean()),
         gripper_accuracy=float(gripper_right.mean()),
-        transition_f1=transition_f1([(p.closed, p.episode.actions[:, 2] > 0.5) for p in predictions]),
+        transition_f1=transition_f1([(p.closed, gripper(p.episode.actions) > 0.5) for p in predictions]),
     )
 
 
+def _turn_error(predicted: Array, recorded: Array) -> Array | None:
+    ours, theirs = yaw(predicted), yaw(recorded)
+    return None if ours is None or theirs is None else np.abs(ours - theirs)
+
+
 def horizon_distances(prediction: EpisodePrediction) -> Array:
-    """Distances [m] between all predicted displacements and the recorded ones, where there are any."""
-    actions, horizon = prediction.episode.actions[:, :2], prediction.deltas.shape[1]
+    """Return the distances [m] between all predicted displacements and the recorded ones."""
+    actions, horizon = displacement(prediction.episode.actions), prediction.deltas.shape[1]
     parts = [
         np.linalg.norm(prediction.deltas[: len(actions) - ahead, ahead] - actions[ahead:], axis=1)
         for ahead in range(min(horizon, len(actions)))
@@ -67,7 +83,7 @@ def horizon_distances(prediction: EpisodePrediction) -> Array:
 
 
 def transition_f1(pairs: Sequence[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]) -> float | None:
-    """F1 of gripper transitions over (predicted, recorded) sequences of closed/open, bool ``[T]`` each."""
+    """Return the F1 of gripper transitions over (predicted, recorded) sequences of closed/open, bool ``[T]`` each."""
     found = predicted_count = recorded_count = 0
     for predicted, recorded in pairs:
         mine, theirs = _transitions(predicted), _transitions(recorded)
@@ -83,5 +99,5 @@ def transition_f1(pairs: Sequence[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bo
 
 
 def _transitions(closed: npt.NDArray[np.bool_]) -> list[tuple[int, bool]]:
-    """(step, closes) of every change."""
+    """Return (step, closes) of every change."""
     return [(int(step), bool(closed[step])) for step in np.flatnonzero(closed[1:] != closed[:-1]) + 1]

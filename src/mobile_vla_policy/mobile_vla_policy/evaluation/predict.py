@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mobile_vla_data.action import displacement, gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.normalisation import Normalisation
@@ -19,18 +20,24 @@ _FRAMES_AT_ONCE = 64
 
 
 class PredictionError(ValueError):
-    """A policy predicts what is no number. The message is one line naming the episode and the step."""
+    """A prediction is not finite. The message is one line naming the episode and the step."""
 
 
 @dataclass(frozen=True)
 class EpisodePrediction:
-    """What the policy would do at every step of a recorded episode."""
+    """Predictions at every step of a recorded episode."""
 
     episode: EpisodeData
-    deltas: npt.NDArray[np.float32]
-    """float32 ``[T, horizon, 2]`` [m]."""
+    actions: npt.NDArray[np.float32]
+    """float32 ``[T, horizon, 3 or 4]``, in the columns of :mod:`mobile_vla_data.action`; the gripper is a
+    probability."""
     closed: npt.NDArray[np.bool_]
-    """bool ``[T]``: what the gripper is told for the next period, after the contract's thresholds."""
+    """bool ``[T]``: gripper command for the next period, after the contract's thresholds."""
+
+    @property
+    def deltas(self) -> npt.NDArray[np.float32]:
+        """float32 ``[T, horizon, 2]``: delta_x, delta_y [m]."""
+        return np.asarray(displacement(self.actions))
 
 
 @torch.inference_mode()
@@ -46,7 +53,7 @@ def predict_episode(
 ) -> EpisodePrediction:
     """Predict at every step. ``frames`` are uint8 ``[T, cameras, S, S, 3]``.
 
-    Every frame is seen by the backbone once; then the LSTM runs over each step's own strided window, in one batch.
+    The backbone encodes every frame once; then the LSTM runs over the strided window of each step, in one batch.
 
     Raises:
         PredictionError: a prediction is not finite.
@@ -67,16 +74,16 @@ def predict_episode(
     if not finite.all():
         step = int((~finite).nonzero()[0])
         raise PredictionError(f"{episode.path.stem}, step {step}: the prediction is {chunks[step, 0].tolist()}")
-    probability = torch.sigmoid(chunks[:, 0, 2]).tolist()
-    closed, decisions = bool(episode.states[0, 2] > 0.5), []
-    for value in probability:
+    gripper(chunks).sigmoid_()
+    closed, decisions = bool(gripper(episode.states)[0] > 0.5), []
+    for value in gripper(chunks)[:, 0].tolist():
         closed = contract.gripper.decide(value, closed)
         decisions.append(closed)
-    return EpisodePrediction(episode, chunks[..., :2].numpy(), np.array(decisions, dtype=bool))
+    return EpisodePrediction(episode, chunks.numpy(), np.array(decisions, dtype=bool))
 
 
 def _windowed(network: PolicyNetwork, inputs: torch.Tensor, window: int, stride: int) -> torch.Tensor:
-    """Chunks ``[T, horizon, 3]`` from the LSTM over each step's window. Short windows are padded at their end."""
+    """Return chunks ``[T, horizon, action_dim]`` of each step's window; short windows are padded behind."""
     count = len(inputs)
     index = torch.zeros(count, window, dtype=torch.int64)
     last = torch.zeros(count, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""An evaluation as a table, as JSON, and as a picture of predicted against true paths."""
+"""The report of an evaluation: a table, JSON, and a figure of predicted and recorded paths."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mobile_vla_data.action import displacement, position, yaw
 from mobile_vla_data.storage.folders import writing
 from mobile_vla_policy.evaluation.evaluate import Evaluation
 from mobile_vla_policy.evaluation.metrics import TRANSITION_TOLERANCE, Metrics
@@ -30,12 +31,13 @@ _LEAST_MOTION_M = 0.005
 def print_report(result: Evaluation, console: Console) -> None:
     """Print the table and the warnings."""
     title = f"{result.checkpoint}: {result.split}, {result.episodes} episodes"
-    console.print(title, soft_wrap=True, highlight=False, markup=False)
-    # A space between columns is the frame's own. With more, a task of 34 letters would not fit into 80 columns.
+    console.print(title, soft_wrap=True)
+    # One space between columns: with more, a task name of 34 letters would not fit into 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
     near = f"{1000 * result.tolerance_m:g} mm"
-    for name in ("steps\n", "dx\nmm", "dy\nmm", "chunk\nmm", f"{near}\n%", "grip\n%", "F1\n"):
+    yaw_column = [] if result.overall.yaw_error_rad is None else ["yaw\nmrad"]
+    for name in ("steps\n", "dx\nmm", "dy\nmm", *yaw_column, "chunk\nmm", f"{near}\n%", "grip\n%", "F1\n"):
         table.add_column(name, justify="right", no_wrap=True)
     groups = [result.by_category] if len(result.by_category) > 1 else []
     for group in (*groups, result.by_task):
@@ -45,18 +47,17 @@ def print_report(result: Evaluation, console: Console) -> None:
     table.add_row("all", *_cells(result.overall), style="bold")
     console.print(table)
     console.print(
-        f"dx, dy: of the next step; chunk: distance over the whole chunk; {near}: dx and dy within it and the gripper "
-        f"right; grip: gripper right; F1: of its opening and closing, found within {TRANSITION_TOLERANCE} steps",
+        f"dx, dy: error of the next action; chunk: error over the whole chunk; {near}: share of actions within it and "
+        f"with the right gripper; grip: right gripper; F1: of opening and closing, within {TRANSITION_TOLERANCE} steps",
         style="dim",
-        highlight=False,
     )
     console.print(_sensitivity_table(result))
     for warning in result.warnings:
-        console.print(f"[bold yellow]Warning:[/] {warning}")
+        console.print(f"Warning: {warning}", style="bold yellow")
 
 
 def _sensitivity_table(result: Evaluation) -> Table:
-    """How the predictions change with each input."""
+    """Return the table of how the predictions change without each input."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("given instead", no_wrap=True)
     for name in ("change\nmm", "of its\nlength %", "error\nmm", "gripper\nchanged %"):
@@ -80,7 +81,8 @@ def write_report(result: Evaluation, folder: Path) -> None:
 
 
 def _cells(metrics: Metrics) -> list[str]:
-    errors = (metrics.dx_error_m, metrics.dy_error_m, metrics.horizon_error_m)
+    turn = () if metrics.yaw_error_rad is None else (metrics.yaw_error_rad,)
+    errors = (metrics.dx_error_m, metrics.dy_error_m, *turn, metrics.horizon_error_m)
     return [
         str(metrics.steps),
         *(f"{1000 * error:.1f}" for error in errors),
@@ -91,12 +93,12 @@ def _cells(metrics: Metrics) -> list[str]:
 
 
 def headings(episode: EpisodeData) -> npt.NDArray[np.floating]:
-    """The robot's heading at every step [rad], float ``[T]``: where odometry went, against where the action pointed.
+    """Return the robot's heading at every step [rad], ``[T]``: direction of odometry minus direction of the action.
 
-    A state holds no heading, and actions are in the robot frame. Steps of almost no motion take that of the one before;
-    a robot that never moves has heading 0.
+    A state holds no heading, and actions are in the robot frame. Steps with almost no motion take the heading of the
+    step before; a robot that never moves has heading 0.
     """
-    went, told = np.diff(episode.states[:, :2], axis=0), episode.actions[:-1, :2]
+    went, told = np.diff(position(episode.states), axis=0), displacement(episode.actions)[:-1]
     moves = np.flatnonzero(np.minimum(np.linalg.norm(went, axis=1), np.linalg.norm(told, axis=1)) > _LEAST_MOTION_M)
     if not len(moves):
         return np.zeros(episode.num_steps)
@@ -106,8 +108,21 @@ def headings(episode: EpisodeData) -> npt.NDArray[np.floating]:
     return known
 
 
+def driven(
+    actions: npt.NDArray[np.floating], start: npt.NDArray[np.floating], heading: float
+) -> npt.NDArray[np.floating]:
+    """Return the path ``[n + 1, 2]`` [m] of ``n`` actions from a pose; ``heading`` in radians."""
+    turns = yaw(actions)
+    # Where actions carry no turn, the robot's frame keeps its heading.
+    headings_before = heading + (0.0 if turns is None else np.cumsum(turns) - turns)
+    cos, sin = np.cos(headings_before), np.sin(headings_before)
+    forward, left = displacement(actions).T
+    steps = np.stack([cos * forward - sin * left, sin * forward + cos * left], axis=1)
+    return np.vstack([start, start + np.cumsum(steps, axis=0)])
+
+
 def _draw_paths(result: Evaluation, output: Path) -> None:
-    """True paths, and from every fifth step the chunk that the policy would drive from there."""
+    """Draw recorded paths and, from every fifth step, the predicted chunk."""
     # Here: matplotlib takes a second to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,13 +133,11 @@ def _draw_paths(result: Evaluation, output: Path) -> None:
     FigureCanvasAgg(figure)
     for index, prediction in enumerate(result.paths):
         axes = figure.add_subplot(rows, columns, index + 1)
-        path, turned = prediction.episode.states[:, :2], headings(prediction.episode)
-        axes.plot(path[:, 0], path[:, 1], color="0.6", linewidth=3, label="recorded")
-        for step in range(0, len(prediction.deltas), 5):
-            driven = np.cumsum(np.pad(prediction.deltas[step], ((1, 0), (0, 0))), axis=0)
-            cos, sin = np.cos(turned[step]), np.sin(turned[step])
-            chunk = path[step] + driven @ np.array([[cos, sin], [-sin, cos]])
-            axes.plot(chunk[:, 0], chunk[:, 1], color="tab:red", linewidth=1, label=None if step else "predicted")
+        path, turned = position(prediction.episode.states), headings(prediction.episode)
+        axes.plot(*path.T, color="0.6", linewidth=3, label="recorded")
+        for step in range(0, len(path), 5):
+            chunk = driven(prediction.actions[step], path[step], turned[step])
+            axes.plot(*chunk.T, color="tab:red", linewidth=1, label=None if step else "predicted")
         axes.set_title(prediction.episode.instruction, fontsize=9)
         axes.set(xlabel="x [m]", ylabel="y [m]", aspect="equal")
         axes.legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""What the predicted actions depend on: take away the images, the instruction or the state, and compare.
+"""Dependence of the predicted actions on the images, the instruction and the state: replace one, and compare.
 
 A policy can predict well and still be blind: a table from odometry and instruction to a direction does. Only such a
 comparison shows it.
@@ -20,8 +20,8 @@ from mobile_vla_policy.evaluation.predict import EpisodePrediction
 from mobile_vla_policy.samples.episodes import EpisodeData
 
 Changed = Literal["instruction", "black_images", "other_images", "state"]
-"""What a policy is given instead: another task's instruction, black images, the images of another episode at the same
-step, or a state of zeros."""
+"""Replacement of an input: another task's instruction, black images, the images of another episode at the same step, or
+a state of zeros."""
 
 Frames = npt.NDArray[np.uint8]
 
@@ -31,7 +31,7 @@ LEAST_CHANGE = 0.2
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How the predictions change with one input."""
+    """Change of the predictions with one input."""
 
     change_m: float
     """Mean distance between the next displacements with and without the change [m]."""

@@ -1,4 +1,4 @@
-"""Exports that a policy asked for by naming a backend: made once, then found again under ~/.cache."""
+"""Exports for a named backend: made once, then kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mobile_vla_policy.engine.choices import EngineError
 from mobile_vla_policy.engine.manifest import check_files, read_manifest
 from mobile_vla_policy.export.export import ExportSettings, export
 
-#: An export takes minutes at full size; what is older than this is nobody's [s].
+#: An export takes minutes at full size; a temporary folder older than this was left behind [s].
 _LEFT_BEHIND_S = 3600.0
 
 
 def cached_export(info: CheckpointInfo, format_: str, precision: str, device: torch.device) -> CheckpointInfo:
-    """The export of this very checkpoint, made now if there is none yet or it is damaged. Raises EngineError."""
+    """Return the export of this checkpoint; make it if it is missing or damaged. Raises EngineError."""
     folder = exports_cache() / f"{info.folder.name}-{format_}-{precision}-{_key(info.folder, device)}"
     if not _is_sound(folder):
         shutil.rmtree(folder, ignore_errors=True)
         for left in folder.parent.glob(f".{folder.name}.*"):
-            # Of a process that was killed while it exported; a younger one may be at work.
+            # Left by a process that was killed while exporting; a younger one may still be running.
             if time.time() - left.stat().st_mtime > _LEFT_BEHIND_S:
                 shutil.rmtree(left, ignore_errors=True)
         export(info.folder, folder, ExportSettings(format_, precision, str(device)))
@@ -44,7 +44,7 @@ def _is_sound(folder: Path) -> bool:
 
 
 def _key(checkpoint: Path, device: torch.device) -> str:
-    """Changes with any file of the checkpoint, and with what an export depends on besides."""
+    """Return a key that changes with any file of the checkpoint, and with everything else that an export depends on."""
     facts = [__version__, torch.__version__, str(device), str(checkpoint.resolve())]
     for path in sorted(checkpoint.iterdir()):
         status = path.stat()

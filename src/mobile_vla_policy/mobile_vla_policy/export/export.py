@@ -1,6 +1,6 @@
 """``mobile-vla-policy export``: a checkpoint's stages as files for another engine, compared with eager first.
 
-Written beside the place it is to have, verified there, and renamed at the end: a failed export leaves nothing.
+Written to a temporary folder, verified there, and renamed at the end: a failed export leaves nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from mobile_vla_data.storage.folders import replace_folder
 from mobile_vla_policy import __version__
+from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS
 from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, is_export, read_info, resolve
 from mobile_vla_policy.engine.choices import EngineError, EngineOptions, check_export
 from mobile_vla_policy.engine.device import pick_device, resolve_precision
@@ -27,12 +28,12 @@ from mobile_vla_policy.engine.manifest import FORMAT_VERSION, Manifest, Verifica
 from mobile_vla_policy.engine.stages import HEAD, STAGES, TEXT, VISION, cut, examples
 from mobile_vla_policy.export.verify import Run, compare, random_run, recorded_runs
 from mobile_vla_policy.model.network import PolicyNetwork
-from mobile_vla_policy.policy import MAX_INSTRUCTION_TOKENS, Policy
+from mobile_vla_policy.policy import Policy
 
 _NAMES = {VISION: ("images",), TEXT: ("latents", "ids", "lengths", "state"), HEAD: ("window",)}
 
 #: Allowed difference from eager in the same precision, see :func:`~mobile_vla_policy.export.verify.compare`.
-#: fp32 differs by the order of sums; in 16 bits, whoever fuses operations rounds at other places.
+#: fp32 differs by the order of sums; in 16 bits, engines that fuse operations round at other places.
 TOLERANCE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
 
 #: Instructions are padded to this; 'navigate to the table and place the object' has ten tokens.
@@ -41,13 +42,13 @@ INSTRUCTION_TOKENS = 24
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What to make."""
+    """Settings of an export."""
 
     format: str
     precision: str = "auto"
     device: str = "auto"
     instruction_tokens: int = INSTRUCTION_TOKENS
-    """Longest instruction; every one costs the time of this many tokens."""
+    """Longest instruction; every instruction costs the time of this many tokens."""
     tolerance: float | None = None
     """None: by precision, :data:`TOLERANCE`."""
     dataset: Path | None = None
@@ -56,7 +57,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was made."""
+    """Result of an export."""
 
     folder: str
     format: str
@@ -69,14 +70,14 @@ class ExportReport:
     verified: Verification
 
     def to_dict(self) -> dict[str, Any]:
-        """For --json."""
+        """Return the JSON document."""
         return {**asdict(self), "verified": self.verified.model_dump()}
 
 
 def export(
     checkpoint: Path, output: Path, settings: ExportSettings, say: Callable[[str], None] = lambda _line: None
 ) -> ExportReport:
-    """Write the folder ``output``, or replace an export that stands there.
+    """Write the folder ``output``, or replace the export in it.
 
     Raises:
         EngineError: format and precision do not go together, a tool is missing, or the result deviates from eager.
@@ -122,13 +123,13 @@ def export(
 
 
 def _check(info: CheckpointInfo, output: Path, settings: ExportSettings) -> tuple[torch.device, str]:
-    """Device and precision; raises :class:`EngineError` for what is known to fail before anything is loaded."""
+    """Return device and precision. Raises :class:`EngineError` for anything that is known to fail, before loading."""
     if is_export(info.folder):
         raise EngineError(f"{info.folder} is an export already; give the checkpoint that it was made from")
     if info.settings.backbone.quantised:
         raise EngineError(f"{info.folder}: base weights that are stored in 4 or 8 bits (load_in) cannot be exported")
     if output.exists() and not is_export(output):
-        raise EngineError(f"{output} exists and is no export; give another folder")
+        raise EngineError(f"{output} exists and is not an export; give another folder")
     if not 1 <= settings.instruction_tokens <= MAX_INSTRUCTION_TOKENS:
         raise EngineError(f"tokens is {settings.instruction_tokens}; it must be 1 .. {MAX_INSTRUCTION_TOKENS}")
     device = pick_device(settings.device)
@@ -185,7 +186,7 @@ def _manifest(
 
 
 def _versions() -> dict[str, str]:
-    """Of what wrote the graphs; torch with its build, since compiled code goes with exactly that."""
+    """Return the versions of the libraries that wrote the graphs; torch with its build, for compiled code."""
     versions = {"torch": str(torch.__version__)}
     for name in ("transformers", "onnx", "onnxscript", "onnxruntime"):
         try:

@@ -1,4 +1,4 @@
-"""Whether an export says what the network says: the same frames through both, memory and normalisation included."""
+"""Comparison of an export with the network: the same frames through both, including memory and normalisation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mobile_vla_policy.preprocess import Frame
 
 #: Frames of each run: one more than fill the window.
 _FRAMES = 9
-#: Episodes of a dataset that are looked at, spread over all of it.
+#: Episodes of a dataset to compare on, spread over all of it.
 _EPISODES = 3
 
 
 @dataclass(frozen=True)
 class RunFrame:
-    """What a policy is given at one moment."""
+    """Input of a policy at one time step."""
 
     images: dict[str, Frame]
     state: npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ Run = Sequence[RunFrame]
 
 
 def random_run(info: CheckpointInfo) -> Run:
-    """Noise of the robot's camera sizes and positions within the training data's; always the same."""
+    """Return noise images of the robot's camera sizes, and positions within the training data's; always the same."""
     random = np.random.default_rng(0)
     low, high = np.array(info.normalisation.state.q01), np.array(info.normalisation.state.q99)
     frames = []
@@ -54,7 +54,7 @@ def random_run(info: CheckpointInfo) -> Run:
 
 
 def recorded_runs(info: CheckpointInfo, dataset: Path) -> list[Run]:
-    """The beginnings of some recorded episodes.
+    """Return the beginnings of some recorded episodes.
 
     Raises:
         EngineError: there are no episodes, or one lacks a camera of this policy.
@@ -84,11 +84,11 @@ def _recorded_run(info: CheckpointInfo, path: Path) -> Run:
 
 
 def compare(reference: Policy, other: Policy, runs: Sequence[Run]) -> float:
-    """Largest difference over all frames; NaN counts as infinite. It is the largest of
+    """Return the largest difference over all frames; NaN counts as infinite. It is the largest of
 
-    - an action: dx, dy in normalised units, whose usual range is -1 .. 1, or the gripper's probability;
-    - what the head gets of a frame, as a share of its largest value: a policy that has not learned much says nearly the
-      same whatever it sees, and would hide an error.
+    - an action: motion in normalised units, whose usual range is -1 .. 1, or the gripper's probability;
+    - the head's input, as a share of its largest value: an untrained policy predicts nearly the same from any image,
+      which would hide an error.
 
     Raises:
         EngineError: an instruction is too long for ``other``.
@@ -121,5 +121,4 @@ def _predictions(policy: Policy, run: Run) -> list[_Prediction]:
 
 
 def _normalised(policy: Policy, chunk: PredictedChunk) -> torch.Tensor:
-    actions = torch.from_numpy(np.concatenate([chunk.deltas, chunk.gripper[:, None]], axis=1))
-    return policy.normalisation.action.normalise(actions)
+    return policy.normalisation.action.normalise(torch.from_numpy(chunk.actions))

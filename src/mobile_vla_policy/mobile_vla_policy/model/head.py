@@ -1,9 +1,10 @@
 """The action head: one frame's ACT state at a time through an LSTM to a chunk of future actions.
 
     ACT state -> linear 1024 [+ linear of the robot's state] -> LSTM 512 x 2 (dropout 0.1 between) -> linear 5 x 3
+                                                                                  (5 x 4 with delta_yaw)
 
-It answers at every window position. The LSTM's state is an argument and a result, never hidden in the module, so that
-streaming one frame at a time gives what the whole window gives.
+It predicts at every window position. The LSTM's state is an argument and a result, never hidden in the module, so
+streaming one frame at a time equals the whole window.
 """
 
 from __future__ import annotations
@@ -14,13 +15,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from mobile_vla_data.action import GRIPPER, STATE
+from mobile_vla_data.action import ACTION, GRIPPER, STATE
 from mobile_vla_policy.config import Frozen
 
 LstmState = tuple[torch.Tensor, torch.Tensor]
 """Hidden and cell state, each float ``[layers, B, hidden_size]``."""
-
-ACTION_DIM = 3
 
 #: What the head reads of the robot's state, and the columns of the state that these are.
 StateInput = Literal["none", "gripper", "full"]
@@ -45,7 +44,7 @@ class HeadSettings(Frozen):
     horizon: int = Field(default=5, ge=1)
     """Future actions predicted at every window position."""
     state: StateInput = "none"
-    """What the LSTM reads beside the ACT state: none, gripper (the gripper's state), or full (x, y and gripper).
+    """Robot state that the LSTM reads beside the ACT state: none, gripper (its position), or full (x, y and gripper).
     Full is for odometry that is localised in a map: with any other, the policy learns a table from places to
     directions, which is wrong as soon as the robot is switched on elsewhere."""
 
@@ -53,9 +52,9 @@ class HeadSettings(Frozen):
 class ActionHead(nn.Module):
     """Projection, LSTM and output layer."""
 
-    def __init__(self, feature_size: int, settings: HeadSettings) -> None:
+    def __init__(self, feature_size: int, settings: HeadSettings, action_dim: int = len(ACTION)) -> None:
         super().__init__()
-        self.horizon = settings.horizon
+        self.horizon, self.action_dim = settings.horizon, action_dim
         self.project = nn.Linear(feature_size, settings.input_size)
         self._columns = _COLUMNS[settings.state]
         self.project_state = nn.Linear(len(self._columns), settings.input_size) if self._columns else None
@@ -66,22 +65,22 @@ class ActionHead(nn.Module):
             dropout=settings.dropout if settings.layers > 1 else 0.0,
             batch_first=True,
         )
-        self.output = nn.Linear(settings.hidden_size, settings.horizon * ACTION_DIM)
+        self.output = nn.Linear(settings.hidden_size, settings.horizon * action_dim)
 
     def embed(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and robot states ``[..., 3]``."""
+        """Return LSTM inputs ``[..., input_size]`` of ACT states ``[..., feature_size]`` and states ``[..., 3]``."""
         inputs: torch.Tensor = self.project(features.to(self.project.weight.dtype))
         if self.project_state is not None:
             inputs = inputs + self.project_state(state[..., self._columns].to(inputs.dtype))
         return inputs
 
     def forward(self, inputs: torch.Tensor, memory: LstmState | None = None) -> tuple[torch.Tensor, LstmState]:
-        """Chunks ``[B, W, horizon, 3]`` of LSTM inputs ``[B, W, input_size]``, and the LSTM's state after them.
+        """Return chunks ``[B, W, horizon, action_dim]`` of inputs ``[B, W, input_size]``, and the LSTM's new state.
 
-        Of an action, dx and dy are normalised and the gripper is a logit.
+        The motion of an action is normalised, and its gripper is a logit.
         """
         hidden, memory = self.lstm(inputs, memory)
-        return self.output(hidden).unflatten(-1, (self.horizon, ACTION_DIM)), memory
+        return self.output(hidden).unflatten(-1, (self.horizon, self.action_dim)), memory
 
 
 class HeadOnFeatures(nn.Module):
@@ -92,7 +91,7 @@ class HeadOnFeatures(nn.Module):
         self.head = head
 
     def forward(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Return chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]`` and states ``[B, W, 3]``."""
+        """Return chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]`` and states ``[B, W, 3]``."""
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
@@ -114,16 +113,16 @@ class RecurrentHead:
         ]
 
     def state_after(self, inputs: torch.Tensor) -> LstmState:
-        """The LSTM's state after frames ``[n, input_size]``, from an empty one."""
+        """Return the LSTM's state after frames ``[n, input_size]``, from an empty state."""
         state: LstmState
         _, state = self._head.lstm(inputs[None])
         return state
 
     def chunk(self, newest: torch.Tensor, state: LstmState) -> torch.Tensor:
-        """The chunk float32 ``[horizon, 3]`` of one more frame ``[input_size]``."""
+        """Return the chunk float32 ``[horizon, action_dim]`` of one more frame ``[input_size]``."""
         hidden = newest[None]
         for layer, weights in enumerate(self._weights):
-            # Not through nn.LSTM: on a CPU it repacks all of its weights, which takes longer than this one step.
+            # Not nn.LSTM: on a CPU it repacks all of its weights, which takes longer than this one step.
             hidden, _ = torch.lstm_cell(hidden, (state[0][layer], state[1][layer]), *weights)
         chunk: torch.Tensor = self._head.output(hidden)[0].unflatten(-1, (self._head.horizon, -1))
         return chunk.float()

@@ -1,4 +1,4 @@
-"""The whole network: a backbone and an action head, and which of their parameters learn."""
+"""The whole network: a backbone and an action head. Also decides which of their parameters learn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mobile_vla_data.action import ACTION
 from mobile_vla_policy.backbones.backbone import Backbone
+from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.model.head import ActionHead
 from mobile_vla_policy.model.lora import add_lora
 from mobile_vla_policy.model.settings import PolicySettings
+
+TARGET_MAP_SIDE = 14
+"""Cells along each side of the target's heatmap of a backbone without one of its own."""
 
 
 class PolicyNetwork(nn.Module):
@@ -22,30 +27,50 @@ class PolicyNetwork(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.locate: nn.Linear | None = None
+        """Only in training, not in checkpoints: heatmap of the target from the ACT state of a backbone without maps."""
 
     def forward(self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, 3]`` at every window position; dx, dy normalised, gripper a logit.
+        """Return chunks ``[B, W, horizon, action_dim]`` at every window position; motion normalised, gripper a logit.
 
         Args:
             images: the valid frames only, float ``[N, cameras, 3, S, S]`` in 0 .. 1, window after window.
             state: normalised robot states, float ``[B, W, 3]``.
             tokens: one instruction per window.
             valid: bool ``[B, W]``, N of them true: positions that hold a frame. Empty ones come last in a window, so
-                that the causal LSTM never carries them into a valid one; what is returned there means nothing.
+                that the causal LSTM never carries them into a valid one; ignore the chunks there.
         """
         window_of_frame = valid.nonzero()[:, 0]
         features = self.backbone.encode(images, tokens.select(window_of_frame))
         return self.act(scatter_frames(features, valid), state)
 
     def act(self, features: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-        """Chunks ``[B, W, horizon, 3]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
+        """Return chunks ``[B, W, horizon, action_dim]`` of ACT states ``[B, W, hidden]``, from an empty LSTM state."""
         chunks: torch.Tensor
         chunks, _ = self.head(self.head.embed(features, state))
         return chunks
 
 
+class Learner(nn.Module):
+    """The network as training runs it: with the heatmaps that only losses need."""
+
+    def __init__(self, network: PolicyNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, images: torch.Tensor, state: torch.Tensor, tokens: Tokens, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, Maps | None]:
+        """Return chunks, as :meth:`PolicyNetwork.forward` does, and heatmaps of the valid frames if there are any."""
+        network = self.network
+        features, maps = network.backbone.encode_with_maps(images, tokens.select(valid.nonzero()[:, 0]))
+        if network.locate is not None:
+            maps = Maps(network.locate(features.float()))
+        return network.act(scatter_frames(features, valid), state), maps
+
+
 def scatter_frames(features: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Lay features ``[N, F]`` of the valid frames out as ``[B, W, F]``, zeros elsewhere."""
+    """Arrange features ``[N, F]`` of the valid frames as ``[B, W, F]``, with zeros elsewhere."""
     windows = features.new_zeros(*valid.shape, features.shape[-1])
     return windows.masked_scatter(valid[..., None], features)
 
@@ -56,6 +81,7 @@ def build_network(
     instructions: Sequence[str] = (),
     checkpoint: Path | None = None,
     dtype: torch.dtype = torch.float32,
+    action_dim: int = len(ACTION),
 ) -> PolicyNetwork:
     """Build the network and mark what learns.
 
@@ -65,6 +91,7 @@ def build_network(
         checkpoint: folder of the checkpoint to be loaded. Its tokenizer is used, and weights that it holds may stay on
             the meta device: the caller fills them in.
         dtype: storage of frozen weights; what learns is always float32.
+        action_dim: columns of an action, see :func:`mobile_vla_data.action.action_names`.
 
     Raises:
         BackboneError: weights or tokenizer cannot be loaded, or LoRA matches nothing.
@@ -72,10 +99,16 @@ def build_network(
     backbone = settings.backbone.build(dtype, instructions, checkpoint)
     if settings.lora.enabled:
         adapt(backbone, settings)
-    network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head))
+    network = PolicyNetwork(backbone, ActionHead(backbone.hidden_size, settings.head, action_dim))
     # After peft, which freezes everything but its adapters, the ACT embedding too.
     mark_trainable(network, settings)
     return network
+
+
+def add_target_map(network: PolicyNetwork) -> None:
+    """Let a backbone without heatmaps learn one of the target, out of its ACT state: that then knows where it is."""
+    if not network.backbone.has_maps:
+        network.locate = nn.Linear(network.backbone.hidden_size, TARGET_MAP_SIDE**2)
 
 
 def adapt(backbone: Backbone, settings: PolicySettings) -> None:

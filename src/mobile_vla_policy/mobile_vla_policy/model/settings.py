@@ -1,4 +1,4 @@
-"""All settings of a network: a checkpoint carries them, and with its weights they rebuild the network."""
+"""Settings of a network. A checkpoint carries them; with its weights they rebuild the network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PolicySettings(Frozen):
 
     @property
     def head_only(self) -> bool:
-        """Whether only the head learns (stage 2), so that the backbone has to see each frame only once."""
+        """True if only the head learns (stage 2), so that the backbone encodes each frame only once."""
         return self.backbone.freeze and not (self.lora.enabled and self.lora.train)
 
 
@@ -43,7 +43,7 @@ def upgraded(data: Any) -> Any:
 
 
 def _state_named(head: Any) -> Any:
-    """Settings of the head with ``state``, which was the switch ``use_state`` before."""
+    """Return the head's settings with ``state``, which was the switch ``use_state`` before."""
     if not isinstance(head, dict) or "use_state" not in head:
         return head if head is not None else {}
     rest = {name: value for name, value in head.items() if name != "use_state"}

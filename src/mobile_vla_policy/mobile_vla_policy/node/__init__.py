@@ -1,1 +1,1 @@
-"""The ROS side of policy_node: its parameters, its action server, its status. Imports rclpy."""
+"""The ROS side of the policy: policy_node with its parameters, services, action server and status. Imports rclpy."""

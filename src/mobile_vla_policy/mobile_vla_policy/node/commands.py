@@ -1,4 +1,4 @@
-"""What the policy tells the gate, or in shadow mode would have told it: velocity and gripper, both or neither."""
+"""Commands of the policy to the gate: velocity and gripper, both or neither. In shadow mode they are only compared."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mobile_vla_policy.runtime.driver import DriveState, Tick
 from mobile_vla_policy.runtime.statistics import RateMeter
 from mobile_vla_ros.command_publisher import CommandPublisher
 
-#: How long zeros are sent once there is nothing to follow; then silence, so that the gate shows that nobody drives.
+#: Zeros are sent for this long without an instruction [s]; then silence, so that the gate reports no driver.
 _ZEROS_S = 0.5
 
 
 class Commands:
     """Publishes ``cmd_vel_policy`` and ``gripper/command_policy`` while armed.
 
-    The publishers exist only then: who is idle, or an onlooker in shadow mode, is no rival of the one who drives. An
-    onlooker compares what it would have published with what the robot is told.
+    The publishers exist only then: a policy that is idle or in shadow mode is no rival of the one that drives. In
+    shadow mode, an onlooker compares the commands of the policy with those that the robot gets.
     """
 
     def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool, gate: GateWatch) -> None:
@@ -43,44 +43,43 @@ class Commands:
 
     @property
     def armed(self) -> bool:
-        """Whether it commands."""
+        """True while armed."""
         return self._publisher is not None
 
     @property
     def agreement(self) -> Agreement:
-        """How well the onlooker agrees with what the robot is told."""
+        """Agreement of the onlooker with the commands that the robot gets."""
         return self._onlooker.agreement
 
     def look_on(self) -> None:
-        """Command no more, and compare instead."""
-        # The last thing that a driver who becomes an onlooker does is to stop.
+        """Stop commanding, and compare instead."""
+        # The last command of a driver that becomes an onlooker is to stop.
         self._end()
         self._onlooker.begin()
 
     def arm(self) -> None:
-        """Be able to command from now on."""
+        """Start to command."""
         self._onlooker.end()
         if self._publisher is None:
             self._publisher = CommandPublisher(self._node, "policy", self._frame, stamped=self._stamped)
 
     def disarm(self) -> None:
-        """Tell the robot to stand, wait until that has arrived where somebody listens, and command no more.
-
-        An onlooker ends, too.
-        """
+        """Stop the robot, wait until every subscriber has acknowledged that, and stop commanding or watching."""
         self._end()
         self._onlooker.end()
 
     def rivals(self) -> list[str]:
-        """Other nodes that command in the policy's name; one that was killed is listed for some seconds more."""
+        """Return other nodes that command as the policy; one that was killed is listed for some more seconds."""
         return [] if self._publisher is None else self._publisher.rivals()
 
     def send(self, tick: Tick) -> None:
-        """Send what a tick of the driver says, its action or zeros; while disarmed, an onlooker compares it at most."""
+        """Send the action of a tick, or zeros; while disarmed, the onlooker may compare it."""
         action = tick.action
-        velocity = Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y)
+        velocity = (
+            Velocity() if action is None else self._codec.to_velocity(action.delta_x, action.delta_y, action.delta_yaw)
+        )
         if not velocity.finite:
-            # Neither half of a command that is not whole.
+            # Neither half of a command that is not finite.
             velocity, action = Velocity(), None
         if self._publisher is None:
             if action is not None:
@@ -93,8 +92,8 @@ class Commands:
             return
         self._zeros_left = self._zeros
         self._send(self._publisher, velocity)
-        # A human who has taken over decides about the gripper, and what was decided before counts no more afterwards.
-        if action is not None and action.gripper_closed is not None and not self._gate.human_drives:
+        # An operator who has taken over decides about the gripper; earlier decisions do not count afterwards.
+        if action is not None and action.gripper_closed is not None and not self._gate.operator_drives:
             self._publisher.send_gripper(float(action.gripper_closed))
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""One drive, from activation to deactivation: each tick asks the driver what to do, and what it says goes out."""
+"""One drive, from activation to deactivation: each tick gets an action from the driver and sends it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mobile_vla_policy.runtime.inference import ForwardPass
 from mobile_vla_policy.runtime.trace import TraceRecorder
 from mobile_vla_ros.clock import STEADY
 
-#: How long the end waits for a running forward pass. Its result is dropped anyway.
+#: The end waits this long for a running forward pass, whose result is dropped anyway [s].
 _STOP_WAIT_S = 0.2
-_RIVALS = "another policy commands this robot, stop one of the two (or set its parameter shadow)"
-#: A slow simulation tells the time a few times a second.
-_CLOCK_STANDS_S = 1.0
-_CLOCK_STANDS = "the simulated clock stands still: nothing new on /clock"
+_RIVALS = "another policy commands this robot; stop one of the two, or set its parameter shadow"
+#: A slow simulation publishes the time a few times per second.
+_CLOCK_STOPPED_S = 1.0
+_CLOCK_STOPPED = "the simulated clock does not advance: no new message on /clock"
 
 
 class Drive:
-    """Owns a driver and the timer of its commands. Whether they reach the gate is a matter of ``commands`` being armed.
+    """Owns a driver and the timer of its commands, which reach the gate while ``commands`` is armed.
 
-    ``publish_chunk`` takes an ActionChunk, ``changed`` is called when the state has; ``trace_file`` gets a Chrome trace
-    at the end.
+    ``publish_chunk`` takes an ActionChunk, ``changed`` is called after a change of state; ``trace_file`` gets a Chrome
+    trace at the end.
     """
 
     def __init__(
@@ -44,9 +44,9 @@ class Drive:
     ) -> None:
         self.driver = driver
         self.last = Tick(DriveState.IDLE, "", None)
-        """What the newest tick said."""
+        """The newest tick."""
         self.rivals: list[str] = []
-        """Other policies that command this robot: while there are any, it stands."""
+        """Other policies that command this robot: while there are any, the robot stands."""
         self._node, self._contract, self._commands, self._execute = node, contract, commands, execute
         self._publish_chunk, self._changed = publish_chunk, changed
         self._trace_file = trace_file
@@ -55,16 +55,16 @@ class Drive:
         self._clock_ns, self._clock_moved_s = 0, time.monotonic()
 
     def begin(self, instruction: str, rate_hz: float) -> None:
-        """Follow ``instruction``, which may be empty, sending commands at ``rate_hz``."""
+        """Follow ``instruction``, which may be empty, with commands at ``rate_hz``."""
         self.driver.start()
         self.driver.follow(instruction)
         self._timer = self._node.create_timer(1.0 / rate_hz, self.tick, clock=STEADY)
 
     def end(self) -> None:
-        """Stop: nothing can follow the zeros, for whoever could send something is the thread that is in here.
+        """Stop the robot. No command can follow the zeros, because only this thread sends commands.
 
-        They come before all else, so that nothing else that fails can hold them back. A forward pass that does not
-        return in time is left behind, see :meth:`ended`.
+        The zeros come first, so that no other failure can hold them back. A forward pass that does not return in time
+        is left behind, see :meth:`ended`.
         """
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
@@ -76,24 +76,24 @@ class Drive:
             self._write_trace(self._trace_file)
 
     def ended(self, timeout_s: float) -> bool:
-        """Whether, after :meth:`end`, the last forward pass has returned, too; waits for it that long."""
+        """Wait after :meth:`end` for the last forward pass; return whether it has returned in time."""
         return self.driver.stop(timeout_s)
 
     def chunk_arrived(self) -> None:
-        """What is new goes out at once; the timer's period then counts from here."""
+        """Act on a new chunk at once; the timer's period then counts from here."""
         if self._timer is not None:
             self._timer.reset()
             self.tick()
 
     def tick(self) -> None:
-        """Do what the driver says is right at this moment."""
+        """Get the driver's action for this moment and send it."""
         now_ns = self._now_ns()
         before, tick = self.last, self.driver.tick(now_ns)
-        if self._clock_stands(now_ns) and tick.state is not DriveState.IDLE:
-            # Without time there is no age, and the action of this moment would be that of every later one.
-            tick = Tick(DriveState.WAITING, _CLOCK_STANDS, None, tick.passes)
+        if self._clock_stopped(now_ns) and tick.state is not DriveState.IDLE:
+            # Without time there is no age, and this action would be repeated for ever.
+            tick = Tick(DriveState.WAITING, _CLOCK_STOPPED, None, tick.passes)
         if self.rivals:
-            # Two that drive one robot: neither knows what the other is about to do. So both stand.
+            # With two drivers, neither knows what the other is about to do. So both stand.
             message = f"{_RIVALS}: {', '.join(self.rivals)}"
             tick = Tick(DriveState.ERROR, message, None, tick.passes, Fault.ANOTHER_POLICY)
         self.last = tick
@@ -104,12 +104,12 @@ class Drive:
         if (tick.state, tick.message.partition(":")[0]) != (before.state, before.message.partition(":")[0]):
             self._report(tick)
 
-    def _clock_stands(self, now_ns: int) -> bool:
-        """Whether the clock of the stamps has stopped; only a simulated one can."""
+    def _clock_stopped(self, now_ns: int) -> bool:
+        """Return whether the clock of the stamps has stopped; only a simulated one can."""
         steady_s = time.monotonic()
         if now_ns != self._clock_ns:
             self._clock_ns, self._clock_moved_s = now_ns, steady_s
-        return steady_s - self._clock_moved_s > _CLOCK_STANDS_S
+        return steady_s - self._clock_moved_s > _CLOCK_STOPPED_S
 
     def _tell_pass(self, done: ForwardPass, number: int) -> None:
         if self._trace_file is not None:
@@ -122,7 +122,7 @@ class Drive:
         log = self._node.get_logger()
         failure = self.driver.failure if tick.fault is Fault.INFERENCE else None
         message = tick.message or f"driving: '{self.driver.instruction}'"
-        # One call for each severity: rclpy raises when the same line logs at two.
+        # One call for each severity: rclpy raises if one line logs at two severities.
         if tick.state is not DriveState.ERROR:
             log.info(message)
         elif failure is None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import ActionChunk
 from mobile_vla_policy.runtime.arrival import Arrival
 from mobile_vla_policy.runtime.driver import Fault, PolicyDriver, Tick
-from mobile_vla_policy.runtime.settings import clean_instruction
 
 Result = ExecuteInstruction.Result
 
@@ -22,14 +22,14 @@ _CODE = {Fault.INFERENCE: Result.INFERENCE_FAILED, Fault.ANOTHER_POLICY: Result.
 
 
 class _DeferringServer(ActionServer):
-    """An action server whose goals are finished from a timer instead of by a callback that lasts as long as the goal.
+    """An action server whose goals are finished from a timer, not by a callback that lasts as long as the goal.
 
-    A callback that blocks needs a multi-threaded executor, and one that awaits is polled without pause by rclpy before
-    Kilted: both cost more processor time than the rest of the node.
+    A blocking callback needs a multi-threaded executor, and rclpy before Kilted polls an awaiting one without pause:
+    both cost more processor time than the rest of the node.
     """
 
     def notify_execute(self, goal_handle: Any, execute_callback: Any) -> None:
-        """Called by ``goal_handle.execute()`` once the goal's state is EXECUTING: nothing is to be run yet."""
+        """Do nothing: ``goal_handle.execute()`` calls this once the goal's state is EXECUTING."""
 
     def finish(self, goal_handle: Any, end: Callable[[], None], result: Result) -> None:
         """Bring a goal to the state that ``end`` sets, and send its result."""
@@ -47,7 +47,7 @@ class _Goal:
     instruction: str
     began_s: float
     limit_s: float
-    """Infinite when there is no limit."""
+    """Infinite without a limit."""
     passes_before: int
     starved_before: int
 
@@ -63,7 +63,7 @@ class ExecuteServer:
         arrival: Arrival,
         in_command: Callable[[], bool],
     ) -> None:
-        """``in_command()`` says whether the policy decides about the robot: no human and no stop overrides it."""
+        """``in_command()`` returns whether the policy commands the robot: no operator and no stop overrides it."""
         self._node = node
         self._driver = driver
         self._observation_timeout_s = observation_timeout_s
@@ -75,7 +75,7 @@ class ExecuteServer:
             ExecuteInstruction,
             "policy/execute",
             execute_callback=lambda _goal: Result(),
-            # Every goal is accepted, so that one that cannot be executed gets a result that says why.
+            # Every goal is accepted, so that a goal that cannot be executed gets a result with the reason.
             goal_callback=lambda _request: GoalResponse.ACCEPT,
             handle_accepted_callback=self._on_accepted,
             cancel_callback=lambda _handle: CancelResponse.ACCEPT,
@@ -83,11 +83,11 @@ class ExecuteServer:
 
     @property
     def busy(self) -> bool:
-        """Whether a goal is running."""
+        """True while a goal is running."""
         return self._goal is not None
 
     def tick(self, tick: Tick) -> None:
-        """Finish the running goal if what has just happened ends it."""
+        """Finish the running goal if this tick ends it."""
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
@@ -104,7 +104,7 @@ class ExecuteServer:
             self._end(goal.handle.abort, _CODE[tick.fault], tick.message)
 
     def feedback(self, chunk: ActionChunk) -> None:
-        """Tell the goal's client about a forward pass."""
+        """Send the goal's client feedback about a forward pass."""
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
@@ -120,7 +120,7 @@ class ExecuteServer:
         )
 
     def deactivated(self) -> None:
-        """End the running goal, because the node is leaving the active state."""
+        """End the running goal because the node is leaving the active state."""
         if self._goal is not None:
             self._end(self._goal.handle.abort, Result.DEACTIVATED, "the policy node was deactivated")
 
@@ -131,7 +131,7 @@ class ExecuteServer:
             self._reject(handle, Result.NOT_ACTIVE, "the policy node is not active; activate it first")
             return
         try:
-            instruction = clean_instruction(request.instruction)
+            instruction = normalise_instruction(request.instruction)
             problem = "" if instruction else "the instruction is empty; say what to do"
             problem = problem or driver.check_instruction(instruction)
         except ValueError as error:
@@ -167,8 +167,8 @@ class ExecuteServer:
         if driver is not None:
             result.steps = driver.passes - goal.passes_before
             result.starved_ticks = driver.scheduler.starved_ticks - goal.starved_before
-            # Nothing is followed from here on: the next tick sends zeros.
+            # No instruction from here on: the next tick sends zeros.
             driver.follow("")
-        # A cancel request that came with another end has already set CANCELING, from which only these lead on.
+        # A cancel request at the same time has already set CANCELING, from which only CANCELED follows.
         self._server.finish(goal.handle, goal.handle.canceled if goal.handle.is_cancel_requested else end, result)
         self._node.get_logger().info(f"'{goal.instruction}' ended: {message}")

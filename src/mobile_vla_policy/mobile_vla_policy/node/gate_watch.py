@@ -1,4 +1,4 @@
-"""Who drives, by what the gate says: a policy has to notice that a human took over."""
+"""The driver according to the gate: a policy has to notice when an operator takes over."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from mobile_vla_ros.qos import EVERY_STATUS
 
 
 class GateWatch:
-    """Hears ``gate/status``; calls ``handed_back`` when a human who drove does so no longer."""
+    """Listens to ``gate/status``; calls ``handed_back`` when an operator stops driving."""
 
     def __init__(self, node: Any, handed_back: Callable[[], None]) -> None:
         self._handed_back = handed_back
         self._driver: int | None = None
-        # Every one: a hand-back that was missed would bring back what was decided before it.
+        # Every message: after a missed hand-back, old decisions would be used again.
         node.create_subscription(GateStatus, "gate/status", self._on_status, EVERY_STATUS)
 
     @property
-    def human_drives(self) -> bool:
-        """Whether a human has taken over; False where no gate has spoken."""
+    def operator_drives(self) -> bool:
+        """True while an operator drives; False without a gate."""
         return self._driver == GateStatus.DRIVER_TELEOP
 
     @property
     def nobody_drives(self) -> bool:
-        """Whether the gate sends zeros in nobody's name; False where no gate has spoken."""
+        """True while the gate sends zeros without a driver; False without a gate."""
         return self._driver in (GateStatus.DRIVER_NONE, GateStatus.DRIVER_STOPPED)
 
     def _on_status(self, status: GateStatus) -> None:
-        human_drove, self._driver = self.human_drives, int(status.driver)
-        if human_drove and not self.human_drives:
+        operator_drove, self._driver = self.operator_drives, int(status.driver)
+        if operator_drove and not self.operator_drives:
             self._handed_back()

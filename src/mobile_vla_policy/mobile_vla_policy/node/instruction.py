@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_policy.runtime.driver import PolicyDriver
-from mobile_vla_policy.runtime.settings import BUSY, clean_instruction, instruction_problem
+from mobile_vla_policy.runtime.settings import BUSY, instruction_problem
 
 
 class InstructionService:
-    """Follows what it is told. ``driver()`` is None while the node is not active."""
+    """Gives instructions to the driver. ``driver()`` returns None while the node is not active."""
 
     def __init__(
         self, node: Any, driver: Callable[[], PolicyDriver | None], busy: Callable[[], bool], tell: Callable[[], None]
     ) -> None:
-        """``tell`` publishes the status: whoever records beside the policy takes the instruction from there."""
+        """``tell`` publishes the status, from which a recorder beside the policy takes the instruction."""
         self._node, self._driver, self._busy, self._tell = node, driver, busy, tell
         node.create_service(SetInstruction, "policy/set_instruction", self._on_request)
 
@@ -28,14 +29,14 @@ class InstructionService:
         return response
 
     def _try(self, text: str) -> tuple[int, str]:
-        """Follow an instruction if that is possible; returns the error code and one line."""
+        """Follow an instruction if possible; return the error code and one line."""
         codes, driver = SetInstruction.Response, self._driver()
         if driver is None:
             return codes.NOT_ACTIVE, "the policy node is not active; activate it first"
         if self._busy():
             return codes.BUSY, BUSY
         try:
-            instruction = clean_instruction(text)
+            instruction = normalise_instruction(text)
         except ValueError as error:
             return codes.INVALID_REQUEST, str(error)
         if problem := instruction_problem(driver, instruction):

@@ -36,12 +36,12 @@ class Loading:
 
     @property
     def running(self) -> bool:
-        """Whether a policy is being loaded, or is loaded and not yet taken."""
+        """True while a policy is being loaded, or is loaded but not yet taken."""
         return self._loader is not None
 
     @property
     def done(self) -> bool:
-        """Whether :meth:`wait` would return at once."""
+        """True if :meth:`wait` would return at once."""
         return self._loader is not None and self._loader.done
 
     @property

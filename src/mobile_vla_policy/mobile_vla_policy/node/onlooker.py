@@ -1,4 +1,4 @@
-"""Shadow mode: hears what the robot is told, and compares it with what the policy would have said."""
+"""Shadow mode: compares the commands that the robot gets with those that the policy would have sent."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from mobile_vla_policy.runtime.scheduler import decide_gripper
 from mobile_vla_ros.convert import velocity_of, velocity_type
 from mobile_vla_ros.qos import COMMAND
 
-#: A base that was told nothing for this long has stopped by itself (docs/explanation/safety.md) [s].
+#: A base that got no command for this long has stopped by itself (docs/explanation/safety.md) [s].
 _TOLD_S = 0.5
 
 
 class Onlooker:
-    """Listens on ``cmd_vel`` and ``gripper/command`` from the first time on that it is told to look on.
+    """Listens to ``cmd_vel`` and ``gripper/command`` from the first :meth:`begin` on.
 
-    The subscriptions stay: destroying DDS entities can block (eProsima/Fast-DDS#6193), and the thread that would do it
-    is the one that stops the robot.
+    The subscriptions stay: destroying DDS entities can block (eProsima/Fast-DDS#6193), on the thread that stops the
+    robot.
     """
 
     def __init__(self, node: Any, contract: Contract, stamped: bool, gate: GateWatch) -> None:
@@ -36,11 +36,11 @@ class Onlooker:
 
     @property
     def agreement(self) -> Agreement:
-        """The figures of the last minute; without samples while it does not look on."""
+        """Figures of the last minute; without samples while it does not watch."""
         return self._comparison.agreement(time.monotonic())
 
     def begin(self) -> None:
-        """Look on from now on."""
+        """Start to watch."""
         self._looking = True
         if not self._subscriptions:
             self._subscriptions = [
@@ -49,16 +49,16 @@ class Onlooker:
             ]
 
     def end(self) -> None:
-        """Stop looking, and forget what was seen."""
+        """Stop watching, and forget all samples."""
         self._looking = False
         self._comparison = Comparison()
         self._velocity_at_s, self._closed = 0.0, None
 
     def compare(self, velocity: Velocity, closed: bool | None) -> None:
-        """Take what the policy would have commanded now; ``closed`` is None where it leaves the gripper as it is."""
+        """Take the policy's command of this moment; ``closed`` is None if it leaves the gripper unchanged."""
         now_s = time.monotonic()
         if now_s - self._velocity_at_s > _TOLD_S or self._gate.nobody_drives:
-            # Zeros of a gate that has no driver are nobody's wish, and nothing to be measured by.
+            # Zeros of a gate without a driver are no intention, so they are not compared.
             return
         self._comparison.add(now_s, velocity, self._velocity, closed, self._closed)
 

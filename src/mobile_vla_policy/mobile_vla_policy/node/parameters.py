@@ -20,13 +20,13 @@ from mobile_vla_ros.run import StartError
 
 @dataclass(frozen=True)
 class FixedParameters:
-    """Those that are read once."""
+    """Parameters that are read once."""
 
     contract: Contract
     stamped: bool
     """TwistStamped instead of Twist."""
     rate_hz: float
-    """Of commands [Hz]."""
+    """Rate of commands [Hz]."""
     observation_timeout_s: float
     """A policy/execute goal ends when a required input is silent for this long [s]."""
     done_after_s: float
@@ -34,9 +34,9 @@ class FixedParameters:
     inference_timeout_s: float
     """A forward pass that has not returned for this long is an error [s]."""
     compressed: bool
-    """Cameras come as JPEGs."""
+    """Cameras publish JPEGs."""
     trace_file: Path | None
-    """Gets a Chrome trace on deactivation."""
+    """File for a Chrome trace, written on deactivation."""
 
     @classmethod
     def of(cls, node: Any) -> FixedParameters:
@@ -69,8 +69,8 @@ class FixedParameters:
 class SettableParameters:
     """Declares :data:`SETTINGS` on a node and keeps their values.
 
-    ``refuse(changes)`` returns why changes that are well-formed cannot be made now, in one line, or an empty string;
-    ``changed(changes)`` is called once they are made.
+    ``refuse(changes)`` returns why well-formed changes cannot be made now, in one line, or an empty string;
+    ``changed(changes)`` is called after they were made.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SettableParameters:
         self._refuse, self._changed = refuse, changed
         self._values: dict[str, Any] = {}
         for name, setting in SETTINGS.items():
-            # Dynamic typing: a wrong type is refused by us, in one line, and 1 does where 1.0 is meant.
+            # Dynamic typing: this class refuses a wrong type in one line, and accepts 1 for 1.0.
             descriptor = ParameterDescriptor(description=setting.description, dynamic_typing=True)
             value = node.declare_parameter(name, setting.default, descriptor).value
             try:
@@ -92,22 +92,22 @@ class SettableParameters:
         node.add_on_set_parameters_callback(self._on_set)
 
     def __getitem__(self, name: str) -> Any:
-        """The value of a parameter."""
+        """Return the value of a parameter."""
         return self._values[name]
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """All of them."""
+        """Values of all parameters."""
         return self._values
 
     @property
     def scheduler(self) -> SchedulerOptions:
-        """The options of the chunk scheduler."""
+        """Options of the chunk scheduler."""
         return SchedulerOptions(**{name: self._values[name] for name in SchedulerOptions.__dataclass_fields__})
 
     @property
     def engine(self) -> EngineOptions:
-        """How the network is to be executed; raises ValueError when the parameters contradict each other."""
+        """Options of execution. Raises ValueError if the parameters contradict each other."""
         options = EngineOptions(**{name: self._values[name] for name in EngineOptions.__dataclass_fields__})
         if problem := options.problem():
             raise ValueError(problem)

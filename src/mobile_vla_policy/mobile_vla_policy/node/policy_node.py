@@ -1,7 +1,7 @@
 """The policy as a lifecycle node: observations in, velocity and gripper commands for the gate out.
 
 configure loads the checkpoint, activate arms, deactivate sends zeros last, cleanup frees the memory.
-One thread publishes, another one infers (see :mod:`mobile_vla_policy.runtime.driver`); the executor never waits for it.
+One thread publishes, another one infers (see :mod:`mobile_vla_policy.runtime.driver`); the executor never waits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STATUS_PERIOD_S = 0.5
 
 
 class PolicyNode(AutostartNode):
-    """See the module. ``load`` turns a checkpoint folder into a policy."""
+    """The node; see the module. ``load`` loads a policy from a checkpoint folder."""
 
     def __init__(self, load: LoadPolicy = load_checkpoint) -> None:
         super().__init__("policy_node")
@@ -58,8 +58,8 @@ class PolicyNode(AutostartNode):
             self._driver,
             fixed.observation_timeout_s,
             Arrival(fixed.done_after_s, fixed.contract.period_s),
-            # What a human does, or a stop that is latched, is not the policy's decision.
-            in_command=lambda: not (gate.human_drives or gate.nobody_drives),
+            # An operator's command, or a latched stop, is not the policy's decision.
+            in_command=lambda: not (gate.operator_drives or gate.nobody_drives),
         )
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()))
@@ -230,7 +230,7 @@ class PolicyNode(AutostartNode):
             self._commands.arm()
 
     def _on_handed_back(self) -> None:
-        # What the policy remembers is the human's driving, and what it has decided about the gripper is from before it.
+        # The policy's memory is of the operator's driving, and its decision about the gripper is from before that.
         if self._drive is not None and self._commands.armed:
             self._drive.driver.begin_anew()
 
@@ -259,7 +259,7 @@ class PolicyNode(AutostartNode):
         if "instruction" in changes:
             driver.follow(changes["instruction"])
         elif self._commands.armed and not drove:
-            # Somebody else drove while it watched.
+            # Someone else drove while it watched.
             driver.begin_anew()
 
     # Status ----------------------------------------------------------------------------------------------------------
@@ -296,13 +296,13 @@ class PolicyNode(AutostartNode):
 def main(load: LoadPolicy = load_checkpoint) -> None:
     """Run the node until it is told to stop."""
     status = run(lambda: PolicyNode(load))
-    # The node leaves the graph when the last reference to one of its entities goes. Without that, others would see it
-    # until its DDS lease ends.
+    # The node leaves the graph with the last reference to one of its entities. Otherwise other nodes would see it until
+    # its DDS lease ends.
     release_memory()
     sys.stdout.flush()
     sys.stderr.flush()
-    # What is left is to take torch apart, which lasts seconds on a busy machine and may crash while a thread is still
-    # loading or inside a forward pass.
+    # The interpreter would now take torch apart, which lasts seconds on a busy machine and may crash while a thread is
+    # still loading or inside a forward pass.
     os._exit(status)
 
 

@@ -1,4 +1,4 @@
-"""What exists from configure to cleanup: a loaded policy, its inputs, and the drive while the node is active."""
+"""State from configure to cleanup: a loaded policy, its inputs and, while the node is active, the drive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_ros.observation_inputs import ObservationInputs
 from mobile_vla_ros.run import StartError
 
-#: How long activation waits for a forward pass from before: a policy must not be called by two threads.
+#: Activation waits this long for an earlier forward pass: two threads must not call one policy [s].
 _ENDED_WAIT_S = 2.0
 
 

@@ -1,4 +1,4 @@
-"""policy/status, policy/action_chunk and the node's health, from what the runtime knows."""
+"""Messages for policy/status, policy/action_chunk and /diagnostics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mobile_vla_data.action import action_names, motion_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, StageLatency
 from mobile_vla_policy.node.commands import Commands
@@ -45,15 +46,15 @@ _NAME = {
 
 
 def chunk_message(done: ForwardPass, number: int, contract: Contract) -> ActionChunk:
-    """The chunk of a forward pass, the ``number``-th since activation, as the model said it."""
+    """Return the chunk of a forward pass, the ``number``-th since activation, as the model predicted it."""
+    names = motion_names(action_names(contract))
     message = ActionChunk(
         instruction=done.instruction,
         period_s=contract.period_s,
         step=number,
         inference_s=done.inference_s,
-        delta_x=done.deltas[:, 0].tolist(),
-        delta_y=done.deltas[:, 1].tolist(),
         gripper=done.gripper.tolist(),
+        **{name: values.tolist() for name, values in zip(names, done.deltas.T, strict=True)},
     )
     message.header.stamp = to_stamp(done.stamp_ns)
     message.header.frame_id = contract.action.frame
@@ -71,8 +72,8 @@ def state_of(tick: Tick | None, loading: str, *, loaded: bool, error: str) -> tu
     if loading:
         return PolicyStatus.STATE_LOADING, loading
     if loaded:
-        return PolicyStatus.STATE_INACTIVE, "loaded; activate to drive"
-    return PolicyStatus.STATE_UNCONFIGURED, error or "no checkpoint is loaded; configure to load one"
+        return PolicyStatus.STATE_INACTIVE, "loaded; activate the node to drive"
+    return PolicyStatus.STATE_UNCONFIGURED, error or "no checkpoint is loaded; configure the node to load one"
 
 
 def status_message(
@@ -86,7 +87,7 @@ def status_message(
     driver: PolicyDriver | None,
     inputs: ObservationInputs | None,
 ) -> PolicyStatus:
-    """Everything about the policy at ``now_ns``. ``inputs`` are there once a policy is loaded."""
+    """Return everything about the policy at ``now_ns``. ``inputs`` exist once a policy is loaded."""
     status = PolicyStatus(
         state=state,
         message=message,
@@ -134,7 +135,7 @@ def _shadow_figures(agreement: Agreement) -> dict[str, int | float]:
 
 
 def health(status: PolicyStatus) -> Health:
-    """The same for /diagnostics."""
+    """Return the health for /diagnostics."""
     values: Mapping[str, Any] = {
         "state": _NAME[status.state],
         "checkpoint": status.checkpoint,

@@ -1,4 +1,4 @@
-"""Shadow mode's score: what the policy would have commanded against what the robot was told."""
+"""The score of shadow mode: the policy's commands compared with those that the robot got."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from mobile_vla_data.action import Velocity
 
-#: Long enough for a room, short enough to follow a human who begins something else [s].
+#: Long enough for a room, short enough to follow an operator who begins another task [s].
 WINDOW_S = 60.0
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far apart the two were over the window. NaN where there was nothing to compare."""
+    """Differences over the window. NaN without samples."""
 
     samples: int = 0
     velocity_mean_m_s: float = math.nan
@@ -27,7 +27,7 @@ class Agreement:
     yaw_rate_p95_rad_s: float = math.nan
     gripper_samples: int = 0
     gripper_share: float = math.nan
-    """Of the gripper's samples, those at which both wanted the same, 0 .. 1."""
+    """Share of gripper samples with equal commands, 0 .. 1."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Sample:
 
 
 class Comparison:
-    """Collects samples and forgets those older than ``window_s``; ``now_s`` is on a clock that never goes back."""
+    """Collects samples and forgets those older than ``window_s``; ``now_s`` is from a monotonic clock."""
 
     def __init__(self, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
@@ -53,9 +53,9 @@ class Comparison:
         gripper_would: bool | None = None,
         gripper_told: bool | None = None,
     ) -> None:
-        """Take what would have been commanded, and what the robot was told, at the same moment.
+        """Take the policy's command and the robot's at the same moment.
 
-        For the gripper whether it is closed, and None from whoever leaves it as it is.
+        Grippers are True for closed, and None if the command leaves the gripper unchanged.
         """
         both = gripper_would is not None and gripper_told is not None
         self._samples.append(
@@ -69,7 +69,7 @@ class Comparison:
         self._forget(now_s)
 
     def agreement(self, now_s: float) -> Agreement:
-        """The figures of the window that ends now."""
+        """Return the figures of the window that ends now."""
         self._forget(now_s)
         if not self._samples:
             return Agreement()

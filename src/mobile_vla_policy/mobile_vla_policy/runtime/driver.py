@@ -1,10 +1,10 @@
-"""Ties it together: observations go in, a thread infers, and each tick of the command timer asks what to do.
+"""The driver: observations go in, a thread infers, and each tick of the command timer gets an action.
 
     camera frame ── wake ──► [inference thread]  newest observation ► policy ► ForwardPass
                                                                                 │ results
     command timer ── tick ─► drain passes ► scheduler ► Tick(action or stop, state, why)
 
-What runs on the inference thread is in :mod:`mobile_vla_policy.runtime.inference`.
+The code of the inference thread is in :mod:`mobile_vla_policy.runtime.inference`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from mobile_vla_policy.runtime.scheduler import Action, ChunkRefusedError, Chunk
 from mobile_vla_policy.runtime.statistics import LatencyWindow, RateMeter
 from mobile_vla_policy.runtime.worker import Failure, InferenceWorker
 
-#: After an exception in the forward pass, wait before trying again: it will most likely fail the same way.
+#: Wait after an exception in a forward pass: the next one will most likely fail in the same way [s].
 _RETRY_S = 1.0
 
 _NO_INSTRUCTION = "no instruction: call policy/set_instruction or send a policy/execute goal"
 
-#: Inputs silent for this long: what the policy remembers is no longer the near past, it starts afresh.
+#: After inputs were silent for this long, the policy's memory is outdated, and it starts with an empty one [s].
 _FORGET_S = 1.0
 
 
-_TOO_SLOW = "a forward pass takes longer than the chunk that it predicts: each comes when its last action has passed"
+_TOO_SLOW = "a forward pass takes longer than its chunk lasts, so every chunk arrives too late"
 
 _THREAD_ENDED = "the inference thread has ended; deactivate and activate again"
 
 
 class DriveState(Enum):
-    """Why the robot is moving, or not."""
+    """State of a drive."""
 
     IDLE = "idle"
     """No instruction."""
@@ -44,28 +44,28 @@ class DriveState(Enum):
     """A required input is missing or stale, or the first chunk is not there yet."""
     RUNNING = "running"
     ERROR = "error"
-    """It cannot drive; the tick's fault says whose it is."""
+    """The drive failed; the tick's fault says why."""
 
 
 class Fault(Enum):
-    """What an error is about."""
+    """Cause of an error."""
 
     INFERENCE = "inference"
-    """A forward pass raises, does not return, or says what is not fit to be driven."""
+    """A forward pass raises, does not return, or predicts actions that cannot be driven."""
     ANOTHER_POLICY = "another policy"
-    """A second one commands this robot."""
+    """A second policy commands this robot."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """What the command timer is to do."""
+    """Result of one tick of the command timer."""
 
     state: DriveState
     message: str
     action: Action | None
     """None: stop."""
     passes: list[ForwardPass] = field(default_factory=list)
-    """Forward passes that ended since the last tick, fit to be published."""
+    """Forward passes that ended since the last tick, with chunks that can be driven."""
     fault: Fault | None = None
     """With the state ERROR."""
 
@@ -73,8 +73,8 @@ class Tick:
 class PolicyDriver:
     """One drive of a policy, from activation to deactivation.
 
-    ``clock_ns`` is the clock of the message stamps; ``notify`` is called on the inference thread when a pass has ended,
-    so that the next tick need not wait for the timer.
+    ``clock_ns`` is the clock of the message stamps; ``notify`` is called on the inference thread after each pass, so
+    that the next tick need not wait for the timer.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PolicyDriver:
         self.refused_chunks = 0
         self.last_refusal = ""
         self.failure: Failure | None = None
-        """Why the newest forward pass failed; None when it did not."""
+        """Failure of the newest forward pass; None if it succeeded."""
         self._refused_in_a_row = 0
         self._late_before = 0
         """Late chunks of the instructions before."""
@@ -111,45 +111,45 @@ class PolicyDriver:
 
     @property
     def instruction(self) -> str:
-        """What is being followed; empty when nothing is."""
+        """Current instruction; empty if there is none."""
         return self._inference.task.instruction
 
     def check_instruction(self, instruction: str) -> str:
-        """Why this policy cannot follow an instruction, in one line; empty when it can."""
+        """Return why this policy cannot follow an instruction, in one line; empty if it can."""
         return self._policy.check_instruction(instruction)
 
     def start(self) -> None:
-        """Begin to infer, as soon as there is an instruction and an observation."""
+        """Begin to infer as soon as there are an instruction and an observation."""
         self._worker.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Begin no further forward pass; returns whether the running one ended in time. Its result is dropped."""
+        """Begin no further forward pass; return whether the running one ended in time. Its result is dropped."""
         self._inference.task = Task(self._inference.task.generation + 1, "")
         return self._worker.stop(timeout_s)
 
     def wake(self) -> None:
-        """Say that a new frame has come."""
+        """Tell the inference thread that a new image has come."""
         self._worker.wake()
 
     def follow(self, instruction: str) -> None:
-        """Follow another instruction, or none if empty: the plan and the memory of the old one are dropped."""
+        """Follow another instruction, or none if empty; drop the chunks and the memory of the old one."""
         self._restart(instruction)
         self.failure = None
         self._inference.retry_at_s = 0.0
         self._worker.wake()
 
     def begin_anew(self) -> None:
-        """Follow the same instruction as if it had just been given: somebody else has driven meanwhile."""
+        """Follow the same instruction as if it were new, because someone else has driven meanwhile."""
         self.follow(self.instruction)
 
     def lost_s(self) -> float:
-        """For how long a required input has been missing [s]."""
+        """Return for how long a required input has been missing [s]."""
         return 0.0 if self._lost_since_s is None else time.monotonic() - self._lost_since_s
 
     def tick(self, now_ns: int) -> Tick:
-        """Take what the inference thread has finished and say what to do now."""
+        """Take the results of the inference thread and return what to do now."""
         passes = self._drain(now_ns)
-        # At every tick: what it counts from is gone once the clock is set back, and the thread must not wait for it.
+        # At every tick: after the clock was set back, the thread must not wait for a time of before.
         self._inference.replan_ns = self.scheduler.replan_ns(now_ns, self._delay_ns)
         if not self.instruction:
             return Tick(DriveState.IDLE, _NO_INSTRUCTION, None)
@@ -201,14 +201,14 @@ class PolicyDriver:
                 self._inference.retry_at_s = time.monotonic() + _RETRY_S
                 self.scheduler.reset()
             elif result.generation != self._inference.task.generation or result.started_ns > now_ns:
-                # Of another instruction; or the clock was set back during the pass, and nobody knows what it fits now.
+                # From another instruction; or the clock was set back during the pass, so its time is unknown.
                 continue
             elif self._accept(result, now_ns):
                 accepted.append(result)
         return accepted
 
     def _accept(self, done: ForwardPass, now_ns: int) -> bool:
-        """Hand a chunk to the scheduler; returns whether it was fit to be driven."""
+        """Give a chunk to the scheduler; return whether it can be driven."""
         now_s = time.monotonic()
         self.failure = None
         self.passes += 1
@@ -230,7 +230,7 @@ class PolicyDriver:
         return True
 
     def _next_in_ns(self, now_s: float, delay_ns: int) -> int:
-        """How long until the next chunk, judging by the last ones: the longest of five, and a tenth more."""
+        """Return the expected time until the next chunk: the longest of the last five, and a tenth more."""
         if self._arrival_s:
             self._intervals_s = [*self._intervals_s[-4:], now_s - self._arrival_s]
         self._arrival_s = now_s
@@ -238,7 +238,7 @@ class PolicyDriver:
         return round(1.1e9 * longest_s)
 
     def _measure(self, action: Action, now_ns: int) -> None:
-        """The time from an observation to the first command made from it."""
+        """Measure the time from an observation to the first command from it."""
         if action.stamp_ns != self._stamp_measured:
             self._stamp_measured = action.stamp_ns
             self.latency.add("total", max(0.0, (now_ns - action.stamp_ns) * 1e-9))

@@ -1,4 +1,4 @@
-"""What the runtime needs of a policy."""
+"""The interface of a policy for the runtime."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from mobile_vla_data.contract import Contract
 
 
 class PredictedActions(Protocol):
-    """The actions of one forward pass: the next ``horizon`` control periods, from the observation's on."""
+    """Actions of one forward pass, for ``horizon`` control periods from the observation's on."""
 
     @property
     def deltas(self) -> npt.NDArray[np.float32]:
-        """float32 ``[horizon, 2]``: metres (forward, left) in the robot frame during each control period."""
+        """float32 ``[horizon, 2 or 3]``: metres (forward, left) in the robot frame during each control period and, if
+        the contract has delta_yaw, radians turned to the left."""
 
     @property
     def gripper(self) -> npt.NDArray[np.float32]:
@@ -24,15 +25,15 @@ class PredictedActions(Protocol):
 
 
 class DrivingPolicy(Protocol):
-    """A loaded policy. One thread at a time calls it, save for :meth:`check_instruction`."""
+    """A loaded policy. One thread at a time calls it, except for :meth:`check_instruction`."""
 
     @property
     def contract(self) -> Contract:
-        """The robot it was trained for."""
+        """Contract of the robot that it was trained for."""
 
     @property
     def cameras(self) -> Sequence[str]:
-        """The cameras it looks at: it is not asked without a fresh image of each, also of one that is optional."""
+        """Cameras that it uses: it gets a fresh image of each, even of one that the contract calls optional."""
 
     @property
     def horizon(self) -> int:
@@ -40,10 +41,10 @@ class DrivingPolicy(Protocol):
 
     @property
     def stage_latency_s(self) -> Mapping[str, float]:
-        """Seconds that each stage of the last :meth:`predict` took, in the order in which they ran."""
+        """Duration of each stage of the last :meth:`predict`, in order [s]."""
 
     def initial_memory(self) -> Any:
-        """The memory of a policy that has seen nothing yet."""
+        """Return the memory before the first observation."""
 
     def predict(
         self,
@@ -54,17 +55,16 @@ class DrivingPolicy(Protocol):
         *,
         elapsed_periods: int = 1,
     ) -> tuple[PredictedActions, Any]:
-        """Predict the next actions from an observation; returns them and the memory for the next call.
+        """Predict the next actions from an observation; return them and the memory for the next call.
 
-        ``elapsed_periods`` is how many control periods ago the observation before this one was captured.
+        ``elapsed_periods``: control periods since the previous observation.
         """
 
     def prepare(self, memory: Any) -> None:
-        """Do now what the next :meth:`predict` can use of the past. Changes no result; may be left out."""
+        """Do the work of the next :meth:`predict` that depends on the past only. Optional; changes no result."""
 
     def check_instruction(self, instruction: str) -> str:
-        """Why a non-empty instruction cannot be followed (too long for the context), in one line; empty when it can.
+        """Return why a non-empty instruction cannot be followed (too long, for example), in one line; empty if it can.
 
-        Must be safe to call from any thread, also while another one is in :meth:`predict`: a human asks while the robot
-        drives.
+        Must be safe to call from any thread, also while another one is in :meth:`predict`.
         """

@@ -1,4 +1,4 @@
-"""What the inference thread does: the newest observation through the policy, whenever one is due."""
+"""The work of the inference thread: run the policy on the newest observation whenever one is due."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 
-#: A frame that comes this share of a period before it is due is taken: the next one would come much too late.
+#: An image is taken up to this share of a period before it is due: the next one would come much too late.
 _EARLY = 0.25
 
 
@@ -24,7 +24,7 @@ class ForwardPass:
     generation: int
     instruction: str
     stamp_ns: int
-    """When the observation was captured: the chunk counts from here."""
+    """Capture time of the observation, from which the chunk counts."""
     deltas: npt.NDArray[np.float32]
     gripper: npt.NDArray[np.float32]
     started_ns: int
@@ -34,35 +34,35 @@ class ForwardPass:
 
 @dataclass(frozen=True)
 class Task:
-    """What the inference thread is working on; a new generation begins with an empty memory."""
+    """Task of the inference thread; a new generation begins with an empty memory."""
 
     generation: int
     instruction: str
 
 
 class Inference:
-    """The inference thread's side of a drive: :meth:`step` is what the thread calls.
+    """The inference thread's side of a drive: the thread calls :meth:`step`.
 
-    The driver, on the other thread, replaces ``task``, ``replan_ns`` and ``retry_at_s`` whole. The rest is not for it.
+    The driver, on another thread, only replaces ``task``, ``replan_ns`` and ``retry_at_s``.
     """
 
     def __init__(self, policy: DrivingPolicy, builder: ObservationBuilder, clock_ns: Callable[[], int]) -> None:
         self.task = Task(0, "")
         self.replan_ns = 0
-        """Observations captured before this are not worth planning from [ns]."""
+        """Observations captured before this time are skipped [ns]."""
         self.retry_at_s = 0.0
-        """No pass begins before this time.monotonic()."""
+        """No pass begins before this time of time.monotonic() [s]."""
         self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
         self._period_ns = policy.contract.period_ns
         self._cameras = set(policy.cameras)
         self._memory: tuple[int, Any] = (0, policy.initial_memory())
         self._prepared = True
-        """Whether what can be done before the next frame is done."""
+        """True if the work that can be done before the next frame is done."""
         self._due_ns = 0
         self._used_ns = 0
 
     def step(self) -> ForwardPass | None:
-        """One forward pass on the newest observation; None when none is due."""
+        """Run one forward pass on the newest observation; return None if none is due."""
         task = self.task
         if not task.instruction or time.monotonic() < self.retry_at_s:
             return None
@@ -72,7 +72,7 @@ class Inference:
             self._prepare(task)
             return None
         observation = self._builder.snapshot(started_ns)
-        # A camera that the contract calls optional is not optional for a policy that was trained to look through it.
+        # A camera that the contract calls optional is required by a policy that was trained with it.
         if observation is None or not self._cameras <= observation.images.keys() - set(observation.stale):
             return None
         stamp_ns = next(iter(observation.stamps_ns.values()))
@@ -89,7 +89,7 @@ class Inference:
         deltas = np.asarray(predicted.deltas, dtype=np.float32)
         gripper = np.asarray(predicted.gripper, dtype=np.float32)
         sound = bool(np.isfinite(deltas).all() and np.isfinite(gripper).all())
-        # What came out not finite went into the memory, too.
+        # A result that is not finite would make the memory useless, too.
         self._memory = (task.generation, new_memory if sound else memory)
         self._prepared = False
         stages_s = dict(self._policy.stage_latency_s)
@@ -105,16 +105,16 @@ class Inference:
         self._prepared = True
 
     def _is_due(self, stamp_ns: int) -> bool:
-        """Whether a frame captured then is the one of the next control period.
+        """Return whether an image captured at ``stamp_ns`` is the one of the next control period.
 
-        A frame from before the last one used passes: the observation takes it only if the clock was set back.
+        An image older than the last one used passes: it only exists if the clock was set back.
         """
         if not stamp_ns or stamp_ns == self._used_ns:
             return False
         return stamp_ns < self._used_ns or stamp_ns >= self._due_ns - _EARLY * self._period_ns
 
     def _take(self, stamp_ns: int) -> None:
-        """Note that a frame was used; the grid of due times goes on from it, without running after a slow pass."""
+        """Note that an image was used; due times continue from it, without catching up after a slow pass."""
         self._used_ns = stamp_ns
         self._due_ns += self._period_ns
         if not stamp_ns <= self._due_ns <= stamp_ns + (1.0 + _EARLY) * self._period_ns:

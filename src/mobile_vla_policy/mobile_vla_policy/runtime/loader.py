@@ -1,4 +1,4 @@
-"""Loading a policy on a thread: a large checkpoint takes a minute, during which the node must stay alive and say so."""
+"""Loading a policy on a thread: a large checkpoint takes a minute, during which the node must answer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 
-#: Loads a folder, to be executed as the options say, for a robot; raises ValueError or OSError with one line that says
-#: what to do.
+#: Loads a folder for a robot, with options of execution. Raises ValueError or OSError with one line that says what to
+#: do.
 LoadPolicy = Callable[[Path, EngineOptions, Contract], DrivingPolicy]
 
-#: Passes before the first real one: the first allocates, and where there is a compiler, compiles.
+#: Passes before the first real one: the first one allocates memory and may compile.
 _WARM_UP_PASSES = 2
 
 #: The copy of the contract in a checkpoint folder.
@@ -38,18 +38,18 @@ class PolicyLoader:
         self._options = options
         self._contract = contract
         self._began_s = time.monotonic()
-        # A daemon, so that a load which hangs on a dead disk or network does not keep the process alive.
+        # A daemon, so that a load that hangs on a dead disk or network does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._thread.start()
 
     @property
     def elapsed_s(self) -> float:
-        """Since when it has been loading [s]."""
+        """Time since loading began [s]."""
         return time.monotonic() - self._began_s
 
     @property
     def done(self) -> bool:
-        """Whether it has ended, with a policy or with an error."""
+        """True if it has ended, with a policy or with an error."""
         return self.policy is not None or self.error is not None
 
     def _run(self) -> None:
@@ -69,7 +69,7 @@ class PolicyLoader:
 
 
 def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
-    """Predict from black images, and forget it."""
+    """Predict from black images, and drop the result."""
     images = {
         name: np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
         for name, camera in policy.contract.cameras.items()
@@ -82,18 +82,18 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
 def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract) -> DrivingPolicy:
     """Load a checkpoint or an export for half of the processor's cores.
 
-    The other half is for the rest of the robot: torch's threads wait for each other at every operation, so one
-    that does not get its core holds all of them up. OMP_NUM_THREADS has the last word.
+    Other programs of the robot need the other half: torch's threads wait for each other at every operation, so one
+    without a core holds all of them up. OMP_NUM_THREADS takes precedence.
     """
     if (checkpoint / _CONTRACT).is_file():
-        # Before the imports below: that this is another robot need not take half a minute to be said.
+        # Before the slow imports below: the wrong robot is refused at once.
         theirs = Contract.load(checkpoint / _CONTRACT)
         theirs.require_same(contract, f"the checkpoint {checkpoint}", "this robot")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
-    # One that waits sleeps: spinning, it takes the core from whoever it waits for as soon as another process runs here
+    # Waiting threads sleep: a spinning one takes the core from the thread it waits for if another process runs here
     # (an 8-bit step of full-size Kosmos-2 beside one busy process at the lowest priority: 10 s instead of 0.6 s).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Here, because importing torch and transformers takes seconds, in which the node can already be seen.
+    # Here, because importing torch and transformers takes seconds, in which the node already answers.
     from mobile_vla_policy.load_policy import load_policy
 
     policy: DrivingPolicy = load_policy(

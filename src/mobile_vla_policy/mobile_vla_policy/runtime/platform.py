@@ -1,4 +1,4 @@
-"""What the machine says about itself: memory and temperature, without further packages."""
+"""Memory and temperature of the machine, without further packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _THERMAL = Path("/sys/class/thermal")
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process [bytes]; 0 where the platform does not tell."""
+    """Return the resident memory of this process [bytes]; 0 if the platform does not report it."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -20,7 +20,7 @@ def resident_bytes() -> int:
 
 
 def gpu_bytes() -> int:
-    """What torch has allocated on all CUDA devices [bytes]; 0 where it uses none. Not while torch is being imported."""
+    """Return the memory that torch has allocated on all CUDA devices [bytes]. Not while torch is being imported."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return 0
@@ -28,13 +28,13 @@ def gpu_bytes() -> int:
 
 
 def temperature_c() -> float:
-    """The hottest thermal zone [deg C]; NaN where the platform offers none. On a Jetson the GPU's is among them."""
+    """Return the temperature of the hottest thermal zone [deg C], the GPU's included on a Jetson; NaN without zones."""
     hottest = math.nan
     for zone in _THERMAL.glob("thermal_zone*/temp"):
         try:
             celsius = int(zone.read_text()) / 1000.0
         except (OSError, ValueError):
-            # Zones of parts that are powered down refuse to be read.
+            # Zones of parts that are powered down cannot be read.
             continue
         if math.isnan(hottest) or celsius > hottest:
             hottest = celsius

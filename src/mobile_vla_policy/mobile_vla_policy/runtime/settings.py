@@ -1,4 +1,4 @@
-"""The parameters of the policy node that can be set while it lives: their meaning, and why a value is refused."""
+"""The parameters of the policy node that can be changed while it runs: their meaning, and why a value is refused."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.hub import is_hub_name
 from mobile_vla_policy.runtime.driver import PolicyDriver
 from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
-
-#: Longer than any instruction in any published data set; what fits the checkpoint's context is checked besides.
-MAX_INSTRUCTION_CHARACTERS = 500
-
 
 BUSY = "a policy/execute goal is running; cancel it first"
 
@@ -27,26 +24,26 @@ class Setting:
     default: Any
     description: str
     while_loaded: bool
-    """Whether it may be changed after a checkpoint was loaded."""
+    """True if it may change while a checkpoint is loaded."""
 
 
 SETTINGS: dict[str, Setting] = {
-    "checkpoint": Setting("", "folder of the checkpoint, or of an export of one, to load", while_loaded=False),
-    "device": Setting("auto", "where to run the policy: auto, cpu, cuda or cuda:N", while_loaded=False),
-    "backend": Setting("auto", "what runs it: auto, eager, torchscript, onnxruntime or aoti", while_loaded=False),
-    "precision": Setting("auto", "of the network: auto, fp32, bf16, fp16 or int8", while_loaded=False),
-    "compile": Setting(False, "compile the network at the first start, with backend eager", while_loaded=False),
-    "instruction": Setting("", "what to follow from activation on; empty waits for one", while_loaded=True),
-    "shadow": Setting(False, "predict and publish chunks, but command nothing", while_loaded=True),
-    "horizon": Setting(0, "actions used of each chunk; 0 for all", while_loaded=True),
-    "blend": Setting(0.3, "weight an older chunk keeps per period, 0 follows the newest alone", while_loaded=True),
-    "replan_threshold": Setting(0, "plan again with this many actions left; 0 plans all the time", while_loaded=True),
-    "max_stretch": Setting(3.0, "a chunk is driven at most this much slower to last to the next", while_loaded=True),
+    "checkpoint": Setting("", "folder of a checkpoint or an export, or hf:USER/NAME", while_loaded=False),
+    "device": Setting("auto", "device for the policy: auto, cpu, cuda or cuda:N", while_loaded=False),
+    "backend": Setting("auto", "engine: auto, eager, torchscript, onnxruntime or aoti", while_loaded=False),
+    "precision": Setting("auto", "numeric precision: auto, fp32, bf16, fp16 or int8", while_loaded=False),
+    "compile": Setting(False, "with backend eager: compile the network at the first start", while_loaded=False),
+    "instruction": Setting("", "instruction to follow after activation; empty: wait for one", while_loaded=True),
+    "shadow": Setting(False, "predict and publish chunks without commanding the robot", while_loaded=True),
+    "horizon": Setting(0, "actions used of each chunk; 0: all", while_loaded=True),
+    "blend": Setting(0.3, "weight that an older chunk keeps per period; 0: newest only", while_loaded=True),
+    "replan_threshold": Setting(0, "predict again with this many actions left; 0: all the time", while_loaded=True),
+    "max_stretch": Setting(3.0, "a chunk may be driven this much slower to last until the next", while_loaded=True),
 }
 
 
 def clean(name: str, value: Any) -> Any:
-    """Bring a parameter's value to the type of its default where nothing is lost.
+    """Convert a parameter's value to the type of its default, if that loses nothing.
 
     Raises:
         ValueError: it is of another type, or out of range; one line naming parameter, value and what is allowed.
@@ -55,12 +52,12 @@ def clean(name: str, value: Any) -> Any:
     if wanted is float and type(value) is int:
         value = float(value)
     if wanted is str and type(value) in (int, float):
-        value = str(value)  # a launch file hands over device:=0 as a number
+        value = str(value)  # a launch file passes device:=0 as a number
     if type(value) is not wanted:
         kinds = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
         raise ValueError(f"{name} is {value!r}; it must be {kinds[wanted]}")
     if name == "instruction":
-        return clean_instruction(value)
+        return normalise_instruction(value)
     if name in EngineOptions.__dataclass_fields__ and (problem := EngineOptions(**{name: value}).problem()):
         raise ValueError(problem)
     if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):
@@ -104,18 +101,8 @@ def _horizon_problem(horizon: int, actions: int) -> str:
     return f"horizon is {horizon}; the loaded policy predicts {actions} actions; set it to 1 .. {actions}, or 0 for all"
 
 
-def clean_instruction(text: str) -> str:
-    """Strip an instruction; ValueError with one line when it is not one line of text of reasonable length."""
-    text = text.strip()
-    if len(text) > MAX_INSTRUCTION_CHARACTERS:
-        raise ValueError(f"the instruction has {len(text)} characters, more than {MAX_INSTRUCTION_CHARACTERS}")
-    if not text.isprintable():
-        raise ValueError(f"the instruction {text[:40]!r} holds control characters; send one line of text")
-    return text
-
-
 def require_checkpoint(value: str) -> Path:
-    """The checkpoint's folder, or hf:user/name of the hub; ValueError with one line when it is unset or missing."""
+    """Return the checkpoint's folder, or hf:user/name of the hub. Raises ValueError if it is unset or missing."""
     if not value:
         raise ValueError("parameter 'checkpoint' is empty; set it to a folder made by mobile-vla-policy train")
     path = Path(value).expanduser()

@@ -6,7 +6,7 @@ from collections import deque
 
 import numpy as np
 
-#: Forward passes that p50 and p99 are taken over: half a minute at 10 Hz.
+#: Forward passes for p50 and p99: half a minute at 10 Hz.
 WINDOW_STEPS = 300
 
 RATE_WINDOW_S = 2.0
@@ -24,7 +24,7 @@ class LatencyWindow:
         self._stages.setdefault(stage, deque(maxlen=self._steps)).append(seconds)
 
     def percentiles(self) -> dict[str, tuple[float, float]]:
-        """Stage -> (median, 99th percentile) in seconds, in the order in which the stages were first seen."""
+        """Return stage -> (median, 99th percentile) [s], in the order in which the stages were first seen."""
         result = {}
         for stage, values in self._stages.items():
             p50, p99 = np.percentile(np.fromiter(values, dtype=float), (50, 99))
@@ -33,18 +33,18 @@ class LatencyWindow:
 
 
 class RateMeter:
-    """Events per second over the last two seconds."""
+    """Meter of events per second over the last two seconds."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque()
 
     def tick(self, now_s: float) -> None:
-        """Count an event; ``now_s`` is on a clock that never goes back."""
+        """Count an event; ``now_s`` is from a monotonic clock."""
         self._times_s.append(now_s)
         self._trim(now_s)
 
     def rate_hz(self, now_s: float) -> float:
-        """Events per second, from the intervals between them; 0 when nothing happened in the window."""
+        """Return events per second, from the intervals between them; 0 without events in the window."""
         self._trim(now_s)
         if len(self._times_s) < 2:
             return len(self._times_s) / RATE_WINDOW_S

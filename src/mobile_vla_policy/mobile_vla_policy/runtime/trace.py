@@ -1,4 +1,4 @@
-"""A Chrome trace of where the time goes, for chrome://tracing or ui.perfetto.dev: one row a thread, one bar a stage."""
+"""A Chrome trace of the time of each stage, for chrome://tracing or ui.perfetto.dev: one row per thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from mobile_vla_policy.runtime.inference import ForwardPass
 
-#: Forward passes that are kept, the newest ones: half an hour at 10 Hz, 25 MB of JSON.
+#: Number of newest forward passes that are kept: half an hour at 10 Hz, 25 MB of JSON.
 _MAX_PASSES = 18_000
 
 _ROWS = {1: "capture and transport", 2: "inference thread", 3: "command timer"}
@@ -36,7 +36,7 @@ class TraceRecorder:
         self._passes.append(bars)
 
     def write(self, path: Path) -> int:
-        """Write the trace; returns how many forward passes are in it. Raises OSError."""
+        """Write the trace; return the number of forward passes in it. Raises OSError."""
         names = [
             {"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": name}}
             for row, name in _ROWS.items()

@@ -1,4 +1,4 @@
-"""Inference on a thread of its own, so that a slow or stuck forward pass never delays a command, nor a shutdown."""
+"""Inference on its own thread, so that a slow or stuck forward pass delays neither a command nor a shutdown."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-#: Niceness of the inference thread, and of the threads that torch starts from it: whoever sends commands comes first,
-#: here and in the gate. Where cores are free it costs nothing.
+#: Niceness of the inference thread and of the threads that torch starts from it: threads that send commands come first,
+#: here and in the gate. With free cores it costs nothing.
 _NICENESS = 5
 
 
@@ -29,19 +29,19 @@ class Failure:
     traceback: str
 
 
-def _nobody() -> None:
-    """Is not listening."""
+def _no_one() -> None:
+    """Do nothing."""
 
 
 class InferenceWorker(Generic[Result]):
-    """Calls ``step`` on its thread: whenever it is woken, and again at once as long as ``step`` had something to do.
+    """Calls ``step`` on its thread: whenever it is woken, and again at once as long as ``step`` returns a result.
 
-    ``step`` takes the newest input itself, at the moment the thread is free: nothing queues up behind a slow pass.
-    It returns None when nothing is due. Results and failures are fetched with :meth:`results` by the thread that owns
-    everything else, which ``notify`` may wake; that is called on the inference thread.
+    ``step`` takes the newest input itself when the thread is free: nothing queues up behind a slow pass. It returns
+    None if nothing is due. The thread that owns everything else fetches results and failures with :meth:`results`;
+    ``notify``, which is called on the inference thread, may wake it.
     """
 
-    def __init__(self, step: Callable[[], Result | None], notify: Callable[[], None] = _nobody) -> None:
+    def __init__(self, step: Callable[[], Result | None], notify: Callable[[], None] = _no_one) -> None:
         self._step, self._notify = step, notify
         self._results: queue.SimpleQueue[Result | Failure] = queue.SimpleQueue()
         self._wake = threading.Event()
@@ -55,16 +55,16 @@ class InferenceWorker(Generic[Result]):
         self._thread.start()
 
     def wake(self) -> None:
-        """Say that there may be something to do. Never blocks."""
+        """Wake the thread: there may be work. Never blocks."""
         self._wake.set()
 
     def stop(self, timeout_s: float) -> bool:
-        """Begin no other step, and wait for the running one; returns whether the thread has ended.
+        """Begin no further step, and wait for the running one; return whether the thread has ended.
 
-        A step that does not return keeps alive only what it works with, not whoever listens for its result.
+        A step that never returns keeps its own objects alive, but not the receiver of its result.
         """
         self._stopping = True
-        self._notify = _nobody
+        self._notify = _no_one
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -72,11 +72,11 @@ class InferenceWorker(Generic[Result]):
 
     @property
     def dead(self) -> bool:
-        """Whether the thread has ended though nobody told it to: there will be no further result."""
+        """True if the thread has ended without being told to: there will be no further result."""
         return self._thread.ident is not None and not self._stopping and not self._thread.is_alive()
 
     def results(self) -> list[Result | Failure]:
-        """What was finished since the last call, oldest first. Never blocks."""
+        """Return results and failures since the last call, oldest first. Never blocks."""
         fetched: list[Result | Failure] = []
         while True:
             try:
@@ -85,7 +85,7 @@ class InferenceWorker(Generic[Result]):
                 return fetched
 
     def busy_s(self) -> float:
-        """How long the running step has been running [s]; 0 when none is."""
+        """Return for how long the current step has been running [s]; 0 if none is."""
         since_s = self._busy_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 
@@ -98,7 +98,7 @@ class InferenceWorker(Generic[Result]):
                 while not self._stopping and self._one_step():
                     pass
         except BaseException as error:
-            # No step's, which are caught below; without a word nobody would know why nothing is inferred any more.
+            # Not from a step, whose errors are caught below. Reported, because inference stops here.
             self._results.put(_failure(error))
 
     def _one_step(self) -> bool:
@@ -123,16 +123,16 @@ class InferenceWorker(Generic[Result]):
 def _be_nice() -> None:
     """Lower the calling thread's priority."""
     if sys.platform != "linux":
-        # Elsewhere niceness belongs to the process.
+        # On other systems niceness belongs to the process.
         return
     thread = threading.get_native_id()
-    # Some containers forbid it. Slower commands are no reason not to infer.
+    # Some containers forbid it; inference goes on nevertheless.
     with contextlib.suppress(OSError):
-        # A process that is nicer already stays so: less is not allowed.
+        # A process that is already nicer stays so: lowering niceness is not allowed.
         os.setpriority(os.PRIO_PROCESS, thread, max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _failure(error: BaseException) -> Failure:
-    """What the handled exception says."""
+    """Describe the exception that is being handled."""
     text = str(error).strip().splitlines()
     return Failure(f"{type(error).__name__}: {text[0] if text else ''}", traceback.format_exc())

@@ -1,1 +1,1 @@
-"""What training and evaluation read: episodes, decoded frames, windows of frames, and where the data came from."""
+"""Input of training and evaluation: episodes, decoded frames, windows of frames, and their provenance."""

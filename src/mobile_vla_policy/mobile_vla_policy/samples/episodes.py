@@ -1,4 +1,4 @@
-"""The episodes of one split: their numbers in memory, their images where they lie."""
+"""The episodes of a dataset for training: states and actions in memory, images in their files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.action import motion_columns
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SplitError, split_dataset
@@ -18,12 +19,12 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.normalisation import Normalisation, Range
 
 LEAST_TRAIN_EPISODES = 2
-#: Quantiles closer than this [m] say that a dimension stands still nearly always.
-_STILL_M = 2e-3
+#: A dimension whose quantiles are closer than this [m, rad] is nearly always still.
+_STILL = 2e-3
 
 
 class TrainingDataError(ValueError):
-    """A dataset cannot be trained on. The message is one line naming dataset or episode and what to do."""
+    """A dataset cannot be used for training. The message is one line naming dataset or episode and what to do."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,15 @@ class EpisodeData:
     task: str
     category: str
     states: npt.NDArray[np.float32]
-    """float32 ``[T, 3]``."""
+    """float32 ``[T, 3]``: x, y [m], gripper."""
     actions: npt.NDArray[np.float32]
-    """float32 ``[T, 3]``."""
+    """float32 ``[T, 3]``, or ``[T, 4]`` with delta_yaw."""
+    targets: npt.NDArray[np.int32] | None = None
+    """int32 ``[T, 2]``: column and row of the instructed target in the first camera's image as stored; -1 unknown."""
+
+    def target_px(self) -> npt.NDArray[np.int32]:
+        """Return :attr:`targets`, all unknown if the episode has none."""
+        return np.full((self.num_steps, 2), -1, np.int32) if self.targets is None else self.targets
 
     @property
     def num_steps(self) -> int:
@@ -46,7 +53,7 @@ class EpisodeData:
 
     @property
     def digest(self) -> str:
-        """Equal for two episodes with the same states and actions, whatever their files are called."""
+        """Digest of states and actions; it does not depend on the file's name."""
         return hashlib.sha256(self.states.tobytes() + self.actions.tobytes()).hexdigest()[:16]
 
 
@@ -58,11 +65,13 @@ class TrainingData:
     normalisation: Normalisation
     splits: dict[str, list[EpisodeData]]
     note: str
-    """What was done on the way, for the user; empty if nothing."""
+    """Note for the user about the split; empty if there is none."""
 
 
-def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> TrainingData:
-    """Open a dataset; split it by ``seed`` if that has not been done. With None it must have been.
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, isotropic: bool = False) -> TrainingData:
+    """Open a dataset; split it by ``seed`` if it is not split. With None, it must be split already.
+
+    ``isotropic``: as :func:`normalisation_of` has it.
 
     Raises:
         TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
@@ -79,11 +88,11 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
             splits = split_dataset(folder, seed=seed)["splits"]
         except SplitError as error:
             raise TrainingDataError(f"{folder}: not split yet, and cannot be: {error}") from None
-        note = f"{folder} had not been split: 80 % train, 10 % validation, 10 % test by episode (splits.json)"
+        note = f"{folder} was not split; it is now: 80 % train, 10 % validation, 10 % test by episode (splits.json)"
     elif left_out := _in_no_split(dataset, splits):
         note = (
-            f"{len(left_out)} episodes are in no split and not used, {left_out[0]} first; recorded since? "
-            f"mobile-vla-data split {folder} deals all out anew"
+            f"{len(left_out)} episodes are in no split and are not used (first: {left_out[0]}); if they were recorded "
+            f"since, mobile-vla-data split {folder} reassigns every episode"
         )
     data = {name: [_read(dataset.episode_path(i), cameras) for i in ids] for name, ids in splits.items()}
     train = data.get("train", [])
@@ -91,26 +100,34 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None) -> Trai
         raise TrainingDataError(f"{folder}: the train split has {len(train)} episodes; record more, then split again")
     contract = _one_contract([episode.path for name in sorted(data) for episode in data[name]])
     statistics = compute_statistics(episode.path for episode in train)
-    return TrainingData(contract, normalisation_of(statistics), data, note)
+    return TrainingData(contract, normalisation_of(statistics, isotropic=isotropic), data, note)
 
 
-def normalisation_of(statistics: Statistics) -> Normalisation:
-    """The ranges that actions and states are normalised by: quantiles, or all there is of what hardly ever changes."""
-    return Normalisation(action=_range(statistics.actions), state=_range(statistics.states))
+def normalisation_of(statistics: Statistics, *, isotropic: bool = False) -> Normalisation:
+    """Return the ranges for normalising actions and states: quantiles, or extremes if nearly still.
+
+    ``isotropic``: one symmetric range for the actions' x and y, so that a turned or mirrored action is one, too.
+    """
+    action = _range(statistics.actions)
+    if isotropic:
+        largest = max(map(abs, (*action.q01, *action.q99)))
+        action = Range((-largest, -largest), (largest, largest))
+    return Normalisation(action=action, state=_range(statistics.states))
 
 
 def _range(of: VectorStatistics) -> Range:
     ranges = []
-    for low, high, least, most in list(zip(of.q01, of.q99, of.min, of.max, strict=True))[:2]:
-        # A base that strafes once in a hundred steps: by its quantiles it never does, and the one time would count as
+    for column in motion_columns(len(of.q01)):
+        low, high = of.q01[column], of.q99[column]
+        # A base that strafes once in a hundred steps: by its quantiles it never does, and that one step would count as
         # hundreds of times the usual.
-        ranges.append((low, high) if high - low >= _STILL_M else (least, most))
-    (low_x, high_x), (low_y, high_y) = ranges
-    return Range((low_x, low_y), (high_x, high_y))
+        still = high - low < _STILL
+        ranges.append((of.min[column], of.max[column]) if still else (low, high))
+    return Range(*zip(*ranges, strict=True))
 
 
 def _in_no_split(dataset: Dataset, splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """Ids of the episodes that no split names, but for failures: those are left out on purpose."""
+    """Return the ids of the episodes in no split, except failures, which are left out on purpose."""
     dealt = {episode_id for ids in splits.values() for episode_id in ids}
     left_out = []
     for episode_id in dataset.episode_ids:
@@ -129,7 +146,7 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: no camera '{missing[0]}'; set policy.backbone.cameras=[{', '.join(episode.cameras)}]"
             )
         metadata = episode.metadata
-        states, actions = episode.states, episode.actions
+        states, actions, targets = episode.states, episode.actions, episode.target
     if not len(actions):
         raise TrainingDataError(f"{path}: no steps; remove it from the dataset, then split again")
     for name, values in (("observations/state", states), ("actions", actions)):
@@ -139,11 +156,11 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: {name}, step {step} is {values[step].tolist()}, which is not finite; "
                 "remove it from the dataset, then split again"
             )
-    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions)
+    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions, targets)
 
 
 def _one_contract(paths: Sequence[Path]) -> Contract:
-    """The contract that all episodes share. Equal JSON is compared first: parsing a thousand copies takes seconds."""
+    """Return the contract of all episodes. Equal JSON is compared first: parsing a thousand copies takes seconds."""
     first_text, first = "", None
     for path in paths:
         with Episode.open(path) as episode:

@@ -1,4 +1,4 @@
-"""Where decoded frames come from: memory if they fit, the episode files otherwise."""
+"""Decoded frames, from memory if they fit, from the episode files otherwise."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FramesInMemory:
 
 
 class FramesOnDisk:
-    """Frames decoded when they are asked for. The last files stay open: opening one takes as long as ten frames."""
+    """Frames decoded on demand. The last files stay open: opening one takes as long as ten frames."""
 
     def __init__(self, episodes: Sequence[EpisodeData], cameras: Sequence[str], size: int) -> None:
         self._episodes, self._cameras, self._size = episodes, cameras, size
@@ -65,7 +65,7 @@ class FramesOnDisk:
 
     def _file(self, episode: int) -> Episode:
         if self._process != os.getpid():
-            # A worker process: HDF5 files that were opened before the fork must not be shared.
+            # In a worker process: HDF5 files that were opened before the fork must not be shared.
             self._open, self._process = OrderedDict(), os.getpid()
         file = self._open.pop(episode, None) or Episode.open(self._episodes[episode].path)
         self._open[episode] = file
@@ -81,7 +81,7 @@ def open_frames(
     limit_gb: float,
     on_episode: Callable[[], None] = lambda: None,
 ) -> Frames:
-    """Frames in memory if they take at most ``limit_gb`` [GB], on disk otherwise."""
+    """Return frames in memory if they take at most ``limit_gb`` [GB], on disk otherwise."""
     steps = sum(episode.num_steps for episode in episodes)
     if steps * len(cameras) * size * size * 3 <= limit_gb * 1e9:
         return FramesInMemory(episodes, cameras, size, on_episode)

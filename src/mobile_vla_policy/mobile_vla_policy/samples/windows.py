@@ -1,4 +1,4 @@
-"""Windows over episodes: in one epoch, every recorded step is in exactly one window.
+"""Windows over episodes: in one epoch, every recorded step is in exactly one window, unless windows are repeated.
 
 With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at places that
 are drawn for every epoch. So each frame is decoded and encoded once per epoch, and takes every window position in
@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.model.head import HeadSettings
 from mobile_vla_policy.normalisation import Normalisation
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import Frames
+from mobile_vla_policy.samples.journeys import JourneyMaker, Journeys
 
 
 @dataclass(frozen=True)
@@ -52,26 +54,74 @@ class Batch:
     """One for each window."""
     episodes: tuple[str, ...]
     """Names of the episodes, for messages."""
+    group: torch.Tensor
+    """int64 ``[B]``: windows of one episode have the same number, from 0 on without gaps."""
+    journeys: Journeys | None = None
+    """The whole course of these episodes, if a loss needs it."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
-        tensors = (self.frames, self.state, self.target, self.mask, self.valid)
-        frames, state, target, mask, valid = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(frames, state, target, mask, valid, self.instructions, self.episodes)
+        tensors = (self.frames, self.state, self.target, self.mask, self.valid, self.group)
+        frames, state, target, mask, valid, group = (tensor.to(device, non_blocking=True) for tensor in tensors)
+        journeys = None if self.journeys is None else self.journeys.to(device)
+        return Batch(frames, state, target, mask, valid, self.instructions, self.episodes, group, journeys)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the windows of one epoch are drawn."""
+
+    window: int
+    """Frames."""
+    stride: int
+    """Control periods between two frames of a window."""
+    together: int = 1
+    """So many windows of one episode follow one another, drawn from the whole of it."""
+    repeats: int = 0
+    """Windows around a change of the gripper are drawn so many times more."""
 
 
 def cut_windows(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
     """Partition the steps of every episode into windows; shuffled, with random cuts, if there is an ``rng``."""
-    windows = []
-    for episode, length in enumerate(lengths):
-        for phase in range(min(stride, length)):
-            steps = range(phase, length, stride)
-            first = rng.randint(1, window) if rng else window
-            bounds = [0, *range(first, len(steps), window), len(steps)]
-            windows += [Window(episode, tuple(steps[a:b])) for a, b in pairwise(bounds) if a < b]
+    windows = [part for episode, length in enumerate(lengths) for part in _cut(episode, length, window, stride, rng)]
     if rng:
         rng.shuffle(windows)
     return windows
+
+
+def draw_windows(
+    lengths: Sequence[int], changes: Sequence[frozenset[int]], how: Draw, rng: random.Random
+) -> list[Window]:
+    """Return one epoch of windows: every step at least once, windows of an episode together in random order.
+
+    ``changes`` are the steps of each episode that are near a change of the gripper.
+    """
+    groups: list[list[Window]] = []
+    for episode, (length, near) in enumerate(zip(lengths, changes, strict=True)):
+        windows = list(_cut(episode, length, how.window, how.stride, rng))
+        windows += [part for part in windows if not near.isdisjoint(part.steps) for _ in range(how.repeats)]
+        rng.shuffle(windows)
+        # The last group is filled up from the same episode.
+        windows += rng.choices(windows, k=-len(windows) % how.together)
+        groups += [windows[start : start + how.together] for start in range(0, len(windows), how.together)]
+    rng.shuffle(groups)
+    return [window for group in groups for window in group]
+
+
+def near_changes(episode: EpisodeData, steps: int = 5) -> frozenset[int]:
+    """Return the steps of an episode that are at most ``steps`` from one at which the gripper is told to change."""
+    closed = gripper(episode.actions) > 0.5
+    changes = np.flatnonzero(closed[1:] != closed[:-1]) + 1
+    near = (np.abs(np.arange(len(closed))[:, None] - changes) <= steps).any(axis=1)
+    return frozenset(np.flatnonzero(near).tolist())
+
+
+def _cut(episode: int, length: int, window: int, stride: int, rng: random.Random | None) -> Iterator[Window]:
+    for phase in range(min(stride, length)):
+        steps = range(phase, length, stride)
+        first = rng.randint(1, window) if rng else window
+        bounds = [0, *range(first, len(steps), window), len(steps)]
+        yield from (Window(episode, tuple(steps[a:b])) for a, b in pairwise(bounds) if a < b)
 
 
 def batches_of(windows: Sequence[Window], size: int, rank: int = 0, processes: int = 1) -> list[list[Window]]:
@@ -87,12 +137,16 @@ def batches_of(windows: Sequence[Window], size: int, rank: int = 0, processes: i
 
 
 def epochs_of_batches(
-    lengths: Sequence[int], window: int, stride: int, size: int, seed: int, rank: int = 0, processes: int = 1
+    data: WindowData, how: Draw, size: int, seed: int, rank: int = 0, processes: int = 1
 ) -> Iterator[list[list[Window]]]:
     """Yield the batches of one epoch after the other, without end. The same seed gives the same batches."""
     epoch = 0
     while True:
-        windows = cut_windows(lengths, window, stride, random.Random(f"{seed}/{epoch}"))
+        rng = random.Random(f"{seed}/{epoch}")
+        if how.together == 1 and not how.repeats:
+            windows = cut_windows(data.lengths, how.window, how.stride, rng)
+        else:
+            windows = draw_windows(data.lengths, data.changes, how, rng)
         yield batches_of(windows, size, rank, processes)
         epoch += 1
 
@@ -111,10 +165,12 @@ class WindowData:
         normalisation: Normalisation,
         head: HeadSettings,
         workers: int = 0,
+        journeys: JourneyMaker | None = None,
     ) -> None:
         self.episodes = episodes
+        self.changes = [near_changes(episode) for episode in episodes]
         self.workers = workers
-        self._head = head
+        self._head, self._journeys = head, journeys
         # All episodes one after the other: a batch is then one look-up, however many windows it has.
         self._first = [0, *accumulate(self.lengths)]
         self._states = normalisation.normalise_state(torch.from_numpy(np.concatenate([e.states for e in episodes])))
@@ -140,6 +196,9 @@ class WindowData:
         recorded = future < end[:, None, None]
         target = self._actions[future.minimum(end[:, None, None] - 1)]
         episodes = [self.episodes[window.episode] for window in windows]
+        row: dict[int, int] = {}
+        group = [row.setdefault(window.episode, len(row)) for window in windows]
+        journeys = None if self._journeys is None else self._journeys.make(list(row), torch.tensor(padded))
         return Batch(
             frames=self._frames_of(windows, place),
             state=self._states[place] * valid[..., None],
@@ -148,6 +207,8 @@ class WindowData:
             valid=valid,
             instructions=tuple(episode.instruction for episode in episodes),
             episodes=tuple(episode.path.stem for episode in episodes),
+            group=torch.tensor(group),
+            journeys=journeys,
         )
 
     def _frames_of(self, windows: Sequence[Window], place: torch.Tensor) -> torch.Tensor:

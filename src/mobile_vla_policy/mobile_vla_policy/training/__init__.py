@@ -1,1 +1,1 @@
-"""From a folder of episodes to a checkpoint."""
+"""Training: from a dataset to a checkpoint."""

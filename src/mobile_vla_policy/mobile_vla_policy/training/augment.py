@@ -1,6 +1,7 @@
-"""Random changes of the images: one draw per window, the same for all its frames and cameras. Never mirrored.
+"""Random changes of the images: one draw for all frames and cameras of an episode in a batch.
 
-Left and right mean something to a robot, so there is no flip; a small shift stands for a camera that was bumped.
+A small shift stands for a camera that was bumped. Turned and mirrored images are another matter, see
+:mod:`~mobile_vla_policy.training.geometry`: left and right mean something to a robot.
 """
 
 from __future__ import annotations
@@ -8,32 +9,38 @@ from __future__ import annotations
 import torch
 from kornia.enhance import adjust_brightness, adjust_contrast, adjust_saturation_with_gray_subtraction
 
+from mobile_vla_policy.training.geometry import View, draw_views
 from mobile_vla_policy.training.settings import AugmentSettings
 
 
 def augment(
-    images: torch.Tensor, window_of_frame: torch.Tensor, settings: AugmentSettings, generator: torch.Generator
-) -> torch.Tensor:
-    """Change ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1; ``window_of_frame`` is int64 ``[N]``.
+    images: torch.Tensor, episode: torch.Tensor, settings: AugmentSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, View]:
+    """Change ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1 of episodes int64 ``[N]``, numbered from 0.
 
-    The draw depends on ``generator`` (of the CPU) alone, so that a resumed run sees the same images.
+    The draw depends on ``generator`` (of the CPU) alone, so that a resumed run sees the same images. Returns the images
+    and the view of each episode, by which places and motions have to be changed, too.
     """
-    windows = int(window_of_frame.max()) + 1
-    draws = (torch.rand(windows, 5, generator=generator) * 2 - 1).to(images.device)[window_of_frame]
+    count = int(episode.max()) + 1
+    view = draw_views(count, settings.dihedral, settings.shift, images.shape[-1], generator)
+    draws = (torch.rand(count, 3, generator=generator) * 2 - 1).to(images.device)[episode]
+    if settings.dihedral:
+        images = view.images(images, episode)
     cameras = images.shape[1]
     draws = draws.repeat_interleave(cameras, dim=0)
     flat = images.flatten(0, 1)
     if settings.shift:
-        pixels = (draws[:, :2] * settings.shift * images.shape[-1]).round().long()
-        flat = shift(flat, pixels)
+        pixels = (view.shift * images.shape[-1] / 2).round().long().to(images.device)[episode]
+        # Up in the image is towards smaller rows.
+        flat = shift(flat, (pixels.flip(1) * pixels.new_tensor([-1, 1])).repeat_interleave(cameras, dim=0))
     if settings.brightness:
-        flat = adjust_brightness(flat, draws[:, 2] * settings.brightness)
+        flat = adjust_brightness(flat, draws[:, 0] * settings.brightness)
     if settings.contrast:
-        flat = adjust_contrast(flat, 1 + draws[:, 3] * settings.contrast)
+        flat = adjust_contrast(flat, 1 + draws[:, 1] * settings.contrast)
     if settings.saturation:
-        flat = adjust_saturation_with_gray_subtraction(flat, 1 + draws[:, 4] * settings.saturation)
+        flat = adjust_saturation_with_gray_subtraction(flat, 1 + draws[:, 2] * settings.saturation)
     changed: torch.Tensor = flat.unflatten(0, (-1, cameras))
-    return changed
+    return changed, view
 
 
 def shift(images: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,10 @@
-"""What a frozen backbone sees in every frame, computed once and kept on disk, so that the head can train on that alone.
+"""Features of a frozen backbone, computed once per frame and kept on disk, for training the head alone.
 
 One safetensors file an episode, ``FEATURES/<backbone>/<episode>-<key>.safetensors`` with ``features`` ``[T, hidden]``.
 ``<backbone>`` is a fingerprint of the backbone's weights, cameras and precision; ``<key>`` one of the episode file's
-bytes, the instruction, the cameras and the contract. So a change of either finds nothing and computes anew, and two
-trainings that share a backbone share its features. A file appears under its name complete or not at all; after a kill
-the next training goes on where this one was.
+bytes, the instruction, the cameras and the contract. If any of these changes, features are computed again; trainings
+that share a backbone share its features. A file appears under its name complete or not at all; after a kill the next
+training continues.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from mobile_vla_policy.weights import fingerprint
 
 FEATURES = ".features"
 Autocast = Callable[[], AbstractContextManager[object]]
-"""Makes the context of mixed precision that the backbone runs in."""
+"""Returns the context of mixed precision for the backbone."""
 _FORMAT = "1"
 _FRAMES_AT_ONCE = 16
 _LEFT_BEHIND_S = 3600.0
 
 
 class FeatureError(OSError):
-    """Features cannot be kept. The message is one line naming the folder."""
+    """Features cannot be stored. The message is one line naming the folder."""
 
 
 class FeatureStore:
-    """Features of one backbone on one robot's frames. ``dtype`` is what they are stored in."""
+    """Features of one backbone for one robot's frames, stored as ``dtype``."""
 
     def __init__(
         self, folder: Path, backbone: Backbone, cameras: Sequence[str], contract: Contract, dtype: torch.dtype
@@ -60,7 +60,9 @@ class FeatureStore:
             self.folder.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder)
         except OSError as error:
-            raise FeatureError(f"{folder}: features cannot be kept here ({error}); set feature_cache=FOLDER") from None
+            raise FeatureError(
+                f"{folder}: features cannot be stored here ({error}); set feature_cache=FOLDER"
+            ) from None
 
     def compute(
         self,
@@ -68,14 +70,13 @@ class FeatureStore:
         autocast: Autocast,
         on_episode: Callable[[bool], None],
     ) -> list[torch.Tensor]:
-        """Features of each episode, ``[T, hidden]`` in ``dtype`` on the CPU, from disk where they are.
+        """Return the features of each episode, ``[T, hidden]`` in ``dtype`` on the CPU, from disk if possible.
 
-        Missing ones are computed in an order that differs from process to process, so that several processes, and
-        several trainings, share the work. ``on_episode`` is
-        called for each episode with whether it had to be computed.
+        Missing ones are computed in an order that differs between processes, so that several processes, and several
+        trainings, share the work. ``on_episode`` is called for each episode with whether it was computed.
 
         Raises:
-            FeatureError: they cannot be written.
+            FeatureError: features cannot be written.
             EpisodeError: an episode cannot be read.
         """
         found: dict[int, torch.Tensor] = {}
@@ -90,7 +91,7 @@ class FeatureStore:
         return [found[index] for index in range(len(episodes))]
 
     def path(self, episode: EpisodeData) -> Path:
-        """Where the features of an episode are kept."""
+        """Return the file of an episode's features."""
         return self._path(episode, self._key(episode))
 
     def _path(self, episode: EpisodeData, key: dict[str, str]) -> Path:
@@ -108,7 +109,7 @@ class FeatureStore:
         }
 
     def _load(self, episode: EpisodeData, key: dict[str, str]) -> torch.Tensor | None:
-        """The features on disk; None when there are none, or damaged ones, or others than the name promises."""
+        """Return the features on disk; None if they are missing, damaged, or do not match the key."""
         try:
             with safe_open(self._path(episode, key), framework="pt") as file:
                 features: torch.Tensor = file.get_tensor("features")
@@ -156,7 +157,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed training left behind; a living one finishes an episode long before."""
+    """Remove files of a killed training; a running one finishes an episode long before."""
     for part in folder.glob(".*.part"):
         if time.time() - part.stat().st_mtime > _LEFT_BEHIND_S:
             part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_policy.samples.windows import (
     Batch,
     Batches,
+    Draw,
     Window,
     WindowData,
     batches_of,
@@ -78,10 +79,8 @@ class TrainFeed:
 
     def _epochs(self) -> Iterator[list[list[Window]]]:
         head, settings = self._settings.policy.head, self._settings
-        return epochs_of_batches(
-            self._data.lengths, head.window, head.frame_stride, settings.batch_size, settings.seed,
-            self._rank, self._processes,
-        )  # fmt: skip
+        how = Draw(head.window, head.frame_stride, settings.together, settings.gripper_repeats)
+        return epochs_of_batches(self._data, how, settings.batch_size, settings.seed, self._rank, self._processes)
 
     def _seed(self, epoch: int, batch: int) -> int:
         position = (epoch * 1_000_003 + batch) * self._processes + self._rank

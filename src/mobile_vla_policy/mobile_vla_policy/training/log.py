@@ -24,6 +24,8 @@ COLUMNS = (
     "train_loss",
     "train_motion",
     "train_gripper",
+    "train_grounding",
+    "train_hindsight",
     "validation_loss",
     "validation_motion",
     "validation_gripper",
@@ -33,7 +35,7 @@ _LINE_EVERY_S = 15.0
 
 
 class MetricsLog(Protocol):
-    """Where the trainer writes its metrics. A context manager. ``step`` counts optimisation steps."""
+    """The trainer's log of metrics. A context manager. ``step`` counts optimisation steps."""
 
     def __enter__(self) -> MetricsLog: ...
 
@@ -65,7 +67,7 @@ class NoLog:
 
 
 class TrainingLog:
-    """Writes into the training's output folder. Raises WriteError where that cannot be written to."""
+    """Writes to the output folder of the training. Raises WriteError if that fails."""
 
     def __init__(self, folder: Path, console: Console, resume_at: int = 0) -> None:
         self._path = folder / METRICS
@@ -100,7 +102,7 @@ class TrainingLog:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log values, under names from :data:`COLUMNS`."""
         row = {"step": str(step), **{name: f"{value:.6g}" for name, value in values.items()}}
-        # Opened for every line: one that a full disk refuses must not be tried again when the training ends over it.
+        # Opened for every line: a line that a full disk refuses must not be written again when the training ends.
         with writing(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(_as_csv([row]))
         for name, value in values.items():
@@ -111,7 +113,7 @@ class TrainingLog:
         validation = "" if best is None else f", best validation {best:.4f}"
         text = f"step {step}, loss {loss:.4f}{validation}, {frames_per_s:.0f} frames/s"
         self._progress.update(self._task, completed=progress * _SCALE, description=text)
-        # In a log file nothing moves: there a line now and then says the same.
+        # A log file gets a line now and then instead of the bar.
         if not self._progress.console.is_terminal and time.monotonic() >= self._next_line_s:
             self._next_line_s = time.monotonic() + _LINE_EVERY_S
             self._progress.console.print(f"{progress:4.0%} {text}")
@@ -149,7 +151,7 @@ class FeatureProgress:
             )
 
     def advance(self, computed: bool) -> None:
-        """One more episode is done; ``computed`` when its features were not on disk."""
+        """Count an episode; ``computed``: its features were not on disk."""
         self._done, self._computed = self._done + 1, self._computed + computed
         self._progress.advance(self._task)
         if not self._console.is_terminal and time.monotonic() >= self._printed_s + _LINE_EVERY_S:

@@ -1,15 +1,22 @@
-"""The loss of one batch: images or stored features through the network, compared with the recorded actions."""
+"""The loss of one batch: images or stored features through the network, compared with what was recorded."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
+from mobile_vla_data.action import displacement
+from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.windows import Batch
 from mobile_vla_policy.training.augment import augment
-from mobile_vla_policy.training.settings import TrainSettings
+from mobile_vla_policy.training.geometry import camera_turn
+from mobile_vla_policy.training.grounding import grounding_loss
+from mobile_vla_policy.training.hindsight import hindsight_loss
+from mobile_vla_policy.training.settings import AugmentSettings, TrainSettings
 
 
 class TrainingError(RuntimeError):
@@ -26,33 +33,60 @@ class Objective:
 
     def train(self, batch: Batch, count: torch.Tensor) -> ActionLoss:
         """Return the loss with augmented images, divided by ``count`` actions instead of those of this batch."""
-        return self._loss(batch, count, augmented=True)
+        batch, settings = batch.to(self._device), self._settings
+        if settings.policy.head_only:
+            return self._compare(self._model(batch.frames, batch.state), batch, count)
+        batch, images = changed(batch, settings.augment, torch.default_generator)
+        predicted, maps = self._run(batch, images)
+        return self._with_places(self._compare(predicted, batch, count), maps, images, batch, count)
 
     def validate(self, batch: Batch) -> ActionLoss:
-        """Return the mean loss over the recorded actions of the batch."""
-        return self._loss(batch, None, augmented=False)
-
-    def _loss(self, batch: Batch, count: torch.Tensor | None, *, augmented: bool) -> ActionLoss:
+        """Return the mean loss over the recorded actions of the batch; of actions only."""
         batch = batch.to(self._device)
-        predicted = (
-            self._predict_from_features(batch)
-            if self._settings.policy.head_only
-            else (self._predict_from_images(batch, augmented=augmented))
-        )
+        if self._settings.policy.head_only:
+            return self._compare(self._model(batch.frames, batch.state), batch, None)
+        return self._compare(self._run(batch, to_float(batch.frames))[0], batch, None)
+
+    def _compare(self, predicted: torch.Tensor, batch: Batch, count: torch.Tensor | None) -> ActionLoss:
         return action_loss(predicted, batch.target, batch.mask, self._settings.gripper_weight, count)
 
-    def _predict_from_features(self, batch: Batch) -> torch.Tensor:
-        predicted: torch.Tensor = self._model(batch.frames, batch.state)
-        return predicted
-
-    def _predict_from_images(self, batch: Batch, *, augmented: bool) -> torch.Tensor:
-        images = to_float(batch.frames)
-        if augmented:
-            window_of_frame = batch.valid.nonzero()[:, 0]
-            images = augment(images, window_of_frame, self._settings.augment, torch.default_generator)
+    def _run(self, batch: Batch, images: torch.Tensor) -> tuple[torch.Tensor, Maps | None]:
         tokens = self._network.backbone.tokenise(batch.instructions).to(self._device)
-        predicted: torch.Tensor = self._model(images, batch.state, tokens, batch.valid)
-        return predicted
+        predicted, maps = self._model(images, batch.state, tokens, batch.valid)
+        return predicted, None if maps is None else Maps(*maps)
+
+    def _with_places(
+        self, loss: ActionLoss, maps: Maps | None, images: torch.Tensor, batch: Batch, count: torch.Tensor
+    ) -> ActionLoss:
+        """Add what is learned of places, if the settings ask for it."""
+        settings, journeys = self._settings, batch.journeys
+        if maps is None or journeys is None:
+            return loss
+        # This batch's share of the optimisation step.
+        share = batch.mask.sum() / count.clamp(min=1)
+        if settings.grounding_weight:
+            window, place = batch.valid.nonzero(as_tuple=True)
+            places = journeys.targets[batch.group[window], journeys.steps[window, place]]
+            grounding = grounding_loss(maps.target, places) * share
+            loss = replace(loss, total=loss.total + settings.grounding_weight * grounding, grounding=grounding)
+        if settings.hindsight_weight:
+            hindsight = hindsight_loss(maps, images[:, 0], journeys, batch.group, batch.valid) * share
+            loss = replace(loss, total=loss.total + settings.hindsight_weight * hindsight, hindsight=hindsight)
+        return loss
+
+
+def changed(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:
+    """Return a batch and its images float ``[N, cameras, 3, S, S]``, both under the same random changes."""
+    episode_of_frame = batch.group[batch.valid.nonzero()[:, 0]]
+    images, view = augment(to_float(batch.frames), episode_of_frame, settings, generator)
+    view, camera = view.to(images.device), camera_turn(settings.camera_turn_deg).to(images.device)
+    if settings.dihedral:
+        target = batch.target.clone()
+        displacement(target)[:] = view.motions(displacement(batch.target), batch.group, camera)
+        batch = replace(batch, target=target)
+    if batch.journeys is not None:
+        batch = replace(batch, journeys=view.journeys(batch.journeys, camera))
+    return batch, images
 
 
 def require_finite(loss: ActionLoss, what: str, step: int, batch: Batch) -> None:

@@ -1,4 +1,4 @@
-"""How weights move: AdamW, its learning rate over training, and the moving average of the weights."""
+"""Optimisation: AdamW, its learning rate over training, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_optimiser(network: torch.nn.Module, settings: TrainSettings) -> torch.o
         {"params": [p for p in learning if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
     ]
-    # One kernel for all parameters: at thousands of windows a second, a loop over them would be a tenth of a step.
+    # One kernel for all parameters: in stage 2 a loop over them would take a tenth of a step.
     return torch.optim.AdamW(groups, settings.learning_rate, settings.betas, fused=True)
 
 
@@ -45,7 +45,7 @@ class Schedule:
         return warmup * 0.5 * (1.0 + math.cos(math.pi * self.progress(step, elapsed_s)))
 
     def over(self, step: int, elapsed_s: float) -> bool:
-        """Whether training ends before optimisation step ``step``."""
+        """Return whether training ends before optimisation step ``step``."""
         return self.progress(step, elapsed_s) >= 1.0
 
 

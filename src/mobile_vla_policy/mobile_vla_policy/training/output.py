@@ -1,4 +1,4 @@
-"""The folder that a training writes to: nothing of an earlier one is lost unless that was asked for."""
+"""The output folder of a training: an earlier training is only removed on request."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from mobile_vla_policy.training.log import BOARD, METRICS, PLOT
 from mobile_vla_policy.training.resume import POSITION, ResumeError, load_position
 from mobile_vla_policy.training.settings import TrainSettings
 
-#: The kernel's lock on this file says that a training runs.
+#: While a training runs, it holds the kernel's lock on this file.
 LOCK = ".training.lock"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class OutputError(ValueError):
-    """A training may not be written there. The message is one line that says what to do."""
+    """A training may not write to this folder. The message is one line that says what to do."""
 
 
 class OutputLock(FolderLock):
-    """Held by the process that trains into a folder."""
+    """The lock of the process that trains into a folder."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output, LOCK)
 
     def busy(self, holder: str) -> FolderBusyError:
-        """The error that another process, ``holder``, trains there."""
+        """Return the error that another process, ``holder``, trains there."""
         return FolderBusyError(f"{self.folder}: {holder} trains there; wait for it, stop it, or give another --output")
 
     def acquire(self) -> None:
-        """Take the lock, where the file system has any: some that clusters share do not, and one trains there, too."""
+        """Take the lock, if the file system has locks: some network file systems have none."""
         try:
             super().acquire()
         except OSError as error:
@@ -51,12 +51,12 @@ class OutputLock(FolderLock):
 
 
 def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings) -> None:
-    """See that there is room for what a training leaves, rather than find out when the first of it is saved.
+    """Check that there is room for all files of a training, before it starts.
 
-    Room that an earlier training takes counts: :func:`clear` follows.
+    Room that an earlier training takes counts as free: :func:`clear` follows.
 
     Raises:
-        OutputError: it has not.
+        OutputError: there is not enough.
     """
     replaced = sum(path.stat().st_size for name in (RESUME, BEST, LAST) for path in (output / name).glob("*"))
     needed, free = bytes_left(network, settings), shutil.disk_usage(output).free + replaced
@@ -68,7 +68,7 @@ def require_space(output: Path, network: PolicyNetwork, settings: TrainSettings)
 
 
 def bytes_left(network: PolicyNetwork, settings: TrainSettings) -> int:
-    """Bytes of tensors that a training leaves: best, last and the state to resume from."""
+    """Return the bytes of tensors that a training writes: best, last and the state to resume from."""
     state = network.state_dict()
     checkpoint: int = sum(state[name].nbytes for name in saved_names(network, settings.policy))
     learns: int = sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad)
@@ -77,38 +77,38 @@ def bytes_left(network: PolicyNetwork, settings: TrainSettings) -> int:
 
 
 def require_folder(output: Path) -> None:
-    """Raises :class:`OutputError`: a file stands there."""
+    """Raise :class:`OutputError` if ``output`` is a file."""
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give a folder as --output")
 
 
 def require_free(output: Path, overwrite: bool) -> None:
-    """See that a new training may be written to ``output``; changes nothing.
+    """Check that a new training may write to ``output``; change nothing.
 
     Raises:
-        OutputError: an earlier training stands there, and ``overwrite`` is not set.
-        CheckpointError, OutputError: files or folders stand in its way that are no training's.
+        OutputError: it holds an earlier training, and ``overwrite`` is not set.
+        CheckpointError, OutputError: it holds other files with names that a training uses.
     """
     require_folder(output)
     for name in (BEST, LAST):
         require_replaceable(output / name)
     state = output / RESUME
     if state.exists() and not (state / POSITION).is_file():
-        raise OutputError(f"{state} exists and is no training's; give another --output")
+        raise OutputError(f"{state} exists and is not from a training; give another --output")
     if not overwrite and any((output / name).exists() for name in (BEST, LAST, RESUME)):
         raise OutputError(
-            f"{output} holds a training of {_steps(output)} steps; --resume, or another --output, or --overwrite"
+            f"{output} holds a training of {_steps(output)} steps; add --resume or --overwrite, or change --output"
         )
 
 
 def settle(output: Path) -> None:
-    """Put back what a power cut while saving has left aside, so that it is found and not written over."""
+    """Restore folders that a power cut left under temporary names while saving."""
     for name in (RESUME, BEST, LAST):
         settle_folder(output / name)
 
 
 def clear(output: Path) -> None:
-    """Remove what an earlier training left, after :func:`require_free`; whatever else is in the folder stays."""
+    """Remove the files of an earlier training, after :func:`require_free`; other files in the folder stay."""
     for name in (RESUME, BEST, LAST):
         remove_folder(output / name)
     for file in (output / METRICS, output / PLOT, *(output / BOARD).glob("events.out.tfevents.*")):

@@ -1,7 +1,7 @@
 """The state of an interrupted training: weights, optimiser, position, and a description of what it depends on.
 
-No pickle here either. No random state: every step seeds its own draws, so that each of several processes goes on with
-those that it would have had.
+No pickle, and no random state: every step seeds its own draws, so each of several processes continues with the draws
+that it would have had.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ResumeError(ValueError):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training is, and everything that must stay the same until its end."""
+    """Position of a training, and everything that must stay the same until its end."""
 
     step: int
     """Optimisation steps taken."""
@@ -54,7 +54,7 @@ class Position:
     scaler: dict[str, float]
     """State of fp16's loss scaling; empty without."""
     settings: dict[str, Any]
-    """As JSON."""
+    """Settings as JSON."""
     data: dict[str, str]
     """Digests of the training data, see :func:`digests`."""
     frozen: str
@@ -92,7 +92,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     averages: Mapping[str, torch.Tensor],
 ) -> None:
-    """Write what training needs to go on as if it had never stopped; replaces an older state at once.
+    """Write everything that training needs to continue as if it had never stopped; replace an older state at once.
 
     ``averages`` are the moving averages of the weights, by name; empty without them.
 
@@ -125,10 +125,10 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     averages: Mapping[str, torch.Tensor],
 ) -> None:
-    """Put weights, optimiser and ``averages`` back, each into the tensor that is there, on whatever device.
+    """Restore weights, optimiser and ``averages`` in place, on any device.
 
     Raises:
-        ResumeError: the state is missing, damaged, or not that of this network.
+        ResumeError: the state is missing, damaged, or from another network.
     """
     path = folder / STATE
     try:
@@ -161,18 +161,17 @@ def require_same_training(output: Path, position: Position, here: Position, sour
     _require_same_settings(output, position, here)
     if position.processes != here.processes:
         raise ResumeError(
-            f"{output}: trained by {position.processes} processes, and here are {here.processes}; resume with as many"
+            f"{output}: trained by {position.processes} processes, now there are {here.processes}; resume with as many"
         )
     names = sorted(here.data.keys() | position.data.keys())
     if differ := [name for name in names if here.data.get(name) != position.data.get(name)]:
         raise ResumeError(
-            f"{output}: the dataset has changed since ({', '.join(differ)}); put it back, or train without --resume"
+            f"{output}: the dataset has changed since ({', '.join(differ)}); restore it, or train without --resume"
         )
-    # They are not in the saved state: they come again from where training began.
+    # They are not in the saved state, but come from the same source as at the start.
     if position.frozen != here.frozen:
         raise ResumeError(
-            f"{output}: the weights that do not learn are others than before; put {source} back as it was, or train "
-            "without --resume"
+            f"{output}: the frozen weights differ from before; restore {source}, or train without --resume"
         )
 
 

@@ -13,7 +13,7 @@ from mobile_vla_policy.model.settings import PolicySettings
 
 
 class AugmentSettings(Frozen):
-    """Random changes of the images, one draw per window, the same for all its frames. Never mirrored."""
+    """Random changes of the images: one draw for all frames of an episode in a batch."""
 
     shift: float = Field(default=0.04, ge=0, lt=0.5)
     """Largest shift, as a share of the image's side."""
@@ -23,58 +23,72 @@ class AugmentSettings(Frozen):
     """Largest change of contrast, as a share."""
     saturation: float = Field(default=0.1, ge=0, lt=1)
     """Largest change of saturation, as a share."""
+    dihedral: bool = False
+    """Turn by multiples of 90 degrees and mirror, images and actions together. Only for a base that does not turn,
+    under a first camera that looks straight down, with other cameras on an arm that points where the robot drives."""
+    camera_turn_deg: Literal[0, 90, 180, 270] = 0
+    """Only for dihedral: direction of the robot's x in the first camera's image, counter-clockwise from right [deg]."""
 
 
 class TrainSettings(Frozen):
     """Settings of a training."""
 
     policy: PolicySettings = PolicySettings()
-    """What is trained."""
+    """Settings of the network."""
     init_from: str | None = None
     """Begin with the weights of this checkpoint (folder, output of a training, or hf:user/name).
-    With lora.enabled: false, its adapters are kept as they are."""
+    With lora.enabled: false, its adapters are kept unchanged."""
     feature_cache: str | None = None
-    """When only the head learns: folder of the backbone's features; by default .features in the dataset."""
+    """Folder of the backbone's features, if only the head learns; by default .features in the dataset."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of the images."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Peak learning rate of AdamW."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of AdamW."""
+    """Decay rates of AdamW's moments."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """Of AdamW, on matrices only."""
+    """Weight decay of AdamW, on matrices only."""
     batch_size: int = Field(default=2, ge=1)
     """Windows per process and optimisation step (before accumulation)."""
     accumulation: int = Field(default=1, ge=1)
     """Batches per optimisation step."""
     epochs: int = Field(default=10, ge=1)
-    """In one epoch every recorded step is seen once."""
+    """Every recorded step is used once per epoch."""
     max_minutes: float | None = Field(default=None, gt=0)
-    """Time budget: training ends then, and the learning rate falls to zero by then. Overrides epochs."""
+    """Time budget: the learning rate reaches zero at its end, and training stops. Overrides epochs."""
     max_steps: int | None = Field(default=None, ge=1)
-    """Ends training after this many optimisation steps. Overrides epochs."""
+    """Number of optimisation steps. Overrides epochs."""
     warmup_steps: int = Field(default=100, ge=0)
     """Optimisation steps until the learning rate reaches its peak."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     gripper_weight: float = Field(default=0.1, ge=0)
     """Weight of the gripper's cross-entropy beside the squared error of the motion."""
+    grounding_weight: float = Field(default=0.0, ge=0)
+    """Weight of the cross-entropy of a heatmap of the instructed target, in episodes that say where it is."""
+    hindsight_weight: float = Field(default=0.0, ge=0)
+    """Weight of what whole episodes teach about robot, free floor and way (training/hindsight.py). Needs a backbone
+    with such maps (film), and at least three frames of an episode in a batch: together."""
+    together: int = Field(default=1, ge=1)
+    """So many windows of one episode come together in a batch, drawn from the whole of it. Divides batch_size."""
+    gripper_repeats: int = Field(default=0, ge=0)
+    """Windows around a change of the gripper are seen so many times more than others."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp16"
-    """Of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
+    """Precision of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
     gradient_checkpointing: bool = True
     """Recompute activations in the backward pass: less memory, a third more time."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Keep an exponential moving average of the weights and save that."""
     seed: int = 0
-    """Of weights, shuffling and augmentation."""
+    """Seed of weights, shuffling and augmentation."""
     workers: int = Field(default=2, ge=0)
-    """Processes that decode images, when they do not fit in memory."""
+    """Processes that decode images, if these do not fit in memory."""
     cache_gb: float = Field(default=4.0, ge=0)
     """Decoded frames are kept in memory if they take less than this [GB]; otherwise they are decoded every epoch."""
     evaluate_every: int = Field(default=500, ge=1)
     """Optimisation steps between two validations."""
     save_every_minutes: float = Field(default=10.0, gt=0)
-    """Between validations, the state that --resume goes on from is saved this often [min]."""
+    """Minutes between two saves of the state for --resume, beside those at validations."""
     patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a better loss."""
     log_every: int = Field(default=10, ge=1)
@@ -87,6 +101,17 @@ class TrainSettings(Frozen):
             raise ValueError(
                 f"a frozen {backbone.kind} with random weights sees nothing; set policy.backbone.freeze: false, "
                 "or init_from: a trained checkpoint"
+            )
+        if self.batch_size % self.together:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of together {self.together}")
+        frames = self.together * self.policy.head.window
+        if self.hindsight_weight and frames < 3 and not self.policy.head_only:
+            raise ValueError(
+                f"hindsight_weight needs three frames of an episode in a batch, not {frames}; set together: 4"
+            )
+        if self.augment.dihedral and self.policy.head.state == "full":
+            raise ValueError(
+                "augment.dihedral turns the world, so that x, y mean nothing; set policy.head.state: gripper"
             )
         if lora.enabled and not lora.train and self.init_from is None:
             raise ValueError("policy.lora.train: false keeps adapters of an earlier training; name it in init_from")

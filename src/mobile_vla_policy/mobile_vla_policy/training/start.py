@@ -1,4 +1,4 @@
-"""What a training begins from: new weights, or those of another checkpoint (``init_from``)."""
+"""Initial weights of a training: new ones, or those of another checkpoint (``init_from``)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mobile_vla_data.action import action_names
 from mobile_vla_policy.backbones.backbone import BackboneSettings
 from mobile_vla_policy.checkpoint import CheckpointInfo, load_network, read_info, resolve
 from mobile_vla_policy.model.network import PolicyNetwork, adapt, build_network, mark_trainable
@@ -16,7 +17,7 @@ from mobile_vla_policy.training.settings import TrainSettings
 
 _STORAGE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-#: Fields that give tensors their shapes or their meaning: these must be the same in both trainings.
+#: Fields that give tensors their shape or meaning: they must be equal in both trainings.
 _HEAD = ("input_size", "hidden_size", "layers", "horizon", "state")
 _LORA = ("rank", "alpha", "targets")
 
@@ -26,34 +27,40 @@ class StartError(ValueError):
 
 
 def storage(settings: TrainSettings) -> torch.dtype:
-    """How frozen weights and features are stored."""
+    """Return the type in which frozen weights and features are stored."""
     return _STORAGE[settings.precision]
 
 
 def read_start(settings: TrainSettings) -> CheckpointInfo | None:
-    """The checkpoint that ``init_from`` names, if it does. Raises CheckpointError or HubError."""
+    """Return the checkpoint that ``init_from`` names, or None. Raises CheckpointError or HubError."""
     return None if settings.init_from is None else read_info(resolve(settings.init_from))
 
 
 def begin(
     settings: TrainSettings, data: TrainingData, info: CheckpointInfo | None
 ) -> tuple[TrainSettings, PolicyNetwork]:
-    """The network before training, and the settings with what the checkpoint ``info`` brought along.
+    """Return the settings, with the parts that the checkpoint ``info`` determines, and the network before training.
 
     Random weights come from torch's current random state.
 
     Raises:
-        StartError: the checkpoint's architecture is another one.
+        StartError: the checkpoint has another architecture.
         CheckpointError, ContractError: it cannot be loaded, or was trained for another robot.
         BackboneError: base weights cannot be loaded.
     """
     if info is None:
         instructions = [episode.instruction for episode in data.splits["train"]]
-        return settings, build_network(settings.policy, instructions=instructions, dtype=storage(settings))
+        network = build_network(
+            settings.policy,
+            instructions=instructions,
+            dtype=storage(settings),
+            action_dim=len(action_names(data.contract)),
+        )
+        return settings, network
     info.contract.require_same(data.contract, f"the checkpoint {info.folder}", "the dataset")
     policy = _continued(settings.policy, info)
-    # Dropout, window, stride and the bits of published weights change no tensor of the checkpoint: there the new
-    # training has its way.
+    # Dropout, window, stride and the bits of published weights change no tensor of the checkpoint: the new training
+    # decides about them.
     there = info.settings
     own = {
         "head": policy.head,
@@ -66,7 +73,7 @@ def begin(
         adapt(network.backbone, policy)
     mark_trainable(network, policy)
     if not policy.backbone.always_fp32:
-        # What learned in float32 there and is frozen here is stored like the rest of the frozen weights.
+        # Weights that learned in float32 there and are frozen here are stored like all frozen weights.
         for name, parameter in network.backbone.named_parameters():
             if not parameter.requires_grad and parameter.is_floating_point() and ".lora_" not in name:
                 parameter.data = parameter.data.to(storage(settings))
@@ -74,7 +81,7 @@ def begin(
 
 
 def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
-    """The new training's architecture, with the adapters and the tuned weights that are already there."""
+    """Return the new training's architecture, with the adapters and tuned weights that the checkpoint has."""
     there = info.settings
     _require_same(info.folder, "policy.backbone", wanted.backbone, there.backbone, _fixed_fields(wanted.backbone))
     _require_same(info.folder, "policy.head", wanted.head, there.head, _HEAD)
@@ -85,13 +92,13 @@ def _continued(wanted: PolicySettings, info: CheckpointInfo) -> PolicySettings:
     elif there.lora.enabled:
         lora = there.lora.model_copy(update={"train": False})
     elif not wanted.lora.train:
-        raise StartError(f"{info.folder}: has no adapters that policy.lora.train: false could keep; leave it out")
+        raise StartError(f"{info.folder}: has no adapters for policy.lora.train: false to keep; leave that setting out")
     try:
         backbone = wanted.backbone.continuing(there.backbone)
     except ValueError as error:
         raise StartError(f"{info.folder}: {error}") from None
     if there.lora.enabled:
-        # Adapters on the vision tower are there or not, whatever the new training asks for.
+        # The checkpoint determines whether the vision tower has adapters.
         backbone = backbone.model_copy(update={"train_vision": there.backbone.train_vision})
     return wanted.model_copy(update={"backbone": backbone, "lora": lora})
 

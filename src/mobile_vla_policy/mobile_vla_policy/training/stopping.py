@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the step that is under way is finished first, so that nothing of the training is lost."""
+"""Ctrl-C during training: the current step is finished first, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAID = b"\nstopping after this step, to save it; Ctrl-C again stops at once\n"
 
 
 class Stopping:
-    """Remembers the first Ctrl-C; the second does what the first did before. A context manager."""
+    """Remembers the first Ctrl-C; the second has its usual effect. A context manager."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -22,7 +22,7 @@ class Stopping:
 
     def __enter__(self) -> Stopping:
         before = signal.getsignal(signal.SIGINT)
-        # Not callable: SIGINT is ignored, as in a background job, and stays so.
+        # Not callable: SIGINT is ignored, as in a background job, and stays ignored.
         if callable(before) and threading.current_thread() is threading.main_thread():
             self._before = before
             signal.signal(signal.SIGINT, self._ask)
@@ -34,10 +34,10 @@ class Stopping:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:
-            # A process that decodes images got the same Ctrl-C; this one ends it.
+            # A process that decodes images got the same Ctrl-C; the main process ends it.
             return
         if self.asked and self._before is not None:
             self._before(number, frame)
         self.asked = True
-        # Not print: its buffer may be in use right now.
+        # Not print: its buffer may be in use.
         os.write(2, _SAID)

@@ -1,4 +1,4 @@
-"""Puts a training together: dataset, network, device. Also makes the untrained checkpoint that it begins from."""
+"""Set-up of a training: dataset, network, device; also of the untrained checkpoint that it begins from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from accelerate.utils import set_seed
 from rich.console import Console
 from rich.progress import Progress
 
+from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS
 from mobile_vla_policy.checkpoint import RESUME, require_replaceable, save_checkpoint
 from mobile_vla_policy.model.network import PolicyNetwork
-from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, open_dataset
+from mobile_vla_policy.samples.episodes import EpisodeData, TrainingData, TrainingDataError, open_dataset
 from mobile_vla_policy.samples.frames import FramesInMemory, open_frames
+from mobile_vla_policy.samples.journeys import JourneyMaker
 from mobile_vla_policy.samples.provenance import data_facts, start_facts
 from mobile_vla_policy.samples.windows import WindowData
 from mobile_vla_policy.training.features import FEATURES, FeatureStore
@@ -77,6 +79,7 @@ class _Run:
         if position is not None:
             source = settings.init_from or settings.policy.backbone.title
             require_same_training(self.output, position, origin, source)
+        require_instructions_that_fit(network, data)
         describe(network, data, self.console)
         windows = open_windows(self.dataset, data, settings, network, self.accelerator, self.console)
         facts = {**data_facts(data), **start_facts(start)}
@@ -130,6 +133,17 @@ def init(settings: TrainSettings, dataset: Path, output: Path, console: Console)
     save_checkpoint(output, network, settings.policy, data.normalisation, data.contract, facts)
 
 
+def require_instructions_that_fit(network: PolicyNetwork, data: TrainingData) -> None:
+    """Raise TrainingDataError naming an episode whose instruction the trained policy would refuse as too long."""
+    for episode in (episode for episodes in data.splits.values() for episode in episodes):
+        length = int(network.backbone.tokenise([episode.instruction]).lengths[0])
+        if length > MAX_INSTRUCTION_TOKENS:
+            raise TrainingDataError(
+                f"{episode.path}: the instruction has {length} tokens, and a policy follows at most "
+                f"{MAX_INSTRUCTION_TOKENS}; shorten it with mobile-vla-data relabel"
+            )
+
+
 def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> None:
     """Print how much of the network learns, and on how many episodes."""
     total = sum(parameter.numel() for parameter in network.parameters())
@@ -142,12 +156,21 @@ def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> No
 
 
 def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator: Accelerator | None) -> TrainingData:
+    cameras, dihedral = settings.policy.backbone.cameras, settings.augment.dihedral
     # The first process may have to split the dataset; the others then find it split.
     if accelerator is None:
-        data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+        data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
     else:
         with accelerator.main_process_first():
-            data = open_dataset(dataset, settings.policy.backbone.cameras, settings.seed)
+            data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
+    if dihedral and (data.contract.base != "holonomic" or data.contract.action.yaw):
+        raise TrainingDataError(f"{dataset}: recorded with a base that turns; set augment.dihedral=false")
+    learns_places = settings.grounding_weight or settings.hindsight_weight
+    if learns_places and cameras[0] != data.contract.first_camera:
+        raise TrainingDataError(
+            f"{dataset}: targets are annotated in images of '{data.contract.first_camera}', but "
+            f"policy.backbone.cameras begins with '{cameras[0]}'; put '{data.contract.first_camera}' first"
+        )
     if data.note:
         console.print(data.note)
     return data
@@ -170,7 +193,7 @@ def open_windows(
     if settings.init_from is None:
         console.print("the ACT embedding is random and frozen; set init_from=CHECKPOINT to start from a trained one")
     network.to(accelerator.device).backbone.eval()
-    folder = Path(settings.feature_cache) if settings.feature_cache else dataset / FEATURES
+    folder = Path(settings.feature_cache).expanduser() if settings.feature_cache else dataset / FEATURES
     store = FeatureStore(folder, network.backbone, settings.policy.backbone.cameras, data.contract, storage(settings))
     with FeatureProgress(console, store.folder, sum(len(episodes) for episodes in splits.values())) as progress:
         features = {
@@ -199,4 +222,6 @@ def _image_windows(
             lambda: progress.advance(task),
         )
     workers = 0 if isinstance(frames, FramesInMemory) else settings.workers
-    return WindowData(episodes, frames, data.normalisation, settings.policy.head, workers)
+    learns_places = settings.grounding_weight or settings.hindsight_weight
+    journeys = JourneyMaker(episodes, data.contract) if learns_places else None
+    return WindowData(episodes, frames, data.normalisation, settings.policy.head, workers, journeys)

@@ -16,7 +16,7 @@ from mobile_vla_data.interrupt import Interrupted
 from mobile_vla_policy.checkpoint import BEST, LAST, RESUME, save_checkpoint
 from mobile_vla_policy.model.head import HeadOnFeatures
 from mobile_vla_policy.model.loss import ActionLoss
-from mobile_vla_policy.model.network import PolicyNetwork
+from mobile_vla_policy.model.network import Learner, PolicyNetwork, add_target_map
 from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.samples.windows import WindowData
 from mobile_vla_policy.training.feed import Group, Place, TrainFeed, validation_batches
@@ -30,7 +30,7 @@ from mobile_vla_policy.training.stopping import Stopping
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished training has reached."""
+    """Result of a finished training."""
 
     steps: int
     best_loss: float | None
@@ -39,7 +39,7 @@ class TrainingResult:
 
 @dataclass
 class Progress:
-    """Where training is."""
+    """Progress of a training."""
 
     step: int = 0
     """Optimisation steps taken."""
@@ -53,7 +53,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Agreement:
-    """What all processes agree on before a step."""
+    """Agreement of all processes before a step."""
 
     elapsed_s: float
     over: bool
@@ -80,7 +80,9 @@ class Trainer:
         self._settings, self._network, self._data = settings, network, data
         self._train_data, self._validation_data = train, validation
         self._output, self._accelerator, self._facts = output, accelerator, facts or {}
-        model: torch.nn.Module = network
+        if settings.grounding_weight and not settings.policy.head_only:
+            add_target_map(network)
+        model: torch.nn.Module = Learner(network)
         if settings.policy.head_only:
             model = HeadOnFeatures(network.head)
         elif settings.gradient_checkpointing:
@@ -115,7 +117,7 @@ class Trainer:
                 self._after_step(log, group, loss)
             if agreed.interrupted:
                 self._save_state()
-                # Whoever starts several processes ends all of them when one is gone.
+                # A launcher of several processes ends all of them when one has ended.
                 self._accelerator.wait_for_everyone()
                 raise Interrupted
             if self.progress.step % self._settings.evaluate_every or not self.progress.step:
@@ -154,7 +156,7 @@ class Trainer:
                 loss = self._objective.train(batch, count)
                 require_finite(loss, "loss", self.progress.step, batch)
                 process.backward(loss.total)
-            losses.append(torch.stack([loss.total, loss.motion, loss.gripper]).detach())
+            losses.append(loss.values())
         process.clip_grad_norm_(self._model.parameters(), self._settings.clip_norm)
         factor = self._schedule.factor(self.progress.step, elapsed_s)
         for parameters in self._optimizer.param_groups:
@@ -178,13 +180,15 @@ class Trainer:
 
     def _log(self, log: MetricsLog, group: Group, loss: ActionLoss) -> None:
         step, elapsed_s, process = self.progress.step, self.elapsed_s, self._accelerator
-        total, motion, gripper = process.reduce(torch.stack([loss.total, loss.motion, loss.gripper]), "mean").tolist()
+        total, motion, gripper, grounding, hindsight = process.reduce(loss.values(), "mean").tolist()
         values = {
             "elapsed_s": elapsed_s,
             "learning_rate": self._optimizer.param_groups[0]["lr"],
             "train_loss": total,
             "train_motion": motion,
             "train_gripper": gripper,
+            "train_grounding": grounding,
+            "train_hindsight": hindsight,
         }
         log.write(step, values)
         frames_per_s = step * group.frames * process.num_processes / max(elapsed_s, 1e-9)

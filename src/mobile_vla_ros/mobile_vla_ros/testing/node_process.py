@@ -32,10 +32,10 @@ class NodeProcess:
         stdin: int | IO[Any] = subprocess.DEVNULL,
         command: Sequence[str] = (),
     ) -> None:
-        """``command`` is run instead of an installed executable; ``--ros-args`` and the rest are put behind it.
+        """Start it. ``command`` replaces the installed executable; ``--ros-args`` and the rest follow it.
 
-        Its folder for state is its own: a gate remembers there that it was stopped. Name one as ``XDG_STATE_HOME`` in
-        ``env`` for a process that is to find what another has left.
+        It has a folder for state of its own, where a gate remembers a stop. To share one between processes, give it as
+        ``XDG_STATE_HOME`` in ``env``.
         """
         self._folder = tempfile.TemporaryDirectory(prefix="mobile_vla_test_")
         file = Path(self._folder.name, "parameters.yaml")
@@ -64,10 +64,10 @@ class NodeProcess:
                 **(env or {}),
             },
         )
-        # A test that fails before it stops its node must not leave it behind in the domain of the next one.
+        # A test that fails before it stops its node must not leave it running.
         atexit.register(self.process.kill)
         self._lines: list[str] = []
-        # Reading all the time, or a talkative node would block on a full pipe.
+        # Read continuously, or a node with much output would block on a full pipe.
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -78,19 +78,19 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        """Everything written to stdout and stderr so far."""
+        """Everything that it has written to stdout and stderr so far."""
         return "".join(self._lines)
 
     def stop(self, number: int = signal.SIGINT, timeout_s: float = 30.0) -> int:
-        """Send a signal if it still runs, wait for the end, and return the exit status."""
+        """Send a signal if it still runs, wait until it ends, and return the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.wait(timeout_s)
 
     def wait(self, timeout_s: float = 30.0) -> int:
-        """Wait for the process to end by itself and return the exit status; kills it and raises on timeout.
+        """Wait until the process ends and return the exit status; kill it and raise TimeoutError otherwise.
 
-        The error has what the process said, and the stacks of its threads.
+        The error contains the output of the process, and the stacks of its threads.
         """
         try:
             status = self.process.wait(timeout_s)
@@ -101,7 +101,7 @@ class NodeProcess:
             self.process.kill()
             self.process.wait()
             self._reader.join(2.0)
-            raise TimeoutError(f"process did not end within {timeout_s} s; it said:\n{self.output}") from None
+            raise TimeoutError(f"process did not end within {timeout_s} s; its output:\n{self.output}") from None
         self._reader.join(2.0)
         self._folder.cleanup()
         return status

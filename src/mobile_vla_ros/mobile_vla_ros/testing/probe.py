@@ -1,4 +1,4 @@
-"""A node inside the test, and what it hears."""
+"""A node inside the test, and what it receives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mobile_vla_ros.testing.waiting import wait_for
 
 
 class Probe:
-    """A node inside the test: publishes, collects what arrives, calls services. Spins on a thread of its own."""
+    """A node inside the test: publishes, collects messages, calls services. Spins on a thread of its own."""
 
     def __init__(self, name: str = "probe") -> None:
         self._context = Context()
@@ -35,22 +35,22 @@ class Probe:
 
     def _spin(self) -> None:
         while self._running:
-            # The test destroys entities on its own thread, and what is just being waited for may be among them.
+            # The test destroys entities on another thread, perhaps one that is being waited for.
             with contextlib.suppress(InvalidHandle):
                 self._executor.spin_once(timeout_sec=0.05)
 
     def now_ns(self) -> int:
-        """Time of the node's clock [ns]."""
+        """Return the time of the node's clock [ns]."""
         return now_ns(self.node)
 
     def collect(self, message_type: type, topic: str, qos: QoSProfile | int = 100) -> list[Any]:
-        """Subscribe, and return the list into which every message goes as it arrives."""
+        """Subscribe, and return the list to which every message is appended as it arrives."""
         messages: list[Any] = []
         self.node.create_subscription(message_type, topic, messages.append, qos)
         return messages
 
     def publisher(self, message_type: type, topic: str, qos: QoSProfile | int = COMMAND, subscribers: int = 1) -> Any:
-        """Create a publisher and wait until ``subscribers`` have matched, so that nothing sent is lost."""
+        """Create a publisher and wait until ``subscribers`` have matched, so that no message is lost."""
         publisher = self.node.create_publisher(message_type, topic, qos)
         wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f"a subscriber of {topic}")
         return publisher
@@ -82,32 +82,32 @@ class Probe:
 
 
 class StampedVelocities:
-    """What arrives on a TwistStamped topic, timed by the sender's stamps: a listener that wakes late does no harm."""
+    """Messages of a TwistStamped topic, timed by the sender's stamps: a listener that is late does no harm."""
 
     def __init__(self, probe: Probe, topic: str) -> None:
         self.heard: list[TwistStamped] = probe.collect(TwistStamped, topic)
 
     @property
     def moving(self) -> bool:
-        """Whether the newest one is not zero."""
+        """True if the newest one is not zero."""
         return bool(self.heard) and self.heard[-1].twist != Twist()
 
     @property
     def still(self) -> bool:
-        """Whether the newest one is zero."""
+        """True if the newest one is zero."""
         return bool(self.heard) and self.heard[-1].twist == Twist()
 
     def last_motion_ns(self) -> int:
-        """When the last one that is not zero was sent."""
+        """Return the stamp of the last one that is not zero [ns]."""
         return max(to_ns(message.header.stamp) for message in self.heard if message.twist != Twist())
 
     def intervals_s(self) -> list[float]:
-        """Between one and the next [s]."""
+        """Return the times between successive messages [s]."""
         stamps = [to_ns(message.header.stamp) for message in self.heard]
         return [(after - before) * 1e-9 for before, after in pairwise(stamps)]
 
     def two_ticks_s(self, stamp_ns: int) -> float | None:
-        """From the last but two to the last one that was sent until then [s]; None if fewer have been heard."""
+        """Return the time from the last but two to the last one sent by ``stamp_ns`` [s]; None for fewer."""
         wait_for(lambda: self.heard and to_ns(self.heard[-1].header.stamp) > stamp_ns)
         before = [ns for message in self.heard if (ns := to_ns(message.header.stamp)) <= stamp_ns]
         return (before[-1] - before[-3]) * 1e-9 if len(before) > 2 else None

@@ -1,4 +1,4 @@
-"""Waiting on conditions instead of on time."""
+"""Wait for conditions instead of for a fixed time."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
-    """Poll until ``condition()`` is true and return it; raises TimeoutError naming ``what`` otherwise.
+    """Poll until ``condition()`` is true and return its result; raise TimeoutError naming ``what`` otherwise.
 
-    The limit is for what never comes; a busy machine may well take seconds for what takes milliseconds on an idle one.
+    The limit is for conditions that never become true; a busy machine may take seconds where an idle one takes
+    milliseconds.
     """
     deadline = time.monotonic() + timeout_s
     while not (result := condition()):

@@ -32,8 +32,7 @@ from mobile_vla_data.convert.lerobot.source import LeRobotSource, SourceEpisode
 from mobile_vla_data.convert.lerobot.video import VideoReader
 from mobile_vla_data.convert.pixels import is_jpeg, stored_from_bytes, stored_from_image
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.episode_file import Ending
-from mobile_vla_data.episode.metadata import EpisodeHeader, EpisodeMetadata, parse_environment
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata, parse_environment
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.image import ImageError
 from mobile_vla_data.storage.lock import DatasetLock

@@ -1,7 +1,7 @@
-"""``torch.compile`` for what is bound by memory: one pass over the activations where torch's own operations take many.
+"""``torch.compile`` for functions bound by memory: one pass over the activations where plain operations take many.
 
-Kernels are compiled when first used, which takes seconds, and later read from disk. Without a C++ compiler the same
-functions run as they are.
+Kernels are compiled at their first use, which takes seconds, and read from disk later. Without a C++ compiler the
+functions run uncompiled.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import torch
 from mobile_vla_policy.caches import compiler_cache
 
 RowFunction = Callable[..., Any]
-"""Of tensors ``[rows, n]``, whose number of rows changes and whose widths do not, and of vectors ``[n]``."""
+"""Function of tensors ``[rows, n]``, of which only the number of rows changes, and of vectors ``[n]``."""
 
 _log = logging.getLogger(__name__)
 
 
 def compiled(device: torch.device, what: str, *functions: RowFunction) -> tuple[RowFunction, ...]:
-    """The functions compiled for ``device``, or as they are, and a warning that ``what`` is slower than it could be."""
+    """Compile functions for ``device``; if that fails, warn that ``what`` is slow, and return them plain."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiler_cache()))
     try:
         with torch.inference_mode():
             _Compiled(_trial)(torch.ones(2, 64, device=device))
-    except Exception as error:  # whatever a missing or broken compiler raises, it goes without
+    except Exception as error:  # a missing or broken compiler raises anything
         reason = " ".join(str(error).split())[:200]
         _log.warning("%s is slower than it could be: torch.compile failed; install g++ (%s)", what, reason)
         return functions
@@ -39,7 +39,7 @@ def _trial(x: torch.Tensor) -> torch.Tensor:
 
 
 class _Compiled:
-    """One function, compiled for each width of its rows (twice as fast as for all widths) and any number of them."""
+    """One function, compiled for each width of its rows (twice as fast as for all widths) and any number of rows."""
 
     def __init__(self, function: RowFunction) -> None:
         self._plain = function
@@ -48,14 +48,14 @@ class _Compiled:
 
     def __call__(self, x: torch.Tensor, *others: torch.Tensor) -> Any:
         if len(x) == 1:
-            # The compiler would make a special case of a single row, which is not worth its time.
+            # The compiler would make a special case of a single row, which is not worth compiling.
             return self._plain(x, *others)
-        # A view that begins where its storage does is a case of its own for the compiler.
+        # The compiler distinguishes views that begin where their storage does.
         key = (x.shape[1], x.dtype, *(not tensor.storage_offset() for tensor in (x, *others)))
         if key not in self._seen:
             self._seen.add(key)
             for tensor in (x, *others):
                 if tensor.ndim > 1:
-                    # Otherwise another number of rows would compile everything anew, while driving.
+                    # Otherwise another number of rows would compile everything again, while driving.
                     torch._dynamo.mark_dynamic(tensor, 0)
         return self._fast(x, *others)

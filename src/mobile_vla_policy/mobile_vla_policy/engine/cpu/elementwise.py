@@ -1,8 +1,8 @@
-"""What stands between two 8-bit products: quantisation and rescaling. Bound by memory, so ``torch.compile`` pays.
+"""Quantisation and rescaling between two 8-bit products. Bound by memory, so ``torch.compile`` is worth it.
 
-In torch's own operations each of these passes over the activations five to ten times, which costs as much as the
-products do; compiled, it is one pass, or two where a row's sum or largest value has to be known first. Gelu stays
-torch's own, which is faster than a compiled one. A network in 16 bits needs nothing of this.
+As plain operations, each of these functions passes over the activations five to ten times, which costs as much as the
+products. Compiled, it is one pass, or two if a row's sum or largest value has to be known first. Gelu stays torch's
+own, which is faster than a compiled one. A network in 16 bits needs none of this.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _LARGEST = 127
 
 
 def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """int8 ``[rows, n]`` and float32 scales ``[rows, 1]``, whose product is about ``x``."""
+    """Return int8 ``[rows, n]`` and float32 scales ``[rows, 1]``, whose product is about ``x``."""
     wide = x.float()
     largest = wide.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12)
-    # One division a row: one a value would take a fifth of the time.
+    # One division per row: one per value would take a fifth of the time.
     return torch.round(wide * (_LARGEST / largest)).to(torch.int8), largest / _LARGEST
 
 
 def normalise_rows(x: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same of a layer norm of ``x`` without weight and bias; ``eps`` float32 ``[1]``.
+    """Quantise a layer norm of ``x`` without weight and bias; ``eps`` float32 ``[1]``.
 
     A row's largest value after normalisation follows from its largest and smallest before, so that all four sums and
-    bounds come from one pass, and 8 bits from the next: less than half the time of norm and quantisation one by one.
+    bounds come from one pass and the 8 bits from the next: less than half the time of norm and quantisation apart.
     """
     wide = x.float()
     mean = wide.mean(dim=-1, keepdim=True)
@@ -43,25 +43,25 @@ def normalise_rows(x: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def rescale(product: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """A product ``[rows, out]`` times its rows' scales ``[rows, 1]``, plus bias ``[out]``."""
+    """Return a product ``[rows, out]`` times its rows' scales ``[rows, 1]``, plus bias ``[out]``."""
     return (product.float() * scale + bias).to(product.dtype)
 
 
 def rescale_quick_gelu(product: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """The same through the vision tower's activation."""
+    """Rescale, then apply the vision tower's activation."""
     wide = product.float() * scale + bias
     # activate() with a power of two in it, which is a tenth faster.
     return (wide / (1 + torch.exp2(-1.702 * math.log2(math.e) * wide))).to(product.dtype)
 
 
 def rescale_add(product: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
-    """The same plus a residual ``[rows, out]``."""
+    """Rescale, then add a residual ``[rows, out]``."""
     return (product.float() * scale + bias + residual.float()).to(product.dtype)
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """The functions above, as they are or compiled."""
+    """The functions above, plain or compiled."""
 
     quantise: Callable[..., Any] = quantise_rows
     normalise: Callable[..., Any] = normalise_rows
@@ -71,6 +71,6 @@ class Elementwise:
 
 
 def compiled(device: torch.device) -> Elementwise:
-    """Compiled for ``device``, see :mod:`~mobile_vla_policy.engine.cpu.compiling`."""
+    """Return the functions compiled for ``device``, see :mod:`~mobile_vla_policy.engine.cpu.compiling`."""
     functions = (quantise_rows, normalise_rows, rescale, rescale_quick_gelu, rescale_add)
     return Elementwise(*compiling.compiled(device, "8-bit inference", *functions))

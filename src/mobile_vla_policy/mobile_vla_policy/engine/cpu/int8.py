@@ -1,10 +1,10 @@
 """Linear layers with 8-bit weights and activations (W8A8): half the bytes, and up to twice the products a second.
 
-Weights are symmetric with one scale per output, fixed when loading. Activations are symmetric with one scale per row,
-that is per token, measured anew in every step: nothing is to be calibrated, and an outlier costs only its own token
+Weights are symmetric with one scale per output, computed when loading. Activations are symmetric with one scale per
+row, that is per token, measured in every step: nothing has to be calibrated, and an outlier affects only its own token
 (Dettmers et al. 2022). The products go to oneDNN (VNNI or AMX) on an x86 CPU, and to ``torch._int_mm`` elsewhere
-(tensor cores on CUDA). Weight and bias of a layer norm in front are part of the product's own: what is left of the norm
-is done while quantising.
+(tensor cores on CUDA). Weight and bias of a layer norm in front become part of the product's; the rest of the norm is
+done while quantising.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mobile_vla_policy.engine.cpu.elementwise import Elementwise, quantise_rows
 
 #: ``torch._int_mm`` on CUDA takes more than 16 rows.
 _FEWEST_ROWS = 32
-#: oneDNN deals out blocks of so many rows to its threads.
+#: oneDNN gives its threads blocks of this many rows.
 _BLOCK_ROWS = 64
-#: A rest of at most so many rows gets a product of its own: as a block of its own, most of the threads wait for it.
+#: A remainder of up to this many rows is multiplied apart: in one call, most threads would wait for it.
 _REST_ROWS = 16
 
 
@@ -32,7 +32,7 @@ class Int8Linear(nn.Module):
     scale: torch.Tensor
 
     def __init__(self, spec: LinearSpec, elementwise: Elementwise, onednn: bool | None = None) -> None:
-        """Quantise. ``onednn`` chooses the kernel; by default the faster one that this machine has."""
+        """Quantise. ``onednn`` chooses the kernel; by default the faster one on this machine."""
         super().__init__()
         device = spec.weight.device
         self.eps = None if spec.norm is None else nn.Buffer(torch.tensor([spec.norm.eps], device=device))
@@ -47,7 +47,7 @@ class Int8Linear(nn.Module):
         self._zeros = torch.zeros(len(weight), dtype=torch.int64, device=device)
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """``[..., out]`` of ``[..., in]``."""
+        """Return ``[..., out]`` of ``[..., in]``."""
         run = self._elementwise
         rows = x.flatten(0, -2)
         quantised, scale = run.quantise(rows) if self.eps is None else run.normalise(rows, self.eps)
@@ -64,7 +64,7 @@ class Int8Linear(nn.Module):
         return result if residual is None else residual + result
 
     def _product(self, quantised: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """``[rows, out]`` with the weights' scales, still without those of the rows."""
+        """Return ``[rows, out]`` with the scales of the weights, but without those of the rows."""
         product: torch.Tensor
         if self._onednn:
             sizes = row_sizes(len(quantised), torch.get_num_threads())
@@ -82,14 +82,14 @@ class Int8Linear(nn.Module):
 
 
 def row_sizes(rows: int, threads: int) -> list[int]:
-    """In how many rows at a time to multiply: two cameras' 514 at once take 1.3 times as long on two threads as 512
-    do, because one thread has a third more blocks than the other."""
+    """Return the numbers of rows to multiply at a time: 514 rows of two cameras take 1.3 times as long on two threads
+    as 512, because one thread gets a third more blocks than the other."""
     rest = rows % (_BLOCK_ROWS * threads)
     return [rows - rest, rest] if threads > 1 and 0 < rest <= _REST_ROWS and rest < rows else [rows]
 
 
 def _with_norm(spec: LinearSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias, float32, behind a norm that has neither of its own: W (n x + b) + c = (W n) x + (W b + c)."""
+    """Return weight and bias, float32, for a norm without its own: W (n x + b) + c = (W n) x + (W b + c)."""
     weight = spec.weight.float()
     bias = torch.zeros(len(weight), device=weight.device) if spec.bias is None else spec.bias.float()
     if spec.norm is None:
@@ -100,5 +100,5 @@ def _with_norm(spec: LinearSpec) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def has_onednn(device: torch.device) -> bool:
-    """Whether oneDNN's 8-bit products are there: on x86 CPUs."""
+    """Return whether oneDNN's 8-bit products are available: on x86 CPUs."""
     return device.type == "cpu" and torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")

@@ -13,10 +13,7 @@ _CACHE_BYTES = 4_000_000
 
 
 class PackedLinear(nn.Module):
-    """oneDNN with the weights laid out once as its kernels read them, instead of anew at every step (CPU, 16 bit).
-
-    Its gelu is part of the product and costs nothing.
-    """
+    """oneDNN with weights in the layout of its kernels (CPU, 16 bits). Its gelu is part of the product, for free."""
 
     def __init__(self, spec: LinearSpec) -> None:
         super().__init__()
@@ -28,12 +25,12 @@ class PackedLinear(nn.Module):
 
     @staticmethod
     def pays(weight: torch.Tensor) -> bool:
-        """Whether the weights are worth packing: those that fit a core's cache are multiplied faster as they are."""
+        """Return whether the weights are worth packing: those that fit a core's cache are faster unpacked."""
         return weight.numel() * weight.element_size() > _CACHE_BYTES
 
     @staticmethod
     def runs(device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether this machine executes it natively."""
+        """Return whether this machine executes it natively."""
         if device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return False
         if dtype == torch.bfloat16:
@@ -41,7 +38,7 @@ class PackedLinear(nn.Module):
         return dtype == torch.float16 and bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
 
     def forward(self, x: torch.Tensor, residual: torch.Tensor | None = None) -> torch.Tensor:
-        """``[..., out]`` of ``[..., in]``."""
+        """Return ``[..., out]`` of ``[..., in]``."""
         normed = x if self.norm is None else self.norm(x)
         # The residual could go into the product as well, which makes it a third slower; adding it here costs 2 %.
         product: torch.Tensor

@@ -1,0 +1,156 @@
+"""The stages before driving: collect, train, and compare with recorded actions. Each keeps what it made in a folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import OUT, ROOT, Figure, say
+
+CONFIG = ROOT / "config" / "train_small.yaml"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is made and driven."""
+
+    name: str = "full"
+    episodes: int = 1000
+    """As many of each category as the collection plan says: 400, 300, 300."""
+    train_minutes: float = 85.0
+    """Leaves five of the 90 minutes to what comes before and after the optimisation."""
+    trials: int = 400
+    """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
+    ablation_trials: int = 120
+    ros_trials: int = 20
+
+    @classmethod
+    def quick(cls) -> Sizes:
+        """Return the sizes for development."""
+        return cls("quick", 60, 1.5, 24, 12, 2)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the benchmark: its sizes, its folder, and the checkpoint it drives with."""
+
+    sizes: Sizes
+    given: Path | None = None
+    """A checkpoint that was trained elsewhere."""
+
+    @property
+    def folder(self) -> Path:
+        """Everything that the run makes."""
+        return OUT / "sim" / self.sizes.name
+
+    @property
+    def dataset(self) -> Path:
+        """The collected episodes."""
+        return self.folder / "dataset"
+
+    @property
+    def output(self) -> Path:
+        """The training's output folder."""
+        return self.folder / "checkpoint"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to drive with."""
+        return self.given or self.output
+
+    def collect(self) -> Iterable[Figure]:
+        """Let the expert drive the episodes of the plan, on every core."""
+        made = self._once("collect", self._collect)
+        yield Figure("episodes in the dataset", made["episodes"], "")
+        yield Figure("errors found by validate", made["errors"], "", "== 0")
+
+    def train(self) -> Iterable[Figure]:
+        """Train the small policy; goes on where an interrupted training was."""
+        if self.given:
+            say(f"drives with {self.given}, which was trained elsewhere")
+            return
+        made = self._once("train", self._train)
+        yield Figure("training, of which the optimisation took at most the budget", made["minutes"], "min", "<= 90")
+        yield Figure("optimisation steps", made["steps"], "")
+
+    def offline(self) -> Iterable[Figure]:
+        """Compare with the recorded actions of the validation split."""
+        result = self._once("offline", self._offline)
+        overall = result["overall"]
+        within = 100 * overall["within_tolerance"]
+        yield Figure("validation: motion within 10 mm and gripper right", within, "%", ">= 80")
+        yield Figure("validation: gripper transitions, F1", overall["transition_f1"] or 0.0, "")
+        for name, label in (
+            ("instruction", "another task's instruction"),
+            ("black_images", "black images"),
+            ("other_images", "another episode's images"),
+        ):
+            if found := result[f"{name}_sensitivity"]:
+                yield Figure(f"validation: change of an action by {label}", 100 * found["relative"], "% of its length")
+
+    def read(self, name: str) -> Any:
+        """Return what a stage or a set of trials left; None if it has not run."""
+        path = self._file(name)
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def once(self, name: str, *command: str | Path) -> Any:
+        """Return the JSON that a command prints; a later run reads it from the folder."""
+        return self._once(name, lambda: json.loads(_output(*command)))
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what ``make`` returns, kept as NAME.json; a later run reads it from there."""
+        if (known := self.read(name)) is not None:
+            say(f"{name}: kept from an earlier run")
+            return known
+        result = make()
+        part = self._file(f".{name}")
+        part.write_text(json.dumps(result, indent=2) + "\n")
+        part.replace(self._file(name))
+        return result
+
+    def _collect(self) -> dict[str, Any]:
+        made = json.loads(
+            _output("mobile-vla-sim", "collect", "--episodes", self.sizes.episodes, "--output", self.dataset, "--json")
+        )
+        findings = json.loads(_output("mobile-vla-data", "validate", self.dataset, "--json", ok=(0, 1)))["findings"]
+        _output("mobile-vla-data", "split", self.dataset, "--seed", "0")
+        return {
+            **made,
+            "episodes": len(list(self.dataset.glob("episode_*.h5"))),
+            "errors": sum(finding["severity"] == "error" for finding in findings),
+        }
+
+    def _train(self) -> dict[str, Any]:
+        began_s = time.monotonic()
+        resume = ["--resume"] if (self.output / "last").exists() else ["--overwrite"]
+        line = ["train", "--config", CONFIG, "--dataset", self.dataset, "--output", self.output]
+        _output("mobile-vla-policy", *line, "--max-minutes", str(self.sizes.train_minutes), *resume)
+        info = json.loads(_output("mobile-vla-policy", "info", self.output, "--json"))
+        took_min = max(info["training"]["elapsed_s"], time.monotonic() - began_s) / 60
+        return {"minutes": round(took_min, 1), "steps": info["training"]["steps"]}
+
+    def _offline(self) -> Any:
+        line = ["evaluate", self.checkpoint, "--dataset", self.dataset, "--split", "validation"]
+        return json.loads(_output("mobile-vla-policy", *line, "--output", self.folder / "offline", "--json"))
+
+
+def _output(*command: object, ok: tuple[int, ...] = (0,)) -> str:
+    """Run a command in a process of its own and return what it prints; its progress goes to this screen.
+
+    Raises:
+        CalledProcessError: it ended with another status than those of ``ok``.
+    """
+    line = [str(argument) for argument in command]
+    say("$ " + " ".join(line))
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in ok:
+        raise subprocess.CalledProcessError(done.returncode, line)
+    return done.stdout

@@ -1,0 +1,80 @@
+"""Closed-loop trials of the benchmark: success by category and condition, and agreement with the launched graph."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from typing import Any
+
+from common import Figure, say
+from sim_stages import Run
+
+from mobile_vla_sim.headless.report import wilson
+
+ROOMS = ("go_to_kitchen", "go_to_living_room", "go_to_bedroom", "go_to_bathroom")
+SEED = 7
+
+
+def measure(run: Run) -> Iterable[Figure]:
+    """Drive every task as it was taught, in other words, with another instruction, and without images."""
+    result = _trials(run, "trials", run.sizes.trials, "--held-out-wordings", "--swap-instruction", "--ablate", "images")
+    conditions = result["conditions"]
+    plain, black, swapped = conditions["plain"], conditions["images"], conditions["swapped-instruction"]
+    rooms = [trial for trial in result["details"] if trial["condition"] == "plain" and trial["task"] in ROOMS]
+    yield Figure("navigation to rooms", _share([trial["success"] for trial in rooms]), "%", ">= 90")
+    yield Figure("navigation to objects and furniture", _percent(plain["by_task"]["navigate_to_object"]), "%", ">= 75")
+    for category in ("manipulation", "combined"):
+        yield Figure(category, _percent(plain["by_category"][category]), "%", ">= 75")
+    yield Figure("black images", _percent(black), "%", "<= 10")
+    yield Figure("swapped instruction: new goal reached", _percent(swapped), "%", ">= 80")
+    yield Figure("swapped instruction: old goal reached", _percent(swapped["old_goal"]), "%", "<= 10")
+    points = _percent(plain) - _percent(conditions["held-out-wording"])
+    yield Figure("held-out wordings: points below the others", points, "points", "<= 10")
+    yield Figure("collisions per trial", plain["collisions_per_trial"], "")
+    if plain["path_ratio_p50"] is not None:
+        yield Figure("path length over the expert's, median", plain["path_ratio_p50"], "")
+    yield Figure("prediction, p50", 1000 * result["predict_p50_s"], "ms")
+
+
+def measure_ablations(run: Run) -> Iterable[Figure]:
+    """Drive with another scene's images, without the state, and with an instruction that names nothing."""
+    names = ("other-images", "state", "instruction")
+    options = [word for name in names for word in ("--ablate", name)]
+    conditions = _trials(run, "ablations", run.sizes.ablation_trials, *options)["conditions"]
+    for name, label in zip(
+        names, ("another scene's images", "a state of zeros", "a nameless instruction"), strict=True
+    ):
+        yield Figure(f"success with {label}", _percent(conditions[name]), "%")
+
+
+def measure_ros(run: Run) -> Iterable[Figure]:
+    """Drive some of the same scenes under ``ros2 launch``: does it agree with the headless trials?"""
+    output = run.folder / "ros.json"
+    if not output.exists():
+        trials = run.sizes.ros_trials
+        line = ["ros2", "launch", "mobile_vla_bringup", "inference.launch.py", "sim:=true", "dashboard:=false"]
+        line += [f"checkpoint:={run.checkpoint}", f"trials:={trials}", f"seed:={SEED}", f"trial_output:={output}"]
+        say("$ " + " ".join(line))
+        with (run.folder / "ros.log").open("w") as log:
+            subprocess.run(line, check=True, stdout=log, stderr=subprocess.STDOUT, timeout=120 + 60 * trials)
+    launched = run.read("ros")
+    low, high = run.read("trials")["interval_95"]
+    rate = launched["success_rate"]
+    yield Figure("success under ros2 launch", 100 * rate, "%")
+    # The few launched trials have an interval of their own; the two must overlap.
+    live_low, live_high = wilson(launched["successes"], launched["count"])
+    overlap = live_low <= high and low <= live_high
+    yield Figure("launched and headless trials agree within the 95 % interval", overlap, "", "== 1")
+
+
+def _trials(run: Run, name: str, trials: int, *options: str) -> Any:
+    line = ["mobile-vla-sim", "evaluate", "--checkpoint", run.checkpoint, "--trials", str(trials), "--seed", str(SEED)]
+    return run.once(name, *line, *options, "--workers", "auto", "--json")
+
+
+def _percent(entry: dict[str, Any]) -> float:
+    return 100.0 * float(entry["success_rate"])
+
+
+def _share(outcomes: list[bool]) -> float:
+    return 100.0 * sum(outcomes) / max(1, len(outcomes))

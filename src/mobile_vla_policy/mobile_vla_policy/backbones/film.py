@@ -1,0 +1,295 @@
+"""A small network for a camera that sees the whole floor: it finds the target, finds the robot, and plans between them.
+
+    words ──► one vector, which steers (FiLM, Perez et al. 2018) every block marked *
+
+    image 112 px ─► convolution ─► 56 ─┬─► local features 28 ─► robot heatmap, cost of driving over each cell
+                                       └─► * 28 ─► * 14, dilated ─► back to 28 * ─► heatmap of the instructed target
+    planner: distance of every cell from the target over the costs, by repeated soft minimum over the neighbours
+    ACT state: places of target and robot and the way between them, what lies under the target, the direction in which
+               the planned way leaves the robot's cell, and its length [, what the other cameras see]
+
+Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
+2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
+features that see neither words nor far, so they hold on floor plans that were never seen. The planner is value
+iteration inside the network (Tamar et al. 2016) in its linearly solvable form (Todorov 2009), which has a gradient
+everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedTokenizerBase
+
+from mobile_vla_policy.backbones.backbone import Backbone, BackboneSettings
+from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
+from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
+
+_STEM = 24
+_SIDE_VIEW = 64
+#: Larger than any distance on the grid, and small enough for 16 bits.
+_FAR = 80.0
+#: Cells whose probability is below this share of the largest are no target of the planner.
+_TARGET_SHARE = 0.1
+
+
+class FilmSettings(BackboneSettings):
+    """Convolutions steered by the words, about two million parameters with random weights; trains on a CPU."""
+
+    kind: Literal["film"] = "film"
+    cameras: tuple[str, ...] = ("static",)
+    """The first camera sees the whole floor, from above. Others are seen as a whole, without places."""
+    freeze: bool = False
+    image_size: int = Field(default=112, ge=32, multiple_of=16)
+    """Side of the square input image [px]. The heatmaps have a quarter of it."""
+    fine: int = Field(default=32, ge=8)
+    """Channels at a quarter of the image's size."""
+    coarse: int = Field(default=96, ge=8)
+    """Channels at an eighth of the image's size."""
+    words: int = Field(default=96, ge=8)
+    """Width of the vector that an instruction becomes."""
+    blocks: int = Field(default=3, ge=1)
+    """Residual blocks at an eighth of the image's size, with dilations 1, 2, 4, 1, ..."""
+    plan_steps: int = Field(default=45, ge=1)
+    """Cells that the longest planned way may have."""
+    word_dropout: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the tokens that are exchanged in training, so that an unknown word does not mislead."""
+
+    always_fp32: ClassVar[bool] = True
+    free_fields: ClassVar[frozenset[str]] = frozenset({"freeze", "train_vision", "word_dropout"})
+
+    def build(
+        self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None
+    ) -> FilmBackbone:
+        """Build the network from random weights, and its tokenizer from the instructions."""
+        del dtype
+        tokenizer = load_tokenizer(checkpoint) if checkpoint else build_tokenizer(instructions)
+        return FilmBackbone(self, tokenizer)
+
+
+class FilmBackbone(Backbone):
+    """The network. Latents are the first convolution's output ``[N, cameras, 24, S / 2, S / 2]``."""
+
+    hidden_size = 0
+    image_size = 0
+    centres: torch.Tensor
+    directions: torch.Tensor
+
+    def __init__(self, settings: FilmSettings, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(tokenizer)
+        fine, coarse, words = settings.fine, settings.coarse, settings.words
+        self.image_size = settings.image_size
+        self.side = settings.image_size // 4
+        others = len(settings.cameras) - 1
+        self.stem = nn.Conv2d(3, _STEM, 5, stride=2, padding=2)
+        self.words = _Words(words, settings.word_dropout)
+        self.local = nn.Sequential(
+            nn.Conv2d(_STEM, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()
+        )
+        self.robot = nn.Conv2d(32, 1, 3, padding=1)
+        self.blocked = nn.Conv2d(32, 1, 3, padding=1)
+        self.enter = nn.Conv2d(_STEM, fine, 3, stride=2, padding=1)
+        self.near = nn.ModuleList([_Block(fine, words), _Block(fine, words)])
+        self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        self.wide = nn.ModuleList([_Block(coarse, words, 2 ** (i % 3)) for i in range(settings.blocks)])
+        self.up = nn.Conv2d(coarse, fine, 1)
+        self.last = _Block(fine, words)
+        self.target = nn.Conv2d(fine, 1, 1)
+        self.planner = _Planner(settings.plan_steps)
+        self.norm = nn.LayerNorm(fine)
+        self.other = _OtherCamera(words) if others else None
+        self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + others * _SIDE_VIEW
+        self.register_buffer("centres", cell_centres(self.side), persistent=False)
+        self.register_buffer("directions", DIRECTIONS.clone(), persistent=False)
+
+    @property
+    def has_maps(self) -> bool:
+        """True: target, robot, blocked floor and ways."""
+        return True
+
+    def embed_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float ``[N, cameras, 24, S / 2, S / 2]``: what the first convolution sees."""
+        flat = (images.flatten(0, 1).to(self.stem.weight.dtype) - 0.5) * 2
+        # Channels last: convolutions are twice as fast on a CPU.
+        seen: torch.Tensor = torch.relu(self.stem(flat.contiguous(memory_format=torch.channels_last)))
+        return seen.view(*images.shape[:2], *seen.shape[1:])
+
+    def act_states(self, latents: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+        """Return ACT states float32 ``[N, hidden_size]``."""
+        return self._look(latents, tokens)[0]
+
+    def encode_with_maps(self, images: torch.Tensor, tokens: Tokens) -> tuple[torch.Tensor, Maps | None]:
+        """Return ACT states and the heatmaps that they were read with."""
+        return self._look(self.embed_images(images), tokens)
+
+    def _look(self, latents: torch.Tensor, tokens: Tokens) -> tuple[torch.Tensor, Maps]:
+        words = self.words(tokens)
+        first = latents[:, 0].contiguous(memory_format=torch.channels_last)
+        local = self.local(first)
+        features = self._features(first, words)
+        target = self.target(features).flatten(1).float()
+        robot = self.robot(local).flatten(1).float()
+        blocked = self.blocked(local).flatten(1).float()
+        with torch.autocast(latents.device.type, enabled=False):
+            # Sharpened: between two candidates lies neither.
+            at_target, at_robot = (2 * target).softmax(1), robot.softmax(1)
+            distances, ways = self.planner(blocked.unflatten(1, (self.side, -1)), target.unflatten(1, (self.side, -1)))
+            goal, here = at_target @ self.centres, at_robot @ self.centres
+            # Planning is learned in hindsight alone. Learned from the robot's own action, it would find that floor is
+            # free wherever the arm points: that shows the last command.
+            leaving = _under(ways, at_robot).detach()
+            act = [
+                2 * goal, 2 * here, 4 * (goal - here),
+                self._seen(features, at_target),
+                2 * leaving @ self.directions, 2 * leaving, _under(distances[:, None], at_robot).detach() / 10,
+            ]  # fmt: skip
+        if self.other is not None:
+            act.append(self.other(latents[:, 1:], words))
+        return torch.cat(act, dim=1), Maps(target, robot, blocked, ways.flatten(2))
+
+    def _features(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        fine = torch.relu(self.enter(latents))
+        for block in self.near:
+            fine = block(fine, words)
+        wide = torch.relu(self.down(fine))
+        for block in self.wide:
+            wide = block(wide, words)
+        features: torch.Tensor = self.last(torch.relu(fine + _doubled(self.up(wide))), words)
+        return features
+
+    def _seen(self, features: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+        seen = _under(features.float(), where)
+        normed: torch.Tensor = self.norm(seen.to(self.norm.weight.dtype))
+        return normed.float()
+
+
+class _Words(nn.Module):
+    """An instruction as one vector: embeddings, two convolutions over neighbouring words, the maximum over words."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.embed = nn.Embedding(VOCABULARY, width)
+        nn.init.normal_(self.embed.weight, std=0.5)
+        self.mix = nn.ModuleList([nn.Conv1d(width, width, 3, padding=1) for _ in range(2)])
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens: Tokens) -> torch.Tensor:
+        """Return ``[N, width]``; padding has no influence."""
+        ids = tokens.ids
+        if self.training and self.dropout:
+            exchanged = torch.rand(ids.shape, device=ids.device) < self.dropout
+            ids = torch.where(exchanged, torch.randint_like(ids, VOCABULARY), ids)
+        here = (torch.arange(ids.shape[1], device=ids.device) < tokens.lengths[:, None])[:, None]
+        mixed = self.embed(ids).transpose(1, 2) * here
+        for mix in self.mix:
+            mixed = mixed + torch.relu(mix(mixed)) * here
+        return torch.relu(self.out(mixed.masked_fill(~here, -1e4).amax(2)))
+
+
+class _Block(nn.Module):
+    """A residual block whose first convolution the words scale and shift."""
+
+    def __init__(self, channels: int, words: int, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.film = nn.Linear(words, 2 * channels)
+        nn.init.normal_(self.film.weight, std=0.05)
+        nn.init.zeros_(self.film.bias)
+        with torch.no_grad():
+            self.second.weight.mul_(0.3)
+
+    def forward(self, features: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """Return what ``features`` ``[N, C, h, w]`` become under ``words`` ``[N, width]``."""
+        scale, shift = self.film(words)[..., None, None].chunk(2, dim=1)
+        steered = self.first(features) * (1 + scale) + shift
+        return torch.relu(features + self.second(torch.relu(steered)))
+
+
+class _Planner(nn.Module):
+    """Soft distances of every cell from the target, and the directions in which they fall.
+
+    One step is ``d(cell) = -t log mean(exp(-(d(neighbour) + cost(cell) length) / t))`` over the eight neighbours: the
+    optimal cost of a walk whose controls are paid for (Todorov 2009). A small t makes it the shortest path.
+    """
+
+    lengths: torch.Tensor
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.3)))
+        lengths = torch.tensor([math.hypot(*place) for place in NEIGHBOURS])
+        self.register_buffer("lengths", lengths[:, None, None], persistent=False)
+
+    def forward(self, blocked: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances ``[N, G, G]`` and shares of the eight directions ``[N, 8, G, G]``.
+
+        Args:
+            blocked: logits ``[N, G, G]`` from which the costs follow.
+            target: logits ``[N, G, G]``. Without gradient: targets are learned from what annotates them.
+        """
+        temperature = self.log_temperature.float().exp()
+        costs = (2 * blocked.clamp(-1.5, 1.5) - 1).exp()[:, None] * self.lengths
+        likely = (target - target.flatten(1).amax(1)[:, None, None]).detach()
+        start = torch.where(likely > math.log(_TARGET_SHARE), -likely * temperature, _FAR)[:, None]
+        distances = start
+        for _ in range(self.steps):
+            over = (_neighbours(distances) + costs) / -temperature - math.log(len(NEIGHBOURS))
+            distances = -temperature * _log_sum_exp(torch.cat([over, start / -temperature], dim=1))
+        ways = ((_neighbours(distances) + costs) / -temperature).softmax(1)
+        return distances[:, 0], ways
+
+
+class _OtherCamera(nn.Module):
+    """What a camera that rides on the robot sees, as a whole."""
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(_STEM, 32, 3, stride=2, padding=1)
+        self.block = _Block(32, words)
+        self.down = nn.Conv2d(32, _SIDE_VIEW, 3, stride=2, padding=1)
+        self.out = nn.Linear(_SIDE_VIEW * 4, _SIDE_VIEW)
+
+    def forward(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+        """Return ``[N, cameras * 64]`` of ``[N, cameras, 24, h, w]``."""
+        count = latents.shape[1]
+        fine = torch.relu(self.enter(latents.flatten(0, 1)))
+        coarse = torch.relu(self.down(self.block(fine, words.repeat_interleave(count, 0))))
+        # Quarters of the image: left and right, near and far.
+        quarters = functional.adaptive_avg_pool2d(coarse, 2).flatten(1)
+        seen: torch.Tensor = torch.relu(self.out(quarters))
+        return seen.reshape(-1, count * _SIDE_VIEW).float()
+
+
+def _neighbours(distances: torch.Tensor) -> torch.Tensor:
+    """Return for each cell of ``[N, 1, G, G]`` the values ``[N, 8, G, G]`` of its neighbours; far outside."""
+    rows, columns = distances.shape[2:]
+    padded = functional.pad(distances, (1, 1, 1, 1), value=_FAR)
+    return torch.cat([padded[:, :, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for x, y in NEIGHBOURS], dim=1)
+
+
+def _log_sum_exp(values: torch.Tensor) -> torch.Tensor:
+    """Return it over the channels of ``[N, C, G, G]``, in operations that every export format has."""
+    largest = values.amax(1, keepdim=True)
+    return largest + (values - largest).exp().sum(1, keepdim=True).log()
+
+
+def _doubled(image: torch.Tensor) -> torch.Tensor:
+    """Return ``[N, C, h, w]`` with every cell four times: ``[N, C, 2h, 2w]``."""
+    count, channels, rows, columns = image.shape
+    blocks = image[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
+    return blocks.reshape(count, channels, 2 * rows, 2 * columns)
+
+
+def _under(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Return the mean ``[N, C]`` of ``values`` ``[N, C, G, G]`` under a distribution over the cells ``[N, G * G]``."""
+    return (values.flatten(2) @ where[..., None])[..., 0]

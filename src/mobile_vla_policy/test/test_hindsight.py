@@ -1,0 +1,129 @@
+"""What whole episodes teach without a label: where the robot is, where it can drive, and which way to go."""
+
+import math
+
+import pytest
+import torch
+
+from mobile_vla_policy.backbones.film import FilmSettings
+from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
+from mobile_vla_policy.samples.journeys import Journeys
+from mobile_vla_policy.training.grounding import grounding_loss, shared_among_cells
+from mobile_vla_policy.training.hindsight import fit_odometry, hindsight_loss
+
+SIDE_PX, CELLS, STEPS, EPISODES = 64, 16, 12, 6
+
+
+def drawn(place: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """The background ``[3, 64, 64]`` with a white robot of 7 x 7 px at ``place`` (right, up)."""
+    image = background.clone()
+    column, row = round((float(place[0]) + 1) / 2 * SIDE_PX), round((1 - float(place[1])) / 2 * SIDE_PX)
+    image[:, row - 3 : row + 4, column - 3 : column + 4] = 1.0
+    return image
+
+
+def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.Tensor, torch.Tensor]:
+    """Images ``[N, 3, 64, 64]``, journeys, groups ``[N]`` and the robot's true places ``[N, 2]``.
+
+    Odometry lies turned and scaled differently in each episode, as after being switched on elsewhere.
+    """
+    random = torch.Generator().manual_seed(seed)
+    start = torch.rand(EPISODES, 2, generator=random) * 0.6 - 0.8
+    end = torch.rand(EPISODES, 2, generator=random) * 0.6 + 0.2
+    along = torch.linspace(0, 1, STEPS)[None, :, None]
+    places = start[:, None] + along * (end - start)[:, None]
+    angle = torch.rand(EPISODES, generator=random) * math.tau
+    turn = torch.polar(torch.full((EPISODES,), 2.5), angle)[:, None]
+    metres = torch.view_as_real(torch.view_as_complex(places.contiguous()) * turn) + 3.0
+    motions = torch.diff(metres, dim=1, append=metres[:, -1:])
+    targets = end[:, None].expand(EPISODES, STEPS, 2)
+    steps = torch.stack([torch.randperm(STEPS, generator=random)[:frames] for _ in range(EPISODES)]).flatten()
+    group = torch.arange(EPISODES).repeat_interleave(frames)
+    backgrounds = torch.rand(EPISODES, 3, SIDE_PX, SIDE_PX, generator=random) * 0.5
+    here = places[group, steps]
+    images = torch.stack([drawn(place, backgrounds[e]) for place, e in zip(here, group.tolist(), strict=True)])
+    recorded = torch.ones(EPISODES, STEPS, dtype=torch.bool)
+    return images, Journeys(metres, motions, targets, recorded, steps[:, None]), group, here
+
+
+def perfect(here: torch.Tensor, toward: torch.Tensor) -> Maps:
+    """Maps that know the robot's place, call no floor blocked, and lead in one direction everywhere."""
+    robot = shared_among_cells(here, CELLS).clamp(min=1e-6).log()
+    ways = torch.zeros(len(here), len(NEIGHBOURS), CELLS**2)
+    ways += (toward @ DIRECTIONS.T * 6).softmax(1)[..., None]
+    return Maps(robot, robot, torch.zeros_like(robot), ways)
+
+
+def loss(maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor) -> float:
+    return float(hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool)))
+
+
+def test_odometry_is_laid_into_the_image_whatever_its_frame() -> None:
+    _, journeys, group, here = episodes(1)
+    fit = fit_odometry(here, journeys.positions[group, journeys.steps[:, 0]], group, EPISODES)
+    assert fit.good.all()
+    assert fit.residual.max() < 1e-4
+    wrong = fit_odometry(here.flip(0), journeys.positions[group, journeys.steps[:, 0]], group, EPISODES)
+    assert not wrong.good.all()
+
+
+def test_a_robot_that_hardly_moves_tells_nothing_about_its_odometry() -> None:
+    here = torch.zeros(4, 2) + torch.rand(4, 2) * 1e-3
+    assert not fit_odometry(here, here, torch.zeros(4, dtype=torch.int64), 1).good.any()
+
+
+def test_right_places_and_ways_cost_less_than_wrong_ones() -> None:
+    images, journeys, group, here = episodes(2)
+    toward = torch.nn.functional.normalize(journeys.targets[group, 0] - here)
+    right = loss(perfect(here, toward), images, journeys, group)
+    assert right < loss(perfect(here, -toward), images, journeys, group) - 0.5
+    elsewhere = perfect(-here, toward)._replace(ways=perfect(here, toward).ways)
+    assert right < loss(elsewhere, images, journeys, group) - 0.5
+
+
+def test_a_backbone_without_these_maps_is_refused_in_words() -> None:
+    images, journeys, group, here = episodes(3)
+    with pytest.raises(ValueError, match="hindsight_weight: 0"):
+        loss(Maps(torch.zeros(len(here), CELLS**2)), images, journeys, group)
+
+
+def test_the_robot_is_found_without_any_annotation_of_it() -> None:
+    torch.manual_seed(0)
+    settings = FilmSettings(image_size=SIDE_PX, coarse=16, fine=16, blocks=1, plan_steps=16)
+    backbone = settings.build(torch.float32, ["go"])
+    optimiser = torch.optim.AdamW(backbone.parameters(), 3e-3)
+    centres = cell_centres(CELLS)
+    for seed in range(140):
+        images, journeys, group, _ = episodes(seed)
+        _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
+        assert maps is not None
+        total = hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool))
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+    images, _, _, here = episodes(1000)
+    with torch.no_grad():
+        _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
+    assert maps is not None and maps.robot is not None
+    found = maps.robot.softmax(1) @ centres
+    assert (found - here).norm(dim=1).median() < 2 / CELLS
+
+
+def test_targets_that_are_unknown_have_no_influence() -> None:
+    torch.manual_seed(0)
+    logits, places = torch.randn(3, CELLS**2, requires_grad=True), torch.rand(3, 2)
+    places[1] = float("nan")
+    value = grounding_loss(logits, places)
+    value.backward()
+    assert torch.isfinite(value)
+    assert logits.grad is not None
+    assert not logits.grad[1].any()
+    assert logits.grad[0].any()
+    assert grounding_loss(logits, torch.full((3, 2), float("nan"))) == 0.0
+
+
+def test_a_label_has_its_mean_where_the_target_is() -> None:
+    places = torch.tensor([[0.3, -0.62], [-0.9, 0.9], [0.0, 0.0]])
+    labels = shared_among_cells(places, 28)
+    assert torch.allclose(labels.sum(1), torch.ones(3))
+    assert torch.allclose(labels @ cell_centres(28), places, atol=1e-5)

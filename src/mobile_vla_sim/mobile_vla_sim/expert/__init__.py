@@ -1,0 +1,1 @@
+"""The scripted expert, and the noise on its driving that teaches recovery."""

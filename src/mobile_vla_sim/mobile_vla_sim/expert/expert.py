@@ -1,0 +1,244 @@
+"""The scripted expert: drives the shortest way to where the arm reaches the target, acts, and stops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+from mobile_vla_sim.tasks.draw import Assignment
+from mobile_vla_sim.tasks.goal import Aim
+from mobile_vla_sim.tasks.goals import Hold, PutOn
+from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
+from mobile_vla_sim.world.arm import Grip
+from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
+from mobile_vla_sim.world.geometry import Points
+from mobile_vla_sim.world.planner import Planner
+from mobile_vla_sim.world.world import Truth
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """How the expert drives."""
+
+    speed_m_s: float = 0.7
+    """Cruising speed; below the contract's limit so that corrections have room."""
+    drawer_speed_m_s: float = 0.3
+    look_ahead_m: float = 0.3
+    """How far along the path it aims: rounds the corners."""
+    slow_down_per_s: float = 1.8
+    """Speed per metre left to the goal, so that it stops smoothly [1/s]."""
+    creep_m_s: float = 0.1
+    """Speed just before it stops: without it the last centimetres would take seconds."""
+    stop_within_m: float = 0.05
+    turn_per_s: float = 2.5
+    """Differential base: yaw rate per radian of heading error [1/s]."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the expert does in one control period."""
+
+    velocity: Velocity
+    """In the robot frame."""
+    gripper: float
+    """0 open, 1 closed."""
+    done: bool
+    """The goal is achieved and nothing is left to do but to stand."""
+
+
+_STILL = np.zeros(2)
+_FACE_S, _ACT_S, _SLIDE_S = 1.4, 1.6, 4.0
+"""How long it tries to face its target, waits for its gripper, and pulls or pushes a drawer [s]."""
+
+
+class Expert:
+    """Commands for one assignment, from the truth. Acceleration stays within the contract's limit."""
+
+    def __init__(self, assignment: Assignment, contract: Contract, config: ExpertConfig | None = None) -> None:
+        self._assignment, self._contract, self._config = assignment, contract, config or ExpertConfig()
+        self._speed_m_s = min(self._config.speed_m_s, contract.limits.linear_m_s)
+        self._velocity: Points = np.zeros(2)
+        self._closed = bool(assignment.scene.held)
+        self._planner = Planner(assignment.stand, assignment.scene.obstacles)
+        self._script = self._steps()
+        self._done = False
+        self._truth: Truth
+
+    def command(self, truth: Truth, period_s: float) -> Command:
+        """Return what to do for the next ``period_s`` seconds."""
+        self._truth = truth
+        wanted = next(self._script)
+        gripper = float(self._closed)
+        yaw = truth.pose.yaw
+        if self._contract.base == "differential":
+            return Command(self._steer(wanted, yaw), gripper, self._done)
+        step = wanted - self._velocity
+        most = self._contract.limits.linear_acceleration_m_s2 * period_s
+        size = float(np.linalg.norm(step))
+        self._velocity = self._velocity + (step if size <= most else step * (most / size))
+        cos, sin = math.cos(yaw), math.sin(yaw)
+        vx, vy = float(self._velocity[0]), float(self._velocity[1])
+        return Command(Velocity(cos * vx + sin * vy, cos * vy - sin * vx), gripper, self._done)
+
+    def _steps(self) -> Iterator[Points]:
+        """The script: world velocities [m/s], one for each control period, for ever."""
+        aim = self._assignment.goal.aim
+        while True:
+            yield from self._drive()
+            if aim is Aim.GRASP:
+                yield from self._grasp()
+            elif aim is Aim.PLACE:
+                yield from self._place()
+            elif aim in (Aim.OPEN, Aim.CLOSE):
+                yield from self._slide(aim)
+            while self._achieved() and self._left_m() < 0.3:
+                self._done = True
+                yield self._approach() if aim in (Aim.ROOM, Aim.APPROACH) else _STILL
+            self._done = False
+
+    def _achieved(self) -> bool:
+        return self._assignment.goal.reached(self._assignment.scene, self._truth)
+
+    def _left_m(self) -> float:
+        if self._assignment.goal.aim not in (Aim.ROOM, Aim.APPROACH):
+            return 0.0
+        return math.dist((self._truth.pose.x, self._truth.pose.y), self._assignment.stand)
+
+    def _drive(self) -> Iterator[Points]:
+        while True:
+            wanted = self._approach()
+            yield wanted
+            if not wanted.any() and float(np.linalg.norm(self._velocity)) < 0.12:
+                return
+
+    def _grasp(self) -> Iterator[Points]:
+        yield from self._face()
+        yield from self._close()
+
+    def _place(self) -> Iterator[Points]:
+        yield from self._face()
+        self._closed = False
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _ACT_S:
+            yield _STILL
+            if self._truth.grip is Grip.OPEN:
+                break
+
+    def _slide(self, aim: Aim) -> Iterator[Points]:
+        yield from self._face()
+        yield from self._close()
+        outwards = np.array(self._assignment.scene.piece("cabinet").front, dtype=float)
+        direction = outwards if aim is Aim.OPEN else -outwards
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _SLIDE_S:
+            drawer_m = self._truth.drawer_m
+            left_m = DRAWER_TRAVEL_M - drawer_m if aim is Aim.OPEN else drawer_m
+            if self._truth.grip is not Grip.HOLDING or left_m < 0.02:
+                break
+            yield direction * min(self._config.drawer_speed_m_s, 0.06 + 2.0 * left_m)
+        while float(np.linalg.norm(self._velocity)) > 0.05:
+            yield _STILL
+        self._closed = False
+        yield from self._wait(0.2)
+
+    def _close(self) -> Iterator[Points]:
+        """Close the gripper and wait for what comes of it; open it again where it closed on nothing."""
+        self._closed = True
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _ACT_S:
+            yield _STILL
+            if self._truth.grip in (Grip.HOLDING, Grip.EMPTY):
+                break
+        if self._truth.grip is not Grip.HOLDING:
+            self._closed = False
+            yield from self._wait(0.2)
+
+    def _wait(self, duration_s: float) -> Iterator[Points]:
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < duration_s - 1e-6:
+            yield _STILL
+
+    def _face(self) -> Iterator[Points]:
+        """Turn the arm towards the target, and come near enough, by driving at it slowly."""
+        began_s = self._truth.time_s
+        while self._truth.time_s - began_s < _FACE_S:
+            if self._in_position():
+                return
+            x, y = self._aim_point()
+            away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
+            yield away * (0.25 / max(float(np.linalg.norm(away)), 1e-6))
+
+    def _in_position(self) -> bool:
+        """Return True if the gripper would act in the right place now."""
+        pose, goal = self._truth.pose, self._assignment.goal
+        direction = pose.yaw + self._truth.aim
+        if isinstance(goal, PutOn):
+            x, y = pose.x + NOMINAL_REACH_M * math.cos(direction), pose.y + NOMINAL_REACH_M * math.sin(direction)
+            return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
+        x, y = self._aim_point()
+        beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
+        return abs(beside) < 0.5 and math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+
+    def _aim_point(self) -> Point:
+        """Where the gripper is to act, in the world."""
+        goal, scene = self._assignment.goal, self._assignment.scene
+        if isinstance(goal, PutOn):
+            inner = scene.piece(goal.surface).footprint.grown(-0.17)
+            x, y = self._truth.pose.x, self._truth.pose.y
+            return min(max(x, inner.x0), inner.x1), min(max(y, inner.y0), inner.y1)
+        x, y, _ = goal.target(scene, self._truth)
+        return x, y
+
+    def _approach(self) -> Points:
+        """World velocity [m/s] towards a point on the path, slower near its end."""
+        self._follow_moved_target()
+        path = self._planner.path(self._truth.pose.x, self._truth.pose.y)
+        lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
+        left_m = float(lengths.sum())
+        if left_m < self._config.stop_within_m:
+            return _STILL
+        aim = _along(path, lengths, min(self._config.look_ahead_m, left_m)) - path[0]
+        distance = float(np.linalg.norm(aim))
+        speed = min(self._speed_m_s, self._config.creep_m_s + self._config.slow_down_per_s * left_m)
+        return aim * (speed / distance) if distance > 1e-9 else _STILL
+
+    def _follow_moved_target(self) -> None:
+        """Aim at where a pushed object is now."""
+        goal, scene = self._assignment.goal, self._assignment.scene
+        if not isinstance(goal, Hold) or not scene.on_floor(goal.thing):
+            return
+        x, y, _ = goal.target(scene, self._truth)
+        sx, sy = self._planner.goal
+        if abs(math.dist((x, y), (sx, sy)) - NOMINAL_REACH_M) > 0.06:
+            px, py = self._truth.pose.x, self._truth.pose.y
+            away = max(math.dist((px, py), (x, y)), 1e-6)
+            share = NOMINAL_REACH_M / away
+            self._planner = Planner((x + (px - x) * share, y + (py - y) * share), scene.obstacles)
+
+    def _steer(self, wanted: Points, yaw: float) -> Velocity:
+        """A differential base turns towards the wanted direction and drives as far as it faces it."""
+        speed = float(np.linalg.norm(wanted))
+        if speed < 1e-6:
+            return Velocity()
+        error = math.remainder(math.atan2(wanted[1], wanted[0]) - yaw, math.tau)
+        backwards = self._truth.held == "handle" and abs(error) > math.pi / 2
+        if backwards:
+            error = math.remainder(error + math.pi, math.tau)
+        limit = self._contract.limits.angular_rad_s
+        # Never a turn on the spot: it would have no image as a displacement.
+        forward = speed * max(0.15, math.cos(error)) * (-1.0 if backwards else 1.0)
+        return Velocity(forward, 0.0, max(-limit, min(limit, self._config.turn_per_s * error)))
+
+
+def _along(path: Points, lengths: Points, distance_m: float) -> Points:
+    """Return the point ``distance_m`` along a polyline."""
+    for start, end, length in zip(path[:-1], path[1:], lengths, strict=True):
+        if distance_m <= length and length > 0.0:
+            return np.asarray(start + (end - start) * (distance_m / length))
+        distance_m -= length
+    return np.asarray(path[-1])

@@ -1,0 +1,53 @@
+"""Disturbs what is driven, so that demonstrations show how to come back to the way."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+from mobile_vla_sim.world.geometry import Points
+
+
+class DrivingNoise:
+    """Disturbs what is driven, while the expert's own command is what is recorded (DART, Laskey et al. 2017).
+
+    Correlated in time (an autoregressive process), so that the robot really ends up beside the path, with now and
+    then a push.
+    """
+
+    def __init__(self, random: np.random.Generator, contract: Contract, sigma_m_s: float = 0.22) -> None:
+        self._random, self._contract, self._sigma = random, contract, sigma_m_s
+        self._noise: Points = np.zeros(2)
+        self._push: Points = np.zeros(2)
+        self._push_ticks = 0
+
+    def disturb(self, command: Velocity) -> Velocity:
+        """The velocity to execute in this control period instead of ``command``; within the contract's limit."""
+        persistence = 0.8
+        fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
+        self._noise = persistence * self._noise + fresh
+        speed = math.hypot(command.x, command.y)
+        if self._push_ticks == 0 and self._random.random() < 0.03 and speed > 0.3:
+            angle = self._random.uniform(0.0, math.tau)
+            self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])
+            self._push_ticks = int(self._random.integers(3, 8))
+        push = self._push if self._push_ticks > 0 else np.zeros(2)
+        self._push_ticks = max(0, self._push_ticks - 1)
+        # Less of it where the expert slows down: at the goal the lesson is to stand still.
+        calm = 0.15 + 0.85 * min(1.0, speed / 0.5)
+        extra = calm * (self._noise + push)
+        if self._contract.base == "differential":
+            disturbed = Velocity(command.x + 0.5 * float(extra[0]), 0.0, command.yaw_rate + 2.0 * float(extra[1]))
+            return limited(disturbed, self._contract)
+        return limited(Velocity(command.x + float(extra[0]), command.y + float(extra[1])), self._contract)
+
+
+def limited(velocity: Velocity, contract: Contract) -> Velocity:
+    """``velocity`` scaled down to the contract's largest speed and yaw rate."""
+    speed = math.hypot(velocity.x, velocity.y)
+    scale = min(1.0, contract.limits.linear_m_s / speed) if speed > 0.0 else 1.0
+    turn = contract.limits.angular_rad_s
+    return Velocity(velocity.x * scale, velocity.y * scale, max(-turn, min(turn, velocity.yaw_rate)))

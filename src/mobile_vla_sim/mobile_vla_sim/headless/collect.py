@@ -1,0 +1,210 @@
+"""Headless collection: the expert drives episodes into a dataset, faster than real time, on every core.
+
+Episode ``i`` of seed ``s`` is the same whoever makes it and whenever: scene, noise and sensor timing come from
+(s, i). What is already in the folder is recognised by its scene and not made again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.episode.schema import next_number
+from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.storage.lock import DatasetLock
+from mobile_vla_sim.headless.episode import DemonstrationError, Step, drive_episode
+from mobile_vla_sim.tasks.draw import Assignment, draw
+from mobile_vla_sim.tasks.schedule import Schedule
+from mobile_vla_sim.world.odometry import OdometryKind
+from mobile_vla_sim.world.plans import HELD_OUT_FAMILIES
+from mobile_vla_sim.world.scene import Stream, scene_seed
+from mobile_vla_sim.world.world import World
+
+_EPOCH_NS = 1_767_225_600_000_000_000
+"""Stamp of simulated time zero of episode 0, 2026-01-01 UTC; a constant, because episodes must not depend on when."""
+_EPISODE_SPACING_NS = 20_000_000_000
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What to collect."""
+
+    dataset: Path
+    contract: Contract
+    plan: CollectionPlan
+    seed: int
+    tasks: tuple[str, ...]
+    noise_m_s: float = 0.22
+    """Standard deviation of the driving noise [m/s]; 0 turns it and the pushes off."""
+    odometry: OdometryKind = "drifting"
+
+
+def assignment_of(config: CollectConfig, index: int) -> Assignment:
+    """Return what episode ``index`` demonstrates. Episodes of one group share the scene and the start."""
+    slot = Schedule(config.tasks, config.plan).slot(index)
+    seed = scene_seed(Stream.COLLECTION, config.seed, slot.group)
+    group = draw(seed, slot.tasks, config.plan, random_yaw=config.contract.base == "differential")
+    return group[slot.place]
+
+
+def write_episode(world: World, config: CollectConfig, index: int, episode_id: str) -> int:
+    """Drive and commit episode ``index``; returns its number of steps.
+
+    Raises:
+        DemonstrationError: the expert cannot do it.
+    """
+    assignment = assignment_of(config, index)
+    family = assignment.scene.plan.family
+    if family in HELD_OUT_FAMILIES:
+        raise DemonstrationError(f"floor plans of the family {family} are for trials only")
+    epoch_ns = _EPOCH_NS + index * _EPISODE_SPACING_NS
+    steps = drive_episode(world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry)
+    environment = {**assignment.environment(), "noise_m_s": config.noise_m_s, "odometry": config.odometry}
+    metadata = EpisodeMetadata(
+        assignment.language,
+        assignment.task.name,
+        assignment.category,
+        "expert",
+        environment,
+        assignment.alternatives,
+    )
+    writer = EpisodeWriter(
+        config.dataset, config.contract, metadata, cameras=config.contract.camera_names, episode_id=episode_id
+    )
+    try:
+        for step in steps:
+            _add(writer, step)
+        writer.commit("success", lost_yaw_rad=sum(step.lost_yaw_rad for step in steps))
+    except BaseException:
+        writer.discard()
+        raise
+    return len(steps)
+
+
+def _add(writer: EpisodeWriter, step: Step) -> None:
+    snapshot = step.snapshot
+    writer.add_step(
+        stamp_ns=snapshot.stamp_ns,
+        images=snapshot.images,
+        state=snapshot.state,
+        action=step.action,
+        stamps_ns=snapshot.stamps_ns,
+        target=snapshot.target if snapshot.target != (-1, -1) else None,
+        source_encodings=dict.fromkeys(snapshot.images, "rgb8"),
+    )
+
+
+def missing_indices(config: CollectConfig, episodes: int, *, top_up: bool) -> list[int]:
+    """Return which episodes have to be made: of 0 .. ``episodes`` - 1 those not in the folder.
+
+    With ``top_up`` every episode in the folder counts, whoever recorded it, and ``episodes`` is the wanted total.
+    """
+    dataset, schedule = Dataset.open(config.dataset), Schedule(config.tasks, config.plan)
+    present = set()
+    for path in dataset.episode_paths:
+        with Episode.open(path) as episode:
+            environment = episode.metadata.environment
+            present.add((environment.get("scene_seed"), environment.get("scene_place")))
+
+    def made(index: int) -> bool:
+        slot = schedule.slot(index)
+        return (scene_seed(Stream.COLLECTION, config.seed, slot.group), slot.place) in present
+
+    total = len(dataset.episode_paths)
+    if not top_up:
+        return [index for index in range(episodes) if not made(index)]
+    missing: list[int] = []
+    index = 0
+    while total + len(missing) < episodes:
+        if not made(index):
+            missing.append(index)
+        index += 1
+    return missing
+
+
+def collect(
+    config: CollectConfig,
+    episodes: int,
+    *,
+    workers: int = 1,
+    top_up: bool = False,
+    on_plan: Callable[[int], None] = lambda wanted: None,
+) -> Iterator[int]:
+    """Make the missing episodes, yielding the number of steps of each as it is committed.
+
+    Args:
+        config: what to collect.
+        episodes: how many the series, or with ``top_up`` the folder, is to hold.
+        workers: processes.
+        top_up: see :func:`missing_indices`.
+        on_plan: told how many episodes are to be made, before the first.
+
+    Raises:
+        UnknownTaskError: a task is not in the catalogue.
+        DatasetBusyError: another process writes to the folder.
+        DemonstrationError: see :func:`write_episode`.
+    """
+    Schedule(config.tasks, config.plan)
+    with DatasetLock(config.dataset):
+        missing = missing_indices(config, episodes, top_up=top_up)
+        on_plan(len(missing))
+        # Ids are given out here, so that processes do not compete for them.
+        first = next_number(config.dataset)
+        jobs = [(index, f"episode_{first + place:06d}") for place, index in enumerate(missing)]
+        if workers <= 1 or len(jobs) <= 1:
+            yield from _collect_here(config, jobs)
+        else:
+            yield from _collect_in_processes(config, jobs, min(workers, len(jobs)))
+
+
+def default_workers() -> int:
+    """Return one process per core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _collect_here(config: CollectConfig, jobs: Sequence[tuple[int, str]]) -> Iterator[int]:
+    world = World(config.contract)
+    try:
+        for index, episode_id in jobs:
+            yield write_episode(world, config, index, episode_id)
+    finally:
+        world.close()
+
+
+def _collect_in_processes(config: CollectConfig, jobs: Sequence[tuple[int, str]], workers: int) -> Iterator[int]:
+    # Spawned, not forked: a graphics context does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(config,))
+    try:
+        futures = [pool.submit(_worker_job, index, episode_id) for index, episode_id in jobs]
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_worker: tuple[World, CollectConfig] | None = None
+"""A worker process keeps its world between jobs; the pool's interface leaves no other place for it."""
+
+
+def _start_worker(config: CollectConfig) -> None:
+    global _worker
+    # Ctrl-C reaches the whole process group; the parent decides, and open episodes are finished.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _worker = World(config.contract), config
+
+
+def _worker_job(index: int, episode_id: str) -> int:
+    assert _worker is not None
+    world, config = _worker
+    return write_episode(world, config, index, episode_id)

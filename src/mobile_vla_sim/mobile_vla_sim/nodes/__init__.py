@@ -1,0 +1,1 @@
+"""The simulated robot, the expert and the examiner as ROS nodes."""

@@ -1,0 +1,208 @@
+"""The simulated robot as a node: cameras, odometry, gripper state and ground truth out; commands and resets in."""
+
+from __future__ import annotations
+
+import array
+import json
+import math
+import sys
+from concurrent.futures import wait
+from typing import Any
+
+from geometry_msgs.msg import Quaternion
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import Image as ImageMessage
+
+from mobile_vla_data.contract import CameraContract
+from mobile_vla_data.episode import jpeg
+from mobile_vla_data.image import Image
+from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
+from mobile_vla_msgs.srv import ResetSim
+from mobile_vla_ros.convert import image_message, to_stamp, velocity_of, velocity_type
+from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
+from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
+from mobile_vla_ros.run import run
+from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
+from mobile_vla_sim.nodes.sim_thread import Reading, SimSensors, SimSettings, SimThread
+from mobile_vla_sim.nodes.truth import state_message
+from mobile_vla_sim.tasks.catalogue import UnknownTaskError
+from mobile_vla_sim.tasks.draw import DrawError
+from mobile_vla_sim.world.world import FOVY_DEG
+
+_RESET_TIMEOUT_S = 5.0
+#: Below this real-time factor the robot's dynamics are no longer what the policy was trained on.
+_LEAST_FACTOR = 0.95
+
+
+class SimNode(Node):
+    """Publishes what a robot with the contract would publish, plus ``sim/state``; offers ``sim/reset``."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_node")
+        self._contract = load_contract(self)
+        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        seed = integer(self, "seed", 0, "seed of the first scene", at_least=0)
+        task = text(self, "task", "", "task of the first scene; empty: drawn by the seed")
+        settings = SimSettings(
+            number(self, "camera_rate_hz", 15.0, "images per second of each camera [Hz]", above=0, at_most=60),
+            number(self, "odometry_rate_hz", 50.0, "rate of odom, gripper/state, sim/state [Hz]", above=0, at_most=100),
+            number(self, "command_timeout_s", 0.5, "a base without a command for this long stands still [s]", above=0),
+            "localised" if flag(self, "localised", False, "odometry in the world frame, without drift") else "drifting",
+        )
+        self._plan = load_plan_parameter(self)
+        self._jpeg_quality = integer(self, "jpeg_quality", 90, "of the compressed images", at_least=1, at_most=100)
+        compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
+
+        self._odometry = self.create_publisher(Odometry, self._contract.state.odometry_topic, SENSOR_OFFERED)
+        self._gripper = self.create_publisher(GripperState, self._contract.state.gripper_topic, SENSOR_OFFERED)
+        self._state = self.create_publisher(SimState, "sim/state", SENSOR_OFFERED)
+        self._cameras = {
+            name: _CameraPublisher(self, name, camera, compressed, self._jpeg_quality)
+            for name, camera in self._contract.cameras.items()
+        }
+        self.create_subscription(velocity_type(stamped), "cmd_vel", self._on_velocity, COMMAND)
+        self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, COMMAND)
+        self.create_service(ResetSim, "sim/reset", self._on_reset)
+        self.exit_code: int | None = None
+        self._sim = SimThread(
+            self._contract,
+            first_assignment(self, self._plan, self._contract, seed, task),
+            settings,
+            SimSensors(self._publish_reading, self._publish_images),
+            lambda: int(self.get_clock().now().nanoseconds),
+            self._on_failure,
+        )
+        self._settings = settings
+        self._frames_before = 0
+        self._diagnostics = Diagnostics(self, self._health, hardware_id="simulation")
+        self._sim.start()
+
+    def close(self) -> None:
+        """End the simulation."""
+        self._sim.close()
+
+    def _on_velocity(self, message: Any) -> None:
+        velocity = velocity_of(message)
+        if velocity.finite:
+            self._sim.command(velocity)
+        else:
+            self.get_logger().warning("cmd_vel is not finite: ignored", throttle_duration_sec=5.0)
+
+    def _on_gripper(self, message: GripperCommand) -> None:
+        position = float(message.position)
+        if math.isfinite(position) and 0.0 <= position <= 1.0:
+            self._sim.command_gripper(position)
+        else:
+            self.get_logger().warning(
+                f"gripper/command {position} is outside 0 .. 1: ignored", throttle_duration_sec=5.0
+            )
+
+    def _on_reset(self, request: ResetSim.Request, response: ResetSim.Response) -> ResetSim.Response:
+        try:
+            assignment = assign(
+                self._plan,
+                self._contract,
+                request.seed,
+                tuple(request.tasks) or ((request.task,) if request.task else ()),
+                request.place,
+                held_out_wording=request.held_out_wording,
+            )
+        except (UnknownTaskError, DrawError) as error:
+            response.error_code, response.message = ResetSim.Response.INVALID_REQUEST, str(error)
+            return response
+        # The simulation's own thread answers within a frame, so that waiting here does not hold up the executor.
+        if wait([self._sim.reset(assignment)], timeout=_RESET_TIMEOUT_S).not_done:
+            response.error_code = ResetSim.Response.TIMED_OUT
+            response.message = f"the simulation did not answer within {_RESET_TIMEOUT_S:g} s"
+            return response
+        response.success = True
+        response.task, response.category = assignment.task.name, assignment.category
+        response.language = assignment.language
+        response.environment = json.dumps(assignment.environment())
+        response.message = f"'{assignment.language}' from the {assignment.scene.start_room.replace('_', ' ') or 'hall'}"
+        return response
+
+    def _publish_reading(self, reading: Reading) -> None:
+        stamp, pose = to_stamp(reading.stamp_ns), reading.odometry
+        odometry = Odometry(child_frame_id=self._contract.action.frame)
+        odometry.header.stamp, odometry.header.frame_id = stamp, self._contract.state.odometry_frame
+        odometry.pose.pose.position.x, odometry.pose.pose.position.y = pose.x, pose.y
+        odometry.pose.pose.orientation = Quaternion(z=math.sin(pose.yaw / 2), w=math.cos(pose.yaw / 2))
+        twist = odometry.twist.twist
+        twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
+        twist.angular.z = reading.velocity.yaw_rate
+        self._odometry.publish(odometry)
+        gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
+        gripper.header.stamp = stamp
+        self._gripper.publish(gripper)
+        self._state.publish(state_message(reading))
+
+    def _publish_images(self, stamp_ns: int, images: dict[str, Image]) -> None:
+        for name, image in images.items():
+            self._cameras[name].publish(image, stamp_ns)
+
+    def _on_failure(self, trace: str) -> None:
+        self.get_logger().error(f"the simulation died:\n{trace}")
+        self.exit_code = 1
+
+    def _health(self) -> Health:
+        factor = self._sim.real_time_factor
+        frames, self._frames_before = self._sim.frames - self._frames_before, self._sim.frames
+        slow = factor < _LEAST_FACTOR
+        values = {
+            "real-time factor": round(factor, 3),
+            "time given up [s]": round(self._sim.given_up_s, 2),
+            "camera rate [Hz]": frames,
+            "camera rate wanted [Hz]": self._settings.camera_rate_hz,
+            "scene seed": self._sim.assignment.scene.seed,
+            "task": self._sim.assignment.task.name,
+        }
+        message = f"slower than real time ({factor:.2f}); lower camera_rate_hz or free the processor" if slow else "OK"
+        return Health(WARN if slow else OK, message, values)
+
+
+class _CameraPublisher:
+    """The topics of one camera: image_raw, camera_info beside it, and image_raw/compressed on request."""
+
+    def __init__(self, node: Any, name: str, camera: CameraContract, compressed: bool, jpeg_quality: int) -> None:
+        self._frame_id = f"{name}_camera_optical_frame"
+        self._jpeg_quality = jpeg_quality
+        self._raw = node.create_publisher(ImageMessage, camera.topic, SENSOR_OFFERED)
+        folder = camera.topic.rpartition("/")[0]
+        info_topic = f"{folder}/camera_info" if folder else "camera_info"
+        self._info = node.create_publisher(CameraInfo, info_topic, SENSOR_OFFERED)
+        self._compressed = (
+            node.create_publisher(CompressedImage, f"{camera.topic}/compressed", SENSOR_OFFERED) if compressed else None
+        )
+        self._info_message = camera_info(FOVY_DEG[name], camera.width, camera.height, self._frame_id)
+
+    def publish(self, image: Image, stamp_ns: int) -> None:
+        """Publish one frame on every topic; compressed only when someone listens."""
+        self._raw.publish(image_message(image, stamp_ns, self._frame_id))
+        self._info_message.header.stamp = to_stamp(stamp_ns)
+        self._info.publish(self._info_message)
+        if self._compressed is not None and self._compressed.get_subscription_count() > 0:
+            message = CompressedImage(format="rgb8; jpeg compressed rgb8")
+            message.data = array.array("B", jpeg.encode(image, self._jpeg_quality))
+            message.header.stamp, message.header.frame_id = to_stamp(stamp_ns), self._frame_id
+            self._compressed.publish(message)
+
+
+def camera_info(fovy_deg: float, width: int, height: int, frame_id: str) -> CameraInfo:
+    """Intrinsics of an ideal pinhole camera with square pixels."""
+    focal_px = height / 2 / math.tan(math.radians(fovy_deg) / 2)
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    info = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5)
+    info.header.frame_id = frame_id
+    info.k = [focal_px, 0.0, cx, 0.0, focal_px, cy, 0.0, 0.0, 1.0]
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p = [focal_px, 0.0, cx, 0.0, 0.0, focal_px, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def main() -> None:
+    """Run the node."""
+    sys.exit(run(SimNode))

@@ -1,0 +1,1 @@
+"""The task catalogue: what can be asked for in a scene, in which words, and when it is done."""

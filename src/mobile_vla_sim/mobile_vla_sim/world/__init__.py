@@ -1,0 +1,1 @@
+"""The simulated flat: floor plans, furniture, objects, robot, physics and cameras."""

@@ -1,0 +1,56 @@
+"""The summary at the end of tools/test.sh: what was skipped and what was retried, with the reasons."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TESTS = """
+import os, pytest
+
+@pytest.mark.alone
+def test_flaky():
+    if not os.path.exists("been here"):
+        open("been here", "w").close()
+        raise RuntimeError("the first try fails")
+
+def test_skipped():
+    pytest.skip("no robot on this machine")
+"""
+
+
+def summary(notes: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, ROOT / "tools/test_notes.py", notes], capture_output=True, text=True)
+
+
+def run(folder: Path, notes: Path, *options: str) -> int:
+    (folder / "test_some.py").write_text(TESTS)
+    environment = {**os.environ, "MOBILE_VLA_TEST_NOTES": str(notes), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", *options]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True).returncode
+
+
+def test_skips_and_retries_are_listed_with_their_reasons(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    assert run(tmp_path, notes, "--reruns", "1") == 0
+    done = summary(notes)
+    assert done.returncode == 0
+    assert "SKIPPED 1: no robot on this machine\n    test_some.py::test_skipped\n" in done.stdout
+    assert "RETRIED test_some.py::test_flaky: RuntimeError: the first try fails\n" in done.stdout
+
+
+def test_more_than_two_retries_fail(tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    for status in (0, 0, 1):
+        (tmp_path / "been here").unlink(missing_ok=True)
+        run(tmp_path, notes, "--reruns", "1", "-m", "alone")
+        done = summary(notes)
+        assert done.returncode == status
+    assert "3 tests needed a second try; 2 may" in done.stdout
+
+
+def test_only_tests_that_run_alone_are_retried() -> None:
+    lines = (ROOT / "tools/test.sh").read_text().splitlines()
+    runs = [line for line in lines if "--reruns" in line]
+    assert len(runs) == 1 and runs[0].endswith("-m alone")

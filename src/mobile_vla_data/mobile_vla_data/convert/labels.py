@@ -10,8 +10,7 @@ from typing import Any
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.episode_file import Ending
-from mobile_vla_data.episode.metadata import EpisodeHeader, EpisodeMetadata
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 
 

@@ -162,6 +162,7 @@ class _Composer:
             category=metadata.category,
             steps=self._episode.num_steps if state == _STATE_IDLE else 0,
             dropped_ticks=self._episode.dropped_ticks,
+            lost_yaw_rad=self._episode.lost_yaw_rad or 0.0,
             duration_s=0.0,
             declared_rate_hz=contract.control_rate_hz,
             real_rate_hz=0.0,

@@ -231,3 +231,7 @@ def _readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "none"
     return "none" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

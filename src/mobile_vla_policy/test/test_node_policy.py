@@ -170,7 +170,7 @@ def test_an_exception_in_the_forward_pass_stops_the_robot_and_is_reported(probe,
     wait_for(lambda: "Traceback" in node.output)
 
 
-def test_a_forward_pass_that_never_returns_holds_neither_the_robot_nor_the_shutdown(probe, robot, ears, start_node):
+def test_a_forward_pass_that_never_returns_delays_neither_the_stop_nor_the_shutdown(probe, robot, ears, start_node):
     node = start_node("stuck", instruction=GO, inference_timeout_s=1.0)
     wait_for(lambda: "has not returned" in ears.message())
     wait_for(lambda: ears.state() == PolicyStatus.STATE_ERROR and ears.stopped)
@@ -296,7 +296,7 @@ def test_parameters_are_refused_with_one_line(probe, robot, ears, start_node):
         ({"blend": 2.0}, "blend is 2.0"),
     ],
 )
-def test_what_cannot_start_says_why_in_one_line_and_exits(probe, start_node, parameters, said):
+def test_a_node_that_cannot_start_says_why_in_one_line_and_exits(probe, start_node, parameters, said):
     node = start_node("steady", **parameters)
     assert node.wait() == 1
     lines = [line for line in node.output.splitlines() if said in line]

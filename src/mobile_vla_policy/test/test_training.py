@@ -144,7 +144,7 @@ def test_training_uses_both_cameras_and_decodes_in_worker_processes(tmp_path: Pa
     assert (tmp_path / "out" / "best" / "config.json").is_file()
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_episodes(
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_episodes(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = objective_module.to_float

@@ -34,8 +34,10 @@ from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_toke
 
 _STEM = 24
 _SIDE_VIEW = 64
-#: Larger than any distance on the grid, and small enough for 16 bits.
-_FAR = 80.0
+#: Of one cell. A wall must cost more than the way round it.
+_LEAST_COST, _LARGEST_COST = 0.02, 30.0
+#: Larger than any distance on the grid.
+_FAR = 200.0
 #: Cells whose probability is below this share of the largest are no target of the planner.
 _TARGET_SHARE = 0.1
 
@@ -227,6 +229,7 @@ class _Planner(nn.Module):
         super().__init__()
         self.steps = steps
         self.log_temperature = nn.Parameter(torch.tensor(math.log(0.3)))
+        self.log_contrast = nn.Parameter(torch.tensor(math.log(5.0)))
         lengths = torch.tensor([math.hypot(*place) for place in NEIGHBOURS])
         self.register_buffer("lengths", lengths[:, None, None], persistent=False)
 
@@ -238,7 +241,8 @@ class _Planner(nn.Module):
             target: logits ``[N, G, G]``. Without gradient: targets are learned from what annotates them.
         """
         temperature = self.log_temperature.float().exp()
-        costs = (2 * blocked.clamp(-1.5, 1.5) - 1).exp()[:, None] * self.lengths
+        costs = (self.log_contrast.float().exp() * blocked - 1).exp().clamp(_LEAST_COST, _LARGEST_COST)
+        costs = costs[:, None] * self.lengths
         likely = (target - target.flatten(1).amax(1)[:, None, None]).detach()
         start = torch.where(likely > math.log(_TARGET_SHARE), -likely * temperature, _FAR)[:, None]
         distances = start

@@ -153,7 +153,7 @@ def _free(blocked: torch.Tensor, path: torch.Tensor, usable: torch.Tensor, hidde
     driven = torch.zeros(len(path), side * side + 1, device=path.device).scatter_(1, cells, 1.0)[:, :-1]
     count = driven.sum(1, keepdim=True)
     weights = torch.where(driven > 0, 0.5 / count.clamp(min=1), 0.5 / (side * side - count).clamp(min=1))
-    # Odds of even: the cost of floor that was driven over half of the time is 1.
+    # These log odds are what the planner's costs are made of.
     entropy = functional.binary_cross_entropy_with_logits(-2 * blocked.float(), driven, reduction="none")
     return _mean((entropy * weights * ~hidden).sum(1), (count[:, 0] > 0).float())
 

@@ -183,3 +183,35 @@ def target_error(checkpoint: Path, dataset: Path) -> float:
         found = maps.target.softmax(1) @ cell_centres(SIZE // 4)
         errors.append(found[0] - torch.from_numpy(in_image(episode.target_px()[:1], (camera.width, camera.height)))[0])
     return float(torch.stack(errors).norm(dim=1).median())
+
+
+def test_planning_for_training_equals_planning_for_driving() -> None:
+    torch.manual_seed(0)
+    planner = film().planner
+    planner.steps = 30
+    blocked, target = torch.randn(3, 16, 16), torch.randn(3, 16, 16) * 8
+    distances, ways = planner(blocked, target)
+    with torch.no_grad():
+        driving = planner(blocked, target)
+    assert torch.allclose(distances, driving[0], atol=1e-3)
+    assert torch.allclose(ways, driving[1], atol=1e-4)
+
+
+def test_the_planner_s_gradient_is_that_of_its_formula() -> None:
+    torch.manual_seed(0)
+    planner = film().planner
+    planner.steps = 12
+    blocked, target = torch.randn(2, 8, 8, requires_grad=True), torch.randn(2, 8, 8) * 8
+    weights = torch.randn(2, 8, 8, 8)
+
+    def total() -> torch.Tensor:
+        distances, ways = planner(blocked, target)
+        value: torch.Tensor = distances.sum() + (ways * weights.transpose(1, 3)).sum()
+        return value
+
+    by_sums = torch.autograd.grad(total(), [blocked, planner.log_temperature, planner.log_contrast])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "_by_sums", planner._by_logarithms)
+        by_logarithms = torch.autograd.grad(total(), [blocked, planner.log_temperature, planner.log_contrast])
+    for mine, theirs in zip(by_sums, by_logarithms, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-3)

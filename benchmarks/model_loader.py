@@ -2,22 +2,17 @@
 
 The episodes are those that ``mobile-vla-sim collect`` makes, both cameras: what ``make demo`` trains on.
 
-LeRobot needs an environment of its own. To make one, with Python 3.10 to 3.12 and nothing of ROS in the environment::
+LeRobot loads the same frames from exports of the same episodes, as JPEG images and as H.264 video. It needs an
+environment of its own, with Python 3.12 or later::
 
-    python3 -m venv lerobot && . lerobot/bin/activate
-    pip install "lerobot==0.4.4"
+    python3.12 -m venv lerobot && lerobot/bin/pip install "lerobot[dataset]"
 
-and where that brings a torch that is too large, by hand: ``pip install --no-deps lerobot==0.4.4 torchvision``, then a
-CPU torch, ``datasets`` 4, ``huggingface-hub`` below 0.36, ``accelerate``, ``diffusers`` below 0.36, ``draccus`` 0.10.0,
-``einops``, ``av`` below 16, ``jsonlines``, ``gymnasium``, ``deepdiff``, ``imageio[ffmpeg]``, ``termcolor``, ``pandas``,
-``opencv-python-headless``. Then ``bench_model.py --lerobot-python lerobot/bin/python``, or LEROBOT_PYTHON.
+Then ``bench_model.py --lerobot-python lerobot/bin/python``, or LEROBOT_PYTHON.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,12 +20,16 @@ from pathlib import Path
 
 import numpy as np
 from common import Figure
+from other_python import run_json
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
+from mobile_vla_data.convert.lerobot.shard import VideoSettings
+from mobile_vla_data.convert.lerobot.video import DEFAULT_CRF
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_policy.samples.episodes import EpisodeData, open_dataset
-from mobile_vla_policy.samples.frames import FramesOnDisk, decode_frames
+from mobile_vla_policy.samples.frames import FramesOnDisk
 from mobile_vla_sim.headless.collect import CollectConfig, collect
 from mobile_vla_sim.tasks.catalogue import TASKS, load_plan
 
@@ -38,8 +37,6 @@ _CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robot.yaml"
 _CHILD = Path(__file__).with_name("lerobot_loader.py")
 _CAMERAS = ("static", "gripper")
 _TURNS = 5
-#: LeRobot's PNGs are slow to write: so many episodes, so many steps of each, are enough to load from.
-_THEIR_EPISODES, _THEIR_STEPS = 3, 50
 
 
 def measure(quick: bool, lerobot_python: str | None = None) -> list[Figure]:
@@ -50,7 +47,7 @@ def measure(quick: bool, lerobot_python: str | None = None) -> list[Figure]:
         data = _episodes(folder / "dataset", 6 if quick else 16)
         blobs = _jpegs(data)
         ours, alone = _rates(data, blobs)
-        theirs = _lerobot(lerobot_python, folder, data) if lerobot_python else None
+        theirs = _lerobot(lerobot_python, folder) if lerobot_python else {}
         # Once more behind it: if the machine changed its pace meanwhile, that is not LeRobot's fault.
         again = _rates(data, blobs)
         ours, alone = max(ours, again[0]), max(alone, again[1])
@@ -60,12 +57,11 @@ def measure(quick: bool, lerobot_python: str | None = None) -> list[Figure]:
         Figure("loader: share of that limit", 100 * ours / alone, "%"),
         Figure("JPEG of one frame, mean", sum(map(len, blobs)) / len(blobs) / 1000, "kB"),
     ]
-    if theirs is None:
+    if not theirs:
         print("no LeRobot: its rows are left out; benchmarks/model_loader.py says how to get them", file=sys.stderr)
-        return figures
-    version, rate = theirs
-    figures.append(Figure(f"LeRobot {version}'s loader, the same frames (PNG) on one core", rate, "frames/s"))
-    figures.append(Figure("loader over LeRobot's", ours / rate, "x", ">= 4"))
+    for kind, (version, rate) in theirs.items():
+        figures.append(Figure(f"LeRobot {version}'s loader on one core, {kind}", rate, "frames/s"))
+        figures.append(Figure(f"loader over LeRobot's with {kind}", ours / rate, "x", ">= 4"))
     return figures
 
 
@@ -104,17 +100,12 @@ def _rates(data: list[EpisodeData], blobs: list[bytes]) -> tuple[float, float]:
     return ours, alone
 
 
-def _lerobot(python: str, folder: Path, data: list[EpisodeData]) -> tuple[str, float]:
-    """LeRobot's version, and frames/s of its loader on the first episodes' frames, either camera's as an episode."""
-    chosen, steps = data[:_THEIR_EPISODES], range(_THEIR_STEPS)
-    pictures = np.concatenate([decode_frames(episode, steps, _CAMERAS, 224).swapaxes(0, 1) for episode in chosen])
-    np.save(folder / "frames.npy", pictures)
-    # What ROS's Python sets for its children must not reach another environment's Python.
-    ours = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
-    done = subprocess.run(
-        [python, str(_CHILD), str(folder / "frames.npy"), str(folder / "lerobot")],
-        env={**environment, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    result = json.loads(done.stdout.splitlines()[-1])
-    return result["version"], result["frames_per_s"]
+def _lerobot(python: str, folder: Path) -> dict[str, tuple[str, float]]:
+    """Kind of export -> LeRobot's version, and frames/s of its loader on it."""
+    found = {}
+    for kind, video in (("JPEG images", None), ("H.264 video", VideoSettings("h264", DEFAULT_CRF["h264"]))):
+        target = folder / kind.replace(" ", "_")
+        export_lerobot(folder / "dataset", target, LeRobotExport(video))
+        result = run_json(python, _CHILD, target)
+        found[kind] = result["version"], result["frames_per_s"]
+    return found

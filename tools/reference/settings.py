@@ -17,6 +17,10 @@ CONTRACT = """# Contract
 The contract describes one robot. Recorder, simulator, trainer and policy load it through one class, and every episode
 and checkpoint carries a copy. `config/robot.yaml` is an example with a comment per field; pass your own file as
 `contract:=FILE`. Units are SI. An unknown or missing field is an error that names the field.
+
+A policy refuses a robot whose contract gives numbers another meaning than in training: base, rate, image sizes,
+frames, columns, gripper thresholds, and the order of the cameras. `limits`, `max_age_s`, `required` and `keep_in` may
+differ: stricter values are logged, looser ones are a warning. Names and topics may differ freely.
 """
 PLAN = """# Collection plan
 

@@ -13,8 +13,10 @@ import signal
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest import mock
 
 from recorder_client import Recording, fake_robot, recorder_process
 
@@ -23,7 +25,7 @@ from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.run import LAUNCH_PID
-from mobile_vla_ros.testing import Probe
+from mobile_vla_ros.testing import WITHOUT_SHARED_MEMORY, Probe
 
 #: Findings that say nothing about durability: the episode ends wherever the recorder was killed, and on a machine that
 #: starts several recorders at once ticks are late.
@@ -98,12 +100,13 @@ def _look(folder: Path, committed: int, began_ns: int, ended_ns: int, said: Reco
 
 
 def kill_many(folder: Path, count: int, seed: int, at_once: int = 5) -> list[Kill]:
-    """``count`` kills, ``at_once`` recorders at a time."""
-
-    # A process each, as robots have it: many participants that come and go within one process can lock DDS up.
-    with Probe("robot") as probe, ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")) as pool:
-        fake_robot(probe)
-        times = [len(range(number, count, at_once)) for number in range(at_once)]
+    """Kill ``count`` recorders, ``at_once`` at a time."""
+    times = [len(range(number, count, at_once)) for number in range(at_once)]
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(os.environ, WITHOUT_SHARED_MEMORY))
+        fake_robot(stack.enter_context(Probe("robot")))
+        # A process each, as robots have it: many participants that come and go within one process can lock DDS up.
+        pool = stack.enter_context(ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn")))
         done = pool.map(_kill_times, [folder] * at_once, times, [seed] * at_once, range(at_once))
         return [kill for kills in done for kill in kills]
 

@@ -24,8 +24,7 @@ def test_thirty_kills_lose_nothing_committed_and_at_most_a_second_of_the_open_ep
 
 
 def thirty_kills(folder):
-    """In a process of its own: after a kill, a publisher can wait for ever for a lock in Fast DDS's shared memory, with
-    the interpreter's own lock in hand."""
+    """Run kills.py in a process of its own, which ends with everything it has started."""
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), str(folder), "30", "7", "6"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:

@@ -7,6 +7,7 @@ import pytest
 from geometry_msgs.msg import Twist
 from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, start_request
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus
@@ -115,9 +116,9 @@ def test_the_gripper_action_holds_the_last_command(probe, start_recorder, record
     robot.gripper = 1.0
     recording.until_more_steps(8)
     with Episode.open(recording.stop().path) as episode:
-        gripper = episode.actions[:, 2].tolist()
-        assert gripper == sorted(gripper) and set(gripper) == {0.0, 1.0}
-        assert episode.states[-1, 2] == 1.0
+        commanded = gripper(episode.actions).tolist()
+        assert commanded == sorted(commanded) and set(commanded) == {0.0, 1.0}
+        assert gripper(episode.states)[-1] == 1.0
 
 
 def test_a_human_in_command_of_a_policy_episode_is_marked_as_takeover(probe, start_recorder, recording):

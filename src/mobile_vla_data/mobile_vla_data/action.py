@@ -95,7 +95,7 @@ class Velocity:
 
     @property
     def finite(self) -> bool:
-        """Whether every component is a finite number."""
+        """Return whether every component is a finite number."""
         return math.isfinite(self.x) and math.isfinite(self.y) and math.isfinite(self.yaw_rate)
 
 

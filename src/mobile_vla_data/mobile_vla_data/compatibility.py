@@ -1,4 +1,4 @@
-"""Which fields of two contracts may differ: what gives numbers their meaning must match, what only limits may not be.
+"""Compares two contracts: fields that give numbers their meaning must match, fields that only limit may differ.
 
 Works on contracts as nested mappings, so that :class:`~mobile_vla_data.contract.Contract` can use it.
 """
@@ -21,7 +21,7 @@ _Rule: TypeAlias = Callable[[Any, Any], Change]
 
 @dataclass(frozen=True)
 class Comparison:
-    """How one contract differs from another, one line a field."""
+    """Differences between two contracts, one line a field."""
 
     conflicts: tuple[str, ...] = ()
     """Fields that differ in the meaning of numbers: a policy trained under one must not drive under the other."""

@@ -74,7 +74,7 @@ class ActionContract(_Strict):
     frame: str = Field(min_length=1)
     """The robot's own frame; ``frame_id`` of stamped commands."""
     yaw: bool = False
-    """Whether the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
+    """True if the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
 
 
 class Limits(_Strict):
@@ -109,7 +109,7 @@ class GripperThresholds(_Strict):
         return self
 
     def decide(self, value: float, closed: bool) -> bool:
-        """Return whether the gripper is to be closed, given a position or probability and what it was before."""
+        """Return whether the gripper should be closed, given a position or probability and its state before."""
         if value > self.close_above:
             return True
         if value < self.open_below:
@@ -265,7 +265,7 @@ class Contract(_Strict):
 
 
 def one_line(error: ValidationError, whole: str = "contract") -> str:
-    """What is wrong in a YAML document, on one line; ``whole`` names the document itself."""
+    """Return the errors of a YAML document on one line; ``whole`` names the document itself."""
     problems = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"]) or whole

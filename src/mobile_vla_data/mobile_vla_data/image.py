@@ -51,7 +51,7 @@ def fit(image: Image, camera: CameraContract) -> Image:
     """Resize RGB uint8 ``[h, w, 3]`` to the contract's ``[height, width, 3]`` by its ``resize`` policy.
 
     ``stretch`` ignores the aspect ratio, ``letterbox`` pads with black, ``crop`` keeps the centre. An image of the
-    right size is returned as it is, to the byte.
+    right size is returned unchanged.
     """
     height, width = image.shape[:2]
     if (height, width) == (camera.height, camera.width):

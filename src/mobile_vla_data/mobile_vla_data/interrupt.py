@@ -1,4 +1,4 @@
-"""Ctrl-C in a command: an exception of its own, since command-line libraries end a KeyboardInterrupt without a word."""
+"""Ctrl-C in a command raises its own exception: command-line libraries end a KeyboardInterrupt without a message."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ class Interrupted(BaseException):
 
 
 def raise_interrupted() -> None:
-    """From now on SIGINT raises :class:`Interrupted` in the main thread; where it is ignored, it stays ignored."""
+    """Let SIGINT raise :class:`Interrupted` in the main thread; where it is ignored, it stays ignored."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Ctrl-C waits until the block is done, and never reaches a process that is started in it."""
+    """Defer Ctrl-C until the block is done, and keep it from processes that are started in it."""
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
     arrived: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _frame: arrived.append(number))
-    # Inherited by what is started. It is not enough by itself: a signal may be given to another thread.
+    # Child processes inherit the mask. It is not enough here: the signal may be delivered to another thread.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

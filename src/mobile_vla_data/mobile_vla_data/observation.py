@@ -26,7 +26,7 @@ _RATE_WINDOW_NS = 2_000_000_000
 
 @dataclass
 class StreamCounters:
-    """What happened to one input stream since :meth:`ObservationBuilder.reset_counters`."""
+    """Counts of one input stream since :meth:`ObservationBuilder.reset_counters`."""
 
     received: int = 0
     late: int = 0
@@ -97,7 +97,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Observation:
-    """What the robot knew at one control tick."""
+    """Inputs of the robot at one control tick."""
 
     stamp_ns: int
     """The control tick."""
@@ -184,7 +184,7 @@ class ObservationBuilder:
         return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
 
     def problems(self, now_ns: int, needed: Collection[str] = ()) -> list[str]:
-        """Why no complete observation can be made now: one line for each required stream; empty if it can.
+        """List why no complete observation can be made now, one line for each required stream; empty if one can.
 
         ``needed`` names optional streams that count as required for this caller.
         """
@@ -219,7 +219,7 @@ class ObservationBuilder:
         if stream.stamp_ns == stream.used_ns:
             stream.counters.repeated += 1
         stream.used_ns = stream.stamp_ns
-        # From the future: the clock was set back since, and nobody knows how old the value is.
+        # From the future: the clock was set back since, and the age of the value is not known.
         if not -stream.max_age_s <= age_s <= stream.max_age_s:
             stream.counters.late += 1
             return False

@@ -1,4 +1,4 @@
-"""A polygon on the floor: whether a point is inside, how far it is to the edge, and where the nearest edge is."""
+"""A polygon on the floor: points inside, the distance to the edge, and the nearest point of the edge."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Polygon:
         return zip(self._corners, self._corners[1:] + self._corners[:1], strict=True)
 
     def contains(self, point: Point) -> bool:
-        """Whether a point is inside; on the edge it may be either (even-odd rule, W. R. Franklin's PNPOLY)."""
+        """Return whether a point is inside; on the edge it may be either (even-odd rule, W. R. Franklin's PNPOLY)."""
         inside = False
         for (ax, ay), (bx, by) in self._edges():
             if (ay > point[1]) != (by > point[1]) and point[0] < (bx - ax) * (point[1] - ay) / (by - ay) + ax:
@@ -44,9 +44,9 @@ class Polygon:
         return inside
 
     def distance_to_exit(self, start: Point, direction: Point) -> float:
-        """How far one can go from ``start`` in ``direction`` (length 1) until an edge is crossed outwards [m].
+        """Return the distance from ``start`` in ``direction`` (length 1) to where an edge is crossed outwards [m].
 
-        Infinity when none is; 0 on an edge, looking outwards.
+        Infinity if none is crossed; 0 on an edge, looking outwards.
         """
         nearest = math.inf
         for (ax, ay), (bx, by) in self._edges():
@@ -62,7 +62,7 @@ class Polygon:
         return nearest
 
     def nearest(self, point: Point) -> Point:
-        """The point of the edge that is nearest to ``point``."""
+        """Return the point of the edge that is nearest to ``point``."""
         candidates = []
         for (ax, ay), (bx, by) in self._edges():
             edge_x, edge_y = bx - ax, by - ay
@@ -73,7 +73,7 @@ class Polygon:
 
 
 def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """Whether the segments ab and cd have a point in common."""
+    """Return whether the segments ab and cd have a point in common."""
 
     def side(p: Point, q: Point, r: Point) -> float:
         return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])

@@ -27,7 +27,7 @@ STREAMS = ("static", "gripper", "odom", "gripper_state")
 START_NS = 1_790_000_000_000_000_000
 
 
-class Drive:
+class Demonstration:
     """The steps of one synthetic demonstration, as keyword arguments of ``EpisodeWriter.add_step``."""
 
     def __init__(self, steps: int = 40, seed: int = 0, size: int = 224) -> None:
@@ -81,8 +81,8 @@ def dataset(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def make_drive() -> type[Drive]:
-    return Drive
+def make_demonstration() -> type[Demonstration]:
+    return Demonstration
 
 
 @pytest.fixture
@@ -104,18 +104,18 @@ def record(dataset: Path, contract: Contract) -> Record:
         record_cameras: tuple[str, ...] | None = None,
         folder: Path = dataset,
         with_contract: Contract = contract,
-        edit: Callable[[Drive], None] | None = None,
+        edit: Callable[[Demonstration], None] | None = None,
         change_step: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None,
         dropped_ticks: int = 0,
         **options: Any,
     ) -> Path:
-        drive = Drive(steps, seed)
+        demonstration = Demonstration(steps, seed)
         if edit is not None:
-            edit(drive)
+            edit(demonstration)
         metadata = EpisodeMetadata(language, task, category, source, environment or {}, language_alternatives)
         writer = EpisodeWriter(folder, with_contract, metadata, cameras=cameras, **options)
         for index in range(steps):
-            step = drive.step(index, record_cameras or cameras)
+            step = demonstration.step(index, record_cameras or cameras)
             writer.add_step(**(change_step(index, step) if change_step else step))
         return writer.commit(outcome, dropped_ticks)
 

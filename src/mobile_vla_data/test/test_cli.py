@@ -206,3 +206,10 @@ def test_every_command_expands_paths():
             yield from apps(group.typer_instance)
 
     assert all(isinstance(found, App) for found in apps(app)) and len(list(apps(app))) >= 3
+
+
+def test_the_module_runs_as_the_command(dataset):
+    done = subprocess.run(
+        [sys.executable, "-m", "mobile_vla_data.cli.main", "validate", dataset], capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "no-episodes" in done.stdout

@@ -51,15 +51,15 @@ def test_a_label_that_cannot_be_leaves_the_file_as_it_was(record, labels):
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-def test_trim_keeps_the_steps_between_and_the_whole_in_the_trash(record, dataset, make_drive, encoding):
+def test_trim_keeps_the_steps_between_and_the_whole_in_the_trash(record, dataset, make_demonstration, encoding):
     path = record(steps=50, encoding=encoding)
     edit.trim(path, 5, 44)
-    drive = make_drive(50)
+    demonstration = make_demonstration(50)
     with Episode.open(path) as episode:
         assert episode.num_steps == 40 and episode.episode_id == "episode_000000" and episode.outcome == "success"
-        np.testing.assert_array_equal(episode.actions, drive.actions[5:45])
-        np.testing.assert_array_equal(episode.timestamps_ns, drive.stamps[5:45])
-        assert np.abs(episode.image("gripper", 39).astype(int) - drive.image("gripper", 44)).mean() < 2
+        np.testing.assert_array_equal(episode.actions, demonstration.actions[5:45])
+        np.testing.assert_array_equal(episode.timestamps_ns, demonstration.stamps[5:45])
+        assert np.abs(episode.image("gripper", 39).astype(int) - demonstration.image("gripper", 44)).mean() < 2
     assert check_episode(path) == []
     (kept,) = (dataset / ".trash").iterdir()
     with Episode.open(kept) as episode:

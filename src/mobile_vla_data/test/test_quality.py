@@ -33,23 +33,23 @@ def test_an_honest_recording_has_no_findings(record):
 
 
 def test_a_rate_that_is_not_the_declared_one_is_named(record):
-    def slow(drive):
-        drive.stamps = drive.stamps[0] + (drive.stamps - drive.stamps[0]) * 5 // 4
+    def slow(demonstration):
+        demonstration.stamps = demonstration.stamps[0] + (demonstration.stamps - demonstration.stamps[0]) * 5 // 4
 
     assert "ticks come at 8.0" in the_one(record(edit=slow), "rate").message
 
 
 def test_too_many_missing_ticks_are_named_with_the_longest_gap(record):
-    def gap(drive):
-        drive.stamps[12:] += 500 * MS
+    def gap(demonstration):
+        demonstration.stamps[12:] += 500 * MS
 
     finding = the_one(record(edit=gap), "dropped-ticks")
     assert finding.step == 12 and "20% of the ticks are missing" in finding.message and "0.60 s" in finding.message
 
 
 def test_ticks_that_come_late_are_not_missing(record):
-    def late(drive):
-        drive.stamps[3::5] += 70 * MS
+    def late(demonstration):
+        demonstration.stamps[3::5] += 70 * MS
 
     assert check_episode(record(edit=late)) == []
 
@@ -83,7 +83,7 @@ def test_a_camera_at_half_the_rate_is_named(record):
         return {**step, "images": images}
 
     finding = the_one(record(steps=40, change_step=half), "camera-slow")
-    assert "camera 'static' brought 5." in finding.message
+    assert "camera 'static' delivered 5." in finding.message
 
 
 def test_a_capture_after_its_tick_is_named(record):
@@ -100,30 +100,30 @@ def test_a_clock_that_went_back_is_named(record):
 
 
 def test_stamps_that_were_computed_are_named(record):
-    def computed(drive):
-        drive.stamps = drive.stamps[0] + np.arange(len(drive)) * 100 * MS
-        drive._lags[:] = 0
+    def computed(demonstration):
+        demonstration.stamps = demonstration.stamps[0] + np.arange(len(demonstration)) * 100 * MS
+        demonstration._lags[:] = 0
 
     path = record(steps=30, edit=computed, cameras=("static",))
     assert "computed, not measured" in the_one(path, "stamps-computed").message
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-def test_a_frozen_camera_is_named_while_the_robot_moves(record, make_drive, encoding):
-    frozen = make_drive(60).image("gripper", 20)
+def test_a_frozen_camera_is_named_while_the_robot_moves(record, make_demonstration, encoding):
+    frozen = make_demonstration(60).image("gripper", 20)
 
     def freeze(index, step):
         return {**step, "images": {**step["images"], "gripper": frozen}} if index >= 20 else step
 
     finding = the_one(record(steps=60, change_step=freeze, encoding=encoding), "camera-frozen")
-    assert finding.step == 20 and "camera 'gripper' shows one picture for 3.9 s" in finding.message
+    assert finding.step == 20 and "camera 'gripper' shows the same image for 3.9 s" in finding.message
 
 
-def test_a_robot_that_waits_may_see_the_same_picture(record, make_drive):
-    def wait(drive):
-        drive.actions[10:, :2] = 0
-        drive.states[11:] = drive.states[11]
-        drive.actions[10:, 2] = drive.actions[11, 2]
+def test_a_robot_that_waits_may_see_the_same_picture(record, make_demonstration):
+    def wait(demonstration):
+        demonstration.actions[10:, :2] = 0
+        demonstration.states[11:] = demonstration.states[11]
+        demonstration.actions[10:, 2] = demonstration.actions[11, 2]
 
     path = record(steps=40, edit=wait)
     assert check_episode(path) == []
@@ -156,24 +156,24 @@ def test_an_image_of_the_wrong_size_is_named(record):
 
 
 def test_actions_beyond_the_limit_are_named(record):
-    def fast(drive):
-        drive.actions[9, :2] = 0.09, 0.05
+    def fast(demonstration):
+        demonstration.actions[9, :2] = 0.09, 0.05
 
     finding = the_one(record(edit=fast), "action-limit")
     assert finding.step == 9 and "1.03 m/s, the contract's limit is 0.8 m/s" in finding.message
 
 
 def test_a_gripper_action_between_open_and_closed_is_named(record):
-    def half_open(drive):
-        drive.actions[3, 2] = 0.5
+    def half_open(demonstration):
+        demonstration.actions[3, 2] = 0.5
 
     assert the_one(record(edit=half_open), "action-gripper").step == 3
 
 
 def test_an_episode_in_which_nothing_was_commanded_is_named(record):
-    def still(drive):
-        drive.actions[:] = 0
-        drive.states[:] = 0
+    def still(demonstration):
+        demonstration.actions[:] = 0
+        demonstration.states[:] = 0
 
     the_one(record(edit=still), "actions-zero")
 
@@ -183,23 +183,23 @@ def test_an_episode_in_which_nothing_was_commanded_is_named(record):
     [("manipulation", "success", "error"), ("combined", "success", "error"), ("combined", "failure", "warning")],
 )
 def test_a_gripper_that_never_moves_in_a_manipulation_is_named(record, category, outcome, severity):
-    def no_grip(drive):
-        drive.actions[:, 2] = drive.states[:, 2] = 0
+    def no_grip(demonstration):
+        demonstration.actions[:, 2] = demonstration.states[:, 2] = 0
 
     path = record(edit=no_grip, category=category, outcome=outcome)
     assert the_one(path, "gripper-still").severity == severity
 
 
 def test_navigation_needs_no_gripper(record):
-    def no_grip(drive):
-        drive.actions[:, 2] = drive.states[:, 2] = 0
+    def no_grip(demonstration):
+        demonstration.actions[:, 2] = demonstration.states[:, 2] = 0
 
     assert check_episode(record(edit=no_grip)) == []
 
 
 def test_a_position_that_jumps_is_named_with_the_step(record):
-    def jump(drive):
-        drive.states[14:, 0] += 0.4
+    def jump(demonstration):
+        demonstration.states[14:, 0] += 0.4
 
     finding = the_one(record(edit=jump), "state-jump")
     assert finding.step == 14
@@ -207,8 +207,8 @@ def test_a_position_that_jumps_is_named_with_the_step(record):
 
 @pytest.mark.parametrize("factor", [0.1, 3.0])
 def test_odometry_that_disagrees_with_the_actions_is_named(record, factor):
-    def scale(drive):
-        drive.states[:, :2] *= factor
+    def scale(demonstration):
+        demonstration.states[:, :2] *= factor
 
     findings = {finding.code: finding for finding in check_episode(record(steps=60, edit=scale))}
     assert "actions sum to a drive of 2.3" in findings["odometry-disagrees"].message
@@ -216,12 +216,14 @@ def test_odometry_that_disagrees_with_the_actions_is_named(record, factor):
 
 @pytest.mark.parametrize(("shift", "said"), [(7, "0.7 s after"), (-5, "0.5 s before")])
 def test_odometry_that_moves_at_another_time_than_the_actions_is_named(record, shift, said):
-    def shifted(drive):
+    def shifted(demonstration):
         # Stop and go, as people drive; a constant speed shows no lag.
-        going = (np.sin(np.arange(len(drive)) / 4 + np.sin(np.arange(len(drive)) / 9)) > 0).astype(np.float32)
-        drive.actions[:, :2] *= going[:, None]
-        moved = np.roll(drive.actions[:, :2], shift, axis=0)
-        drive.states[1:, :2] = np.cumsum(moved[:-1], axis=0)
+        going = (np.sin(np.arange(len(demonstration)) / 4 + np.sin(np.arange(len(demonstration)) / 9)) > 0).astype(
+            np.float32
+        )
+        demonstration.actions[:, :2] *= going[:, None]
+        moved = np.roll(demonstration.actions[:, :2], shift, axis=0)
+        demonstration.states[1:, :2] = np.cumsum(moved[:-1], axis=0)
 
     findings = {finding.code: finding for finding in check_episode(record(steps=80, edit=shifted), images=False)}
     assert set(findings) == {"misaligned"} and said in findings["misaligned"].message
@@ -229,20 +231,22 @@ def test_odometry_that_moves_at_another_time_than_the_actions_is_named(record, s
 
 @pytest.mark.parametrize("shift", [0, 3])
 def test_a_robot_that_follows_a_little_later_is_not_misaligned(record, shift):
-    def shifted(drive):
-        going = (np.sin(np.arange(len(drive)) / 4 + np.sin(np.arange(len(drive)) / 9)) > 0).astype(np.float32)
-        drive.actions[:, :2] *= going[:, None]
-        drive.states[1:, :2] = np.cumsum(np.roll(drive.actions[:, :2], shift, axis=0)[:-1], axis=0)
+    def shifted(demonstration):
+        going = (np.sin(np.arange(len(demonstration)) / 4 + np.sin(np.arange(len(demonstration)) / 9)) > 0).astype(
+            np.float32
+        )
+        demonstration.actions[:, :2] *= going[:, None]
+        demonstration.states[1:, :2] = np.cumsum(np.roll(demonstration.actions[:, :2], shift, axis=0)[:-1], axis=0)
 
     assert check_episode(record(steps=80, edit=shifted)) == []
 
 
 def test_noisy_odometry_of_a_resting_robot_is_no_disagreement(record):
-    def rest(drive):
-        noise = np.random.default_rng(0).normal(0, 0.01, (len(drive), 2))
-        drive.actions[5:, :2] = 0
-        drive.states[6:, :2] = drive.states[6, :2]
-        drive.states[:, :2] += noise
+    def rest(demonstration):
+        noise = np.random.default_rng(0).normal(0, 0.01, (len(demonstration), 2))
+        demonstration.actions[5:, :2] = 0
+        demonstration.states[6:, :2] = demonstration.states[6, :2]
+        demonstration.states[:, :2] += noise
 
     assert check_episode(record(steps=200, edit=rest)) == []
 

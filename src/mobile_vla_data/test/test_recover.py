@@ -66,11 +66,11 @@ def test_a_killed_writer_loses_no_committed_episode_and_no_step_it_had_taken(tmp
             assert len(episode.images("static")) == episode.num_steps == len(episode.actions)
 
 
-def test_a_recovered_episode_holds_what_was_written_and_says_so(dataset, contract, make_drive):
-    drive = make_drive(50)
+def test_a_recovered_episode_holds_what_was_written_and_says_so(dataset, contract, make_demonstration):
+    demonstration = make_demonstration(50)
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static", "gripper"), encoding="raw")
     for index in range(50):
-        writer.add_step(**drive.step(index))
+        writer.add_step(**demonstration.step(index))
     writer.abandon()
     (recovery,) = recover_dataset(dataset)
     assert (recovery.result, recovery.steps, recovery.episode_id) == ("recovered", 50, "episode_000000")
@@ -78,17 +78,17 @@ def test_a_recovered_episode_holds_what_was_written_and_says_so(dataset, contrac
     assert os.listdir(dataset) == ["episode_000000.h5"]
     with Episode.open(recovery.path) as episode:
         assert episode.recovered and episode.outcome == "unlabelled" and episode.metadata == KITCHEN
-        np.testing.assert_array_equal(episode.actions, drive.actions)
-        np.testing.assert_array_equal(episode.images("gripper")[49], drive.image("gripper", 49))
-        assert episode.stamps_ns["odom"][9] == drive.step(9)["stamps_ns"]["odom"]
+        np.testing.assert_array_equal(episode.actions, demonstration.actions)
+        np.testing.assert_array_equal(episode.images("gripper")[49], demonstration.image("gripper", 49))
+        assert episode.stamps_ns["odom"][9] == demonstration.step(9)["stamps_ns"]["odom"]
     assert recover_dataset(dataset) == []
 
 
 @pytest.mark.parametrize("torn_bytes", [1, 100, 20_000])
-def test_a_torn_tail_costs_only_the_steps_it_tore(dataset, contract, make_drive, torn_bytes):
+def test_a_torn_tail_costs_only_the_steps_it_tore(dataset, contract, make_demonstration, torn_bytes):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     for index in range(20):
-        writer.add_step(**make_drive(20).step(index, ("static",)))
+        writer.add_step(**make_demonstration(20).step(index, ("static",)))
     writer.abandon()
     part = dataset / ".episode_000000.h5.part"
     part.write_bytes(part.read_bytes()[:-torn_bytes])
@@ -96,10 +96,10 @@ def test_a_torn_tail_costs_only_the_steps_it_tore(dataset, contract, make_drive,
     assert recovery.result == "recovered" and 15 <= recovery.steps < 20
 
 
-def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_drive):
+def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     for index in range(20):
-        writer.add_step(**make_drive(20).step(index, ("static",)))
+        writer.add_step(**make_demonstration(20).step(index, ("static",)))
     writer.abandon()
     part = dataset / ".episode_000000.h5.part"
     data = bytearray(part.read_bytes())
@@ -110,12 +110,12 @@ def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_drive):
     assert f"step {recovery.steps} is torn or damaged" in recovery.reason
 
 
-def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contract, make_drive):
+def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     part = dataset / ".episode_000000.h5.part"
     begins = part.stat().st_size
     for index in range(5):
-        writer.add_step(**make_drive(5).step(index, ("static",)))
+        writer.add_step(**make_demonstration(5).step(index, ("static",)))
     writer.abandon()
     data = bytearray(part.read_bytes())
     data[begins + 2000] ^= 1
@@ -125,11 +125,11 @@ def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contrac
     assert (dataset / ".trash" / part.name).read_bytes() == data
 
 
-def test_zeros_that_a_power_cut_left_behind_the_log_cost_nothing(dataset, contract, make_drive):
-    drive = make_drive(6)
+def test_zeros_that_a_power_cut_left_behind_the_log_cost_nothing(dataset, contract, make_demonstration):
+    demonstration = make_demonstration(6)
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     for index in range(6):
-        writer.add_step(**drive.step(index, ("static",)))
+        writer.add_step(**demonstration.step(index, ("static",)))
     end = (dataset / ".episode_000000.h5.part").stat().st_size
     final = writer.commit("success")
     whole = final.read_bytes()
@@ -141,7 +141,7 @@ def test_zeros_that_a_power_cut_left_behind_the_log_cost_nothing(dataset, contra
         (recovery,) = recover_dataset(dataset)
         assert recovery.steps == 6 and (recovery.result == "recovered" or data == whole)
         with Episode.open(final) as episode:
-            np.testing.assert_array_equal(episode.states, drive.states)
+            np.testing.assert_array_equal(episode.states, demonstration.states)
             assert len(episode.images("static")) == 6
 
 
@@ -185,11 +185,11 @@ def test_what_cannot_be_read_goes_to_the_trash_with_a_reason(dataset):
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
-def test_a_commit_cut_off_anywhere_is_done_again_without_loss(dataset, contract, make_drive, encoding):
-    drive = make_drive(20)
+def test_a_commit_cut_off_anywhere_is_done_again_without_loss(dataset, contract, make_demonstration, encoding):
+    demonstration = make_demonstration(20)
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static", "gripper"), encoding=encoding)
     for index in range(20):
-        writer.add_step(**drive.step(index))
+        writer.add_step(**demonstration.step(index))
     writer.abandon()
     part = dataset / ".episode_000000.h5.part"
     log = part.read_bytes()
@@ -213,7 +213,7 @@ def test_a_commit_cut_off_anywhere_is_done_again_without_loss(dataset, contract,
         assert recovery.result in ("recovered", "completed") and recovery.steps == 20
         assert os.listdir(dataset) == [final.name]
         with Episode.open(final) as episode:
-            np.testing.assert_array_equal(episode.states, drive.states)
+            np.testing.assert_array_equal(episode.states, demonstration.states)
             assert len(episode.images("gripper")) == 20 and episode.recovered
         final.unlink()
 
@@ -237,9 +237,9 @@ def test_a_truncated_part_without_a_log_is_not_taken_for_an_episode(dataset, rec
     assert recovery.result == "lost" and Dataset.open(dataset).episode_ids == ["episode_000000"]
 
 
-def test_a_recovered_file_reads_with_plain_h5py(dataset, contract, make_drive):
+def test_a_recovered_file_reads_with_plain_h5py(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.add_step(**make_demonstration(5).step(0, ("static",)))
     writer.abandon()
     (recovery,) = recover_dataset(dataset)
     with h5py.File(recovery.path, "r") as file:

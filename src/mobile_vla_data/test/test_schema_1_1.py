@@ -89,12 +89,14 @@ def test_a_target_outside_the_image_is_found(record):
     assert (finding.code, finding.step) == ("target-outside", 3)
 
 
-def test_what_a_killed_recorder_knew_of_targets_encodings_and_wordings_is_recovered(dataset, contract, make_drive):
+def test_what_a_killed_recorder_knew_of_targets_encodings_and_wordings_is_recovered(
+    dataset, contract, make_demonstration
+):
     metadata = EpisodeMetadata("go to the kitchen", "t", "navigation", language_alternatives=("부엌으로 가",))
     writer = EpisodeWriter(dataset, contract, metadata, cameras=("static",))
-    drive = make_drive(8)
+    demonstration = make_demonstration(8)
     for index in range(8):
-        step = drive.step(index, ("static",))
+        step = demonstration.step(index, ("static",))
         writer.add_step(**step, target=(3, 4), source_encodings={"static": "bgr8" if index else "rgb8"})
     writer.abandon()
     (recovery,) = recover_dataset(dataset)
@@ -136,7 +138,7 @@ def test_turning_that_no_action_carries_is_a_finding(record, dataset):
         assert episode.lost_yaw_rad == 3.2
 
 
-def test_any_number_of_cameras_under_any_name_is_recorded_in_the_contracts_order(record, renamed, make_drive):
+def test_any_number_of_cameras_under_any_name_is_recorded_in_the_contracts_order(record, renamed, make_demonstration):
     def images(index, step):
         streams = dict.fromkeys(renamed.cameras, step["stamps_ns"]["static"])
         return {
@@ -174,6 +176,16 @@ def test_episodes_whose_images_came_in_another_encoding_are_named(record, datase
     other = record(seed=7, language="go on", change_step=came_as("bgr8"))
     findings = validate_dataset(dataset).findings
     assert {(item.code, item.severity, item.file) for item in findings} == {("encoding-differs", "warning", str(other))}
+
+
+def test_an_encoding_that_changes_within_an_episode_is_named(record, dataset):
+    def came_as(index, step):
+        return {**step, "source_encodings": {"static": "rgb8" if index < 9 else "bgr8"}}
+
+    record(change_step=came_as)
+    (finding,) = validate_dataset(dataset).findings
+    assert (finding.code, finding.severity) == ("encoding-differs", "warning")
+    assert "came as rgb8,bgr8, changing within the episode" in finding.message
 
 
 def test_swapped_red_and_blue_are_an_error_when_the_encodings_differ(record, dataset):

@@ -19,39 +19,39 @@ from mobile_vla_data.repair.recover import recover_dataset
 KITCHEN = EpisodeMetadata("go to the kitchen", "go_to_kitchen", "navigation")
 
 
-def test_what_is_read_is_what_was_written(dataset, contract, make_drive):
-    drive = make_drive(40)
+def test_what_is_read_is_what_was_written(dataset, contract, make_demonstration):
+    demonstration = make_demonstration(40)
     writer = EpisodeWriter(
         dataset, contract, EpisodeMetadata("거실로 가", "go", "navigation", "expert", {"room": "거실"}),
         cameras=("static", "gripper"), encoding="raw",
     )  # fmt: skip
     for index in range(40):
-        writer.add_step(**drive.step(index), takeover=index % 3 == 0)
+        writer.add_step(**demonstration.step(index), takeover=index % 3 == 0)
     path = writer.commit("failure", dropped_ticks=2, input_counters={"static": {"late": 1}})
     with Episode.open(path) as episode:
         assert episode.metadata == EpisodeMetadata("거실로 가", "go", "navigation", "expert", {"room": "거실"})
         assert (episode.outcome, episode.dropped_ticks, episode.num_steps) == ("failure", 2, 40)
         assert episode.contract == contract and episode.cameras == ("static", "gripper")
         assert episode.input_counters == {"static": {"late": 1}} and not episode.recovered
-        np.testing.assert_array_equal(episode.actions, drive.actions)
-        np.testing.assert_array_equal(episode.states, drive.states)
-        np.testing.assert_array_equal(episode.timestamps_ns, drive.stamps)
+        np.testing.assert_array_equal(episode.actions, demonstration.actions)
+        np.testing.assert_array_equal(episode.states, demonstration.states)
+        np.testing.assert_array_equal(episode.timestamps_ns, demonstration.stamps)
         np.testing.assert_array_equal(episode.takeover, np.arange(40) % 3 == 0)
         for camera in ("static", "gripper"):
-            np.testing.assert_array_equal(episode.images(camera)[17], drive.image(camera, 17))
+            np.testing.assert_array_equal(episode.images(camera)[17], demonstration.image(camera, 17))
             assert episode.jpeg(camera, 0) is None
-        assert episode.stamps_ns["odom"][5] == drive.step(5)["stamps_ns"]["odom"]
+        assert episode.stamps_ns["odom"][5] == demonstration.step(5)["stamps_ns"]["odom"]
         assert episode.real_rate_hz == pytest.approx(10.0, rel=0.01)
 
 
-def test_jpeg_images_are_stored_as_the_bytes_that_the_encoder_made(record, make_drive):
+def test_jpeg_images_are_stored_as_the_bytes_that_the_encoder_made(record, make_demonstration):
     path = record(steps=40, jpeg_quality=90)
-    drive = make_drive(40)
+    demonstration = make_demonstration(40)
     with Episode.open(path) as episode:
         assert episode.encoding("static") == "jpeg" and episode.jpeg_quality("static") == 90
         for index in (0, 31, 32, 39):
-            assert episode.jpeg("gripper", index) == jpeg.encode(drive.image("gripper", index), 90)
-        error = np.abs(episode.image("static", 33).astype(int) - drive.image("static", 33)).mean()
+            assert episode.jpeg("gripper", index) == jpeg.encode(demonstration.image("gripper", index), 90)
+        error = np.abs(episode.image("static", 33).astype(int) - demonstration.image("static", 33)).mean()
     assert error < 2.0
 
 
@@ -62,21 +62,21 @@ def test_a_committed_file_reads_with_plain_h5py(record):
         assert file["/actions"].shape == (3, 3) and file["/takeover"].dtype == bool
 
 
-def test_an_image_is_written_once_and_lies_in_the_file_where_the_log_had_it(dataset, contract, make_drive):
+def test_an_image_is_written_once_and_lies_in_the_file_where_the_log_had_it(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
     for index in range(20):
-        writer.add_step(**make_drive(20).step(index, ("static",)))
+        writer.add_step(**make_demonstration(20).step(index, ("static",)))
     log = (dataset / ".episode_000000.h5.part").read_bytes()
     whole = writer.commit("success").read_bytes()
     assert whole[8192 : len(log)] == log[8192:] and len(whole) - len(log) < 50_000
 
 
-def test_many_steps_and_tiny_images_read_with_plain_h5py(dataset, contract, make_drive):
+def test_many_steps_and_tiny_images_read_with_plain_h5py(dataset, contract, make_demonstration):
     """Heaps smaller than HDF5's least size, and more references than one chunk holds."""
     camera = contract.cameras["static"].model_copy(update={"width": 8, "height": 8})
     small = contract.model_copy(update={"cameras": {"static": camera}})
     writer = EpisodeWriter(dataset, small, KITCHEN, cameras=("static",))
-    step = make_drive(1).step(0, ("static",))
+    step = make_demonstration(1).step(0, ("static",))
     for index in range(5000):
         image = np.full((8, 8, 3), index % 256, np.uint8)
         writer.add_step(**{**step, "stamp_ns": index + 1, "images": {"static": image}})
@@ -93,18 +93,18 @@ def test_raw_images_are_chunked_by_the_frame(record):
         assert file["/observations/images/static"].attrs["encoding"] == "raw"
 
 
-def test_while_an_episode_is_open_nothing_has_its_final_name(dataset, contract, make_drive):
+def test_while_an_episode_is_open_nothing_has_its_final_name(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.add_step(**make_demonstration(5).step(0, ("static",)))
     assert Dataset.open(dataset).episode_paths == []
     assert (dataset / ".episode_000000.h5.part").exists()
     writer.commit("success")
     assert sorted(os.listdir(dataset)) == ["episode_000000.h5"]
 
 
-def test_a_discarded_episode_leaves_nothing(dataset, contract, make_drive):
+def test_a_discarded_episode_leaves_nothing(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.add_step(**make_demonstration(5).step(0, ("static",)))
     writer.discard()
     writer.discard()
     assert os.listdir(dataset) == []
@@ -112,9 +112,9 @@ def test_a_discarded_episode_leaves_nothing(dataset, contract, make_drive):
         writer.commit("success")
 
 
-def test_discarding_after_commit_keeps_the_episode(dataset, contract, make_drive):
+def test_discarding_after_commit_keeps_the_episode(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.add_step(**make_demonstration(5).step(0, ("static",)))
     path = writer.commit("success")
     writer.discard()
     assert path.exists()
@@ -153,20 +153,22 @@ def test_a_taken_id_is_refused(dataset, contract, record):
         ({"state": np.zeros(2, np.float32)}, "state has shape [2]; the contract expects [3]: x, y, gripper"),
         ({"action": np.array([0, np.nan, 0], np.float32)}, "action is [0.0, nan, 0.0]; every value must be finite"),
         ({"images": {}}, "camera 'static' is missing"),
-        ({"images": {"static": np.zeros((8, 8, 3), np.uint8)}}, "brought uint8 [8, 8, 3]; the contract says uint8"),
-        ({"images": {"static": np.zeros((224, 224, 3), np.float32)}}, "brought float32"),
+        ({"images": {"static": np.zeros((8, 8, 3), np.uint8)}}, "has uint8 [8, 8, 3]; the contract says uint8"),
+        ({"images": {"static": np.zeros((224, 224, 3), np.float32)}}, "has float32"),
         ({"stamp_ns": 5}, "stamp_ns 5 is not later than the step before"),
         ({"stamps_ns": {"static": 1}}, "stamps_ns has streams ['static']; the first step had"),
     ],
 )
-def test_a_step_that_does_not_fit_is_refused_and_the_episode_goes_on(dataset, contract, make_drive, change, words):
-    drive = make_drive(5)
+def test_a_step_that_does_not_fit_is_refused_and_the_episode_goes_on(
+    dataset, contract, make_demonstration, change, words
+):
+    demonstration = make_demonstration(5)
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**drive.step(0, ("static",)))
+    writer.add_step(**demonstration.step(0, ("static",)))
     with pytest.raises(WriterError) as error:
-        writer.add_step(**{**drive.step(1, ("static",)), **change})
+        writer.add_step(**{**demonstration.step(1, ("static",)), **change})
     assert words in str(error.value) and "\n" not in str(error.value)
-    writer.add_step(**drive.step(2, ("static",)))
+    writer.add_step(**demonstration.step(2, ("static",)))
     with Episode.open(writer.commit("success")) as episode:
         assert episode.num_steps == 2 == len(episode.states)
 
@@ -193,21 +195,21 @@ def test_an_episode_without_steps_cannot_be_committed(dataset, contract):
         writer.commit("success")
 
 
-def test_an_unknown_outcome_is_refused(dataset, contract, make_drive):
+def test_an_unknown_outcome_is_refused(dataset, contract, make_demonstration):
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",))
-    writer.add_step(**make_drive(5).step(0, ("static",)))
+    writer.add_step(**make_demonstration(5).step(0, ("static",)))
     with pytest.raises(MetadataError, match="outcome is 'good'; use one of success, failure, unlabelled"):
         writer.commit("good")
     assert writer.commit("success").exists()
 
 
-def test_the_callers_image_buffer_may_be_reused(dataset, contract, make_drive):
-    drive = make_drive(5)
+def test_the_callers_image_buffer_may_be_reused(dataset, contract, make_demonstration):
+    demonstration = make_demonstration(5)
     writer = EpisodeWriter(dataset, contract, KITCHEN, cameras=("static",), encoding="raw")
-    buffer = drive.image("static", 0)
+    buffer = demonstration.image("static", 0)
     for index in range(3):
         buffer[:] = index
-        writer.add_step(**{**drive.step(index, ("static",)), "images": {"static": buffer}})
+        writer.add_step(**{**demonstration.step(index, ("static",)), "images": {"static": buffer}})
     with Episode.open(writer.commit("success")) as episode:
         assert episode.images("static")[:, 0, 0, 0].tolist() == [0, 1, 2]
 
@@ -273,10 +275,10 @@ def test_a_full_disk_is_one_line_and_what_was_written_is_recoverable(small_disk,
     assert recovered.steps == result["steps"]
 
 
-def test_an_episode_whose_end_finds_the_disk_full_can_be_recovered(small_disk, contract, make_drive):
+def test_an_episode_whose_end_finds_the_disk_full_can_be_recovered(small_disk, contract, make_demonstration):
     writer = EpisodeWriter(small_disk, contract, KITCHEN, cameras=("static",))
     for index in range(20):
-        writer.add_step(**make_drive(20).step(index, ("static",)))
+        writer.add_step(**make_demonstration(20).step(index, ("static",)))
     (small_disk / "ballast").write_bytes(bytes(os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize))
     with pytest.raises(DiskFullError, match="disk full; free some space"):
         writer.commit("success")

@@ -66,6 +66,7 @@ def train(
     """
     from accelerate import PartialState
 
+    from mobile_vla_policy.training.resume import how_to_continue
     from mobile_vla_policy.training.settings import load_train_settings
     from mobile_vla_policy.training.train import train as run
 
@@ -76,7 +77,7 @@ def train(
     try:
         result = run(settings, dataset, output, ERR, resume, overwrite)
     except Interrupted:
-        raise Interrupted(_how_to_continue(output)) from None
+        raise Interrupted(how_to_continue(output)) from None
     if not PartialState().is_main_process:
         return
     best = result.best_loss
@@ -267,17 +268,6 @@ def _run(command: Callable[[], None]) -> int:
         print(f"mobile-vla-policy: stopped{stopped}", file=sys.stderr)
         return 130
     return 0
-
-
-def _how_to_continue(output: Path) -> str:
-    from mobile_vla_policy.checkpoint import RESUME
-    from mobile_vla_policy.training.resume import ResumeError, load_position
-
-    try:
-        step = load_position(output / RESUME).step
-    except ResumeError:
-        return " before the first step was done, so nothing was saved; train again"
-    return f"; {output} holds everything up to step {step}; to continue, run the same command with --resume"
 
 
 def _print_what_it_uses(output: Path, dataset: Path) -> None:

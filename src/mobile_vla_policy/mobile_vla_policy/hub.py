@@ -91,4 +91,6 @@ def _reason(error: Exception, endpoint: str) -> str:
         return f"{endpoint} answered {status}: {' '.join(str(error).split())[:200]}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}; set HF_HOME to a folder that can be written to"
-    return f"{endpoint} cannot be reached and nothing is cached: name a local folder, or check network, HF_HUB_OFFLINE"
+    return (
+        f"{endpoint} cannot be reached and nothing is cached; give a local folder, or check network and HF_HUB_OFFLINE"
+    )

@@ -53,7 +53,7 @@ def test_an_episode_with_a_value_that_is_not_finite_is_refused_by_name(
         evaluate(trained, broken, "test", 0.01, "cpu")
 
 
-def test_a_validation_loss_that_is_no_number_stops_training_and_names_the_episodes(
+def test_a_validation_loss_that_is_not_finite_stops_training_and_names_the_episodes(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Objective.validate
@@ -77,7 +77,7 @@ def test_a_training_that_never_validated_saves_valid_json(dataset: Path, tmp_pat
     json.loads((tmp_path / "resume" / "position.json").read_text(), parse_constant=pytest.fail)
 
 
-def test_weights_that_are_no_numbers_cannot_be_evaluated(dataset: Path, trained: Path, tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_cannot_be_evaluated(dataset: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "best", tmp_path / "best")
     tensors = load_file(tmp_path / "best" / "model.safetensors")
     tensors["head.output.bias"][0] = NAN

@@ -108,7 +108,7 @@ def test_a_checkpoint_is_pushed_to_a_hub_and_loaded_from_it_by_name(checkpoint: 
         assert (refused.code, refused.err.strip().count("\n")) == (1, 0), refused.err
 
 
-def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_go_on(dataset: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_continue(dataset: Path, tmp_path: Path) -> None:
     config, output = settings_file(tmp_path, max_steps=100_000, evaluate_every=100_000), tmp_path / "out"
     training = subprocess.Popen(
         [*COMMAND, "train", "--config", str(config), "--dataset", str(dataset), "--output", str(output)],
@@ -135,7 +135,7 @@ def test_ctrl_c_stops_a_training_saves_its_step_and_says_how_to_go_on(dataset: P
     assert "Traceback" not in said
 
 
-def test_training_and_init_describe_what_they_made_as_one_json_document(dataset: Path, tmp_path: Path) -> None:
+def test_training_and_init_describe_their_result_as_one_json_document(dataset: Path, tmp_path: Path) -> None:
     config = settings_file(tmp_path, max_steps=2)
     lines = [
         [name, "--config", config, "--dataset", dataset, "--output", tmp_path / name, "--json"]

@@ -1,4 +1,4 @@
-"""Exports equal eager, say no to what does not fit, and what is damaged is refused by the name of the file."""
+"""Exports equal eager, options that do not fit are refused, and damaged files are named."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("format_", ["torchscript", "onnx", "pt2"])
-def test_every_format_says_what_the_policy_says(format_: str, checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
+def test_every_format_predicts_the_same(format_: str, checkpoint: Path, dataset: Path, tmp_path: Path) -> None:
     """Against the policy as it drives from the checkpoint, on random and on recorded frames, within 1e-4."""
     folder = tmp_path / "exported"
     report = export(checkpoint, folder, ExportSettings(format_, dataset=dataset))
@@ -106,7 +106,7 @@ def tensorrt_takes(folder: Path) -> None:
             assert all(size.dim_value > 0 for size in value.type.tensor_type.shape.dim), value.name
 
 
-def test_causal_attention_over_a_real_sequence_needs_nothing_that_tensorrt_is_not_known_to_take(tmp_path: Path) -> None:
+def test_causal_attention_is_exported_with_operators_that_tensorrt_takes(tmp_path: Path) -> None:
     """A triangle of 160 x 160 is too large for the exporter to make a constant of, as it does with a tiny network's."""
 
     class Causal(torch.nn.Module):
@@ -128,7 +128,7 @@ def test_sixteen_bits_differ_by_their_rounding(precision: str, checkpoint: Path,
     assert 1e-5 < compare(full, load_policy(checkpoint, device="cpu", precision=precision), frames) < 0.1
 
 
-def test_a_compiled_policy_says_what_the_eager_one_says(checkpoint: Path) -> None:
+def test_a_compiled_policy_predicts_what_the_eager_one_predicts(checkpoint: Path) -> None:
     eager, compiled = (load_policy(checkpoint, device="cpu", compile=value) for value in (False, True))
     assert compare(eager, compiled, [random_run(read_info(checkpoint))]) < 1e-4
 
@@ -208,7 +208,7 @@ def test_the_command_prints_one_json_document(checkpoint: Path, dataset: Path, t
 def test_a_damaged_file_is_refused_by_name(file: str, copy: Path) -> None:
     with (copy / file).open("ab") as damaged:
         damaged.write(b"\n")
-    with pytest.raises(EngineError, match=rf"{file}: damaged, or of another export"):
+    with pytest.raises(EngineError, match=rf"{file}: damaged, or from another export"):
         load_policy(copy, device="cpu")
 
 

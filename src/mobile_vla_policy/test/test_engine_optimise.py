@@ -74,7 +74,7 @@ def test_other_backbones_keep_their_function(tmp_path: Path, kind: str, precisio
     assert error(act_states(optimise(whole, precision)), expected) < tolerance
 
 
-def test_adapters_are_merged_into_what_drives() -> None:
+def test_adapters_are_merged_for_driving() -> None:
     whole = network(cameras=("static", "gripper"), lora=True)
     without = act_states(whole)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_adapters_are_merged_into_what_drives() -> None:
     assert error(act_states(fast), expected) < 1e-4
 
 
-def test_weights_that_are_not_numbers_of_their_own_are_refused() -> None:
+def test_layers_of_an_unknown_kind_are_not_optimised() -> None:
     whole = network()
     whole.backbone.model.text_model.model.layers[0].ffn.fc1 = nn.Identity()  # type: ignore[union-attr, index]
     with pytest.raises(ValueError, match="Identity is no plain linear layer; use load_in: full"):

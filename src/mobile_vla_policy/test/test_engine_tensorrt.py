@@ -39,7 +39,7 @@ def test_engines_are_kept_and_those_of_other_weights_are_kept_apart(tmp_path: Pa
     assert engines(first) != engines(stage(tmp_path / "second", b"2")), "the graph alone does not say whose it is"
 
 
-def test_only_what_is_there_is_asked_for_on_the_device_that_was_named(tmp_path: Path, cache: Path) -> None:
+def test_only_available_providers_are_used_on_the_named_device(tmp_path: Path, cache: Path) -> None:
     path = stage(tmp_path / "export", b"1")
     assert [name for name, _ in _providers(path, GPU, ALL)] == ALL
     assert _providers(path, GPU, ALL[1:]) == [("CUDAExecutionProvider", {"device_id": 1}), ("CPUExecutionProvider", {})]

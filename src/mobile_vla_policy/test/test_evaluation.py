@@ -115,7 +115,7 @@ def test_the_sensitivity_counts_displacements_and_gripper_decisions() -> None:
     assert found.error_m == pytest.approx((np.hypot(0.033, 0.034) + np.hypot(0.06, 0.03)) / 2, rel=1e-4)
 
 
-def test_headings_are_what_turns_actions_into_odometry() -> None:
+def test_headings_turn_actions_into_odometry() -> None:
     turned = np.array([0.0, 0.5, 2.0, 2.0])
     actions = np.array([[0.05, 0.0, 0.0], [0.03, 0.04, 0.0], [0.05, 0.0, 0.0], [0.05, 0.0, 0.0]], dtype=np.float32)
     went = [
@@ -128,7 +128,7 @@ def test_headings_are_what_turns_actions_into_odometry() -> None:
     assert (headings(replace(one, actions=actions * 0)) == 0).all()
 
 
-def test_a_policy_that_ignores_the_instruction_is_told_in_plain_words(
+def test_a_policy_that_ignores_the_instruction_is_reported_in_plain_words(
     dataset: Path, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained / "best", tmp_path / "deaf")
@@ -162,7 +162,7 @@ def test_an_evaluation_does_not_split_a_dataset(trained: Path, tmp_path: Path) -
     assert not (unsplit / "splits.json").exists()
 
 
-def test_episodes_that_were_trained_on_are_told_whatever_they_are_called(
+def test_episodes_that_were_trained_on_are_recognised_under_any_name(
     dataset: Path, trained: Path, tmp_path: Path
 ) -> None:
     assert not any("trained on" in warning for warning in evaluate(trained, dataset, "test", 0.01, "cpu").warnings)

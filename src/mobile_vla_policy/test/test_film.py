@@ -137,7 +137,7 @@ def test_a_checkpoint_gives_the_same_network_again(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["torchscript", "onnx", "pt2"])
-def test_every_export_says_what_the_checkpoint_says(format_: str, checkpoint: Path, tmp_path: Path) -> None:
+def test_every_export_predicts_what_the_checkpoint_predicts(format_: str, checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "exported"
     export(checkpoint, folder, ExportSettings(format_))
     exported, eager = load_policy(folder, device="cpu"), load_policy(checkpoint, device="cpu")

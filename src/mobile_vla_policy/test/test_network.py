@@ -57,7 +57,7 @@ def test_streaming_one_frame_at_a_time_equals_the_batch() -> None:
 
 
 @torch.no_grad()
-def test_a_short_history_gives_what_it_gives_in_a_full_batch() -> None:
+def test_a_short_history_gives_the_same_result_alone_and_in_a_full_batch() -> None:
     whole = network()
     images, state = frames(11), torch.rand(2, 8, 3)
     tokens = whole.backbone.tokenise(list(GOALS)[:2])

@@ -123,7 +123,7 @@ def test_a_newer_goal_replaces_the_older_one(probe, robot, start_node, client, c
     wait_for(lambda: commands[-1].linear.x == pytest.approx(0.2))
 
 
-def test_a_goal_that_cannot_be_executed_is_told_why(probe, robot, start_node, client, statuses):
+def test_a_goal_that_cannot_be_executed_gets_the_reason(probe, robot, start_node, client, statuses):
     start_node("steady", autostart=False)
     status, result = result_of(client.send("go to the kitchen"))
     assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.NOT_ACTIVE

@@ -46,7 +46,7 @@ def test_a_manager_that_configures_while_autostart_is_loading_takes_over(probe, 
     wait_for(lambda: statuses[-1].state == PolicyStatus.STATE_RUNNING)
 
 
-def test_a_node_that_is_shut_down_while_autostart_is_loading_stays_so(probe, robot, start_node, statuses):
+def test_a_node_that_is_shut_down_while_autostart_is_loading_stays_shut_down(probe, robot, start_node, statuses):
     node = start_node("load=60", instruction=GO, autostart=True)
     wait_for(lambda: statuses and statuses[-1].state == PolicyStatus.STATE_LOADING)
     assert change(probe, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)

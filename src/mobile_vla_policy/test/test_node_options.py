@@ -31,7 +31,7 @@ def set_integer(probe: Any, name: str, number: int) -> Any:
     return probe.call(SetParameters, "policy_node/set_parameters", request).results[0]
 
 
-def test_horizon_says_how_many_actions_of_a_chunk_are_used(probe, robot, start_node, statuses):
+def test_horizon_limits_the_actions_used_of_a_chunk(probe, robot, start_node, statuses):
     start_node("steady", instruction=GO)
     wait_for(lambda: statuses and max(status.queue_depth for status in statuses) >= 4)
     assert set_integer(probe, "horizon", 2).successful
@@ -51,7 +51,7 @@ def test_a_horizon_beyond_the_policys_is_refused_when_it_is_loaded(probe, start_
     assert len(lines) == 1 and "predicts 5 actions" in lines[0] and "Traceback" not in node.output
 
 
-def test_replan_threshold_says_how_often_there_is_a_new_plan(probe, robot, start_node, statuses):
+def test_replan_threshold_limits_how_often_the_policy_runs(probe, robot, start_node, statuses):
     chunks = probe.collect(ActionChunk, "policy/action_chunk")
 
     def interval_s(count: int = 12) -> float:
@@ -67,7 +67,7 @@ def test_replan_threshold_says_how_often_there_is_a_new_plan(probe, robot, start
     assert interval_s() > 2 * often_s
 
 
-def test_chunks_that_come_too_late_are_told(probe, robot, start_node, statuses):
+def test_chunks_that_come_too_late_are_reported(probe, robot, start_node, statuses):
     start_node("slow=0.6", instruction=GO)
     wait_for(lambda: statuses and statuses[-1].late_chunks >= 2)
     wait_for(lambda: "takes longer than its chunk" in statuses[-1].message)

@@ -170,7 +170,7 @@ def test_an_exception_in_the_forward_pass_stops_the_robot_and_is_reported(probe,
     wait_for(lambda: "Traceback" in node.output)
 
 
-def test_a_forward_pass_that_never_returns_holds_neither_the_robot_nor_the_shutdown(probe, robot, ears, start_node):
+def test_a_forward_pass_that_never_returns_delays_neither_the_stop_nor_the_shutdown(probe, robot, ears, start_node):
     node = start_node("stuck", instruction=GO, inference_timeout_s=1.0)
     wait_for(lambda: "has not returned" in ears.message())
     wait_for(lambda: ears.state() == PolicyStatus.STATE_ERROR and ears.stopped)
@@ -228,10 +228,11 @@ def test_an_instruction_is_checked_followed_and_taken_back(probe, robot, ears, s
     start_node("echo-length")
     wait_for(lambda: ears.state() == PolicyStatus.STATE_WAITING and "no instruction" in ears.message())
     codes = SetInstruction.Response
-    for text in ("x" * 501, "go\nhome", "do the impossible"):
+    for text in ("x" * 501, "go \a home", "do the impossible"):
         answer = set_instruction(probe, text)
         assert not answer.success and answer.error_code == codes.INVALID_REQUEST and "\n" not in answer.message
     assert not ears.moving
+    assert set_instruction(probe, " go\u3000to\nthe kitchen ").message == "following 'go to the kitchen'"
     assert set_instruction(probe, "a" * 40).success
     wait_for(lambda: ears.commands and ears.commands[-1].linear.x == pytest.approx(0.4))
     assert set_instruction(probe, "b" * 20).success
@@ -295,7 +296,7 @@ def test_parameters_are_refused_with_one_line(probe, robot, ears, start_node):
         ({"blend": 2.0}, "blend is 2.0"),
     ],
 )
-def test_what_cannot_start_says_why_in_one_line_and_exits(probe, start_node, parameters, said):
+def test_a_node_that_cannot_start_says_why_in_one_line_and_exits(probe, start_node, parameters, said):
     node = start_node("steady", **parameters)
     assert node.wait() == 1
     lines = [line for line in node.output.splitlines() if said in line]

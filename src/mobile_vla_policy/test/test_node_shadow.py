@@ -58,7 +58,7 @@ def tell(probe: Any) -> Iterator[Callable[..., None]]:
         timer.cancel()
 
 
-def test_a_known_human_velocity_gives_the_difference_that_it_has(probe, robot, start_node, statuses, tell):
+def test_the_difference_to_a_known_velocity_is_measured(probe, robot, start_node, statuses, tell):
     health = probe.collect(DiagnosticArray, "/diagnostics")
     start_node("steady", instruction=GO, shadow=True, command_rate_hz=20.0)
     wait_for(lambda: statuses and statuses[-1].shadow and statuses[-1].steps > 5)
@@ -82,7 +82,7 @@ def test_a_known_human_velocity_gives_the_difference_that_it_has(probe, robot, s
     assert said()["shadow: gripper agreement"] == "1.0" and "temperature [deg C]" in said()
 
 
-def test_it_is_compared_with_a_human_behind_the_gate_and_not_with_a_gate_that_nobody_drives(
+def test_a_policy_is_compared_with_an_operator_and_not_with_a_gate_without_driver(
     probe, robot, start_node, statuses, tell
 ):
     drivers = probe.collect(GateStatus, "gate/status", LATCHED)
@@ -97,7 +97,7 @@ def test_it_is_compared_with_a_human_behind_the_gate_and_not_with_a_gate_that_no
         assert status.shadow_gripper_samples and status.shadow_gripper_agreement == 0.0
 
 
-def test_who_drives_compares_nothing(probe, robot, start_node, statuses, tell):
+def test_a_policy_that_drives_compares_nothing(probe, robot, start_node, statuses, tell):
     start_node("steady", instruction=GO, shadow=False)
     velocities = probe.collect(TwistStamped, "cmd_vel_policy")
     wait_for(lambda: velocities and statuses[-1].steps > 5)

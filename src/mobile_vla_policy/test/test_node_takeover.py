@@ -62,7 +62,9 @@ def drive_on(velocities: StampedVelocities, count: int = 20) -> None:
 
 
 @pytest.mark.parametrize("release_s", [0.0, 1.0])
-def test_what_a_human_has_grasped_is_not_let_go_at_the_hand_back(probe, robot, start_node, statuses, release_s):
+def test_an_object_that_the_operator_grasped_stays_grasped_at_the_hand_back(
+    probe, robot, start_node, statuses, release_s
+):
     gate = {"contract": str(CONTRACT), "stamped": True, "release_s": release_s}
     with NodeProcess("mobile_vla_control", "command_gate_node", gate):
         wheels = StampedVelocities(probe, "cmd_vel")
@@ -81,7 +83,7 @@ def test_what_a_human_has_grasped_is_not_let_go_at_the_hand_back(probe, robot, s
         assert all(command.position == 1.0 for command in told[held:]), "it is never told to open"
 
 
-def test_what_the_policy_decided_as_an_onlooker_is_not_done_when_it_begins_to_drive(probe, robot, start_node, statuses):
+def test_decisions_made_in_shadow_mode_are_not_executed_when_driving_begins(probe, robot, start_node, statuses):
     told = probe.collect(GripperCommand, "gripper/command_policy")
     velocities = StampedVelocities(probe, "cmd_vel_policy")
     start_node("undecided", instruction=GO, shadow=True)

@@ -163,7 +163,7 @@ def test_the_layout_is_the_one_kosmos_2_itself_builds(tmp_path: Path) -> None:
     assert (backbone.encode(image, words)[0] - expected).abs().max() < 1e-5
 
 
-def test_what_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="cannot load Kosmos-2 from"):
         build("kosmos2", tmp_path)
     with pytest.raises(BackboneError, match="cannot load a model from"):

@@ -77,7 +77,7 @@ def test_a_prediction_leaves_the_memory_it_was_given_unchanged(trained: Path) ->
     assert (first.deltas == second.deltas).all()
 
 
-def test_what_is_prepared_before_a_frame_changes_no_prediction(trained: Path) -> None:
+def test_preparing_before_a_frame_changes_no_prediction(trained: Path) -> None:
     """Neither when the frame comes as expected, nor when control periods were skipped or the memory is another."""
     prepared, plain = load_policy(trained, device="cpu"), load_policy(trained, device="cpu")
     random = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_damaged_incomplete_pickled_and_future_checkpoints_are_refused(checkpoin
         load_policy(checkpoint)
 
 
-def test_a_checkpoint_of_a_published_backbone_holds_only_what_learned() -> None:
+def test_a_checkpoint_of_a_published_backbone_holds_only_trained_tensors() -> None:
     from mobile_vla_policy.backbones.kosmos2 import Kosmos2Settings
     from mobile_vla_policy.checkpoint import saved_names
 

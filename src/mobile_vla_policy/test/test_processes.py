@@ -134,7 +134,7 @@ def test_two_processes_are_resumed_by_two_and_refused_to_one(trainings: Training
     assert [row["step"] for row in after] == ["1", "1", "2", "2", "3", "3"]
 
 
-def test_two_resumed_processes_draw_what_uninterrupted_ones_would_have(tmp_path: Path) -> None:
+def test_two_resumed_processes_draw_the_same_as_uninterrupted_ones(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "dataset", episodes=10, steps=6)
     policy = policy_settings().model_dump()
     policy["head"]["dropout"] = 0.3

@@ -119,7 +119,7 @@ def test_another_training_is_refused_by_the_fields_that_differ(dataset: Path, tr
         train(other, dataset, trained.parent / "empty", QUIET, resume=True)
 
 
-def test_what_changes_no_weight_may_change_and_training_may_become_longer(
+def test_settings_that_change_no_weight_may_change_and_training_may_become_longer(
     dataset: Path, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "out")

@@ -37,7 +37,7 @@ def test_the_gripper_counts_only_where_both_have_decided():
     assert (agreement.samples, agreement.gripper_samples, agreement.gripper_share) == (6, 4, 0.75)
 
 
-def test_what_is_long_ago_is_forgotten_and_without_samples_there_are_no_figures():
+def test_old_samples_are_forgotten_and_without_samples_there_are_no_figures():
     comparison = Comparison(window_s=60.0)
     comparison.add(0.0, Velocity(1.0), Velocity(), True, False)
     comparison.add(30.0, Velocity(0.1), Velocity(), True, True)
@@ -49,7 +49,7 @@ def test_what_is_long_ago_is_forgotten_and_without_samples_there_are_no_figures(
     assert np.isnan([value for value in astuple(nothing) if isinstance(value, float)]).all()
 
 
-def test_gpu_memory_is_that_of_all_devices_and_none_where_torch_uses_none(monkeypatch):
+def test_gpu_memory_is_the_sum_over_all_devices(monkeypatch):
     cuda = SimpleNamespace(
         is_initialized=lambda: True, device_count=lambda: 2, memory_allocated=lambda device: 100 + device
     )

@@ -200,7 +200,7 @@ def test_an_inference_thread_that_has_ended_is_an_error_and_not_a_wait(drive):
     assert "the inference thread has ended" in tick.message and "somebody has called exit()" in tick.message
 
 
-def test_beginning_anew_forgets_plan_memory_and_what_was_decided_about_the_gripper(drive):
+def test_beginning_again_forgets_chunks_memory_and_the_gripper_decision(drive):
     robot = drive()
     robot.policy.gripper = 0.9
     robot.see()
@@ -215,7 +215,7 @@ def test_beginning_anew_forgets_plan_memory_and_what_was_decided_about_the_gripp
     assert robot.policy.memories[-1] == 0
 
 
-def test_a_policy_that_is_too_slow_for_its_chunks_says_so_and_counts_them(drive):
+def test_a_policy_that_is_too_slow_for_its_chunks_reports_and_counts_them(drive):
     robot = drive()
     robot.policy.go.clear()
     robot.see()

@@ -148,7 +148,7 @@ def test_probabilities_outside_0_to_1_and_wrong_shapes_are_refused():
     ("probabilities", "decisions"),
     [([0.5, 0.5], [None, None]), ([0.7, 0.5, 0.3], [True, True, False]), ([0.5, 0.3, 0.5], [None, False, False])],
 )
-def test_an_undecided_gripper_stays_as_it_is(probabilities, decisions):
+def test_an_undecided_gripper_keeps_its_position(probabilities, decisions):
     scheduler = make()
     for _ in range(2):
         scheduler.offer(0, np.zeros((len(probabilities), 2)), np.array(probabilities), 0)

@@ -109,7 +109,7 @@ def test_a_machine_that_forbids_a_lower_priority_infers_all_the_same(monkeypatch
     assert not worker.dead and worker.stop(1.0) and not worker.dead
 
 
-def test_a_thread_that_has_ended_by_itself_says_why():
+def test_a_thread_that_ended_by_itself_reports_why():
     def listener() -> None:
         raise ValueError("the listener is gone")
 
@@ -121,7 +121,7 @@ def test_a_thread_that_has_ended_by_itself_says_why():
     assert worker.results()[-1].message == "ValueError: the listener is gone"
 
 
-def test_percentiles_and_rates_forget_what_is_long_ago():
+def test_percentiles_and_rates_forget_old_values():
     latency, rate = LatencyWindow(), RateMeter()
     for _ in range(1000):
         latency.add("backbone", 5.0)

@@ -128,7 +128,7 @@ def test_features_are_computed_once_and_shared_until_something_they_depend_on_ch
     assert "features: 9 episodes computed, 0 from" in said(elsewhere, dataset, tmp_path / "g")
 
 
-def test_augmentation_is_switched_off_aloud(dataset: Path, stage1: Path, tmp_path: Path) -> None:
+def test_training_on_features_says_that_augmentation_is_off(dataset: Path, stage1: Path, tmp_path: Path) -> None:
     assert "augment is off" in said(head_only(stage1, augment={"shift": 0.1}), dataset, tmp_path)
 
 
@@ -180,7 +180,7 @@ def test_a_training_does_not_go_on_with_another_backbone_than_it_began_with(data
         train(head_only(start, max_steps=4), dataset, output, QUIET, resume=True)
 
 
-def test_dropout_of_adapters_is_the_new_trainings_own(dataset: Path, stage1_lora: Path, tmp_path: Path) -> None:
+def test_a_new_training_chooses_the_dropout_of_adapters(dataset: Path, stage1_lora: Path, tmp_path: Path) -> None:
     policy = policy_settings(lora=True).model_dump()
     policy["lora"]["dropout"] = 0.3
     settings = train_settings(policy=policy, init_from=str(stage1_lora))

@@ -82,7 +82,7 @@ def test_without_a_validation_split_the_newest_is_the_best(tmp_path: Path) -> No
     assert read_info(tmp_path / "out" / "best").training["steps"] == 3
 
 
-def test_the_average_follows_the_weights_and_stands_in_for_them_only_while_it_is_applied() -> None:
+def test_the_average_follows_the_weights_and_replaces_them_only_while_it_is_applied() -> None:
     network = torch.nn.Linear(2, 1, bias=False)
     network.weight.data = torch.tensor([[0.0, 0.0]])
     average = WeightAverage(network, decay=0.25)
@@ -97,7 +97,7 @@ def test_the_average_follows_the_weights_and_stands_in_for_them_only_while_it_is
     assert network.weight.tolist() == [[1.0, 2.0]]
 
 
-def test_the_average_is_what_is_validated_and_saved(dataset: Path, tmp_path: Path) -> None:
+def test_the_average_is_validated_and_saved(dataset: Path, tmp_path: Path) -> None:
     train(train_settings(max_steps=8, ema_decay=0.9, evaluate_every=4), dataset, tmp_path, QUIET)
     state, saved = load_file(tmp_path / "resume" / "state.safetensors"), load_file(tmp_path / "last/model.safetensors")
     names = [name.removeprefix("averages.") for name in state if name.startswith("averages.")]
@@ -106,7 +106,7 @@ def test_the_average_is_what_is_validated_and_saved(dataset: Path, tmp_path: Pat
     assert any(not torch.equal(saved[name], state[f"weights.{name}"]) for name in names)
 
 
-def test_tensorboard_shows_what_the_csv_holds(dataset: Path, tmp_path: Path) -> None:
+def test_tensorboard_and_csv_hold_the_same_values(dataset: Path, tmp_path: Path) -> None:
     train(train_settings(max_steps=4, evaluate_every=2, log_every=1), dataset, tmp_path, QUIET)
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()

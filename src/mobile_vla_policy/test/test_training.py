@@ -144,7 +144,7 @@ def test_training_uses_both_cameras_and_decodes_in_worker_processes(tmp_path: Pa
     assert (tmp_path / "out" / "best" / "config.json").is_file()
 
 
-def test_a_loss_that_is_no_number_stops_training_and_names_the_episodes(
+def test_a_loss_that_is_not_finite_stops_training_and_names_the_episodes(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = objective_module.to_float
@@ -159,7 +159,7 @@ def test_a_dataset_that_was_not_split_is_split_with_a_note(tmp_path: Path) -> No
     assert open_dataset(dataset, ["static"], 0).note == ""
 
 
-def test_episodes_recorded_after_the_split_are_told_of_and_failures_are_not(tmp_path: Path) -> None:
+def test_episodes_recorded_after_the_split_are_mentioned_and_failures_are_not(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=3)
     open_dataset(dataset, ["static"], 0)
     write_dataset(tmp_path / "more", episodes=3, steps=3)
@@ -168,7 +168,7 @@ def test_episodes_recorded_after_the_split_are_told_of_and_failures_are_not(tmp_
     with h5py.File(dataset / "episode_000102.h5", "r+") as file:
         file.attrs["outcome"] = "failure"
     note = open_dataset(dataset, ["static"], 0).note
-    assert note.startswith("2 episodes are in no split and not used, episode_000100 first")
+    assert note.startswith("2 episodes are in no split and are not used (first: episode_000100)")
     assert f"mobile-vla-data split {dataset}" in note
 
 

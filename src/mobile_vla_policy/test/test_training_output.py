@@ -33,7 +33,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_init_refuses_to_replace_what_is_no_checkpoint(dataset: Path, tmp_path: Path) -> None:
+def test_init_refuses_to_replace_anything_but_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
     model_of_others, training, file = tmp_path / "model", tmp_path / "training", tmp_path / "file"
     model_of_others.mkdir()
     (model_of_others / "config.json").write_text('{"model_type": "kosmos-2"}')
@@ -84,7 +84,7 @@ def test_a_training_is_overwritten_only_when_that_is_asked_for(dataset: Path, tm
     assert len(list((output / "tensorboard").iterdir())) == 1
 
 
-def test_what_a_power_cut_while_saving_left_aside_is_found_and_not_written_over(dataset: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_a_power_cut_set_aside_is_found_and_not_overwritten(dataset: Path, tmp_path: Path) -> None:
     train(train_settings(max_steps=2), dataset, tmp_path, QUIET)
     for name in ("resume", "best", "last"):
         (tmp_path / name).rename(tmp_path / f".{name}.old")
@@ -117,7 +117,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_while_saving_is_one_line_and_leaves_what_stood_there(
+def test_a_disk_that_fills_up_while_saving_gives_one_line_and_keeps_the_old_files(
     dataset: Path, tmp_path: Path
 ) -> None:
     checkpoint, output = tmp_path / "checkpoint", tmp_path / "out"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mobile_vla_data.cli.output import App, plain_console
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_sim.defaults import config_file
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from mobile_vla_sim.headless.trial import DrivingPolicy, Trial
     from mobile_vla_sim.world.odometry import OdometryKind
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-_console = Console(stderr=True)
+app = App(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+_console = plain_console(stderr=True)
 
 _DEFAULT_TASKS = ",".join(TASKS)
 DEFAULT_CONTRACT, DEFAULT_PLAN = config_file("robot.yaml"), config_file("collection_plan.yaml")

@@ -43,7 +43,7 @@ def test_collected_episodes_are_valid(config):
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0 and "0 errors" in result.stdout, result.stdout + result.stderr
 
 
 def test_an_episode_says_what_it_is(config, plan):
@@ -170,3 +170,9 @@ def test_the_image_is_written_at_the_size_asked_for(contract_path, tmp_path):
         assert Image.open(tmp_path / "flat.png").size == (256, 256)
     wrong = command("render", "--family", "igloo", contract_path=contract_path)
     assert wrong.returncode == 2 and "use one of foyer, corridor" in wrong.stderr
+
+
+def test_a_tilde_is_the_home_folder_in_every_path_of_the_command(tmp_path, contract_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    done = command("render", "--output=~/flat [/b].png", "--size", 32, contract_path=contract_path)
+    assert done.returncode == 0 and (tmp_path / "flat [/b].png").is_file(), done.stderr

@@ -1,4 +1,4 @@
-"""Do the episodes follow the collection plan in the dataset folder? Without a plan there is nothing to ask."""
+"""Checks episodes against the collection plan in the dataset folder, if there is one."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _check(plan: CollectionPlan, summary: EpisodeSummary) -> Iterator[Finding]:
         yield Finding("plan-category", "error", summary.file, message, relabel)
     environment = {name: str(value) for name, value in summary.environment.items()}
     if wording_of(summary.language, task, {**task.given, **environment}) is None:
-        message = f"'{summary.language}' is none of the plan's wordings of '{summary.task}'"
+        message = f"'{summary.language}' is not one of the plan's wordings of '{summary.task}'"
         yield Finding("plan-wording", "warning", summary.file, message, relabel)
     for name, value in environment.items():
         if name in plan.environment and value not in plan.environment[name]:
-            message = f"environment {name} is '{value}', the plan knows {', '.join(plan.environment[name])}"
+            message = f"environment {name} is '{value}', the plan has {', '.join(plan.environment[name])}"
             yield Finding("plan-environment", "warning", summary.file, message, relabel)
     if not plan.steps.min <= summary.num_steps <= plan.steps.max:
         message = f"has {summary.num_steps} steps, the plan asks for {plan.steps.min} to {plan.steps.max}"

@@ -41,7 +41,7 @@ CODES: dict[str, Code] = {
     "stale-input": Code("error (warning for an optional camera)", "an input was older than the contract allows"),
     # Images.
     "camera-slow": Code("error", "more than 25 % of the steps repeat the image before"),
-    "camera-frozen": Code("error", "one image, equal to the bit, for over a second in which the robot moved"),
+    "camera-frozen": Code("error", "the same image for over a second in which the robot moved"),
     "camera-blank": Code("error", "more than 10 % of the images show a single shade"),
     "image-damaged": Code("error", "a JPEG is cut off or does not decode"),
     "target-outside": Code("error", "an annotated target is outside the first camera's image"),
@@ -73,8 +73,8 @@ CODES: dict[str, Code] = {
     "splits-incomplete": Code("warning", "an episode is in no split"),
     "plan-invalid": Code("error", "plan.yaml cannot be read"),
     "plan-category": Code("error", "an episode has another category than its task in the plan"),
-    "plan-task": Code("warning", "the plan does not know an episode's task"),
-    "plan-wording": Code("warning", "an instruction is none of its task's wordings"),
+    "plan-task": Code("warning", "an episode's task is not in the plan"),
+    "plan-wording": Code("warning", "an instruction is not one of its task's wordings"),
     "plan-environment": Code("warning", "an environment value is not in the plan"),
     "plan-steps": Code("warning", "an episode is shorter or longer than the plan asks for"),
 }

@@ -1,4 +1,4 @@
-"""What validation finds: one finding is one fact about one file, with what to do about it."""
+"""Findings of validation: one finding is one fact about one file, with advice."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Finding:
     file: str
     """Path of the file, or of the folder for findings about the dataset."""
     message: str
-    """What is wrong, with the values seen and expected."""
+    """The fault, with the values found and expected."""
     advice: str
-    """What to do."""
+    """Advice."""
     step: int | None = None
     """First step concerned, if it is about steps."""
 
@@ -34,5 +34,5 @@ class Finding:
 
 
 def has_errors(findings: list[Finding]) -> bool:
-    """Whether any finding is an error."""
+    """Return whether any finding is an error."""
     return any(finding.severity == "error" for finding in findings)

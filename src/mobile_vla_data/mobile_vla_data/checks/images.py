@@ -1,4 +1,4 @@
-"""Do the cameras show the world? Every image is decoded, small and grey: enough to see damaged, black, frozen ones."""
+"""Checks the images of the cameras: each is decoded small and grey, enough to find damaged, blank and frozen ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image, ImageError
 
-#: A picture whose grey values spread less than this (of 255) shows nothing: lens cap, dead sensor, no light at all.
+#: An image whose grey values spread less than this (of 255) shows nothing: lens cap, dead sensor, no light.
 BLANK_SPREAD = 4
-#: Share of blank images from which an episode is of no use.
+#: Share of blank images above which an episode is useless.
 MAX_BLANK = 0.1
-#: A camera counts as frozen when its picture stays equal to the bit for this long ...
+#: A camera counts as frozen when its image stays exactly equal for this long ...
 FROZEN_S = 1.0
 #: ... while the robot moves this far or the gripper moves: then a living camera sees a change, even without noise.
 MOVED_M, MOVED_GRIPPER = 0.15, 0.3
@@ -57,7 +57,7 @@ def _check(episode: Episode, signals: Signals, camera: str) -> Iterator[Finding]
     if np.mean(blank) > MAX_BLANK:
         yield signals.finding(
             "camera-blank",
-            f"{np.mean(blank):.0%} of the images of camera '{camera}' show nothing but one shade",
+            f"{np.mean(blank):.0%} of the images of camera '{camera}' show a single shade",
             "check lens cap, light and exposure, and record it again",
             int(np.argmax(blank)),
         )
@@ -80,7 +80,7 @@ def _frozen(signals: Signals, camera: str, marks: npt.NDArray[np.int64]) -> Iter
         if moved_m > MOVED_M or np.ptp(gripper(signals.states)[start:end]) > MOVED_GRIPPER:
             yield signals.finding(
                 "camera-frozen",
-                f"camera '{camera}' shows one picture for {duration_s:.1f} s while the robot moves {moved_m:.2f} m",
+                f"camera '{camera}' shows the same image for {duration_s:.1f} s while the robot moves {moved_m:.2f} m",
                 "restart the camera and record it again, or cut the episode with 'mobile-vla-data trim'",
                 int(start),
             )

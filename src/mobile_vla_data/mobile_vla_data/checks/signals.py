@@ -1,4 +1,4 @@
-"""Would this episode teach what it should? Ticks and capture times, actions and states; every figure from the contract.
+"""Checks the numbers of an episode: ticks and capture times, actions and states, against the contract.
 
 Thresholds are constants here, each with its reason; they are wide enough that an honest recording passes.
 """
@@ -171,7 +171,7 @@ def _camera_times(signals: Signals, camera: str) -> Iterator[Finding]:
         elapsed = max((stamps[-1] - stamps[0]) * 1e-9, 1e-9)
         yield signals.finding(
             "camera-slow",
-            f"camera '{camera}' brought {len(np.unique(stamps)) / elapsed:.1f} images/s: "
+            f"camera '{camera}' delivered {len(np.unique(stamps)) / elapsed:.1f} images/s: "
             f"{repeated:.0%} of the steps repeat the one before",
             f"set the camera to at least {signals.contract.control_rate_hz:g} images/s and record it again",
             int(np.argmax(np.diff(stamps) == 0)) + 1,

@@ -1,4 +1,4 @@
-"""Is the file an episode of schema 1.0 or 1.1? Datasets, attributes, shapes, types, finite values, rising ticks."""
+"""Checks the form of an episode: datasets, attributes, shapes, types, finite values, rising ticks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _attributes(episode: Episode) -> Iterator[Finding]:
 
 
 def _values(episode: Episode) -> Iterator[Finding]:
-    """Attributes that are there but say something that cannot be."""
+    """Find attributes with values that the schema does not allow."""
     language = _text(episode, "language", "?")
     try:
         language = normalise_instruction(language)
@@ -106,7 +106,7 @@ def _datasets(episode: Episode) -> Iterator[Finding]:
         yield from _check(episode, schema.stamp_path(stream), schema.STAMP_DTYPE, (), lengths)
     for camera in _cameras(episode):
         yield from _check_images(episode, camera, lengths)
-    # The contract gives every stream an age limit, which nobody can check without capture times.
+    # The contract gives every stream an age limit, which cannot be checked without capture times.
     for stream in (*_cameras(episode), ODOMETRY, GRIPPER_STATE):
         if stream not in _members(episode, schema.STAMPS_GROUP):
             yield _error(episode, "dataset-missing", f"dataset {schema.stamp_path(stream)} is missing")

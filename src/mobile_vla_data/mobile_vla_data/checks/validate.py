@@ -33,7 +33,7 @@ _FEW = 32
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What :func:`validate_dataset` saw and found."""
+    """Result of :func:`validate_dataset`."""
 
     dataset: str
     num_episodes: int
@@ -42,7 +42,7 @@ class ValidationReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error; warnings are allowed."""
+        """True if there is no error; warnings are allowed."""
         return not has_errors(self.findings)
 
     def as_dict(self) -> dict[str, Any]:

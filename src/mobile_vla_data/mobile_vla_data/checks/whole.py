@@ -1,4 +1,4 @@
-"""Does the dataset hold together? What no single file can show: one contract, no duplicates, honest splits."""
+"""Checks a dataset as a whole: one contract, no duplicates, splits that do not leak."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mobile_vla_data.dataset.split import untrained_tasks
 from mobile_vla_data.episode import schema
 from mobile_vla_data.storage.lock import is_locked
 
-#: One phrase for everything is a habit of the recording person, not a coincidence, from this many episodes on.
+#: From this many episodes on, one phrase for all is a habit of the operator, not a coincidence.
 _MANY = 10
 
 
 @dataclass(frozen=True)
 class EpisodeSummary:
-    """What the dataset's checks need to know of one well-formed episode."""
+    """Facts about one well-formed episode for the checks of the dataset."""
 
     file: str
     episode_id: str
@@ -102,7 +102,8 @@ def _encodings(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
         hue = np.mean([_hue(item, camera) for item in having if item.source_encodings[camera] == usual], axis=0)
         for summary in having:
             encoding, seen = summary.source_encodings[camera], _hue(summary, camera)
-            if encoding == usual:
+            mixed = "," in encoding
+            if encoding == usual and not mixed:
                 continue
             swapped = float(np.abs(seen - hue[::-1]).sum()) < 0.5 * float(np.abs(seen - hue).sum())
             looks = "; red and blue look swapped" if swapped else ""
@@ -110,7 +111,8 @@ def _encodings(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
                 "encoding-differs",
                 "error" if swapped else "warning",
                 summary.file,
-                f"images of camera '{camera}' came as {encoding}, those of most episodes as {usual}{looks}",
+                f"images of camera '{camera}' came as {encoding}, "
+                + ("changing within the episode" if mixed else f"those of most episodes as {usual}{looks}"),
                 "compare the colours in 'mobile-vla-data view'; if they are wrong, correct the camera's driver and "
                 "record it again",
             )
@@ -141,7 +143,7 @@ def _instructions(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Iter
             "error" if len(tasks) > 1 else "warning",
             str(dataset.path),
             f"all {len(summaries)} episodes of {len(tasks)} task(s) have the instruction '{next(iter(phrases))}'",
-            "a policy learns to ignore it; relabel them with what was really asked, in several wordings",
+            "a policy learns to ignore it; relabel them with the instructions that were given, in several wordings",
         )
 
 

@@ -19,8 +19,8 @@ from mobile_vla_data.storage.lock import DatasetLock
 
 
 def recover(dataset: DatasetArgument, json: JsonOption = False) -> None:
-    """Turn what a crash left into valid episodes, or say why that cannot be; exit 1 when something was lost."""
-    Dataset.open(dataset)  # the lock would make a missing folder
+    """Recover episodes that a crash left unfinished; exit 1 if any was lost."""
+    Dataset.open(dataset)  # the lock would create a missing folder
     with DatasetLock(dataset):
         recoveries = recover_dataset(dataset)
     if json:
@@ -58,7 +58,7 @@ def relabel(
     parsed = parse_environment(environment) if environment is not None else None
     labels = Labels(language, task, category, outcome, parsed, alternative or None)
     for path in episodes:
-        Episode.open(path).close()  # the lock would make a missing folder
+        Episode.open(path).close()  # the lock would create a missing folder
         with DatasetLock(path.resolve().parent):
             edit.relabel(path, labels)
         print_line(f"{path}: relabelled")

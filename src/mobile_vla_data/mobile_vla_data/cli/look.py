@@ -62,7 +62,7 @@ def progress(
         print_error(problem)
     OUT.print(_table(str(dataset), tasks))
     if loaded is None:
-        print_line("no collection plan: put one into the folder as plan.yaml, or give --plan")
+        print_line("no collection plan; put one into the folder as plan.yaml, or pass --plan")
         return
     print_line(_forecast(finish, all(item.done >= item.wanted for item in tasks)))
     if proposal is not None:
@@ -101,13 +101,15 @@ def _forecast(finish: date | None, fulfilled: bool) -> str:
     if fulfilled:
         return "the plan is fulfilled"
     return (
-        f"at the pace of the last week it is finished on {finish}" if finish else "no episode in the last week: no pace"
+        f"at the pace of the last week, the plan is finished on {finish}"
+        if finish
+        else "no episodes in the last week; cannot forecast"
     )
 
 
 def view(
     episode: Annotated[Path, typer.Argument(help="Episode file.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Folder for the pictures; created if missing.")] = Path(),
+    output: Annotated[Path, typer.Option(help="Folder for the files; created if missing.")] = Path(),
     video: Annotated[bool, typer.Option(help="Write the MP4.")] = True,
     sheet: Annotated[bool, typer.Option(help="Write the contact sheet.")] = True,
     rerun: Annotated[bool, typer.Option("--rerun", help="Open rerun's viewer as well.")] = False,
@@ -115,7 +117,7 @@ def view(
     """Make an MP4 and a contact sheet of an episode: cameras, instruction, actions, states and path."""
     with Episode.open(episode) as opened:
         if findings := check_structure(opened):
-            raise ViewError(f"{findings[0]}; 'mobile-vla-data validate' tells more")
+            raise ViewError(f"{findings[0]}; run 'mobile-vla-data validate'")
         require_writable(output)
         if sheet:
             target = output / f"{episode.stem}.png"
@@ -136,7 +138,7 @@ def report(
         Path | None, typer.Option(help="HTML file; by default report.html in the dataset.", show_default=False)
     ] = None,
 ) -> None:
-    """Write one HTML page about a dataset: plan, lengths, rates, actions, paths, findings, pictures."""
+    """Write one HTML page about a dataset: plan, lengths, rates, actions, paths, findings, images."""
     target = output or dataset / "report.html"
     with progress_bar("validating") as bar:
         write_report(dataset, target, bar)

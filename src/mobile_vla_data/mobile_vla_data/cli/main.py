@@ -13,9 +13,10 @@ from mobile_vla_data import __version__
 from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
-from mobile_vla_data.cli import convert as cli_convert
 from mobile_vla_data.cli import edit as cli_edit
 from mobile_vla_data.cli import look as cli_look
+from mobile_vla_data.cli.exports import export_app
+from mobile_vla_data.cli.imports import import_app
 from mobile_vla_data.cli.output import (
     App,
     DatasetArgument,
@@ -59,8 +60,8 @@ for _command in (
     cli_edit.merge,
 ):
     app.command()(_command)
-app.add_typer(cli_convert.export_app, name="export")
-app.add_typer(cli_convert.import_app, name="import")
+app.add_typer(export_app, name="export")
+app.add_typer(import_app, name="import")
 
 
 @app.command()
@@ -230,3 +231,7 @@ def _readable(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items()) or "none"
     return "none" if value is None else str(value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What the commands share: tables on stdout, progress and errors on stderr, paths with ``~``, JSON and nothing else."""
+"""Shared by the commands: tables on stdout, progress and errors on stderr, paths with ``~``, and JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is: ``[b]`` in an instruction is no markup, and ``:cup:`` no emoji."""
+    """Return a console that prints text literally: ``[b]`` in an instruction is no markup, and ``:cup:`` no emoji."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 

@@ -45,6 +45,18 @@ class Numbers:
         return digest.hexdigest()
 
 
+@dataclass
+class Imported:
+    """What an import did."""
+
+    dataset: Path
+    episodes: int = 0
+    steps: int = 0
+    left_out: int = 0
+    """Episodes that the dataset had already."""
+    splits_written: bool = False
+
+
 class Adoption:
     """Adds episodes to a dataset folder, created if missing; the caller holds its lock.
 

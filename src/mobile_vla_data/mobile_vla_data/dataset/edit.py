@@ -28,7 +28,7 @@ from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.storage.access import open_hdf5
 from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
 
-#: What an edited file may be larger than the one it was made of; labels are all that grows.
+#: An edited file may be larger than the original by this much [bytes]; only labels grow.
 _ROOM_BYTES = 1 << 18
 
 
@@ -38,7 +38,7 @@ class EditError(ValueError):
 
 @dataclass(frozen=True)
 class Labels:
-    """What :func:`relabel` sets; None leaves a field as it is."""
+    """New labels for :func:`relabel`; None leaves a field unchanged."""
 
     language: str | None = None
     task: str | None = None

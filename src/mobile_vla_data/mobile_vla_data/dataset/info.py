@@ -1,4 +1,4 @@
-"""What an episode or a dataset holds, in numbers."""
+"""Summaries of an episode or a dataset."""
 
 from __future__ import annotations
 

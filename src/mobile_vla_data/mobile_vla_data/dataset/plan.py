@@ -115,7 +115,7 @@ class CollectionPlan(_Strict):
 
     @classmethod
     def of_dataset(cls, dataset: Path) -> CollectionPlan | None:
-        """The plan that lies in a dataset folder, or None. Raises :class:`PlanError` when it is wrong."""
+        """Return the plan in a dataset folder, or None. Raises :class:`PlanError` if it is wrong."""
         path = dataset / PLAN_FILE
         return cls.load(path) if path.is_file() else None
 

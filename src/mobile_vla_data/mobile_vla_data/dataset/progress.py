@@ -1,4 +1,4 @@
-"""How far a collection is, counted from the episode files alone, and what to record next."""
+"""Progress of a collection, counted from the episode files alone, and the next episode to record."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.plan import CollectionPlan, put_in, wording_of
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 
-#: The pace of the last days says more about the next ones than the first day does.
+#: The pace of the last days predicts the next ones better than the first day does.
 _PACE_DAYS = 7
 
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """How far one task is."""
+    """Progress of one task."""
 
     category: str
     task: str
@@ -33,7 +33,7 @@ class TaskProgress:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to record next."""
+    """The next episode to record."""
 
     category: str
     task: str
@@ -54,7 +54,7 @@ class _Seen:
 
 @dataclass
 class Tally:
-    """What a dataset folder holds; :meth:`add` keeps it up to date without reading the folder again."""
+    """Counts of a dataset folder; :meth:`add` keeps them up to date without reading the folder again."""
 
     problems: list[str] = field(default_factory=list)
     """Files that cannot be read, one line each."""
@@ -110,7 +110,7 @@ class Tally:
         ]
 
     def propose(self, plan: CollectionPlan) -> Proposal | None:
-        """The task with the fewest episodes, in the wording and environment it has been recorded in least.
+        """Return the task with the fewest episodes, in the wording and environment recorded least.
 
         Wordings and environments are balanced each by itself first, then in pairs, then in full combinations, so that
         no wording goes with one lighting only. None when the plan is fulfilled.
@@ -133,7 +133,7 @@ class Tally:
         return Proposal(chosen.category, chosen.task, put_in(wording, environment), environment)
 
     def forecast(self, plan: CollectionPlan, today: date) -> date | None:
-        """The day on which the plan will be fulfilled at the pace of the last week; None while there is no pace."""
+        """Return the day on which the plan is fulfilled at the pace of the last week; None without episodes in it."""
         remaining = sum(max(0, item.wanted - item.done) for item in self.tasks(plan))
         if not remaining:
             return today
@@ -146,7 +146,7 @@ class Tally:
 
 
 def propose(dataset: str | Path) -> Proposal | None:
-    """What to record next by the plan in the dataset folder; None without a plan or when it is fulfilled."""
+    """Return the next episode by the plan in the dataset folder; None without a plan or when it is fulfilled."""
     plan = CollectionPlan.of_dataset(Path(dataset))
     return Tally.of(dataset).propose(plan) if plan is not None else None
 

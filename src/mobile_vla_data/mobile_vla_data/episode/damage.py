@@ -1,4 +1,4 @@
-"""What damaged bytes do to HDF5: it raises nearly anything from any call, and on a broken heap it never returns."""
+"""Guards against damaged bytes: HDF5 raises nearly anything from any call, and never returns from a broken heap."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import h5py
 
 from mobile_vla_data.episode import heap, schema
 
-#: What h5py raises on bytes that HDF5 did not come to write.
+#: Errors that h5py raises on damaged bytes.
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError, OverflowError)
 
 
 def hangs_hdf5(path: Path, file: Any) -> bool:
-    """Whether HDF5 might not come back from reading the episode file ``path``, open as the ``h5py.File`` ``file``.
+    """Return whether HDF5 may hang on the episode file ``path``, open as the ``h5py.File`` ``file``.
 
-    Opening alone has touched no heap yet, so this is asked between opening and the first attribute; it takes a tenth
-    of the time of opening. May raise any of :data:`DAMAGE`.
+    Opening a file reads no heap, so call this between opening and the first attribute; it takes a tenth of the time of
+    opening. May raise any of :data:`DAMAGE`.
     """
     with open(path, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return not heap.are_whole(data, _raw_images(file, len(data)))
 
 
 def _raw_images(file: Any, size: int) -> list[range]:
-    """Where raw images lie in the file of ``size`` [bytes], in rising order."""
+    """Return the ranges of raw images in the file of ``size`` [bytes], in rising order."""
     found = []
     group = file.get(schema.IMAGES_GROUP)
     for dataset in group.values() if isinstance(group, h5py.Group) else ():

@@ -21,7 +21,7 @@ from mobile_vla_data.storage.access import open_hdf5
 BLOCK_STEPS = 64
 _VLEN_BYTES = h5py.vlen_dtype(np.uint8)
 _TEXT = h5py.string_dtype()
-# h5py finds the HDF5 type of a dtype anew each time, which takes as long as writing an attribute of it.
+# h5py looks up the HDF5 type of a dtype each time, which takes as long as writing an attribute of it.
 _TEXT_KIND, _VLEN_BYTES_KIND = h5t.py_create(_TEXT, logical=True), h5t.py_create(_VLEN_BYTES, logical=True)
 _TEXT_IN_MEMORY = h5t.py_create(_TEXT)
 #: References in one chunk; a reader fetches them together.
@@ -71,7 +71,7 @@ class EpisodeFileBuilder:
         start, end = self.num_steps, self.num_steps + len(images)
         dataset.resize(end, axis=0)
         if self._header.encoding == schema.RAW:
-            # Each image is a chunk as it stands; HDF5's own writing would copy it twice on the way.
+            # Each image is a chunk already; HDF5's own writing would copy it twice.
             for index, image in enumerate(images, start):
                 dataset.id.write_direct_chunk((index, 0, 0, 0), np.ascontiguousarray(image))
             return
@@ -170,7 +170,7 @@ def write_alternatives(file: Any, wordings: Sequence[str]) -> None:
         file.create_dataset(schema.LANGUAGE_ALTERNATIVES, data=list(wordings), dtype=_TEXT)
 
 
-# h5py's own assignment takes three times as long as these two, and thirty of them stand between stop and start.
+# h5py's own assignment takes three times as long as these two, and thirty of them delay the next episode.
 
 
 def _write_array(file: Any, path: str, array: npt.NDArray[Any]) -> None:

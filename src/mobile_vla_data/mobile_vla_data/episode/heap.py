@@ -1,7 +1,7 @@
-"""The few bytes of the HDF5 format that this project writes itself, so that an image is written once and safe at once.
+"""The few bytes of the HDF5 format that this project writes itself, so that an image is written once and safely.
 
 HDF5 keeps variable-length values in *global heap collections* that may lie anywhere in the file; a dataset only holds
-references to them. A collection stands for itself, so a file to which collections are appended is a log while an
+references to them. A collection is complete in itself, so a file to which collections are appended is a log while an
 episode is open, and when h5py has added the datasets that refer to them, a plain HDF5 file::
 
     0           superblock and empty groups, as h5py made them
@@ -52,7 +52,7 @@ _PADDING = bytes(8)
 
 @cache
 def first_page() -> bytes:
-    """The first ``LOG_START`` bytes of an episode file without datasets."""
+    """Return the first ``LOG_START`` bytes of an episode file without datasets."""
     with h5py.File("empty", "w", driver="core", backing_store=False, libver=LIBVER) as file:
         create_groups(file)
         file.flush()
@@ -73,7 +73,7 @@ def set_end(descriptor: int, end: int) -> None:
 
 
 def collection(objects: Sequence[Buffer]) -> tuple[list[Buffer], int]:
-    """Frame objects as one collection, numbered from 1: the pieces to write, without a copy, and their size [bytes]."""
+    """Frame objects, numbered from 1, as a collection; return the pieces to write, uncopied, and the size [bytes]."""
     pieces: list[Buffer] = [b""]
     size = _COLLECTION.size
     for index, data in enumerate(objects, start=1):
@@ -82,7 +82,7 @@ def collection(objects: Sequence[Buffer]) -> tuple[list[Buffer], int]:
         size += _OBJECT.size + len(data) + padding
     if size < _MIN_COLLECTION:
         free = _MIN_COLLECTION - size
-        # A rest too small for a header of its own is not described.
+        # A rest that is too small for a header has none.
         head = _OBJECT.pack(0, 0, free) if free >= _OBJECT.size else b""
         pieces.append(head.ljust(free, b"\0"))
         size = _MIN_COLLECTION
@@ -91,13 +91,13 @@ def collection(objects: Sequence[Buffer]) -> tuple[list[Buffer], int]:
 
 
 def reference(length: int, address: int, index: int) -> bytes:
-    """What a variable-length dataset stores for the object ``index``, of ``length`` bytes, in a collection."""
+    """Return the reference that a variable-length dataset stores for object ``index``, of ``length`` bytes."""
     return _REFERENCE.pack(length, address, index)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection as it was read."""
+    """One collection that was read."""
 
     address: int
     size: int
@@ -105,7 +105,7 @@ class Collection:
 
 
 def read_collections(file: BinaryIO) -> Iterator[Collection]:
-    """One collection of a log after the other; ends at whatever is no whole collection."""
+    """Yield the collections of a log in order; ends at the first that is not whole."""
     address = LOG_START
     file.seek(address)
     while len(head := file.read(_COLLECTION.size)) == _COLLECTION.size:
@@ -120,10 +120,10 @@ def read_collections(file: BinaryIO) -> Iterator[Collection]:
 
 
 def are_whole(data: bytes | mmap, without: Sequence[range] = ()) -> bool:
-    """Whether HDF5 can be let loose on the collections in an HDF5 file's bytes.
+    """Return whether HDF5 can read the collections in an HDF5 file's bytes without hanging.
 
-    Zeros inside one, which a power cut or a bad sector can leave, make HDF5 look for the next object for ever.
-    ``without`` are stretches that are not searched, in rising order: 150 kB a raw image are, and hold none.
+    Zeros inside one, left by a power cut or a bad sector, make HDF5 look for the next object forever.
+    ``without`` are ranges that are not searched, in rising order: raw images, 150 kB each, hold no collection.
     """
     start = 0
     for stretch in [*without, range(len(data), len(data))]:

@@ -21,7 +21,7 @@ class MetadataError(ValueError):
 
 @dataclass(frozen=True)
 class EpisodeMetadata:
-    """What is known of an episode when it starts. Validates itself, and normalises its instructions.
+    """Labels of an episode, known when it starts. Validates itself, and normalises its instructions.
 
     Raises:
         MetadataError: an empty instruction or task, an instruction that no policy would take, an unknown category or
@@ -35,7 +35,7 @@ class EpisodeMetadata:
     category: str
     """One of :data:`CATEGORIES`."""
     source: str = "teleop"
-    """Who drove: one of :data:`SOURCES`."""
+    """Source of the commands: one of :data:`SOURCES`."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Room, object, furniture, lighting ...: anything that JSON can hold."""
     language_alternatives: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def _normalised(name: str, text: str) -> str:
 
 @dataclass(frozen=True)
 class EpisodeHeader:
-    """What is known of an episode before its first step."""
+    """Everything known of an episode before its first step."""
 
     episode_id: str
     metadata: EpisodeMetadata
@@ -89,7 +89,7 @@ class EpisodeHeader:
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of an episode only at its end."""
+    """Everything known of an episode only at its end."""
 
     outcome: str
     """One of :data:`OUTCOMES`."""

@@ -1,4 +1,4 @@
-"""Reads one episode, lazily: opening checks that the file is an episode, values are read when they are asked for."""
+"""Reads one episode lazily: opening checks that the file is an episode; values are read on request."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ class Episode:
 
     @cached_property
     def episode_id(self) -> str:
-        """``episode_NNNNNN``, as the file itself says."""
+        """``episode_NNNNNN``, from the file's attribute."""
         return self.text("episode_id")
 
     @cached_property
     def metadata(self) -> EpisodeMetadata:
-        """What the episode is. Raises :class:`EpisodeError` naming a missing or wrong field."""
+        """Labels of the episode. Raises :class:`EpisodeError` naming a missing or wrong field."""
         try:
             return EpisodeMetadata(
                 self.text("language"),
@@ -123,7 +123,7 @@ class Episode:
 
     @property
     def created_at(self) -> str:
-        """When recording began, UTC, ISO 8601."""
+        """Start of the recording, UTC, ISO 8601."""
         return self.text("created_at")
 
     @property
@@ -133,7 +133,7 @@ class Episode:
 
     @property
     def recovered(self) -> bool:
-        """Whether it was rebuilt after a crash."""
+        """True if it was rebuilt after a crash."""
         return bool(self._attribute(schema.RECOVERED, False))
 
     @property
@@ -198,7 +198,7 @@ class Episode:
 
     @property
     def takeover(self) -> npt.NDArray[np.bool_]:
-        """bool ``[T]``: a human was in command."""
+        """bool ``[T]``: the operator was in command."""
         return self.array(schema.TAKEOVER)
 
     @property
@@ -281,7 +281,7 @@ class Episode:
             return np.asarray(dataset[()])
 
     def _images(self, camera: str) -> tuple[Any, str]:
-        """The dataset of a camera's images and its encoding, looked up once: every lookup costs as much as an image."""
+        """Return the dataset of a camera's images and its encoding; cached: a lookup costs as much as an image."""
         if camera not in self._found:
             with self._reading(path := schema.image_path(camera)):
                 dataset = self._file.get(path)
@@ -325,7 +325,7 @@ class Episode:
 
     @contextmanager
     def _reading(self, what: str) -> Iterator[None]:
-        """Turn whatever HDF5 throws at damaged bytes into an :class:`EpisodeError`."""
+        """Turn the errors of HDF5 into an :class:`EpisodeError`."""
         try:
             yield
         except EpisodeError:

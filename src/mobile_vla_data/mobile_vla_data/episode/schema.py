@@ -64,49 +64,49 @@ TRASH_FOLDER = ".trash"
 
 _EPISODE = re.compile(r"episode_(\d{6,})")
 _EPISODE_FILE = re.compile(r"(episode_\d{6,})\.h5")
-# The trash keeps several generations of one id apart by what follows the name.
+# In the trash, a suffix tells several generations of one id apart.
 _ANY_TRACE = re.compile(r"\.?episode_(\d{6,})[.~_].*")
 
 
 def image_path(camera: str) -> str:
-    """HDF5 path of a camera's images."""
+    """Return the HDF5 path of a camera's images."""
     return f"{IMAGES_GROUP}/{camera}"
 
 
 def stamp_path(stream: str) -> str:
-    """HDF5 path of a stream's capture times."""
+    """Return the HDF5 path of a stream's capture times."""
     return f"{STAMPS_GROUP}/{stream}"
 
 
 def format_id(number: int) -> str:
-    """``7`` -> ``episode_000007``."""
+    """Return the id of a number: ``7`` -> ``episode_000007``."""
     return f"episode_{number:06d}"
 
 
 def is_episode_id(text: str) -> bool:
-    """Whether ``text`` has the form ``episode_NNNNNN``."""
+    """Return whether ``text`` has the form ``episode_NNNNNN``."""
     return _EPISODE.fullmatch(text) is not None
 
 
 def id_of_file(path: Path) -> str | None:
-    """Episode id that a committed file's name says, or None for any other file."""
+    """Return the episode id in a committed file's name, or None for any other file."""
     match = _EPISODE_FILE.fullmatch(path.name)
     return match.group(1) if match else None
 
 
 def number_in_name(name: str) -> int | None:
-    """Episode number in the name of any trace of an episode: committed, unfinished or trash."""
+    """Return the episode number in the name of any file of an episode: committed, unfinished or trash."""
     match = _ANY_TRACE.fullmatch(name)
     return int(match.group(1)) if match else None
 
 
 def final_path(dataset: Path, episode_id: str) -> Path:
-    """Where a committed episode lies."""
+    """Return the path of a committed episode."""
     return dataset / f"{episode_id}.h5"
 
 
 def part_path(dataset: Path, episode_id: str) -> Path:
-    """Where an episode lies while it is written: a log of its steps, so that a crash loses none of them."""
+    """Return the path of an episode while it is written: a log of its steps, so that a crash loses none of them."""
     return dataset / f".{episode_id}.h5.part"
 
 
@@ -125,5 +125,5 @@ def _numbers(dataset: Path) -> Iterator[int]:
 
 
 def copy_path(dataset: Path, episode_id: str) -> Path:
-    """Where an episode of raw images is put together out of its log; see log/."""
+    """Return the path at which an episode of raw images is built out of its log; see log/."""
     return dataset / f".{episode_id}.h5.copy"

@@ -1,4 +1,4 @@
-"""What the writer refuses: arguments and steps that do not fit the contract, before they reach a file."""
+"""Checks of the writer: refuses arguments and steps that do not fit the contract, before they reach a file."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def require_vector(name: str, values: npt.ArrayLike, names: Sequence[str]) -> np
 def require_image(
     header: EpisodeHeader, camera: str, images: Mapping[str, npt.NDArray[np.uint8]]
 ) -> npt.NDArray[np.uint8]:
-    """The image of one camera. Raises :class:`WriterError` when it is missing or not of the contract's size."""
+    """Return the image of one camera. Raises :class:`WriterError` if it is missing or not of the contract's size."""
     size = header.contract.cameras[camera]
     image = images.get(camera)
     if image is None:
         raise WriterError(f"images: camera '{camera}' is missing; every step needs {list(header.cameras)}")
     if image.shape != (size.height, size.width, 3) or image.dtype != np.uint8:
         raise WriterError(
-            f"images: camera '{camera}' brought {image.dtype} {list(image.shape)}; "
+            f"images: camera '{camera}' has {image.dtype} {list(image.shape)}; "
             f"the contract says uint8 {[size.height, size.width, 3]}"
         )
     return image

@@ -1,4 +1,4 @@
-"""One step as it is stored, and the small values of many of them."""
+"""One stored step, and the small values of many steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobile_vla_data.episode.schema import UNKNOWN_TARGET
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step as it is stored."""
+    """One step in its stored form."""
 
     stamp_ns: int
     images: dict[str, npt.NDArray[np.uint8]]

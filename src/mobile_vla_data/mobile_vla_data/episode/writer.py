@@ -1,4 +1,4 @@
-"""Writes one episode: committed whole under its final name, or not at all.
+"""Writes one episode: committed completely under its final name, or not at all.
 
 While an episode is open, the dataset folder has a hidden file ``.episode_NNNNNN.h5.part``: a log to which every step is
 appended at once (log/). :meth:`EpisodeWriter.commit` makes it an HDF5 file without moving an image, flushes it, names
@@ -47,8 +47,8 @@ class EpisodeWriter:
     Args:
         dataset: folder, created if missing.
         contract: the robot's contract; a copy goes into the file, and every step is checked against it.
-        metadata: what the episode is.
-        cameras: names of the cameras that every step will bring, out of the contract's.
+        metadata: the labels of the episode.
+        cameras: names of the cameras that every step brings, out of the contract's.
         encoding: ``jpeg`` or ``raw``.
         jpeg_quality: 1 .. 100.
         episode_id: ``episode_NNNNNN``; None takes the next free one.
@@ -117,7 +117,7 @@ class EpisodeWriter:
             action: float32 ``[3]``: delta_x [m], delta_y [m], gripper 0 or 1; ``[4]`` with delta_yaw [rad] where the
                 contract has it.
             stamps_ns: stream -> when its value was captured; the same streams in every step.
-            takeover: whether a human was in command.
+            takeover: whether the operator was in command.
             target: column and row [px] of the instruction's target in the first camera's image; None: not known.
             source_encodings: camera -> encoding of the message that its image came in, for example ``bgr8``.
 

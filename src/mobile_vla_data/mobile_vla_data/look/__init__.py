@@ -1,1 +1,1 @@
-"""Pictures: a video and a contact sheet of an episode, one page about a dataset."""
+"""Views: a video and a contact sheet of an episode, one page about a dataset."""

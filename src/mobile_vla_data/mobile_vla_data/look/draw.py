@@ -49,27 +49,27 @@ class Series:
 
 
 def canvas(height: int, width: int) -> Image:
-    """An empty picture."""
+    """Return an empty canvas."""
     return np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
 
 
-def text(picture: Image, left: int, top: int, words: str, size: int = 16, colour: Colour = INK) -> None:
-    """Write one line, cut at the picture's edge, into ``picture``."""
-    strip_height = min(size * 2, picture.shape[0] - top)
+def text(sheet: Image, left: int, top: int, words: str, size: int = 16, colour: Colour = INK) -> None:
+    """Write one line, cut at the edge, into ``sheet``."""
+    strip_height = min(size * 2, sheet.shape[0] - top)
     if strip_height <= 0 or not words:
         return
-    strip = PilImage.fromarray(picture[top : top + strip_height])
+    strip = PilImage.fromarray(sheet[top : top + strip_height])
     ImageDraw.Draw(strip).text((left, 0), words, fill=colour, font=_font(size))
-    picture[top : top + strip_height] = np.asarray(strip)
+    sheet[top : top + strip_height] = np.asarray(strip)
 
 
-def paste(picture: Image, image: Image, left: int, top: int, size: int) -> None:
-    """Put an image, scaled to ``size`` x ``size``, into ``picture``."""
-    picture[top : top + size, left : left + size] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
+def paste(sheet: Image, image: Image, left: int, top: int, size: int) -> None:
+    """Put an image, scaled to ``size`` x ``size``, into ``sheet``."""
+    sheet[top : top + size, left : left + size] = cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def traces(
-    picture: Image,
+    sheet: Image,
     box: Box,
     title: str,
     series: Sequence[Series],
@@ -79,38 +79,38 @@ def traces(
     """Draw lines over the steps within ``limits`` (their own by default), and a vertical line at step ``cursor``."""
     plot = Box(box.left + 56, box.top + 22, box.width - 66, box.height - 32)
     low, high = limits or _range([line.values for line in series])
-    text(picture, box.left + 4, box.top + 2, title, 12)
+    text(sheet, box.left + 4, box.top + 2, title, 12)
     label_left = box.left + 12 + 7 * len(title)
     for line in series:
-        text(picture, label_left, box.top + 2, line.label, 12, line.colour)
+        text(sheet, label_left, box.top + 2, line.label, 12, line.colour)
         label_left += 12 + 8 * len(line.label)
     for value in (low, high):
         row = _row(plot, value, low, high)
-        cv2.line(picture, (plot.left, row), (plot.left + plot.width, row), FAINT, 1)
-        text(picture, box.left + 4, row - 7, f"{value:.2f}", 11)
+        cv2.line(sheet, (plot.left, row), (plot.left + plot.width, row), FAINT, 1)
+        text(sheet, box.left + 4, row - 7, f"{value:.2f}", 11)
     for line in series:
         columns = plot.left + np.linspace(0, plot.width, len(line.values))
         rows = [_row(plot, min(max(float(value), low), high), low, high) for value in line.values]
         points = np.stack([columns, rows], axis=1).round().astype(np.int32)
-        cv2.polylines(picture, [points], False, line.colour, 1, cv2.LINE_AA)
+        cv2.polylines(sheet, [points], False, line.colour, 1, cv2.LINE_AA)
     if cursor is not None:
         steps = max(1, len(series[0].values) - 1)
         column = round(plot.left + plot.width * cursor / steps)
-        cv2.line(picture, (column, plot.top - 4), (column, plot.top + plot.height + 4), RED, 1)
+        cv2.line(sheet, (column, plot.top - 4), (column, plot.top + plot.height + 4), RED, 1)
 
 
-def path(picture: Image, box: Box, positions: npt.NDArray[np.floating[Any]], cursor: int | None = None) -> None:
+def path(sheet: Image, box: Box, positions: npt.NDArray[np.floating[Any]], cursor: int | None = None) -> None:
     """Draw a path ``[T, 2]`` [m] in the plane, x to the right and y up, with its start and the place at ``cursor``."""
-    text(picture, box.left + 4, box.top + 2, "path [m]: start green", 12)
+    text(sheet, box.left + 4, box.top + 2, "path [m]: start green", 12)
     inner = Box(box.left + 12, box.top + 26, box.width - 24, box.height - 38)
     low, high = positions.min(0), positions.max(0)
     scale = min(inner.width, inner.height) / max(float((high - low).max()), 0.5)
     middle = np.array([inner.left + inner.width / 2, inner.top + inner.height / 2])
     points = ((positions - (low + high) / 2) * scale * (1, -1) + middle).round().astype(np.int32)
-    cv2.polylines(picture, [points], False, BLUE, 2, cv2.LINE_AA)
-    cv2.circle(picture, (int(points[0, 0]), int(points[0, 1])), 5, GREEN, -1, cv2.LINE_AA)
+    cv2.polylines(sheet, [points], False, BLUE, 2, cv2.LINE_AA)
+    cv2.circle(sheet, (int(points[0, 0]), int(points[0, 1])), 5, GREEN, -1, cv2.LINE_AA)
     if cursor is not None:
-        cv2.circle(picture, (int(points[cursor, 0]), int(points[cursor, 1])), 5, RED, -1, cv2.LINE_AA)
+        cv2.circle(sheet, (int(points[cursor, 0]), int(points[cursor, 1])), 5, RED, -1, cv2.LINE_AA)
 
 
 def _range(values: Sequence[npt.NDArray[np.floating[Any]]]) -> tuple[float, float]:

@@ -56,13 +56,13 @@ class _Chart:
 
     @property
     def tall(self) -> bool:
-        """Whether it is a square picture rather than a histogram."""
+        """True if the chart is square."""
         return bool(self.legend)
 
 
 @dataclass
 class _Gathered:
-    """What the page shows of the readable episodes."""
+    """Data of the readable episodes for the page."""
 
     contract: Contract | None = None
     lengths: list[int] = field(default_factory=list)

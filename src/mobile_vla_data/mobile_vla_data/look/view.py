@@ -1,4 +1,4 @@
-"""Pictures of one episode: a video of both cameras with the traces, and a contact sheet."""
+"""Views of one episode: a video of all cameras with the traces, and a contact sheet."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TRACES_PX = 210
 
 
 class ViewError(RuntimeError):
-    """A picture or video cannot be made; one line saying why."""
+    """A view cannot be made; one line with the reason."""
 
 
 def write_video(episode: Episode, path: Path, progress: Callable[[int, int], None] | None = None) -> None:
@@ -57,7 +57,7 @@ def _write_video(
 
 
 def contact_sheet(episode: Episode, columns: int = _SHEET_COLUMNS, image_px: int = _SHEET_PX) -> Image:
-    """A picture of evenly spaced steps, one row for each camera, with the traces below; RGB uint8 ``[h, w, 3]``."""
+    """Draw evenly spaced steps, one row for each camera, with the traces below; RGB uint8 ``[h, w, 3]``."""
     shown = np.linspace(0, episode.num_steps - 1, columns).round().astype(int)
     width, header = columns * image_px, 56
     cameras_height = len(episode.cameras) * image_px
@@ -92,14 +92,14 @@ def _frame(episode: Episode, index: int, states: Any, actions: Any) -> Image:
     return frame
 
 
-def _write_header(picture: Image, episode: Episode) -> None:
-    draw.text(picture, 8, 4, episode.metadata.language, 20)
+def _write_header(sheet: Image, episode: Episode) -> None:
+    draw.text(sheet, 8, 4, episode.metadata.language, 20)
     facts = (episode.path.stem, episode.metadata.task, episode.outcome, episode.metadata.source)
-    draw.text(picture, 8, 32, "   ".join((*facts, f"{episode.real_rate_hz:.2f} Hz")), 13)
+    draw.text(sheet, 8, 32, "   ".join((*facts, f"{episode.real_rate_hz:.2f} Hz")), 13)
 
 
-def _draw_traces(picture: Image, top: int, states: Any, actions: Any, cursor: int | None) -> None:
-    width = picture.shape[1] - _TRACES_PX
+def _draw_traces(sheet: Image, top: int, states: Any, actions: Any, cursor: int | None) -> None:
+    width = sheet.shape[1] - _TRACES_PX
     colours = (draw.BLUE, draw.ORANGE)
     moves = [Series(*line) for line in zip(("dx", "dy"), colours, displacement(actions).T, strict=True)]
     if (turns := yaw(actions)) is not None:
@@ -113,8 +113,8 @@ def _draw_traces(picture: Image, top: int, states: Any, actions: Any, cursor: in
     )
     height = _TRACES_PX // len(rows)
     for row, (title, lines, limits) in enumerate(rows):
-        draw.traces(picture, Box(0, top + row * height, width, height), title, lines, cursor, limits)
-    draw.path(picture, Box(width, top, _TRACES_PX, _TRACES_PX), position(states), cursor)
+        draw.traces(sheet, Box(0, top + row * height, width, height), title, lines, cursor, limits)
+    draw.path(sheet, Box(width, top, _TRACES_PX, _TRACES_PX), position(states), cursor)
 
 
 def _write_image(path: Path, image: Image) -> None:
@@ -138,7 +138,7 @@ class _FfmpegWriter:
 
     def write(self, frame: Image) -> None:
         if self._process is None:
-            # An ffmpeg that Ctrl-C hits would look as if it failed; one that nobody knows of yet would go on.
+            # Ctrl-C would make ffmpeg look as if it had failed, or leave one running that is not yet known here.
             with deferred():
                 self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._process.stdin is not None
@@ -185,6 +185,6 @@ class _OpencvWriter:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._writer.release()
-        # It says nothing when the disk is full.
+        # OpenCV does not report a full disk.
         if error is None and cv2.VideoCapture(str(self._temporary)).get(cv2.CAP_PROP_FRAME_COUNT) != self._frames:
             raise ViewError(f"{self._path}: OpenCV could not write all of it; is the disk full?")

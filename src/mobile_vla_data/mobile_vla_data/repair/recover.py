@@ -27,7 +27,7 @@ from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish, w
 
 @dataclass(frozen=True)
 class Recovery:
-    """What became of one unfinished episode."""
+    """Result for one unfinished episode."""
 
     episode_id: str
     result: Literal["recovered", "completed", "cleaned", "lost"]
@@ -58,7 +58,7 @@ def recover_dataset(dataset: str | Path) -> list[Recovery]:
 def fix_dataset(path: str | Path) -> list[str]:
     """Recover unfinished episodes and take names of absent episodes out of splits.json; one line for each repair.
 
-    An episode that is in two splits is left to a human: which of them has seen it, only the training knows.
+    An episode in two splits is left for you to decide: only the training knows which of them has seen it.
     """
     dataset = Dataset.open(path)
     done = [f"{item.episode_id}: {item.result}: {item.reason}" for item in recover_dataset(dataset.path)]
@@ -124,7 +124,7 @@ def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Rec
 
 
 def _is_complete(part: Path, logged: StepTable | None) -> bool:
-    """Whether a part is a whole episode with the steps of its log, images included."""
+    """Return whether a part is a whole episode with the steps of its log, images included."""
     try:
         with Episode.open(part) as episode:
             if check_structure(episode):

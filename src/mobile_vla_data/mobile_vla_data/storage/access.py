@@ -15,7 +15,7 @@ from typing import Any
 
 import h5py
 
-#: What systems without locks answer: NFS without its lock daemon, CIFS, some FUSE file systems.
+#: Errors of systems without locks: NFS without its lock daemon, CIFS, some FUSE file systems.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 _BUSY = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EBUSY, errno.ETXTBSY)
 _DENIED = (errno.EACCES, errno.EPERM)
@@ -28,10 +28,10 @@ _HDF5_ERRNO = re.compile(r"errno = (\d+)")
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What keeps this process from a file whose content may be in perfect order."""
+    """Reason why this process cannot read a file, whose content may be in perfect order."""
 
     reason: str
-    """What is the matter, without the path."""
+    """The reason, without the path."""
     advice: str
 
     def __str__(self) -> str:
@@ -41,13 +41,13 @@ class Obstacle:
 def open_hdf5(path: str | Path, mode: str = "r", **options: Any) -> Any:
     """Open an ``h5py.File`` without HDF5's own locks; arguments and errors are h5py's.
 
-    No lock is needed: a committed episode is never changed in place, and whoever writes holds the lock of the folder.
+    No lock is needed: a committed episode is never changed in place, and a writer holds the lock of the folder.
     """
     return h5py.File(path, mode, locking=False, **options)
 
 
 def find_obstacle(error: BaseException, path: Path) -> Obstacle | None:
-    """Explain why ``path`` could not be opened or read; None when the error tells of the file's content instead.
+    """Explain why ``path`` could not be opened or read; None when the error is about the file's content.
 
     Takes errors of Python and of h5py, which has HDF5's number in its text only.
     """
@@ -71,7 +71,7 @@ def probe(path: Path) -> Obstacle | None:
 
 
 def is_locked_elsewhere(path: Path) -> bool:
-    """Whether another process holds a lock on a file, as HDF5 does while it writes."""
+    """Return whether another process holds a lock on a file, as HDF5 does while it writes."""
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

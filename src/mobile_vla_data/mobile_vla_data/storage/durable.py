@@ -1,4 +1,4 @@
-"""File operations that survive a crash: fsync of file and folder, atomic replacement; what goes wrong, in one line."""
+"""File operations that survive a crash: fsync of file and folder, atomic replacement; errors in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: What a human can do about an error of the file system.
+#: Advice about errors of the file system.
 _ADVICE = {
     **dict.fromkeys(_FULL, "free some space"),
     errno.EFBIG: "raise the limit (ulimit -f), or choose another file system",
@@ -25,14 +25,14 @@ _ADVICE = {
 
 
 class DiskFullError(OSError):
-    """The disk is full; one line naming the file. What was written before stays and can be recovered."""
+    """The disk is full; one line naming the file. Data written before is kept and can be recovered."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def explained(error: OSError) -> str:
-    """One line about ``error``: the path, what is wrong with it, what to do; without the number."""
+    """Return one line about ``error``: the path, the reason and advice, without the number."""
     if error.errno is None or error.strerror is None:
         return str(error)
     if error.filename is None:
@@ -42,10 +42,10 @@ def explained(error: OSError) -> str:
 
 
 def require_writable(folder: Path) -> None:
-    """Make ``folder`` if it is missing, and see that files can be put there, before work is done for them.
+    """Make ``folder`` if it is missing, and check that files can be created there, before work is done for them.
 
     Raises:
-        OSError: they cannot; names the folder.
+        OSError: they cannot be created; names the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -56,7 +56,7 @@ def require_writable(folder: Path) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes an unprivileged process can still write to the file system of ``folder``."""
+    """Return the bytes that an unprivileged process can still write to the file system of ``folder``."""
     stats = os.statvfs(folder)
     return stats.f_bavail * stats.f_frsize
 
@@ -69,10 +69,10 @@ def require_space(folder: Path, wanted_bytes: int, path: Path) -> None:
 
 
 def require_room(path: Path, wanted_bytes: int) -> None:
-    """See that a file of ``wanted_bytes`` can be written beside ``path``: HDF5 can crash on a disk that fills up.
+    """Check that a file of ``wanted_bytes`` can be written beside ``path``: HDF5 can crash on a disk that fills up.
 
     Raises:
-        OSError: it cannot; names ``path``.
+        OSError: there is no room; names ``path``.
     """
     try:
         with tempfile.TemporaryFile(dir=path.parent) as file:
@@ -82,7 +82,7 @@ def require_room(path: Path, wanted_bytes: int) -> None:
 
 
 def as_disk_full(error: OSError, path: Path) -> OSError:
-    """Return ``error`` (of Python or of HDF5) about ``path``: a :class:`DiskFullError` if that is what it means."""
+    """Return ``error`` (of Python or of HDF5) about ``path``, as a :class:`DiskFullError` if the disk is full."""
     # HDF5 reports the number only inside its text.
     full = error.errno in _FULL or any(f"errno = {code}," in str(error) for code in _FULL)
     if full:
@@ -116,7 +116,7 @@ def write_text_atomically(path: Path, text: str) -> None:
 
 
 def make_atomically(path: Path, make: Callable[[Path], object]) -> None:
-    """Let ``make`` write a file beside ``path``, with the same suffix, and give it that name when it is whole.
+    """Let ``make`` write a file beside ``path``, with the same suffix, and rename it to ``path`` when it is complete.
 
     A symbolic link stays one: the file that it points to is replaced.
 

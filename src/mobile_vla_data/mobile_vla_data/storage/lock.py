@@ -129,7 +129,7 @@ class DatasetLock(FolderLock):
 
 
 def is_locked(dataset: str | Path) -> bool:
-    """Whether a process writes to this dataset folder now, as far as this process can see."""
+    """Return whether a process writes to this dataset folder now, as far as this process can see."""
     path = Path(dataset) / LOCK_FILE
     if is_locked_elsewhere(path):
         return True

@@ -64,7 +64,7 @@ class AutoVlmSettings(PublishedSettings):
         try:
             config = AutoConfig.from_pretrained(name)
             if getattr(config, "vision_config", None) is None:
-                raise BackboneError(f"'{name}' is a {config.model_type} model, which sees no images")
+                raise BackboneError(f"'{name}' is a {config.model_type} model, which takes no images")
             if self.weights == "random":
                 model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
             else:

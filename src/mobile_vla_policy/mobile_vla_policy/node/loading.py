@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.node.parameters import SettableParameters
@@ -84,6 +84,15 @@ class Loading:
     def abandon(self) -> None:
         """Forget a policy that is being loaded; its thread ends by itself."""
         self._loader = None
+
+
+def require_same_robot(contract: Contract, loaded: Loaded, log: Any) -> None:
+    """Raise ContractError if the policy was trained for another robot; log limits that differ."""
+    found = contract.require_same(loaded.policy.contract, "this robot", f"the checkpoint {loaded.checkpoint}")
+    if found.stricter:
+        log.info(f"stricter here than in training: {'; '.join(found.stricter)}")
+    if found.looser:
+        log.warning(f"looser here than in training, so motion may be untrained: {'; '.join(found.looser)}")
 
 
 def keep_in_memory() -> None:

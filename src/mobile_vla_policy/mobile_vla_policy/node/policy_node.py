@@ -20,7 +20,7 @@ from mobile_vla_policy.node.drive import Drive
 from mobile_vla_policy.node.execute import ExecuteServer
 from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.node.instruction import InstructionService
-from mobile_vla_policy.node.loading import Loaded, Loading, keep_in_memory, release_memory
+from mobile_vla_policy.node.loading import Loading, keep_in_memory, release_memory, require_same_robot
 from mobile_vla_policy.node.parameters import FixedParameters, SettableParameters
 from mobile_vla_policy.node.session import Session
 from mobile_vla_policy.node.status import health, state_of, status_message
@@ -99,7 +99,7 @@ class PolicyNode(AutostartNode):
         self._end_autostart()
         self._loading.begin(self._settings)
         loaded = self._loading.wait(self.stopping, self._publish_progress)
-        self._require_same_robot(loaded)
+        require_same_robot(self._fixed.contract, loaded, self.get_logger())
         require_fit(loaded.policy, self._settings.values)
         inputs = ObservationInputs(
             self, self._fixed.contract, on_image=self._on_image, compressed=self._fixed.compressed
@@ -109,17 +109,6 @@ class PolicyNode(AutostartNode):
         self.get_logger().info(f"loaded {loaded.checkpoint} in {loaded.took_s:.1f} s")
         self.last_error = ""
         return TransitionCallbackReturn.SUCCESS
-
-    def _require_same_robot(self, loaded: Loaded) -> None:
-        """Raise ContractError if the policy was trained for another robot; log limits that differ."""
-        contract, log = self._fixed.contract, self.get_logger()
-        found = contract.require_same(loaded.policy.contract, "this robot", f"the checkpoint {loaded.checkpoint}")
-        if found.stricter:
-            log.info(f"stricter here than in training: {'; '.join(found.stricter)}")
-        if found.looser:
-            log.warning(
-                f"looser here than in training, so expect motion that was not trained: {'; '.join(found.looser)}"
-            )
 
     @loud
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from mobile_vla_data.storage.folders import replacing
+from mobile_vla_policy.checkpoint import RESUME
 from mobile_vla_policy.model.settings import upgraded
 from mobile_vla_policy.samples.episodes import TrainingData
 from mobile_vla_policy.training.settings import TrainSettings
@@ -117,6 +118,15 @@ def load_position(folder: Path) -> Position:
         raise ResumeError(f"{folder}: nothing to resume; train without --resume") from None
     except (json.JSONDecodeError, TypeError) as error:
         raise ResumeError(f"{path}: malformed, or of another version ({error}); train without --resume") from None
+
+
+def how_to_continue(output: Path) -> str:
+    """Say how an interrupted training in ``output`` is continued, as the end of a sentence."""
+    try:
+        step = load_position(output / RESUME).step
+    except ResumeError:
+        return " before the first step was done, so nothing was saved; train again"
+    return f"; {output} holds everything up to step {step}; to continue, run the same command with --resume"
 
 
 def load_state(

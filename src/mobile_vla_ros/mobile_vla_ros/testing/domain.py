@@ -10,6 +10,10 @@ from contextlib import contextmanager
 
 #: Domain ids for tests. Up to 101 the DDS ports stay below Linux' ephemeral ports; low ids are in common use.
 _DOMAINS = range(60, 102)
+#: Environment in which nodes talk over UDP only, for tests that kill them. A restarted node gets the ports of the one
+#: that was killed; a peer that has that one's shared memory open goes on sending there, so that its requests get no
+#: answer (eProsima/Fast-DDS#5469), or waits for a lock for ever (#6485). LOCALHOST adds shared memory.
+WITHOUT_SHARED_MEMORY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.convert.adopt import Adoption, Numbers
+from mobile_vla_data.convert.adopt import Adoption, Imported, Numbers
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.lerobot import data_table
 from mobile_vla_data.convert.lerobot.episode_table import has_metadata, optional_attributes
@@ -54,18 +54,6 @@ class LeRobotImport:
     """Quality of images that have to be encoded; None: as before the export, or 95."""
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What an import did."""
-
-    dataset: Path
-    episodes: int
-    steps: int
-    left_out: int
-    """Episodes that the dataset had already."""
-    splits_written: bool
-
-
 def import_lerobot(
     source: str | Path,
     dataset: str | Path,
@@ -81,7 +69,7 @@ def import_lerobot(
         OSError: the disk is full.
     """
     reading = LeRobotSource.open(source)
-    added = steps = left_out = 0
+    result = Imported(Path(dataset))
     with DatasetLock(dataset):
         adoption = Adoption(dataset)
         with _Importer(reading, options) as importer:
@@ -94,13 +82,15 @@ def import_lerobot(
                     known = adoption.add(
                         numbers, header, importer.steps(episode, header, numbers), importer.ending(episode)
                     )
-                    added, steps = added + 1, steps + len(numbers.ticks_ns)
+                    result.episodes += 1
+                    result.steps += len(numbers.ticks_ns)
                 else:
-                    left_out += 1
+                    result.left_out += 1
                 adoption.note_split(known, episode.row.get("split") or "")
                 if progress is not None:
                     progress(number, reading.num_episodes)
-        return Imported(Path(dataset), added, steps, left_out, adoption.write_splits())
+        result.splits_written = adoption.write_splits()
+        return result
 
 
 class _Importer:

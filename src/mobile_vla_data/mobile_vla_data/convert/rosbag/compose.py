@@ -144,7 +144,20 @@ class _Composer:
         policy = self._episode.metadata.source == "policy" and not self._takeover[step]
         driver = _DRIVER_POLICY if policy else _DRIVER_TELEOP
         value = float(gripper(self._actions)[step])
-        message = self._types[ros.GATE_STATUS](header, driver, False, "", twist, value, -1.0, -1.0, 0, 0, 0)
+        message = self._types[ros.GATE_STATUS](
+            header=header,
+            driver=driver,
+            stopped=False,
+            reason="",
+            fault="",
+            output=twist,
+            gripper=value,
+            teleop_age_s=-1.0,
+            policy_age_s=-1.0,
+            clamped=0,
+            refused=0,
+            timeouts=0,
+        )
         return _Made(_DRIVER, ros.GATE_STATUS, message)
 
     def _tick(self, time_ns: int) -> list[_Made]:
@@ -162,6 +175,7 @@ class _Composer:
             category=metadata.category,
             steps=self._episode.num_steps if state == _STATE_IDLE else 0,
             dropped_ticks=self._episode.dropped_ticks,
+            lost_yaw_rad=self._episode.lost_yaw_rad or 0.0,
             duration_s=0.0,
             declared_rate_hz=contract.control_rate_hz,
             real_rate_hz=0.0,

@@ -15,6 +15,7 @@ from typing import Any
 
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.extras import import_extra
+from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.rosbag.bag import EXTRA, typestore
 from mobile_vla_data.convert.rosbag.compose import compose
 from mobile_vla_data.convert.rosbag.importing import CUSTOM_KEY
@@ -74,7 +75,7 @@ def _write_bag(episode: Episode, folder: Path, cameras: tuple[str, ...], options
     shutil.rmtree(part, ignore_errors=True)
     store = typestore()
     with rosbag2.Writer(part, version=8, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
-        writer.set_custom_data(CUSTOM_KEY, json.dumps(_labels(episode), ensure_ascii=False))
+        writer.set_custom_data(CUSTOM_KEY, json.dumps(describe(episode), ensure_ascii=False))
         connections: dict[str, Any] = {}
         for made in compose(episode, cameras, stamped=options.stamped):
             if made.topic not in connections:
@@ -83,19 +84,3 @@ def _write_bag(episode: Episode, folder: Path, cameras: tuple[str, ...], options
     for path in part.iterdir():
         fsync_path(path)
     part.rename(folder)
-
-
-def _labels(episode: Episode) -> dict[str, Any]:
-    metadata = episode.metadata
-    return {
-        "episode_id": episode.episode_id,
-        "language": metadata.language,
-        "language_alternatives": list(metadata.language_alternatives),
-        "task": metadata.task,
-        "category": metadata.category,
-        "source": metadata.source,
-        "environment": dict(metadata.environment),
-        "outcome": episode.outcome,
-        "created_at": episode.created_at,
-        "contract": json.loads(episode.contract.to_json()),
-    }

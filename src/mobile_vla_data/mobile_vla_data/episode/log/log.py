@@ -37,14 +37,14 @@ _ROOM_BYTES, _ROOM_BYTES_A_STEP = 1 << 18, 256
 
 
 class _Index:
-    """What HDF5 has to be told of the steps in a log: their small values, and where their images lie."""
+    """Small values of the steps in a log, and references to their images, for HDF5."""
 
     def __init__(self, cameras: Sequence[str]) -> None:
         self.table = StepTable()
         self.references = {camera: bytearray() for camera in cameras}
         """Camera -> one heap reference a step."""
         self.end = 0
-        """Where the log ends [bytes from the start of the file]."""
+        """End of the log [bytes from the start of the file]."""
 
     def append(self, step: StepRecord, address: int, size: int) -> None:
         """Add the step whose collection of ``size`` bytes lies at ``address``."""
@@ -138,15 +138,15 @@ class EpisodeLog:
 
 @dataclass(frozen=True)
 class LoggedEpisode:
-    """What a crash left in a log. Made by :func:`read_log`."""
+    """An episode that a crash left in a log. Made by :func:`read_log`."""
 
     header: EpisodeHeader
     table: StepTable
     """The small values of its whole steps."""
     torn: bool
-    """After the whole steps one follows that is torn or damaged; it, and what may follow it, is lost."""
+    """True if a torn or damaged step follows the whole ones; it and everything after it is lost."""
     nothing_whole: bool
-    """There is no whole step, though more than a part of the first was written: that one is damaged."""
+    """True if there is no whole step although the first was written completely: it is damaged."""
     _dataset: Path
     _index: _Index
 

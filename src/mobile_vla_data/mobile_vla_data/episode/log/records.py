@@ -92,18 +92,18 @@ def read_records(path: Path) -> tuple[EpisodeHeader, Iterator[tuple[StepRecord, 
 
 
 def cut_off_in_header(path: Path) -> bool:
-    """Whether a file is the beginning of a log up to somewhere within its header, as a kill at the start leaves it."""
+    """Return whether a file is a log that was cut off within its header, as a kill at the start leaves it."""
     with open(path, "rb") as file:
         return heap.first_page().startswith(file.read(heap.LOG_START)) and not any(heap.read_collections(file))
 
 
 def holds_more_than_header(path: Path) -> bool:
-    """Whether something whole follows a log's header; a kill during the first step leaves only a part of it."""
+    """Return whether something whole follows a log's header; a kill during the first step leaves only a part of it."""
     return len(list(islice(_collections(path), 2))) == 2
 
 
 def step_begins_at(path: Path, end: int) -> bool:
-    """Whether a step that is torn or damaged begins at ``end``, where the whole ones end."""
+    """Return whether a step that is torn or damaged begins at ``end``, where the whole ones end."""
     with open(path, "rb") as file:
         file.seek(end + heap.FIRST_OBJECT_AT)
         return file.read(len(_STEP)) == _STEP

@@ -1,0 +1,44 @@
+"""Values that options of the commands choose from."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Codec(str, Enum):
+    """Codecs of videos."""
+
+    H264 = "h264"
+    HEVC = "hevc"
+    AV1 = "av1"
+
+
+class Outcome(str, Enum):
+    """Outcomes of episodes."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    UNLABELLED = "unlabelled"
+
+
+class Category(str, Enum):
+    """Categories of tasks."""
+
+    NAVIGATION = "navigation"
+    MANIPULATION = "manipulation"
+    COMBINED = "combined"
+
+
+class Encoding(str, Enum):
+    """How episodes store images."""
+
+    JPEG = "jpeg"
+    RAW = "raw"
+
+
+class Compression(str, Enum):
+    """HDF5 filters."""
+
+    NONE = "none"
+    LZF = "lzf"
+    GZIP = "gzip"

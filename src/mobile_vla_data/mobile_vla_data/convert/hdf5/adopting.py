@@ -1,0 +1,70 @@
+"""One episode of either HDF5 format into a dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from mobile_vla_data.action import STATE, action_names
+from mobile_vla_data.convert.adopt import Adoption, Imported
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.hdf5.steps import columns, numbers_of, read_labels, steps_of
+from mobile_vla_data.convert.labels import Defaults, restore
+from mobile_vla_data.image import Image
+
+#: Between the made-up ticks of two episodes of others [ns].
+_APART_NS = 1_000_000_000_000
+
+
+@dataclass(frozen=True)
+class StoredEpisode:
+    """What a file holds of an episode."""
+
+    group: Any
+    """Where :func:`~mobile_vla_data.convert.hdf5.steps.write_extras` put the rest."""
+    origin: str
+    """File and place, for messages."""
+    made_at: str
+    """When the file was written, UTC, ISO 8601."""
+    number: int
+    """1 for the first."""
+    actions: npt.NDArray[Any]
+    states: npt.NDArray[Any]
+    images: Mapping[str, Any]
+    """Camera -> HDF5 dataset."""
+    read: Callable[[Any, int], Image]
+    """Gives a frame of such a dataset."""
+
+
+def adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:
+    """Add the episode, unless the folder has it.
+
+    Raises:
+        ConvertError: it does not fit the contract.
+        ContractError: the folder has episodes under another contract.
+        OSError: the disk is full.
+    """
+    found = read_labels(stored.group)
+    contract = restore(found, (), defaults, stored.origin, stored.made_at).header.contract
+    cameras = tuple(name for name in contract.cameras if name in stored.images)
+    absent = [name for name, camera in contract.cameras.items() if camera.required and name not in cameras]
+    if absent:
+        listed = ", ".join(stored.images) or "none"
+        raise ConvertError(f"{stored.origin}: no images of camera '{absent[0]}'; it has {listed}")
+    labels = restore(found, cameras, defaults, stored.origin, stored.made_at)
+    actions = columns(stored.actions, len(action_names(contract)), f"{stored.origin}: actions")
+    states = columns(stored.states, len(STATE), f"{stored.origin}: states")
+    numbers = numbers_of(stored.group, actions, states, stored.number * _APART_NS, contract.period_ns)
+    known = adoption.find(numbers.fingerprint)
+    if known is None:
+        adoption.require_contract(contract, stored.origin)
+        steps = steps_of(stored.group, numbers, labels, lambda name, step: stored.read(stored.images[name], step))
+        known = adoption.add(numbers, labels.header, steps, labels.ending)
+        result.episodes += 1
+        result.steps += len(actions)
+    else:
+        result.left_out += 1
+    adoption.note_split(known, labels.split)

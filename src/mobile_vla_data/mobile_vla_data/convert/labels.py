@@ -1,0 +1,122 @@
+"""All that an episode says about itself as one JSON object: what formats without a place for it carry along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata
+from mobile_vla_data.episode.reader import Episode
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What an import says about episodes that were not exported from here."""
+
+    contract: Contract | None = None
+    language: str = ""
+    category: str = ""
+    encoding: str | None = None
+    """jpeg or raw; None: as before the export, or jpeg."""
+    jpeg_quality: int | None = None
+    """None: as before the export, or 95."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What an episode is, beside its steps."""
+
+    header: EpisodeHeader
+    ending: Ending
+    split: str
+    source_encodings: Mapping[str, str]
+
+
+def describe(episode: Episode, split: str = "") -> dict[str, Any]:
+    """Return what an episode says about itself, ready for JSON. Raises :class:`EpisodeError`."""
+    metadata, first = episode.metadata, episode.cameras[0]
+    encodings = {name: text for name in episode.cameras if (text := episode.source_encoding(name))}
+    return {
+        "episode_id": episode.episode_id,
+        "language": metadata.language,
+        "language_alternatives": list(metadata.language_alternatives),
+        "task": metadata.task,
+        "category": metadata.category,
+        "source": metadata.source,
+        "environment": dict(metadata.environment),
+        "outcome": episode.outcome,
+        "created_at": episode.created_at,
+        "dropped_ticks": episode.dropped_ticks,
+        "recovered": episode.recovered,
+        "input_counters": episode.input_counters,
+        "lost_yaw_rad": episode.lost_yaw_rad,
+        "image_encoding": episode.encoding(first),
+        "jpeg_quality": episode.jpeg_quality(first),
+        "source_encodings": encodings,
+        "split": split,
+        "contract": json.loads(episode.contract.to_json()),
+    }
+
+
+def restore(
+    found: Mapping[str, Any], cameras: tuple[str, ...], defaults: Defaults, origin: str, made_at: str
+) -> Labels:
+    """Return what :func:`describe` said, or the defaults.
+
+    Args:
+        found: what it said; empty for an episode that was not exported from here.
+        cameras: the episode's cameras.
+        defaults: for what ``found`` lacks.
+        origin: names the episode in errors.
+        made_at: when it was recorded, for one that does not say it.
+
+    Raises:
+        ConvertError: neither says what the episode's contract, instruction or category is.
+        ContractError: its contract is wrong.
+    """
+    for name, known in (
+        ("contract", defaults.contract is not None),
+        ("language", bool(defaults.language)),
+        ("category", bool(defaults.category)),
+    ):
+        if name not in found and not known:
+            raise ConvertError(f"{origin}: was not exported from here; give --{name}")
+    contract = Contract.from_dict(found["contract"], origin) if "contract" in found else defaults.contract
+    assert contract is not None
+    language = found.get("language", defaults.language)
+    metadata = EpisodeMetadata(
+        language,
+        found.get("task", "_".join(language.lower().split())),
+        found.get("category", defaults.category),
+        found.get("source", "teleop"),
+        found.get("environment", {}),
+        tuple(found.get("language_alternatives", ())),
+    )
+    header = EpisodeHeader(
+        found.get("episode_id", ""),
+        metadata,
+        contract,
+        cameras,
+        defaults.encoding or found.get("image_encoding", schema.JPEG),
+        defaults.jpeg_quality or found.get("jpeg_quality") or 95,
+        found.get("created_at", made_at),
+    )
+    counters = found.get("input_counters")
+    optional = {
+        schema.RECOVERED: found.get("recovered") or None,
+        schema.INPUT_COUNTERS: json.dumps(counters, sort_keys=True)
+        if (counters := found.get("input_counters"))
+        else None,
+        schema.LOST_YAW_RAD: found.get("lost_yaw_rad"),
+    }
+    ending = Ending(
+        found.get("outcome", "unlabelled"),
+        found.get("dropped_ticks", 0),
+        {name: value for name, value in optional.items() if value is not None},
+    )
+    return Labels(header, ending, found.get("split", ""), found.get("source_encodings", {}))

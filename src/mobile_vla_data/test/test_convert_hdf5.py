@@ -1,0 +1,187 @@
+"""robomimic and ACT / ALOHA there and back; what robomimic itself says to an export is asked by test/interop."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha, import_aloha
+from mobile_vla_data.convert.hdf5.robomimic import RobomimicExport, export_robomimic, import_robomimic
+from mobile_vla_data.convert.hdf5.scale import ActionScale
+from mobile_vla_data.convert.labels import Defaults
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.split import split_dataset
+from mobile_vla_data.episode.reader import Episode
+
+WORDS = (
+    *("metadata", "outcome", "created_at", "dropped_ticks", "recovered", "contract", "input_counters", "episode_id"),
+    *("lost_yaw_rad", "language_alternatives"),
+)
+
+
+def with_target(index: int, step: dict) -> dict:
+    return {**step, "target": (index, 100) if index > 3 else None, "takeover": index % 2 == 0}
+
+
+@pytest.fixture
+def small_dataset(record, dataset):
+    for seed in range(5):
+        record(steps=8 + seed, seed=seed, encoding="raw", language=f"do what {seed} says")
+    record(steps=9, seed=9, encoding="raw", outcome="failure", change_step=with_target, environment={"room": "kitchen"})
+    split_dataset(dataset, (0.6, 0.2, 0.2))
+    return dataset
+
+
+def there_and_back(name: str, dataset: Path, tmp_path: Path) -> Path:
+    """Export in a format and import again; returns the new dataset."""
+    if name == "robomimic":
+        export_robomimic(dataset, tmp_path / "out.hdf5", RobomimicExport())
+        import_robomimic(tmp_path / "out.hdf5", tmp_path / "back", Defaults())
+    else:
+        export_aloha(dataset, tmp_path / "out", AlohaExport())
+        import_aloha(tmp_path / "out", tmp_path / "back", Defaults())
+    return tmp_path / "back"
+
+
+@pytest.mark.parametrize("name", ["robomimic", "aloha"])
+def test_every_number_pixel_label_and_split_comes_back(name, small_dataset, tmp_path):
+    back = there_and_back(name, small_dataset, tmp_path)
+    assert Dataset(back).episode_ids == Dataset(small_dataset).episode_ids
+    assert Dataset(back).splits() == Dataset(small_dataset).splits()
+    for path in Dataset(small_dataset).episode_paths:
+        with Episode.open(path) as before, Episode.open(back / path.name) as after:
+            for word in WORDS:
+                assert getattr(before, word) == getattr(after, word), word
+            for array in ("states", "actions", "timestamps_ns", "takeover", "target"):
+                np.testing.assert_array_equal(getattr(before, array), getattr(after, array), err_msg=array)
+            for camera in before.cameras:
+                np.testing.assert_array_equal(before.images(camera), after.images(camera))
+                np.testing.assert_array_equal(before.stamps_ns[camera], after.stamps_ns[camera])
+
+
+@pytest.mark.parametrize("name", ["robomimic", "aloha"])
+def test_importing_again_adds_nothing(name, record, dataset, tmp_path):
+    record(steps=6)
+    back = there_and_back(name, dataset, tmp_path)
+    importer, source = (import_robomimic, "out.hdf5") if name == "robomimic" else (import_aloha, "out")
+    again = importer(tmp_path / source, back, Defaults())
+    assert (again.episodes, again.left_out) == (0, 1)
+
+
+def test_robomimic_has_masks_scaled_actions_and_image_observations(small_dataset, tmp_path):
+    export_robomimic(small_dataset, tmp_path / "out.hdf5", RobomimicExport(compression="gzip"))
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        data = file["data"]
+        assert data.attrs["total"] == sum(data[name].attrs["num_samples"] for name in data)
+        for split, mask in (("train", "train"), ("validation", "valid"), ("test", "test")):
+            found = {json.loads(data[name.decode()].attrs["mobile_vla"])["episode_id"] for name in file[f"mask/{mask}"]}
+            assert found == set(Dataset(small_dataset).splits()[split])
+        actions = np.concatenate([data[name]["actions"][()] for name in data])
+        assert actions.min() >= -1 and actions.max() <= 1 and set(np.unique(actions[:, 2])) == {-1.0, 1.0}
+        demo = data["demo_0"]
+        assert demo["obs/static_image"].shape == (demo.attrs["num_samples"], 224, 224, 3)
+        assert demo["dones"][-1] == 1 and demo["dones"][:-1].sum() == 0 and demo["rewards"][-1] == 1
+        scale = ActionScale.from_json(data.attrs["action_scale"])
+        assert scale.high[0] == pytest.approx(0.08) and scale.low[2] == 0 and scale.names[0] == "delta_x"
+
+
+def test_the_scale_gives_back_every_float_to_the_bit(contract):
+    yaw = Contract.from_dict({**contract.model_dump(mode="json"), "action": {"frame": "base_link", "yaw": True}})
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-0.5, 0.5, (20_000, 4)).astype(np.float32)
+    actions[:, 2] = rng.integers(0, 2, 20_000)
+    scale = ActionScale.of(yaw, [actions])
+    assert np.abs(scale.scale(actions)).max() <= 1
+    np.testing.assert_array_equal(scale.unscale(scale.scale(actions)), actions)
+
+
+def test_an_interrupted_robomimic_export_leaves_no_file(small_dataset, tmp_path):
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_robomimic(small_dataset, tmp_path / "out.hdf5", RobomimicExport(), stop)
+    assert not (tmp_path / "out.hdf5").exists() and not list(tmp_path.glob(".out*"))
+    export_robomimic(small_dataset, tmp_path / "out.hdf5", RobomimicExport())
+    with pytest.raises(ConvertError, match="exists already"):
+        export_robomimic(small_dataset, tmp_path / "out.hdf5", RobomimicExport())
+
+
+def test_an_interrupted_aloha_export_goes_on_where_it_stopped(small_dataset, tmp_path):
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_aloha(small_dataset, tmp_path / "out", AlohaExport(), stop)
+    kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / ".out.export").glob("*.hdf5")}
+    assert len(kept) == 3 and not (tmp_path / "out").exists()
+    export_aloha(small_dataset, tmp_path / "out", AlohaExport())
+    assert {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in kept} == kept
+
+
+def test_aloha_files_have_the_arrays_that_act_reads_at_one_length(small_dataset, tmp_path):
+    export_aloha(small_dataset, tmp_path / "out", AlohaExport(length=10))
+    for number in range(6):
+        with h5py.File(tmp_path / "out" / f"episode_{number}.hdf5") as file:
+            assert not file.attrs["sim"]
+            assert file["action"].shape == file["observations/qpos"].shape == file["observations/qvel"].shape == (10, 3)
+            assert file["observations/images/static"].shape == (10, 224, 224, 3)
+    with h5py.File(tmp_path / "out/episode_0.hdf5") as file:
+        travelled = file["observations/qpos"][3, 0] - file["observations/qpos"][2, 0]
+        assert file["observations/qvel"][3, 0] == pytest.approx(travelled * 10, rel=0.05)
+
+
+def as_act_writes(path: Path, compress: bool) -> None:
+    """An episode as ALOHA's recorder leaves it: JPEG frames of one length, RGB handed to OpenCV as BGR."""
+    image = np.zeros((224, 224, 3), np.uint8)
+    image[..., 0] = 200  # red
+    with h5py.File(path, "w") as file:
+        file.attrs["sim"], file.attrs["compress"] = False, compress
+        file["action"] = np.tile(np.float32([0.02, 0.0, 1.0]), (12, 1))
+        file["observations/qpos"] = np.stack([np.arange(12) * 0.02, np.zeros(12), np.ones(12)], 1).astype(np.float32)
+        if compress:
+            data = cv2.imencode(".jpg", image)[1].reshape(-1)
+            frames = np.zeros((12, len(data) + 40), np.uint8)
+            frames[:, : len(data)] = data
+            file["observations/images/static"] = frames
+        else:
+            file["observations/images/static"] = np.tile(image, (12, 1, 1, 1))
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_files_of_aloha_itself_need_contract_instruction_and_category(compress, robot_yaml, dataset, tmp_path, run):
+    (tmp_path / "act").mkdir()
+    as_act_writes(tmp_path / "act/episode_0.hdf5", compress)
+    given = ["--contract", robot_yaml, "--language", "go to the kitchen", "--category", "navigation"]
+    for missing in (0, 2, 4):
+        done = run("import", "aloha", tmp_path / "act", dataset, *given[:missing], *given[missing + 2 :])
+        assert done.returncode == 1 and f"give {given[missing]}" in done.stderr and done.stderr.count("\n") == 1
+    done = run("import", "aloha", tmp_path / "act", dataset, *given, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["episodes"] == 1, done.stderr
+    with Episode.open(dataset / "episode_000000.h5") as episode:
+        red, _, blue = episode.image("static", 3).reshape(-1, 3).mean(0)
+        assert red > 190 and blue < 10
+
+
+@pytest.mark.parametrize(
+    ("command", "make", "said"),
+    [
+        ("robomimic", lambda path: path.write_bytes(b"no HDF5 at all"), "truncated, or not HDF5"),
+        ("robomimic", lambda path: h5py.File(path, "w").close(), "group 'data' is missing"),
+        ("robomimic", lambda path: None, "no such file"),
+        ("aloha", lambda path: path.mkdir(), "has no episode_N.hdf5 files"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_in_one_line(command, make, said, dataset, tmp_path, run):
+    make(tmp_path / "source")
+    done = run("import", command, tmp_path / "source", dataset)
+    assert done.returncode == 1 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr

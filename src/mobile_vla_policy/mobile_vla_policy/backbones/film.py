@@ -11,16 +11,15 @@
 Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
 2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
 features that see neither words nor far, so they hold on floor plans that were never seen. The planner is value
-iteration inside the network (Tamar et al. 2016) in its linearly solvable form (Todorov 2009), which has a gradient
-everywhere.
+iteration inside the network (Tamar et al. 2016), in its linearly solvable form (Todorov 2009).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -34,11 +33,12 @@ from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_toke
 
 _STEM = 24
 _SIDE_VIEW = 64
-#: Of one cell. A wall must cost more than the way round it.
-_LEAST_COST, _LARGEST_COST = 0.02, 30.0
-#: Larger than any distance on the grid, in units of the temperature; its exponential is still a float64.
+#: Cost of a cell of floor that was driven over half of the time, and how fast it rises with the log odds of that.
+_FLOOR_COST, _CONTRAST = 2.2, 4.0
+#: A wall must cost more than the way round it.
+_LEAST_COST, _LARGEST_COST = 0.05, 90.0
+#: Larger than any distance on the grid.
 _FAR = 600.0
-_LEAST_VALUE = 1e-280
 #: Cells whose probability is below this share of the largest are no target of the planner.
 _TARGET_SHARE = 0.1
 
@@ -143,19 +143,23 @@ class FilmBackbone(Backbone):
         with torch.autocast(latents.device.type, enabled=False):
             # Sharpened: between two candidates lies neither.
             at_target, at_robot = (2 * target).softmax(1), robot.softmax(1)
-            distances, ways = self.planner(blocked.unflatten(1, (self.side, -1)), target.unflatten(1, (self.side, -1)))
             goal, here = at_target @ self.centres, at_robot @ self.centres
-            # Planning is learned in hindsight alone. Learned from the robot's own action, it would find that floor is
-            # free wherever the arm points: that shows the last command.
-            leaving = _under(ways, at_robot).detach()
+            # Without gradient. Learned from actions, the floor would be free wherever the arm points, which shows the
+            # last command; and walls would be as low as demonstrations allow that never touch one.
+            with torch.no_grad():
+                distances, ways = self.planner(self._grid(blocked), self._grid(target))
+                leaving, length = _under(ways, at_robot), _under(distances[:, None], at_robot)
             act = [
                 2 * goal, 2 * here, 4 * (goal - here),
                 self._seen(features, at_target),
-                2 * leaving @ self.directions, 2 * leaving, _under(distances[:, None], at_robot).detach() / 10,
+                2 * leaving @ self.directions, 2 * leaving, length / 30,
             ]  # fmt: skip
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))
-        return torch.cat(act, dim=1), Maps(target, robot, blocked, ways.flatten(2))
+        return torch.cat(act, dim=1), Maps(target, robot, blocked)
+
+    def _grid(self, cells: torch.Tensor) -> torch.Tensor:
+        return cells.unflatten(1, (self.side, self.side))
 
     def _features(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         fine = torch.relu(self.enter(latents))
@@ -218,10 +222,10 @@ class _Block(nn.Module):
 
 
 class _Planner(nn.Module):
-    """Soft distances of every cell from the target, and the directions in which they fall.
+    """Soft distances of every cell from the target, and the directions in which they fall. Nothing in it is learned.
 
-    One step is ``d(cell) = -t log mean(exp(-(d(neighbour) + cost(cell) length) / t))`` over the eight neighbours: the
-    optimal cost of a walk whose controls are paid for (Todorov 2009). A small t makes it the shortest path.
+    One step is ``d(cell) = -log mean(exp(-(d(neighbour) + cost(cell) length)))`` over the eight neighbours: the optimal
+    cost of a walk whose controls are paid for (Todorov 2009). High costs make it the shortest path.
     """
 
     lengths: torch.Tensor
@@ -229,76 +233,23 @@ class _Planner(nn.Module):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.3)))
-        self.log_contrast = nn.Parameter(torch.tensor(math.log(5.0)))
         lengths = torch.tensor([math.hypot(*place) for place in NEIGHBOURS])
         self.register_buffer("lengths", lengths[:, None, None], persistent=False)
 
     def forward(self, blocked: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances ``[N, G, G]`` and shares of the eight directions ``[N, 8, G, G]``.
 
-        Args:
-            blocked: logits ``[N, G, G]`` from which the costs follow.
-            target: logits ``[N, G, G]``. Without gradient: targets are learned from what annotates them.
+        ``blocked`` and ``target`` are logits ``[N, G, G]``.
         """
-        temperature = self.log_temperature.float().exp()
-        costs = (self.log_contrast.float().exp() * blocked - 1).exp().clamp(_LEAST_COST, _LARGEST_COST)
-        likely = (target - target.flatten(1).amax(1)[:, None, None]).detach()
-        start = torch.where(likely > math.log(_TARGET_SHARE), -likely, _FAR)
-        if torch.is_grad_enabled():
-            distances = self._by_sums(costs / temperature, start) * temperature
-        else:
-            distances = self._by_logarithms(costs / temperature, start) * temperature
-        steps = (_neighbours(distances[:, None]) + costs[:, None] * self.lengths) / -temperature
-        return distances, steps.softmax(1)
-
-    def _by_logarithms(self, costs: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Return distances in units of the temperature, in operations that every export format has."""
-        costs = costs[:, None] * self.lengths + math.log(len(NEIGHBOURS))
-        start = start[:, None]
+        costs = (_FLOOR_COST * (_CONTRAST * blocked).exp()).clamp(_LEAST_COST, _LARGEST_COST)
+        costs = costs[:, None] * self.lengths
+        likely = target - target.flatten(1).amax(1)[:, None, None]
+        start = torch.where(likely > math.log(_TARGET_SHARE), -likely, _FAR)[:, None]
         distances = start
         for _ in range(self.steps):
-            distances = -_log_sum_exp(torch.cat([-_neighbours(distances) - costs, -start], dim=1))
-        return distances[:, 0]
-
-    def _by_sums(self, costs: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Return the same for training, four times as fast: sums of exponentials, for which float64 has the range."""
-        costs = costs.double()
-        straight, diagonal = ((-costs * length).exp() / len(NEIGHBOURS) for length in (1.0, math.sqrt(2.0)))
-        values: torch.Tensor = _spread(straight, diagonal, (-start.double()).exp(), self.steps)
-        return -values.clamp(min=_LEAST_VALUE).log().to(start.dtype)
-
-
-class _Spread(torch.autograd.Function):
-    """``steps`` times ``z = straight * (sum of the straight neighbours) + diagonal * (the others) + source``."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, straight: torch.Tensor, diagonal: torch.Tensor, source: torch.Tensor, steps: int
-    ) -> torch.Tensor:
-        values, sums = source, []
-        for _ in range(steps):
-            cross, corners = _neighbour_sums(values)
-            sums.append((cross, corners))
-            values = torch.addcmul(source, straight, cross).addcmul_(diagonal, corners)
-        ctx.save_for_backward(straight, diagonal)
-        ctx.sums = sums
-        return values
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        straight, diagonal = ctx.saved_tensors
-        (gradient,) = gradients
-        for_straight, for_diagonal = torch.zeros_like(straight), torch.zeros_like(diagonal)
-        for cross, corners in reversed(ctx.sums):
-            for_straight.addcmul_(gradient, cross)
-            for_diagonal.addcmul_(gradient, corners)
-            # A cell is its neighbours' neighbour: the sums are their own transpose.
-            gradient = _neighbour_sums(gradient * straight)[0] + _neighbour_sums(gradient * diagonal)[1]
-        return for_straight, for_diagonal, None, None
-
-
-_spread: Callable[..., torch.Tensor] = _Spread.apply  # type: ignore[assignment]
+            onwards = _neighbours(distances) + costs + math.log(len(NEIGHBOURS))
+            distances = -_log_sum_exp(-torch.cat([onwards, start], dim=1))
+        return distances[:, 0], (-_neighbours(distances) - costs).softmax(1)
 
 
 class _OtherCamera(nn.Module):
@@ -327,13 +278,6 @@ def _neighbours(distances: torch.Tensor) -> torch.Tensor:
     rows, columns = distances.shape[2:]
     padded = functional.pad(distances, (1, 1, 1, 1), value=_FAR)
     return torch.cat([padded[:, :, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for x, y in NEIGHBOURS], dim=1)
-
-
-def _neighbour_sums(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return for each cell of ``[N, G, G]`` the sum of its four straight and of its four diagonal neighbours."""
-    padded = functional.pad(values, (1, 1, 1, 1))
-    beside = padded[:, :, :-2] + padded[:, :, 2:]
-    return beside[:, 1:-1] + padded[:, :-2, 1:-1] + padded[:, 2:, 1:-1], beside[:, :-2] + beside[:, 2:]
 
 
 def _log_sum_exp(values: torch.Tensor) -> torch.Tensor:

@@ -159,7 +159,8 @@ class FilmBackbone(Backbone):
         return torch.cat(act, dim=1), Maps(target, robot, blocked)
 
     def _grid(self, cells: torch.Tensor) -> torch.Tensor:
-        return cells.unflatten(1, (self.side, self.side))
+        grid: torch.Tensor = cells.unflatten(1, (self.side, self.side))
+        return grid
 
     def _features(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         fine = torch.relu(self.enter(latents))

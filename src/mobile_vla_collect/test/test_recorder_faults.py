@@ -100,7 +100,7 @@ def test_a_camera_at_half_the_control_rate_fails_the_check(episode):
     robot, recording = episode
     robot.every = 6
     recording.until_steps(20)
-    assert_fails_its_check(recording, "camera 'static' brought")
+    assert_fails_its_check(recording, "camera 'static' delivered")
 
 
 def test_a_camera_clock_that_goes_backwards_is_refused_and_named(episode):

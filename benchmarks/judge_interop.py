@@ -1,4 +1,6 @@
-"""Ask programs that nobody here wrote what they make of our exports: ``python benchmarks/judge_interop.py FOLDER [--make]``.
+"""Ask programs that nobody here wrote what they make of our exports.
+
+    python benchmarks/judge_interop.py FOLDER [--make]
 
 ``--make`` first installs each program into an environment of its own in FOLDER (Python 3.12 for all but robomimic; some
 GB, several minutes). Then a small dataset is simulated, exported, and given to

@@ -28,8 +28,10 @@ from mobile_vla_data.cli.output import (
     print_table,
     progress_bar,
 )
+from mobile_vla_data.cli.skill import print_skill, skill_document
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.info import dataset_info, episode_info
+from mobile_vla_data.dataset.skill import measure_dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.dataset.stats import compute_statistics
 from mobile_vla_data.episode.reader import Episode, EpisodeError
@@ -73,6 +75,9 @@ def validate(
         bool, typer.Option("--fix", help="First recover unfinished episodes and take absent ones out of the splits.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
+    skill: Annotated[
+        bool, typer.Option("--skill", help="Also measure how skilled the demonstrations were; never a finding.")
+    ] = False,
 ) -> None:
     """Check an episode or a whole dataset; exit 1 when something is wrong."""
     if fix and not path.is_file():
@@ -85,9 +90,12 @@ def validate(
     else:
         with progress_bar("validating", quiet=json) as progress:
             report = validate_dataset(path, processes=jobs, progress=progress)
+    skills = measure_dataset(path) if skill and path.is_dir() else []
     if json:
-        print_json(report.as_dict())
+        print_json({**report.as_dict(), **({"skill": skill_document(skills)} if skill else {})})
     else:
+        if skill:
+            print_skill(skills)
         _print_report(report)
     if not report.ok or (strict and report.findings):
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
 from mobile_vla_data.cli import edit as cli_edit
+from mobile_vla_data.cli import hub as cli_hub
 from mobile_vla_data.cli import look as cli_look
 from mobile_vla_data.cli.exports import export_app
 from mobile_vla_data.cli.imports import import_app
@@ -60,6 +61,8 @@ for _command in (
     cli_edit.trim,
     cli_edit.delete,
     cli_edit.merge,
+    cli_hub.push,
+    cli_hub.pull,
 ):
     app.command()(_command)
 app.add_typer(export_app, name="export")

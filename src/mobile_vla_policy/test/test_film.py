@@ -95,8 +95,8 @@ def test_the_planned_way_goes_round_a_wall_and_straight_where_there_is_none() ->
     planner.steps = 40
     target = torch.full((2, side, side), -30.0)
     target[:, 2, 12] = 0.0  # up, on the right
-    blocked = torch.full((2, side, side), -1.0)
-    blocked[1, :12, 8] = 1.5  # a wall from the upper edge down, in the second world
+    blocked = torch.full((2, side, side), 0.0)
+    blocked[1, :12, 8] = 1.0  # a wall from the upper edge down, in the second world
     distances, ways = planner(blocked, target)
     heading = torch.nn.functional.normalize(torch.einsum("ndhw,dc->nhwc", ways, backbone.directions), dim=-1)
     start = (2, 4)  # as far up, on the left
@@ -109,7 +109,7 @@ def test_the_planned_way_goes_round_a_wall_and_straight_where_there_is_none() ->
 def test_a_gradient_reaches_every_parameter() -> None:
     backbone = film(("static", "gripper")).train()
     act, maps = backbone.encode_with_maps(torch.rand(2, 2, 3, SIZE, SIZE), backbone.tokenise(list(GOALS)[:2]))
-    assert maps is not None and maps.robot is not None and maps.blocked is not None and maps.ways is not None
+    assert maps is not None and maps.robot is not None and maps.blocked is not None
     total = sum(value.float().square().sum() for value in (act, *maps))
     assert isinstance(total, torch.Tensor)
     total.backward()

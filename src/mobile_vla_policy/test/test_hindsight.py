@@ -1,4 +1,4 @@
-"""What whole episodes teach without a label: where the robot is, where it can drive, and which way to go."""
+"""What whole episodes teach without a label: where the robot is, and where it can drive."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mobile_vla_policy.backbones.film import FilmSettings
-from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
+from mobile_vla_policy.backbones.maps import Maps, cell_centres
 from mobile_vla_policy.samples.journeys import Journeys
 from mobile_vla_policy.training.grounding import grounding_loss, shared_among_cells
 from mobile_vla_policy.training.hindsight import fit_odometry, hindsight_loss
@@ -22,8 +22,8 @@ def drawn(place: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
     return image
 
 
-def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.Tensor, torch.Tensor]:
-    """Images ``[N, 3, 64, 64]``, journeys, groups ``[N]`` and the robot's true places ``[N, 2]``.
+def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images ``[N, 3, 64, 64]``, journeys, groups ``[N]``, the robot's true places ``[N, 2]`` and paths ``[N, L, 2]``.
 
     Odometry lies turned and scaled differently in each episode, as after being switched on elsewhere.
     """
@@ -35,7 +35,6 @@ def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.
     angle = torch.rand(EPISODES, generator=random) * math.tau
     turn = torch.polar(torch.full((EPISODES,), 2.5), angle)[:, None]
     metres = torch.view_as_real(torch.view_as_complex(places.contiguous()) * turn) + 3.0
-    motions = torch.diff(metres, dim=1, append=metres[:, -1:])
     targets = end[:, None].expand(EPISODES, STEPS, 2)
     steps = torch.stack([torch.randperm(STEPS, generator=random)[:frames] for _ in range(EPISODES)]).flatten()
     group = torch.arange(EPISODES).repeat_interleave(frames)
@@ -43,15 +42,14 @@ def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.
     here = places[group, steps]
     images = torch.stack([drawn(place, backgrounds[e]) for place, e in zip(here, group.tolist(), strict=True)])
     recorded = torch.ones(EPISODES, STEPS, dtype=torch.bool)
-    return images, Journeys(metres, motions, targets, recorded, steps[:, None]), group, here
+    return images, Journeys(metres, targets, recorded, steps[:, None]), group, here, places[group]
 
 
-def perfect(here: torch.Tensor, toward: torch.Tensor) -> Maps:
-    """Maps that know the robot's place, call no floor blocked, and lead in one direction everywhere."""
+def perfect(here: torch.Tensor, path: torch.Tensor) -> Maps:
+    """Maps that know the robot's place, and that the floor along ``path`` ``[N, L, 2]`` is free."""
     robot = shared_among_cells(here, CELLS).clamp(min=1e-6).log()
-    ways = torch.zeros(len(here), len(NEIGHBOURS), CELLS**2)
-    ways += (toward @ DIRECTIONS.T * 6).softmax(1)[..., None]
-    return Maps(robot, robot, torch.zeros_like(robot), ways)
+    driven = torch.stack([shared_among_cells(places, CELLS).amax(0) for places in path])
+    return Maps(robot, robot, 2 - 4 * driven)
 
 
 def loss(maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor) -> float:
@@ -59,7 +57,7 @@ def loss(maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tens
 
 
 def test_odometry_is_laid_into_the_image_whatever_its_frame() -> None:
-    _, journeys, group, here = episodes(1)
+    _, journeys, group, here, _ = episodes(1)
     fit = fit_odometry(here, journeys.positions[group, journeys.steps[:, 0]], group, EPISODES)
     assert fit.good.all()
     assert fit.residual.max() < 1e-4
@@ -72,17 +70,24 @@ def test_a_robot_that_hardly_moves_tells_nothing_about_its_odometry() -> None:
     assert not fit_odometry(here, here, torch.zeros(4, dtype=torch.int64), 1).good.any()
 
 
-def test_right_places_and_ways_cost_less_than_wrong_ones() -> None:
-    images, journeys, group, here = episodes(2)
-    toward = torch.nn.functional.normalize(journeys.targets[group, 0] - here)
-    right = loss(perfect(here, toward), images, journeys, group)
-    assert right < loss(perfect(here, -toward), images, journeys, group) - 0.5
-    elsewhere = perfect(-here, toward)._replace(ways=perfect(here, toward).ways)
-    assert right < loss(elsewhere, images, journeys, group) - 0.5
+def test_right_places_and_free_floor_cost_less_than_wrong_ones() -> None:
+    images, journeys, group, here, path = episodes(2)
+    right = loss(perfect(here, path), images, journeys, group)
+    assert right < loss(perfect(here, -path), images, journeys, group) - 0.1
+    assert right < loss(perfect(-here, path), images, journeys, group) - 0.5
+
+
+def test_images_of_an_episode_must_agree_about_what_the_robot_hides() -> None:
+    images, journeys, group, here, path = episodes(2)
+    agreed = perfect(here, path)
+    assert agreed.blocked is not None
+    near = ((cell_centres(CELLS) - here[:, None]).norm(dim=2) < 0.2).float()
+    hole = agreed._replace(blocked=agreed.blocked - 3 * near)
+    assert loss(agreed, images, journeys, group) < loss(hole, images, journeys, group) - 0.5
 
 
 def test_a_backbone_without_these_maps_is_refused_in_words() -> None:
-    images, journeys, group, here = episodes(3)
+    images, journeys, group, here, _ = episodes(3)
     with pytest.raises(ValueError, match="hindsight_weight: 0"):
         loss(Maps(torch.zeros(len(here), CELLS**2)), images, journeys, group)
 
@@ -94,14 +99,14 @@ def test_the_robot_is_found_without_any_annotation_of_it() -> None:
     optimiser = torch.optim.AdamW(backbone.parameters(), 3e-3)
     centres = cell_centres(CELLS)
     for seed in range(140):
-        images, journeys, group, _ = episodes(seed)
+        images, journeys, group, _, _ = episodes(seed)
         _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
         assert maps is not None
         total = hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool))
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-    images, _, _, here = episodes(1000)
+    images, _, _, here, _ = episodes(1000)
     with torch.no_grad():
         _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
     assert maps is not None and maps.robot is not None

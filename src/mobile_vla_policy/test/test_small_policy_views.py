@@ -22,10 +22,10 @@ def place_of(image: torch.Tensor) -> torch.Tensor:
 
 
 def journeys(places: torch.Tensor) -> Journeys:
-    """One episode whose targets, positions and motions are all ``places`` ``[L, 2]``."""
+    """One episode whose targets and positions are both ``places`` ``[L, 2]``."""
     length = len(places)
     recorded, steps = torch.ones(1, length, dtype=torch.bool), torch.arange(length)[None]
-    return Journeys(places[None], places[None], places[None], recorded, steps)
+    return Journeys(places[None], places[None], recorded, steps)
 
 
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))

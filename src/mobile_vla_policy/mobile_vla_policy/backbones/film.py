@@ -11,8 +11,7 @@
 Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
 2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
 features that see neither words nor far, so they hold on floor plans that were never seen. The planner is value
-iteration inside the network (Tamar et al. 2016) in its linearly solvable form (Todorov 2009), which has a gradient
-everywhere.
+iteration inside the network (Tamar et al. 2016), in its linearly solvable form (Todorov 2009).
 """
 
 from __future__ import annotations
@@ -34,8 +33,12 @@ from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_toke
 
 _STEM = 24
 _SIDE_VIEW = 64
-#: Larger than any distance on the grid, and small enough for 16 bits.
-_FAR = 80.0
+#: Cost of a cell of floor that was driven over half of the time, and how fast it rises with the log odds of that.
+_FLOOR_COST, _CONTRAST = 2.2, 4.0
+#: A wall must cost more than the way round it.
+_LEAST_COST, _LARGEST_COST = 0.05, 90.0
+#: Larger than any distance on the grid.
+_FAR = 600.0
 #: Cells whose probability is below this share of the largest are no target of the planner.
 _TARGET_SHARE = 0.1
 
@@ -140,19 +143,24 @@ class FilmBackbone(Backbone):
         with torch.autocast(latents.device.type, enabled=False):
             # Sharpened: between two candidates lies neither.
             at_target, at_robot = (2 * target).softmax(1), robot.softmax(1)
-            distances, ways = self.planner(blocked.unflatten(1, (self.side, -1)), target.unflatten(1, (self.side, -1)))
             goal, here = at_target @ self.centres, at_robot @ self.centres
-            # Planning is learned in hindsight alone. Learned from the robot's own action, it would find that floor is
-            # free wherever the arm points: that shows the last command.
-            leaving = _under(ways, at_robot).detach()
+            # Without gradient. Learned from actions, the floor would be free wherever the arm points, which shows the
+            # last command; and walls would be as low as demonstrations allow that never touch one.
+            with torch.no_grad():
+                distances, ways = self.planner(self._grid(blocked), self._grid(target))
+                leaving, length = _under(ways, at_robot), _under(distances[:, None], at_robot)
             act = [
                 2 * goal, 2 * here, 4 * (goal - here),
                 self._seen(features, at_target),
-                2 * leaving @ self.directions, 2 * leaving, _under(distances[:, None], at_robot).detach() / 10,
+                2 * leaving @ self.directions, 2 * leaving, length / 30,
             ]  # fmt: skip
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))
-        return torch.cat(act, dim=1), Maps(target, robot, blocked, ways.flatten(2))
+        return torch.cat(act, dim=1), Maps(target, robot, blocked)
+
+    def _grid(self, cells: torch.Tensor) -> torch.Tensor:
+        grid: torch.Tensor = cells.unflatten(1, (self.side, self.side))
+        return grid
 
     def _features(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         fine = torch.relu(self.enter(latents))
@@ -215,10 +223,10 @@ class _Block(nn.Module):
 
 
 class _Planner(nn.Module):
-    """Soft distances of every cell from the target, and the directions in which they fall.
+    """Soft distances of every cell from the target, and the directions in which they fall. Nothing in it is learned.
 
-    One step is ``d(cell) = -t log mean(exp(-(d(neighbour) + cost(cell) length) / t))`` over the eight neighbours: the
-    optimal cost of a walk whose controls are paid for (Todorov 2009). A small t makes it the shortest path.
+    One step is ``d(cell) = -log mean(exp(-(d(neighbour) + cost(cell) length)))`` over the eight neighbours: the optimal
+    cost of a walk whose controls are paid for (Todorov 2009). High costs make it the shortest path.
     """
 
     lengths: torch.Tensor
@@ -226,27 +234,23 @@ class _Planner(nn.Module):
     def __init__(self, steps: int) -> None:
         super().__init__()
         self.steps = steps
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(0.3)))
         lengths = torch.tensor([math.hypot(*place) for place in NEIGHBOURS])
         self.register_buffer("lengths", lengths[:, None, None], persistent=False)
 
     def forward(self, blocked: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances ``[N, G, G]`` and shares of the eight directions ``[N, 8, G, G]``.
 
-        Args:
-            blocked: logits ``[N, G, G]`` from which the costs follow.
-            target: logits ``[N, G, G]``. Without gradient: targets are learned from what annotates them.
+        ``blocked`` and ``target`` are logits ``[N, G, G]``.
         """
-        temperature = self.log_temperature.float().exp()
-        costs = (2 * blocked.clamp(-1.5, 1.5) - 1).exp()[:, None] * self.lengths
-        likely = (target - target.flatten(1).amax(1)[:, None, None]).detach()
-        start = torch.where(likely > math.log(_TARGET_SHARE), -likely * temperature, _FAR)[:, None]
+        costs = (_FLOOR_COST * (_CONTRAST * blocked).exp()).clamp(_LEAST_COST, _LARGEST_COST)
+        costs = costs[:, None] * self.lengths
+        likely = target - target.flatten(1).amax(1)[:, None, None]
+        start = torch.where(likely > math.log(_TARGET_SHARE), -likely, _FAR)[:, None]
         distances = start
         for _ in range(self.steps):
-            over = (_neighbours(distances) + costs) / -temperature - math.log(len(NEIGHBOURS))
-            distances = -temperature * _log_sum_exp(torch.cat([over, start / -temperature], dim=1))
-        ways = ((_neighbours(distances) + costs) / -temperature).softmax(1)
-        return distances[:, 0], ways
+            onwards = _neighbours(distances) + costs + math.log(len(NEIGHBOURS))
+            distances = -_log_sum_exp(-torch.cat([onwards, start], dim=1))
+        return distances[:, 0], (-_neighbours(distances) - costs).softmax(1)
 
 
 class _OtherCamera(nn.Module):

@@ -56,11 +56,10 @@ class View:
     def journeys(self, journeys: Journeys, camera: torch.Tensor) -> Journeys:
         """Return the journeys in the changed world. ``camera`` as for :meth:`motions`."""
         image = self.matrices()[:, None]
-        robot = (camera.T @ self.matrices() @ camera)[:, None]
+        odometry = (camera.T @ self.matrices() @ camera)[:, None]
         return replace(
             journeys,
-            positions=_apply(robot, journeys.positions),
-            motions=_apply(robot, journeys.motions),
+            positions=_apply(odometry, journeys.positions),
             targets=_apply(image, journeys.targets) + self.shift[:, None],
         )
 

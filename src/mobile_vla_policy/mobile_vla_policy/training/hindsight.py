@@ -1,12 +1,11 @@
-"""What a whole episode teaches about each of its images, without a label: robot, free floor and the way to the target.
+"""What a whole episode teaches about each of its images, without a label: where the robot is, and where it can drive.
 
 In one episode hardly anything changes but the robot. So several images of an episode show
 
 - where the robot is: at what differs from all other images. Its path through the image has the shape of its path by
   odometry, up to place, scale and rotation, which also shows how the odometry lies in the image;
-- where it can drive: the cells that it drove over, against all others; and each image must call the same cells blocked
-  as the others do, which shows what is under the robot;
-- which way to go from other places: what was done at each step of the episode, at the place where that was.
+- where it can drive: the cells that it drove over, against all others. Each image must call the same cells blocked as
+  the others do, which shows what the robot hides.
 
 This needs no annotation of the robot, no calibrated camera, and no odometry that knows the rooms. It needs a camera
 that does not move, and at least three images of each episode in a batch.
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from mobile_vla_policy.backbones.maps import DIRECTIONS, Maps, cell_centres, side_of
+from mobile_vla_policy.backbones.maps import Maps, cell_centres, side_of
 from mobile_vla_policy.samples.journeys import Journeys
 
 #: Mean difference of colour in 0 .. 1 below which a pixel counts as unchanged: noise and compression.
@@ -30,12 +29,6 @@ _LEAST_CHANGE = 2e-4
 _LEAST_SPREAD_M2 = 0.1
 #: Share of the robot's motion in the image that odometry leaves unexplained; above it, an episode's fit is not used.
 _WORST_FIT = 0.1
-#: Slower than this [m per step] there is no direction.
-_LEAST_MOTION_M = 0.03
-#: A target that is further away than this (image's side: 2) is not the same any more.
-_SAME_TARGET = 0.03
-#: How sharply a direction is shared among its neighbours of the eight.
-_SHARPNESS = 6.0
 _LEAST_FRAMES = 3
 #: Nearer to the robot than this (image: 2), an image teaches nothing of the floor. The robot hides it, and where it
 #: stands and points is always free.
@@ -43,8 +36,8 @@ _HIDDEN = 0.2
 #: How much more than elsewhere the images must agree about what the robot hides.
 _HIDDEN_WEIGHT = 10.0
 
-_ROBOT, _SHAPE, _FREE, _SAME, _WAY = 0.2, 0.3, 0.5, 0.5, 0.5
-"""Weights of the five losses, found by driving (docs/explanation/small-policy.md)."""
+_ROBOT, _SHAPE, _FREE, _SAME = 0.2, 0.3, 0.5, 0.5
+"""Weights of the four losses, found by driving (docs/explanation/small-policy.md)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ class Fit:
 def hindsight_loss(
     maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
-    """Return the weighted sum of the five losses.
+    """Return the weighted sum of the four losses.
 
     Args:
         maps: of the N valid frames, with all of its fields.
@@ -80,8 +73,8 @@ def hindsight_loss(
         group: int64 ``[B]``: each window's episode among the E.
         valid: bool ``[B, W]``, N of them true.
     """
-    if maps.robot is None or maps.blocked is None or maps.ways is None:
-        raise ValueError("this backbone has no maps of robot and ways; set hindsight_weight: 0")
+    if maps.robot is None or maps.blocked is None:
+        raise ValueError("this backbone has no maps of robot and floor; set hindsight_weight: 0")
     window, place = valid.nonzero(as_tuple=True)
     episode, step = group[window], journeys.steps[window, place]
     moved = _what_moved(images.detach(), episode, len(journeys.positions), side_of(maps.robot.shape[1]))
@@ -92,13 +85,10 @@ def hindsight_loss(
     shape_loss = _mean(fit.residual, fit.spread.float())
     path = _in_image(journeys.positions, fit)
     usable = journeys.recorded & fit.good[:, None]
-    robot = seen.detach()
-    hidden = (centres - robot[:, None]).norm(dim=2) < _HIDDEN
+    hidden = (centres - seen.detach()[:, None]).norm(dim=2) < _HIDDEN
     free_loss = _free(maps.blocked, path[episode], usable[episode], hidden)
     same_loss = _same(maps.blocked, hidden, episode, len(journeys.positions))
-    apart = (path[episode] - robot[:, None]).norm(dim=2) > _HIDDEN
-    way_loss = _way(maps.ways, path, journeys, usable[episode] & apart, fit, episode, step)
-    return _ROBOT * robot_loss + _SHAPE * shape_loss + _FREE * free_loss + _SAME * same_loss + _WAY * way_loss
+    return _ROBOT * robot_loss + _SHAPE * shape_loss + _FREE * free_loss + _SAME * same_loss
 
 
 def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor, count: int) -> Fit:
@@ -153,7 +143,7 @@ def _free(blocked: torch.Tensor, path: torch.Tensor, usable: torch.Tensor, hidde
     driven = torch.zeros(len(path), side * side + 1, device=path.device).scatter_(1, cells, 1.0)[:, :-1]
     count = driven.sum(1, keepdim=True)
     weights = torch.where(driven > 0, 0.5 / count.clamp(min=1), 0.5 / (side * side - count).clamp(min=1))
-    # Odds of even: the cost of floor that was driven over half of the time is 1.
+    # These log odds are what the planner's costs are made of.
     entropy = functional.binary_cross_entropy_with_logits(-2 * blocked.float(), driven, reduction="none")
     return _mean((entropy * weights * ~hidden).sum(1), (count[:, 0] > 0).float())
 
@@ -165,32 +155,6 @@ def _same(blocked: torch.Tensor, hidden: torch.Tensor, episode: torch.Tensor, co
     mean = (_sum(blocked.float() * seen, episode, count) / times.clamp(min=1)).detach()[episode]
     weights = (times[episode] > 0) * (1 + (_HIDDEN_WEIGHT - 1) * hidden)
     return ((blocked.float() - mean).square() * weights).mean()
-
-
-def _way(
-    ways: torch.Tensor,
-    path: torch.Tensor,
-    journeys: Journeys,
-    usable: torch.Tensor,
-    fit: Fit,
-    episode: torch.Tensor,
-    step: torch.Tensor,
-) -> torch.Tensor:
-    """Cross-entropy of the directions in each frame at every place of its episode with what was done there."""
-    motions = torch.view_as_complex(journeys.motions.contiguous())
-    speeds = motions.abs()
-    turned = motions * (fit.turn / fit.turn.abs().clamp(min=1e-6))[:, None] / speeds.clamp(min=1e-6)
-    wanted = (torch.view_as_real(turned) @ DIRECTIONS.to(path.device).T * _SHARPNESS).softmax(-1)
-    now = journeys.targets[episode, step]
-    apart = (journeys.targets[episode] - now[:, None]).norm(dim=2)
-    weights = usable & (speeds > _LEAST_MOTION_M)[episode] & (apart < _SAME_TARGET)
-    side = side_of(ways.shape[2])
-    places = (path * torch.tensor([1.0, -1.0], device=path.device))[episode, None]
-    read = functional.grid_sample(
-        ways.float().unflatten(2, (side, side)), places, padding_mode="border", align_corners=False
-    )[:, :, 0]
-    entropy = -(wanted[episode].transpose(1, 2) * read.clamp(min=1e-6).log()).sum(1)
-    return _mean(entropy, weights.float())
 
 
 def _in_image(positions: torch.Tensor, fit: Fit) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Rates are frames per second of processor time on one thread, so that other work on the machine does not change them.
 LEROBOT_PYTHON and ROBOMIMIC_PYTHON name Pythons with LeRobot 0.6 or later, and robomimic; without them the figures of
-those programs are left out (test/interop/judge.py says how to get them).
+those programs are left out (benchmarks/judge_interop.py says how to get them).
 """
 
 from __future__ import annotations
@@ -130,7 +130,9 @@ def judges(stage: Stage) -> Iterator[Figure]:
             first, second = found["loss"]
             yield Figure(f"{who}: ACT's loss after one step over the first", second / first, "x", "<= 1")
     else:
-        print("no LEROBOT_PYTHON: LeRobot was not asked; test/interop/judge.py says how to get it", file=sys.stderr)
+        print(
+            "no LEROBOT_PYTHON: LeRobot was not asked; benchmarks/judge_interop.py says how to get it", file=sys.stderr
+        )
     python = os.environ.get("ROBOMIMIC_PYTHON")
     if python:
         target = stage.folder / "judged.hdf5"

@@ -19,9 +19,11 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_json(python: str, script: Path, *arguments: object) -> dict[str, Any]:
-    """Run a script in another Python; return the JSON document on its last line. Raises CalledProcessError."""
-    done = subprocess.run(
-        [python, str(script), *map(str, arguments)], env=clean_environment(), stdout=subprocess.PIPE, text=True,
-        check=True,
-    )  # fmt: skip
+    """Run a script in another Python; return the JSON document on its last line.
+
+    Raises:
+        CalledProcessError: it failed; ``stderr`` says why.
+    """
+    command = [python, str(script), *map(str, arguments)]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -11,6 +11,7 @@ setup(
     package_data={
         package_name: ["py.typed"],
         f"{package_name}.look": ["report.css", "report.html.j2"],
+        f"{package_name}.hub": ["card.md.j2"],
         # A link to mobile_vla_msgs/msg: recordings may not bring the definitions of their messages.
         f"{package_name}.convert.rosbag": ["msg/*.msg"],
     },
@@ -38,6 +39,7 @@ setup(
         "rerun": ["rerun-sdk"],
         "lerobot": ["av>=12", "pyarrow>=14"],
         "rosbag": ["rosbags>=0.11"],
+        "hub": ["huggingface-hub>=0.34"],
     },
     zip_safe=False,
     maintainer="Mobile VLA maintainers",

@@ -98,7 +98,7 @@ def train_act(folder: Path, dataset: LeRobotDataset) -> list[float]:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         if len(losses) == 2:
             break
     return losses

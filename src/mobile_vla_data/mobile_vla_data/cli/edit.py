@@ -11,6 +11,7 @@ from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, 
 from mobile_vla_data.dataset import edit
 from mobile_vla_data.dataset.edit import Labels
 from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.paraphrase import Paraphrases
 from mobile_vla_data.episode.metadata import CATEGORIES, OUTCOMES, parse_environment
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.look.click import click_target
@@ -49,12 +50,25 @@ def relabel(
         list[str] | None,
         typer.Option(help="A further wording of the instruction; may be repeated.", show_default=False),
     ] = None,
+    paraphrases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the instruction out of this file (a plan, or task: [wordings]); the others become alternatives.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same wordings.")] = 0,
 ) -> None:
     """Correct the labels of episodes."""
-    if all(value is None for value in (language, task, category, outcome, environment)) and not alternative:
+    if paraphrases is not None:
+        _paraphrase(episodes, Paraphrases.load(paraphrases), seed)
+    elif all(value is None for value in (language, task, category, outcome, environment)) and not alternative:
         raise typer.BadParameter(
-            "give at least one of --language, --task, --category, --outcome, --environment, --alternative"
+            "give at least one of --language, --task, --category, --outcome, --environment, --alternative, "
+            "--paraphrases"
         )
+    if all(value is None for value in (language, task, category, outcome, environment)) and not alternative:
+        return
     parsed = parse_environment(environment) if environment is not None else None
     labels = Labels(language, task, category, outcome, parsed, alternative or None)
     for path in episodes:
@@ -62,6 +76,18 @@ def relabel(
         with DatasetLock(path.resolve().parent):
             edit.relabel(path, labels)
         print_line(f"{path}: relabelled")
+
+
+def _paraphrase(episodes: list[Path], paraphrases: Paraphrases, seed: int) -> None:
+    """Draw a wording for each episode; none is changed unless all can be."""
+    drawn = {}
+    for path in episodes:
+        with Episode.open(path) as episode:
+            drawn[path] = paraphrases.draw(episode.metadata, path.stem, seed)
+    for path, labels in drawn.items():
+        with DatasetLock(path.resolve().parent):
+            edit.relabel(path, labels)
+        print_line(f"{path}: {labels.language} (and {len(labels.language_alternatives or ())} other wordings)")
 
 
 def trim(

@@ -14,6 +14,7 @@ from mobile_vla_data.action import ACTION, DELTA_YAW, STATE, UNITS
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import ValidationReport, check_episode, has_errors, validate_dataset
 from mobile_vla_data.cli import edit as cli_edit
+from mobile_vla_data.cli import hub as cli_hub
 from mobile_vla_data.cli import look as cli_look
 from mobile_vla_data.cli.exports import export_app
 from mobile_vla_data.cli.imports import import_app
@@ -28,8 +29,10 @@ from mobile_vla_data.cli.output import (
     print_table,
     progress_bar,
 )
+from mobile_vla_data.cli.skill import print_skill, skill_document
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.info import dataset_info, episode_info
+from mobile_vla_data.dataset.skill import measure_dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, split_dataset
 from mobile_vla_data.dataset.stats import compute_statistics
 from mobile_vla_data.episode.reader import Episode, EpisodeError
@@ -58,6 +61,8 @@ for _command in (
     cli_edit.trim,
     cli_edit.delete,
     cli_edit.merge,
+    cli_hub.push,
+    cli_hub.pull,
 ):
     app.command()(_command)
 app.add_typer(export_app, name="export")
@@ -73,6 +78,9 @@ def validate(
         bool, typer.Option("--fix", help="First recover unfinished episodes and take absent ones out of the splits.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
+    skill: Annotated[
+        bool, typer.Option("--skill", help="Also measure how skilled the demonstrations were; never a finding.")
+    ] = False,
 ) -> None:
     """Check an episode or a whole dataset; exit 1 when something is wrong."""
     if fix and not path.is_file():
@@ -85,9 +93,12 @@ def validate(
     else:
         with progress_bar("validating", quiet=json) as progress:
             report = validate_dataset(path, processes=jobs, progress=progress)
+    skills = measure_dataset(path) if skill and path.is_dir() else []
     if json:
-        print_json(report.as_dict())
+        print_json({**report.as_dict(), **({"skill": skill_document(skills)} if skill else {})})
     else:
+        if skill:
+            print_skill(skills)
         _print_report(report)
     if not report.ok or (strict and report.findings):
         raise typer.Exit(1)

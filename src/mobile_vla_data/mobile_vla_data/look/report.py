@@ -24,6 +24,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
 from mobile_vla_data.dataset.progress import Tally
+from mobile_vla_data.dataset.skill import by_operator_and_day, measure_dataset
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.reader import Episode
@@ -110,6 +111,7 @@ def write_report(dataset: str | Path, output: Path, progress: Callable[[int, int
         findings=sorted(validation.findings, key=lambda finding: finding.severity),
         most_findings=_FINDINGS,
         thumbnails=gathered.thumbnails,
+        skill=by_operator_and_day(measure_dataset(folder.path)),
     )
     write_text_atomically(output, page)
 

@@ -41,6 +41,13 @@ class EpisodeData:
     """float32 ``[T, 3]``, or ``[T, 4]`` with delta_yaw."""
     targets: npt.NDArray[np.int32] | None = None
     """int32 ``[T, 2]``: column and row of the instructed target in the first camera's image as stored; -1 unknown."""
+    alternatives: tuple[str, ...] = ()
+    """Further wordings of the instruction; training draws one for each window."""
+
+    @property
+    def wordings(self) -> tuple[str, ...]:
+        """The instruction, and its further wordings."""
+        return (self.instruction, *self.alternatives)
 
     def target_px(self) -> npt.NDArray[np.int32]:
         """Return :attr:`targets`, all unknown if the episode has none."""
@@ -156,7 +163,8 @@ def _read(path: Path, cameras: Sequence[str]) -> EpisodeData:
                 f"{path}: {name}, step {step} is {values[step].tolist()}, which is not finite; "
                 "remove it from the dataset, then split again"
             )
-    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions, targets)
+    wordings = metadata.language_alternatives
+    return EpisodeData(path, metadata.language, metadata.task, metadata.category, states, actions, targets, wordings)
 
 
 def _one_contract(paths: Sequence[Path]) -> Contract:

@@ -33,6 +33,8 @@ class Window:
     steps: tuple[int, ...]
     counted: bool = True
     """False for a repeated window that only evens out the processes: it has no weight in the loss."""
+    wording: int = 0
+    """Which of the episode's wordings it is shown with; 0 is the instruction itself."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,16 @@ def draw_windows(
     return [window for group in groups for window in group]
 
 
+def draw_wordings(windows: Sequence[Window], episodes: Sequence[EpisodeData], rng: random.Random) -> list[Window]:
+    """Show each window with one of its episode's wordings, all of them equally often."""
+    return [
+        replace(window, wording=rng.randrange(count))
+        if (count := len(episodes[window.episode].wordings)) > 1
+        else window
+        for window in windows
+    ]
+
+
 def near_changes(episode: EpisodeData, steps: int = 5) -> frozenset[int]:
     """Return the steps of an episode that are at most ``steps`` from one at which the gripper is told to change."""
     closed = gripper(episode.actions) > 0.5
@@ -147,6 +159,8 @@ def epochs_of_batches(
             windows = cut_windows(data.lengths, how.window, how.stride, rng)
         else:
             windows = draw_windows(data.lengths, data.changes, how, rng)
+        # A generator of its own: further wordings do not change which windows are drawn.
+        windows = draw_wordings(windows, data.episodes, random.Random(f"{seed}/{epoch}/wordings"))
         yield batches_of(windows, size, rank, processes)
         epoch += 1
 
@@ -205,7 +219,9 @@ class WindowData:
             target=target * valid[..., None, None],
             mask=recorded & valid[..., None] & counted[:, None, None],
             valid=valid,
-            instructions=tuple(episode.instruction for episode in episodes),
+            instructions=tuple(
+                episode.wordings[window.wording] for episode, window in zip(episodes, windows, strict=True)
+            ),
             episodes=tuple(episode.path.stem for episode in episodes),
             group=torch.tensor(group),
             journeys=journeys,

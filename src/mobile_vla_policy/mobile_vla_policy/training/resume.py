@@ -215,7 +215,7 @@ def digests(data: TrainingData) -> dict[str, str]:
         episodes = data.splits.get(name, [])
         found[f"{name} split"] = _digest(*(episode.path.stem.encode() for episode in episodes))
         found[f"{name} episode lengths"] = _digest(*(str(episode.num_steps).encode() for episode in episodes))
-        found[f"{name} instructions"] = _digest(*(episode.instruction.encode() for episode in episodes))
+        found[f"{name} instructions"] = _digest(*(said.encode() for episode in episodes for said in episode.wordings))
         found[f"{name} states and actions"] = _digest(*(episode.digest.encode() for episode in episodes))
     return found
 

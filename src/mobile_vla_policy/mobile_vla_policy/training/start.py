@@ -49,7 +49,7 @@ def begin(
         BackboneError: base weights cannot be loaded.
     """
     if info is None:
-        instructions = [episode.instruction for episode in data.splits["train"]]
+        instructions = [wording for episode in data.splits["train"] for wording in episode.wordings]
         network = build_network(
             settings.policy,
             instructions=instructions,

@@ -136,7 +136,7 @@ def init(settings: TrainSettings, dataset: Path, output: Path, console: Console)
 def require_instructions_that_fit(network: PolicyNetwork, data: TrainingData) -> None:
     """Raise TrainingDataError naming an episode whose instruction the trained policy would refuse as too long."""
     for episode in (episode for episodes in data.splits.values() for episode in episodes):
-        length = int(network.backbone.tokenise([episode.instruction]).lengths[0])
+        length = int(network.backbone.tokenise(list(episode.wordings)).lengths.max())
         if length > MAX_INSTRUCTION_TOKENS:
             raise TrainingDataError(
                 f"{episode.path}: the instruction has {length} tokens, and a policy follows at most "

@@ -20,6 +20,8 @@ class LocalHub:
         self.blobs: dict[str, bytes] = {}
         self.commits: dict[str, list[tuple[str, dict[str, bytes]]]] = {}
         """Repository -> (commit hash, path -> content), oldest first."""
+        self.listed: dict[str, list[str]] = {}
+        """Repository -> files that are listed but cannot be fetched: a connection that breaks."""
         hub = self
 
         class Handler(_Handler):
@@ -73,6 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/api/repos/create":
             asked = json.loads(body)
             repo = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
+            repo = f"datasets/{repo}" if asked.get("type") == "dataset" else repo
             self.hub.commits.setdefault(repo, [])
             self._json({"url": f"{self.hub.url}/{repo}", "name": repo, "id": repo})
         elif "/preupload/" in path:
@@ -86,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             self._json({"transfer": "basic", "objects": objects})
         elif "/commit/" in path:
-            repo = path.split("/api/models/")[1].split("/commit/")[0]
+            repo = _repo(path).split("/commit/")[0]
             changes = {}
             for line in body.splitlines():
                 item = json.loads(line)
@@ -110,8 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self) -> None:
         url = urlparse(self.path)
         path = unquote(url.path)
-        if path.startswith("/api/models/"):
-            repo, _, rest = path.removeprefix("/api/models/").partition("/revision/")
+        if path.startswith("/api/"):
+            repo, _, rest = _repo(path).partition("/revision/")
             repo, _, tree = repo.partition("/tree/")
             found = self._found(repo, rest or tree or "main")
             if found is not None:
@@ -120,7 +123,11 @@ class _Handler(BaseHTTPRequestHandler):
                     {"type": "file", "path": p, "size": len(b), "oid": _git_oid(b), **_lfs(p, b)}
                     for p, b in files.items()
                 ]
-                info = {"id": repo, "sha": name, "siblings": [{"rfilename": p} for p in files], "private": False}
+                listed = [*files, *self.hub.listed.get(repo, [])]
+                recursive += [
+                    {"type": "file", "path": p, "size": 1, "oid": _git_oid(b"")} for p in self.hub.listed.get(repo, [])
+                ]
+                info = {"id": repo, "sha": name, "siblings": [{"rfilename": p} for p in listed], "private": False}
                 self._json(recursive if tree else info)
             return
         repo, _, rest = path.strip("/").partition("/resolve/")
@@ -168,8 +175,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
+def _repo(path: str) -> str:
+    """What follows the kind of repository in a path of the API; datasets keep ``datasets/`` before their name."""
+    kind, _, rest = path.removeprefix("/api/").partition("/")
+    return f"datasets/{rest}" if kind == "datasets" else rest
+
+
 def _mode(path: str) -> str:
-    return "lfs" if path.endswith(".safetensors") else "regular"
+    return "lfs" if path.endswith((".safetensors", ".h5")) else "regular"
 
 
 def _lfs(path: str, data: bytes) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Commands that exchange datasets with a hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobile_vla_data.checks.validate import validate_dataset
+from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.hub import transfer
+
+
+def push(
+    dataset: DatasetArgument,
+    repo: Annotated[
+        str, typer.Argument(metavar="USER/NAME", help="Hub repository; created if it is missing.", show_default=False)
+    ],
+    licence: Annotated[str, typer.Option("--license", help="Licence for the card, as the hub names it.")] = "other",
+    private: Annotated[bool, typer.Option(help="Create the repository as a private one.")] = False,
+    message: Annotated[str, typer.Option(help="Commit message.")] = "Dataset recorded with Mobile VLA",
+    json: JsonOption = False,
+) -> None:
+    """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it."""
+    Dataset.open(dataset)
+    with progress_bar("validating", quiet=json) as progress:
+        validation = validate_dataset(dataset, progress=progress)
+    address = transfer.push(dataset, repo, validation, licence=licence, private=private, message=message)
+    if json:
+        print_json({"dataset": str(dataset), "repo": repo, "commit": address, "findings": len(validation.findings)})
+    else:
+        print_line(f"{repo}: {address} ({len(validation.findings)} findings are on its card)")
+
+
+def pull(
+    repo: Annotated[str, typer.Argument(metavar="USER/NAME[@REVISION]", help="Hub repository.", show_default=False)],
+    target: Annotated[Path, typer.Argument(help="Folder to create; it must not exist.", show_default=False)],
+    json: JsonOption = False,
+) -> None:
+    """Download a dataset from the Hugging Face hub; interrupted, the same command continues."""
+    folder = Dataset(transfer.pull(repo, target))
+    if json:
+        print_json({"repo": repo, "dataset": str(folder.path), "episodes": len(folder.episode_ids)})
+    else:
+        print_line(f"{folder.path}: {len(folder.episode_ids)} episodes")

@@ -26,7 +26,7 @@ class Commands:
     shadow mode, an onlooker compares the commands of the policy with those that the robot gets.
     """
 
-    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool, gate: GateWatch) -> None:
+    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool | None, gate: GateWatch) -> None:
         self._node, self._frame, self._stamped = node, contract.action.frame, stamped
         self._codec = ActionCodec(contract)
         self._zeros = math.ceil(_ZEROS_S * rate_hz)
@@ -56,6 +56,10 @@ class Commands:
         # The last command of a driver that becomes an onlooker is to stop.
         self._end()
         self._onlooker.begin()
+
+    def adapt(self) -> None:
+        """Watch the type of velocity that the gate sends, where the onlooker was to find out."""
+        self._onlooker.adapt()
 
     def arm(self) -> None:
         """Start to command."""

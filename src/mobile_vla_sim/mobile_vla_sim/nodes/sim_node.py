@@ -22,7 +22,7 @@ from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import image_message, to_stamp, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.run import run
 from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
@@ -43,7 +43,7 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim_node")
         self._contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = bool(stamping(self))
         seed = integer(self, "seed", 0, "seed of the first scene", at_least=0)
         task = text(self, "task", "", "task of the first scene; empty: drawn by the seed")
         settings = SimSettings(

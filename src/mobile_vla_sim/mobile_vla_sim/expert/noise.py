@@ -45,6 +45,22 @@ class DrivingNoise:
         return limited(Velocity(command.x + float(extra[0]), command.y + float(extra[1])), self._contract)
 
 
+class GripperNoise:
+    """Closes the open gripper now and then on the way, so that demonstrations show how to open it again."""
+
+    def __init__(self, random: np.random.Generator, chance_per_tick: float = 0.02) -> None:
+        self._random, self._chance = random, chance_per_tick
+        self._ticks = 0
+
+    def disturb(self, closed: bool, velocity: Velocity) -> bool:
+        """Whether to close the gripper in this control period, instead of ``closed``."""
+        # Where the robot stands, its gripper is at work.
+        if not closed and math.hypot(velocity.x, velocity.y) > 0.3 and self._random.random() < self._chance:
+            self._ticks = int(self._random.integers(4, 9))
+        self._ticks = max(0, self._ticks - 1)
+        return closed or self._ticks > 0
+
+
 def limited(velocity: Velocity, contract: Contract) -> Velocity:
     """``velocity`` scaled down to the contract's largest speed and yaw rate."""
     speed = math.hypot(velocity.x, velocity.y)

@@ -8,6 +8,7 @@ import torch
 from mobile_vla_policy.backbones.film import FilmSettings
 from mobile_vla_policy.backbones.maps import Maps, cell_centres
 from mobile_vla_policy.samples.journeys import Journeys
+from mobile_vla_policy.training.elsewhere import elsewhere, what_moved
 from mobile_vla_policy.training.grounding import grounding_loss, shared_among_cells
 from mobile_vla_policy.training.hindsight import fit_odometry, hindsight_loss
 
@@ -53,7 +54,13 @@ def perfect(here: torch.Tensor, path: torch.Tensor) -> Maps:
 
 
 def loss(maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor) -> float:
-    return float(hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool)))
+    valid = torch.ones(len(group), 1, dtype=torch.bool)
+
+    def floor(pasted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        assert maps.robot is not None and maps.blocked is not None
+        return maps.robot, maps.blocked
+
+    return float(hindsight_loss(maps, images[:, None], journeys, group, valid, floor))
 
 
 def test_odometry_is_laid_into_the_image_whatever_its_frame() -> None:
@@ -83,7 +90,29 @@ def test_images_of_an_episode_must_agree_about_what_the_robot_hides() -> None:
     assert agreed.blocked is not None
     near = ((cell_centres(CELLS) - here[:, None]).norm(dim=2) < 0.2).float()
     hole = agreed._replace(blocked=agreed.blocked - 3 * near)
-    assert loss(agreed, images, journeys, group) < loss(hole, images, journeys, group) - 0.5
+    assert loss(agreed, images, journeys, group) < loss(hole, images, journeys, group) - 0.1
+
+
+def test_a_robot_is_cut_out_and_put_down_elsewhere() -> None:
+    images, _, group, here, _ = episodes(4)
+    moved = what_moved(images, group, EPISODES)
+    # In the others, the robot overlaps with itself in another image.
+    whole = moved.mask.sum((1, 2, 3)) == 49
+    assert whole.sum() > 10
+    torch.manual_seed(0)
+    pasted, mask = elsewhere(images, moved)
+    white = (pasted > 0.99).all(1, keepdim=True)
+    assert torch.equal(white[whole], mask[whole] > 0)
+    assert (mask[whole].sum((1, 2, 3)) == 49).all()
+    shares = torch.nn.functional.adaptive_avg_pool2d(mask, CELLS).flatten(1)
+    places = (shares / shares.sum(1, keepdim=True) @ cell_centres(CELLS))[whole]
+    assert (places - here[whole]).norm(dim=1).median() > 0.3
+    assert places.abs().amax() < 1
+
+
+def test_two_images_of_an_episode_do_not_tell_what_moved() -> None:
+    images, _, group, _, _ = episodes(4, frames=2)
+    assert not what_moved(images, group, EPISODES).mask.any()
 
 
 def test_a_backbone_without_these_maps_is_refused_in_words() -> None:
@@ -102,7 +131,8 @@ def test_the_robot_is_found_without_any_annotation_of_it() -> None:
         images, journeys, group, _, _ = episodes(seed)
         _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
         assert maps is not None
-        total = hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool))
+        valid = torch.ones(len(group), 1, dtype=torch.bool)
+        total = hindsight_loss(maps, images[:, None], journeys, group, valid, backbone.floor)
         optimiser.zero_grad()
         total.backward()
         optimiser.step()

@@ -5,8 +5,9 @@
     image 112 px ─► convolution ─► 56 ─┬─► local features 28 ─► robot heatmap, cost of driving over each cell
                                        └─► * 28 ─► * 14, dilated ─► back to 28 * ─► heatmap of the instructed target
     planner: distance of every cell from the target over the costs, by repeated soft minimum over the neighbours
-    ACT state: places of target and robot and the way between them, what lies under the target, the direction in which
-               the planned way leaves the robot's cell, and its length [, what the other cameras see]
+    ACT state: how far the target is, and where once it is near, what lies under it, the direction in which the planned
+               way leaves the robot's cell, its length, what is blocked within an arm's length of robot and target
+               [, what the other cameras see]
 
 Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
 2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
@@ -32,6 +33,8 @@ from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_toke
 
 _STEM = 24
 _SIDE_VIEW = 64
+#: From about this distance on (image: 2), the head is not shown in which direction the target is.
+_NEAR = 0.2
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
 _REACH = 2
 
@@ -144,11 +147,16 @@ class FilmBackbone(Backbone):
                 leaving, length = _under(ways, at_robot), _under(distances[:, None], at_robot)
                 around = _window(self._grid(blocked)[:, None].clamp(-1, 1))
                 near_robot, near_goal = _under(around, at_robot), _under(around, at_target)
+            # The way to a far target is the planner's alone. The head would learn to drive straight at a target that it
+            # is shown, which is right more often than not, and then pushes against corners.
+            offset, lead = goal - here, leaving @ self.directions
+            distance = offset.norm(dim=1, keepdim=True)
+            near = (-((distance / _NEAR) ** 2)).exp()
             act = [
-                2 * goal, 2 * here, 4 * (goal - here),
-                self._seen(features, at_target),
-                2 * leaving @ self.directions, 2 * leaving, length / 10,
+                4 * near * offset, near, distance,
+                2 * lead, functional.normalize(lead, dim=1), 2 * leaving, length / 10,
                 near_robot, near_goal,
+                self._seen(features, at_target),
             ]  # fmt: skip
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))

@@ -64,8 +64,9 @@ class Planner(nn.Module):
         return self._plan(self._costs(blocked), target.detach(), self._by_sums)[1]
 
     def _costs(self, blocked: torch.Tensor, steeper: float = 1.0, dearer: float = 1.0) -> torch.Tensor:
-        odds = steeper * self.log_contrast.float().exp() * blocked - 1
-        return (dearer * odds.exp()).clamp(_LEAST_COST, _LARGEST_COST)
+        logarithms = steeper * self.log_contrast.float().exp() * blocked - 1 + math.log(dearer)
+        # Before the exponential: an infinite one has no gradient, not even where it is cut off.
+        return logarithms.clamp(math.log(_LEAST_COST), math.log(_LARGEST_COST)).exp()
 
     def _plan(
         self,

@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from mobile_vla_policy.backbones.maps import NEIGHBOURS
 
-#: Of one cell. A wall must cost more than the way round it.
-_LEAST_COST, _LARGEST_COST = 0.02, 30.0
+#: Of one cell. A wall must cost more than the way round it; and free floor more than the temperature, or every step in
+#: the right quarter is as good as the straight one.
+_FLOOR_COST, _LARGEST_COST = 0.8, 30.0
 #: Larger than any distance on the grid, in units of the temperature; its exponential is still a float64.
 _FAR = 600.0
 _LEAST_VALUE = 1e-280
@@ -65,8 +66,8 @@ class Planner(nn.Module):
 
     def _costs(self, blocked: torch.Tensor, steeper: float = 1.0, dearer: float = 1.0) -> torch.Tensor:
         logarithms = steeper * self.log_contrast.float().exp() * blocked - 1 + math.log(dearer)
-        # Before the exponential: an infinite one has no gradient, not even where it is cut off.
-        return logarithms.clamp(math.log(_LEAST_COST), math.log(_LARGEST_COST)).exp()
+        # Cut off before the exponential: an infinite one has no gradient, not even where it is cut off.
+        return _FLOOR_COST + logarithms.clamp(max=math.log(_LARGEST_COST)).exp()
 
     def _plan(
         self,

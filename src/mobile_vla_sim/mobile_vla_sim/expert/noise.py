@@ -30,10 +30,10 @@ class DrivingNoise:
         fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
         self._noise = persistence * self._noise + fresh
         speed = math.hypot(command.x, command.y)
-        if self._push_ticks == 0 and self._random.random() < 0.03 and speed > 0.3:
+        if self._push_ticks == 0 and self._random.random() < 0.05 and speed > 0.3:
             angle = self._random.uniform(0.0, math.tau)
             self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])
-            self._push_ticks = int(self._random.integers(3, 8))
+            self._push_ticks = int(self._random.integers(3, 13))
         push = self._push if self._push_ticks > 0 else np.zeros(2)
         self._push_ticks = max(0, self._push_ticks - 1)
         # Less of it where the expert slows down: at the goal the lesson is to stand still.

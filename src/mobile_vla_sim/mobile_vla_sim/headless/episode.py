@@ -74,7 +74,9 @@ def drive_episode(
     raise DemonstrationError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
 
 
-def _demonstrate(world: World, robot: HeadlessRobot, noise: tuple[DrivingNoise, GripperNoise] | None) -> list[Step] | None:
+def _demonstrate(
+    world: World, robot: HeadlessRobot, noise: tuple[DrivingNoise, GripperNoise] | None
+) -> list[Step] | None:
     contract = world.contract
     expert, codec = Expert(robot.assignment, contract), ActionCodec(contract)
     steps: list[Step] = []

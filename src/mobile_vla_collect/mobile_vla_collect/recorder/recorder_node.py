@@ -111,9 +111,12 @@ class RecorderNode(AutostartNode):
             self, "cmd_vel", self._on_velocity, EVERY_COMMAND, stamped=self._stamped
         )
         self._subscriptions_of_commands = [
-            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
             self.create_subscription(GateStatus, "gate/status", self._on_gate, EVERY_STATUS),
         ]
+        if self._contract.has_gripper:
+            self._subscriptions_of_commands.append(
+                self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND)
+            )
         dataset = self._settings.writer.dataset
         self.get_logger().info(f"ready: {self._plan.tally.episodes} episodes in {dataset}")
         result = super().on_activate(state)

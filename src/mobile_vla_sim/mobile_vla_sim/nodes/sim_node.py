@@ -135,9 +135,10 @@ class SimNode(Node):
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate
         self._odometry.publish(odometry)
-        gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
-        gripper.header.stamp = stamp
-        self._gripper.publish(gripper)
+        if self._contract.has_gripper:
+            gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
+            gripper.header.stamp = stamp
+            self._gripper.publish(gripper)
         self._state.publish(state_message(reading))
 
     def _publish_images(self, stamp_ns: int, images: dict[str, Image]) -> None:

@@ -9,7 +9,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import is_true, switch, text, value, whole
+from mobile_vla_bringup.launching import is_true, text, value, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
 
@@ -20,7 +20,7 @@ def start(context):
         raise RuntimeError("argument 'dataset' is missing: name the folder for the episodes, dataset:=/path/to/folder")
     launching.require_contract(context)
     launching.require_teleop(context)
-    shared = {"contract": text("contract"), "stamped": switch("stamped")}
+    shared = {"contract": text("contract"), "stamped": text("stamped")}
     expert = value(context, "teleop") == "expert"
     recorder = Node(
         package="mobile_vla_collect",

@@ -13,7 +13,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching, launching_policy
-from mobile_vla_bringup.launching import is_true, switch, text, value, whole
+from mobile_vla_bringup.launching import is_true, text, value, whole
 
 PARAMETERS = launching.parameter_file("inference.yaml")
 
@@ -64,7 +64,7 @@ def recorder():
         output="screen",
         parameters=[
             PARAMETERS,
-            {"contract": text("contract"), "stamped": switch("stamped"), "autostart": True},
+            {"contract": text("contract"), "stamped": text("stamped"), "autostart": True},
             {"dataset": text("dataset"), "plan": text("plan")},
         ],
         on_exit=launching.ended,
@@ -79,7 +79,7 @@ def trials():
         output="screen",
         parameters=[
             launching.parameter_file("sim.yaml"),
-            {"contract": text("contract"), "stamped": switch("stamped")},
+            {"contract": text("contract"), "stamped": text("stamped")},
             {"trials": whole("trials"), "seed": whole("seed"), "tasks": text("task")},
             {"output": text("trial_output"), "record": text("trial_record")},
         ],

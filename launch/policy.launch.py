@@ -10,7 +10,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching, launching_policy
-from mobile_vla_bringup.launching import switch, text
+from mobile_vla_bringup.launching import text
 
 
 def start(context):
@@ -23,7 +23,7 @@ def start(context):
         output="screen",
         parameters=[
             launching.parameter_file("inference.yaml"),
-            {"stamped": switch("stamped"), "autostart": True, **launching_policy.overrides(context)},
+            {"stamped": text("stamped"), "autostart": True, **launching_policy.overrides(context)},
             {name: text(name) for name in ("contract", "checkpoint", "instruction", "images")},
         ],
         on_exit=launching.ended,

@@ -13,7 +13,7 @@ def start(context):
     """Return the nodes that the arguments ask for."""
     parameters = [
         LaunchConfiguration("parameters"),
-        {"contract": text("contract"), "stamped": switch("stamped"), "compressed": switch("compressed")},
+        {"contract": text("contract"), "stamped": text("stamped"), "compressed": switch("compressed")},
     ]
     gate = Node(
         package="mobile_vla_control",

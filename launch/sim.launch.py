@@ -16,7 +16,7 @@ def start(context):
         output="screen",
         parameters=[
             launching.parameter_file("sim.yaml"),
-            {"contract": text("contract"), "stamped": switch("stamped"), "compressed": switch("compressed")},
+            {"contract": text("contract"), "stamped": text("stamped"), "compressed": switch("compressed")},
         ],
         # Nothing else in a launch makes sense without a robot.
         on_exit=launching.ended,

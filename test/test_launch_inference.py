@@ -143,7 +143,7 @@ def test_a_policy_on_another_machine_drives_by_jpegs_and_when_it_is_gone_the_rob
         assert len(launched.pids()) == 2, launched.output
         parameters = {
             "contract": str(CONTRACT), "checkpoint": str(tmp_path), "instruction": INSTRUCTION, "autostart": True,
-            "images": "compressed", "command_rate_hz": 50.0, "stamped": True,
+            "images": "compressed", "command_rate_hz": 50.0, "stamped": "true",
         }  # fmt: skip
         command = [sys.executable, str(SCRIPTED_POLICY), "steady"]
         with NodeProcess("", "", parameters, command=command) as remote:

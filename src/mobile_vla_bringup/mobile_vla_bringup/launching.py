@@ -95,9 +95,10 @@ def common_arguments() -> list[Any]:
         DeclareLaunchArgument("namespace", default_value="", description="ROS namespace of every node"),
         DeclareLaunchArgument(
             "stamped",
-            default_value="false",
-            choices=BOOLEAN,
-            description="TwistStamped instead of Twist on every velocity topic",
+            default_value="auto",
+            choices=["auto", *BOOLEAN],
+            description="velocity topics: true is TwistStamped, false is Twist; auto: the gate sends what the robot "
+            "subscribes to",
         ),
     ]
 
@@ -224,7 +225,7 @@ def joystick(context: Any, parameters: Any) -> list[Node]:
             package="mobile_vla_collect",
             executable="joy_teleop_node",
             output="screen",
-            parameters=[parameters, {"contract": text("contract"), "stamped": switch("stamped")}],
+            parameters=[parameters, {"contract": text("contract"), "stamped": text("stamped")}],
         ),
     ]
 

@@ -6,9 +6,11 @@ import yaml
 from recorder_client import CONTRACT_PATH, Recording
 
 from mobile_vla_data.action import Velocity, displacement, yaw
+from mobile_vla_data.action import gripper as gripper_of
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.testing import FakeRobot, image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
@@ -119,3 +121,21 @@ def test_the_encoding_of_each_cameras_messages_is_in_the_file(probe, start_recor
         assert episode.source_encoding("static") == "rgb8" and episode.source_encoding("gripper") == "bgr8"
         swapped = numbered_image(robot.sent["gripper"][int(episode.stamps_ns["gripper"][0])], 1)[:, :, ::-1]
         assert episode.image("gripper", 0).tobytes() == np.ascontiguousarray(swapped).tobytes()
+
+
+def test_a_robot_without_a_gripper_is_recorded_and_its_columns_stay_zero(
+    probe, start_recorder, recording, write_contract, tmp_path
+):
+    file = write_contract(gripper="none")
+    FakeRobot(probe, Contract.load(file), commands=True)
+    start_recorder(tmp_path / "data", contract=str(file))
+    recording.start()
+    # A command for a gripper that is not there.
+    gripper = probe.publisher(GripperCommand, "gripper/command", subscribers=0)
+    probe.node.create_timer(0.05, lambda: gripper.publish(GripperCommand(position=1.0)))
+    recording.until_steps(12)
+    path = recording.save().path
+    with Episode.open(path) as episode:
+        assert sorted(episode.stamps_ns) == ["gripper", "odom", "static"]
+        assert not gripper_of(episode.states).any() and not gripper_of(episode.actions).any()
+    assert not [finding for finding in check_episode(path) if finding.severity == "error"]

@@ -18,16 +18,19 @@ from mobile_vla_control.latch import StopLatch
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.clock import STEADY, now_ns
 from mobile_vla_ros.command_publisher import CommandPublisher
-from mobile_vla_ros.convert import to_ns, velocity_of, velocity_type
+from mobile_vla_ros.convert import to_ns, velocity_of
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, load_contract, number
+from mobile_vla_ros.parameters import load_contract, number, stamping
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.realtime import ask_for_realtime
 from mobile_vla_ros.run import run, without_shared_memory
+from mobile_vla_ros.velocity_topics import VelocitySubscription
 
 _STATUS_PERIOD_S = 0.5
 #: Longest timeout [s]: 300 instead of 0.3, in milliseconds, would let the robot drive on for minutes.
 _LONGEST_S = 5.0
+#: Time for the robot's driver to start, or to start again, before its absence is a fault [s].
+_HEARD_WITHIN_S = 5.0
 #: The gripper command is repeated, so that a gripper driver that starts late gets it [s].
 _GRIPPER_REPEAT_S = 1.0
 
@@ -44,7 +47,7 @@ class CommandGateNode(Node):
         super().__init__("command_gate_node")
         self._scheduling = scheduling
         self._contract = load_contract(self)
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel, to the robot [Hz]", at_least=1, at_most=200)
         seconds = partial(number, self, above=0, at_most=_LONGEST_S)
         self._gate = CommandGate(
@@ -74,22 +77,26 @@ class CommandGateNode(Node):
             self._gate.stop(f"gate/stop was called at {since}, before this gate started; call gate/resume to continue")
             self.get_logger().warning(f"the robot stays stopped: {self._gate.stop_reason}")
 
-        velocity = velocity_type(self._stamped)
-        self._commands = CommandPublisher(self, "", self._contract.action.frame, stamped=self._stamped)
+        self._commands = CommandPublisher(self, "", self._contract.action.frame, stamped=stamped)
+        self._sources: dict[Source, VelocitySubscription] = {}
         self._status_publisher = self.create_publisher(GateStatus, "gate/status", LATCHED)
         for source in Source:
             name = source.value
-            self.create_subscription(velocity, f"cmd_vel_{name}", partial(self._on_velocity, source), COMMAND)
-            self.create_subscription(
-                GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
+            self._sources[source] = VelocitySubscription(
+                self, f"cmd_vel_{name}", partial(self._on_velocity, source), COMMAND, stamped=stamped
             )
+            if self._contract.has_gripper:
+                self.create_subscription(
+                    GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
+                )
         if self._gate.keep_in.limited:
             self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
         self.create_service(Trigger, "gate/stop", self._on_stop)
         self.create_service(Trigger, "gate/resume", self._on_resume)
         # Steady: a simulated clock, or a clock that is set, must not hold the zeros back.
         self._timer = self.create_timer(1.0 / rate_hz, self._tick, clock=STEADY)
-        self._diagnostics = Diagnostics(self, self._health)
+        self._heard_at = time.monotonic()
+        self._diagnostics = Diagnostics(self, self._health, adapt=self._adapt)
         self.get_logger().info(f"scheduling: {scheduling}")
 
     def close(self) -> None:
@@ -102,12 +109,12 @@ class CommandGateNode(Node):
         self._publish_status(now_s)
 
     def _on_velocity(self, source: Source, message: Any) -> None:
-        age_s = self._age_s(message) if self._stamped else 0.0
+        age_s = self._age_s(message) if self._sources[source].stamped else 0.0
         self._report(source, self._gate.offer_velocity(source, velocity_of(message), time.monotonic(), age_s))
 
     def _on_gripper(self, source: Source, message: GripperCommand) -> None:
         # With plain Twist stamps are not required, and velocity and gripper of one command must be treated alike.
-        age_s = self._age_s(message) if self._stamped else 0.0
+        age_s = self._age_s(message) if self._sources[source].stamped else 0.0
         self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic(), age_s))
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -187,6 +194,12 @@ class CommandGateNode(Node):
         status.output.angular.z = velocity.yaw_rate
         self._status_publisher.publish(status)
 
+    def _adapt(self) -> None:
+        """Use the types of velocity that the other ends use, where this gate was to find out."""
+        self._commands.adapt()
+        for subscription in self._sources.values():
+            subscription.follow()
+
     def _health(self) -> Health:
         counters = self._gate.counters
         values = {
@@ -197,12 +210,13 @@ class CommandGateNode(Node):
             "timeouts": counters.timeouts,
             "scheduling": self._scheduling,
         }
-        rivals = self._rivals()
-        if rivals and rivals not in self._fault:
-            self.get_logger().error(rivals)
-        self._note_faults([*self._diagnostics.wrong_types, *([rivals] if rivals else [])])
-        if rivals:
-            return Health(ERROR, rivals, values)
+        faults = [fault for fault in (self._rivals(), self._unheard()) if fault]
+        for fault in faults:
+            if fault not in self._fault:
+                self.get_logger().error(fault)
+        self._note_faults([*self._diagnostics.wrong_types, *faults])
+        if faults:
+            return Health(ERROR, "; ".join(faults), values)
         if self._gate.stopped:
             if not self._latch.since():
                 # The file was removed meanwhile.
@@ -220,6 +234,13 @@ class CommandGateNode(Node):
         names = ", ".join(self._commands.rivals())
         advice = "stop it, or remap it to cmd_vel_teleop; only the gate may drive the robot"
         return f"'{self._commands.velocity_topic}' is also published by {names}: {advice}" if names else ""
+
+    def _unheard(self) -> str:
+        """Return, in one line, that no robot has listened for some time; empty if one has."""
+        problem, now_s = self._commands.unheard(), time.monotonic()
+        if not problem:
+            self._heard_at = now_s
+        return problem if now_s - self._heard_at > _HEARD_WITHIN_S else ""
 
     def _note_faults(self, faults: list[str]) -> None:
         """Publish the status at once when what is connected wrongly has changed."""

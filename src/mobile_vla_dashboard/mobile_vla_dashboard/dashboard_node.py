@@ -30,7 +30,7 @@ from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, text
+from mobile_vla_ros.parameters import flag, integer, load_contract, stamping, text
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
@@ -64,7 +64,7 @@ class DashboardNode(Node):
         super().__init__("dashboard_node")
         self.contract = load_contract(self)
         self.drivable = flag(self, "teleop", False, "let the page drive the robot (teleop:=web sets it)")
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         default_address = os.environ.get("MOBILE_VLA_DASHBOARD_ADDRESS", "127.0.0.1")
         address = text(
             self, "address", default_address, "address to listen on; 0.0.0.0 for every network of this machine"

@@ -63,9 +63,9 @@ class StateContract(_Strict):
     """``frame_id`` that the position must have."""
     odometry_max_age_s: float = Field(gt=0)
     """A position measured longer ago than this is stale [s]."""
-    gripper_topic: str = Field(min_length=1)
-    """Topic of the gripper's position."""
-    gripper_max_age_s: float = Field(gt=0)
+    gripper_topic: str = Field(default="gripper/state", min_length=1)
+    """Topic of the gripper's position; without a gripper it has no effect."""
+    gripper_max_age_s: float = Field(default=0.5, gt=0)
     """A gripper position measured longer ago than this is stale [s]."""
 
 
@@ -118,6 +118,9 @@ class GripperThresholds(_Strict):
         return closed
 
 
+_NO_GRIPPER = GripperThresholds(close_above=0.5, open_below=0.5)
+
+
 class Contract(_Strict):
     """Description of one robot. Load it with :meth:`load`; it is immutable and compares by value."""
 
@@ -139,8 +142,8 @@ class Contract(_Strict):
     """Limits of speed, acceleration and jerk."""
     keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
-    gripper: GripperThresholds
-    """When a gripper counts as open or closed."""
+    gripper: GripperThresholds | Literal["none"]
+    """When a gripper counts as open or closed; none: the robot has no gripper, and its columns stay 0."""
 
     @field_validator("cameras")
     @classmethod
@@ -173,6 +176,21 @@ class Contract(_Strict):
     def first_camera(self) -> str:
         """Name of the first camera: it is required, it sets the pace, and ``/annotations/target`` refers to it."""
         return next(iter(self.cameras))
+
+    @property
+    def has_gripper(self) -> bool:
+        """False if the robot has no gripper: then nothing waits for its state, and its columns stay 0."""
+        return self.gripper != "none"
+
+    @property
+    def thresholds(self) -> GripperThresholds:
+        """When the gripper counts as open or closed. Without a gripper the position is 0, which is open."""
+        return self.gripper if isinstance(self.gripper, GripperThresholds) else _NO_GRIPPER
+
+    @property
+    def state_streams(self) -> tuple[str, ...]:
+        """Streams that the state is made of."""
+        return (ODOMETRY, GRIPPER_STATE) if self.has_gripper else (ODOMETRY,)
 
     @property
     def period_s(self) -> float:

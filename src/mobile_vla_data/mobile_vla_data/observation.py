@@ -124,13 +124,15 @@ class ObservationBuilder:
             for name, camera in contract.cameras.items()
         }
         self._odometry = Stream(ODOMETRY, state.odometry_topic, True, state.odometry_max_age_s)
-        self._gripper = Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s)
+        self._gripper = (
+            Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s) if contract.has_gripper else None
+        )
         self._lock = threading.Lock()
 
     @property
     def streams(self) -> list[Stream]:
-        """Every stream, cameras first."""
-        return [*self._cameras.values(), self._odometry, self._gripper]
+        """Every stream, cameras first, then those of ``contract.state_streams``."""
+        return [*self._cameras.values(), self._odometry, *([self._gripper] if self._gripper else [])]
 
     def reset_counters(self) -> None:
         """Start counting afresh, keeping the newest values."""
@@ -178,7 +180,12 @@ class ObservationBuilder:
         return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
 
     def put_gripper(self, stamp_ns: int, now_ns: int, position: float) -> bool:
-        """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`."""
+        """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`.
+
+        A robot without a gripper ignores it.
+        """
+        if self._gripper is None:
+            return False
         if not (math.isfinite(position) and -0.01 <= position <= 1.01):
             return self._refuse(self._gripper, now_ns, f"position {position} is outside 0 (open) .. 1 (closed)")
         return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
@@ -203,7 +210,7 @@ class ObservationBuilder:
             present = [stream for stream in self.streams if stream.stamp_ns]
             images = {name: stream.value for name, stream in self._cameras.items() if stream.stamp_ns}
             x, y = self._odometry.value
-            state = np.array([x, y, self._gripper.value], dtype=np.float32)
+            state = np.array([x, y, self._gripper.value if self._gripper else 0.0], dtype=np.float32)
             stamps_ns = {stream.name: stream.stamp_ns for stream in present}
             encodings = {name: self._cameras[name].encoding for name in images}
         fitted = {name: fit(image, self.contract.cameras[name]) for name, image in images.items()}

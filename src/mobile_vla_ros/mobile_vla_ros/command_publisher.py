@@ -12,6 +12,7 @@ from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
 from mobile_vla_ros.graph import NO_NAME, full_name
 from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.velocity_topics import matching, robots, unheard
 
 #: How long a last zero may take until every subscriber has acknowledged it [s].
 _ACKNOWLEDGED_WITHIN_S = 0.5
@@ -24,21 +25,39 @@ class CommandPublisher:
         node: owner of the publishers.
         source: ``teleop`` or ``policy``; empty for the gate, whose topics are ``cmd_vel`` and ``gripper/command``.
         frame: ``frame_id`` of the messages, ``contract.action.frame``.
-        stamped: TwistStamped instead of Twist.
+        stamped: True for TwistStamped, False for Twist. None sends what robots subscribe to, see :meth:`adapt`; until
+            one does, and from every source but the gate, that is Twist.
     """
 
-    def __init__(self, node: Any, source: str, frame: str, *, stamped: bool) -> None:
+    def __init__(self, node: Any, source: str, frame: str, *, stamped: bool | None) -> None:
         suffix = f"_{source}" if source else ""
         self._node = node
         self._frame = frame
-        self._stamped = stamped
-        self._velocity = node.create_publisher(velocity_type(stamped), f"cmd_vel{suffix}", COMMAND)
+        self._adapts = stamped is None and not source
+        self._stamped = bool(stamped)
+        self._topic = f"cmd_vel{suffix}"
+        self._velocity = node.create_publisher(velocity_type(self._stamped), self._topic, COMMAND)
         self._gripper = node.create_publisher(GripperCommand, f"gripper/command{suffix}", COMMAND)
 
     @property
     def velocity_topic(self) -> str:
         """Full name of the velocity topic, after remapping."""
         return str(self._velocity.topic_name)
+
+    def adapt(self) -> None:
+        """Send the type that robots subscribe to, if the gate was to find out. Call it about once a second."""
+        if not self._adapts:
+            return
+        if (stamped := matching(self._stamped, robots(self._node, self.velocity_topic))) == self._stamped:
+            return
+        self._stamped = stamped
+        self._node.destroy_publisher(self._velocity)
+        self._velocity = self._node.create_publisher(velocity_type(stamped), self._topic, COMMAND)
+        self._node.get_logger().info(f"sending {velocity_type(stamped).__name__} on '{self.velocity_topic}'")
+
+    def unheard(self) -> str:
+        """Return, in one line, that no robot subscribes to the velocity; empty if one does."""
+        return unheard(self._node, self.velocity_topic)
 
     def send(self, velocity: Velocity) -> None:
         """Publish a velocity."""

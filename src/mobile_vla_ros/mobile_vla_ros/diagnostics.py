@@ -27,14 +27,18 @@ class Diagnostics:
     """Publishes the result of ``health`` once a second, as long as the node lives.
 
     Before each call it looks for endpoints of wrong message types on the node's topics, see
-    :func:`mobile_vla_ros.graph.wrong_types`. Any makes the health an error; each new one is logged.
+    :func:`mobile_vla_ros.graph.wrong_types`. Any makes the health an error; each new one is logged. ``adapt`` is called
+    before that look, once a second.
     """
 
-    def __init__(self, node: Any, health: Callable[[], Health], hardware_id: str = "") -> None:
+    def __init__(
+        self, node: Any, health: Callable[[], Health], hardware_id: str = "", adapt: Callable[[], None] | None = None
+    ) -> None:
         self.wrong_types: list[str] = []
         """One line for each endpoint of a wrong type."""
         self._node = node
         self._health = health
+        self._adapt = adapt
         self._hardware_id = hardware_id
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Steady: with a simulated clock that stands still, or a system clock that is set back, it would fall silent.
@@ -42,6 +46,8 @@ class Diagnostics:
 
     def publish(self) -> None:
         """Publish now; for a node that is about to be busy in a callback."""
+        if self._adapt is not None:
+            self._adapt()
         self._look_for_wrong_types()
         health = self._health()
         if self.wrong_types:

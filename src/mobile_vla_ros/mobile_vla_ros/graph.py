@@ -7,6 +7,8 @@ from typing import Any
 #: Name of a node that discovery does not know (yet).
 NO_NAME = "a node without a name"
 _UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
+#: Nodes that watch commands and move nothing: they take the type that is published.
+_ONLOOKERS = ("recorder_node", "policy_node", "trial_node", "rosbag2_recorder", "rviz", "foxglove_bridge", "_ros2cli")
 _STAMPED = {"geometry_msgs/msg/Twist": "false", "geometry_msgs/msg/TwistStamped": "true"}
 
 
@@ -15,6 +17,11 @@ def full_name(info: Any) -> str:
     if _UNKNOWN_NODE in info.node_name:
         return NO_NAME
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+
+
+def is_onlooker(info: Any) -> bool:
+    """Return True if an endpoint belongs to a node that watches commands, but moves no robot."""
+    return bool(info.node_name.startswith(_ONLOOKERS))
 
 
 def type_name(message_type: type) -> str:
@@ -33,12 +40,18 @@ def wrong_types(node: Any) -> list[str]:
         ):
             for info in infos:
                 theirs = info.topic_type
-                if theirs != ours:
+                # An onlooker that takes the other type finds out by itself.
+                looks_on = verb == "subscribes to" and _both_velocities(theirs, ours) and is_onlooker(info)
+                if theirs != ours and not looks_on:
                     found.add(f"{full_name(info)} {verb} '{topic}' as {theirs}, not {ours}: {_advice(theirs, ours)}")
     return sorted(found)
 
 
 def _advice(theirs: str, ours: str) -> str:
-    if theirs in _STAMPED and ours in _STAMPED:
+    if _both_velocities(theirs, ours):
         return f"set its parameter 'stamped' to {_STAMPED[ours]}, or 'stamped' of this node to {_STAMPED[theirs]}"
     return "change the type of one of them, or remap the topic"
+
+
+def _both_velocities(theirs: str, ours: str) -> bool:
+    return theirs in _STAMPED and ours in _STAMPED

@@ -101,6 +101,19 @@ def path(node: Any, name: str, description: str, *, required: bool = False) -> P
     return Path(os.path.expanduser(value)) if value else None
 
 
+def stamping(node: Any) -> bool | None:
+    """Declare and read ``stamped``: True for TwistStamped, False for Twist, None for auto. Raises :class:`StartError`.
+
+    A launch file passes the text ``true``, a parameter file the value.
+    """
+    description = "type of velocity topics: true is TwistStamped, false is Twist, auto is what the other end uses"
+    value = _declare(node, "stamped", "auto", description, "auto, true or false")
+    choices = {"auto": None, "true": True, "false": False}
+    if str(value).lower() not in choices:
+        raise _refuse(node, "stamped", value, "auto, true or false")
+    return choices[str(value).lower()]
+
+
 def load_contract(node: Any) -> Contract:
     """Declare the parameter ``contract`` and load the file it names. Raises :class:`StartError`, one line."""
     file = path(node, "contract", "path of the contract, for example config/robot.yaml", required=True)

@@ -25,13 +25,14 @@ from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.clock import now_ns
-from mobile_vla_ros.convert import velocity_of, velocity_type
+from mobile_vla_ros.convert import velocity_of
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, path, text
+from mobile_vla_ros.parameters import integer, load_contract, number, path, stamping, text
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
+from mobile_vla_ros.velocity_topics import VelocitySubscription
 
 _STATUS_PERIOD_S = 0.5
 
@@ -44,7 +45,7 @@ class RecorderNode(AutostartNode):
         if self.get_parameter("use_sim_time").value:
             raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
         self._contract = load_contract(self)
-        self._stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        self._stamped = stamping(self)
         self._settings = _read_settings(self)
         plan = "collection plan for a new dataset folder; empty: the one it has, if any"
         self._plan_file = path(self, "plan", plan)
@@ -57,6 +58,7 @@ class RecorderNode(AutostartNode):
         self._recorder: Recorder | None = None
         self._inputs: ObservationInputs | None = None
         self._plan: TaskPlan | None = None
+        self._velocities: VelocitySubscription | None = None
         self._subscriptions_of_commands: list[Any] = []
         self._status_publisher = self.create_publisher(RecorderStatus, "recorder/status", LATCHED)
         self._episode_services = RecorderServices(
@@ -67,7 +69,7 @@ class RecorderNode(AutostartNode):
             self._publish_status,
         )
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status)
-        self._diagnostics = Diagnostics(self, self._health)
+        self._diagnostics = Diagnostics(self, self._health, adapt=self._adapt)
 
     @loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -105,11 +107,16 @@ class RecorderNode(AutostartNode):
         assert self._inputs is not None and self._plan is not None
         topic = self.resolve_topic_name("cmd_vel")
         self._recorder = Recorder(self._inputs.builder, self._settings, topic, lambda: now_ns(self))
+        self._velocities = VelocitySubscription(
+            self, "cmd_vel", self._on_velocity, EVERY_COMMAND, stamped=self._stamped
+        )
         self._subscriptions_of_commands = [
-            self.create_subscription(velocity_type(self._stamped), "cmd_vel", self._on_velocity, EVERY_COMMAND),
-            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
             self.create_subscription(GateStatus, "gate/status", self._on_gate, EVERY_STATUS),
         ]
+        if self._contract.has_gripper:
+            self._subscriptions_of_commands.append(
+                self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND)
+            )
         dataset = self._settings.writer.dataset
         self.get_logger().info(f"ready: {self._plan.tally.episodes} episodes in {dataset}")
         result = super().on_activate(state)
@@ -146,6 +153,9 @@ class RecorderNode(AutostartNode):
 
     def _stop_recording(self) -> None:
         recorder, self._recorder = self._recorder, None
+        if self._velocities is not None:
+            self._velocities.destroy()
+            self._velocities = None
         for subscription in self._subscriptions_of_commands:
             self.destroy_subscription(subscription)
         self._subscriptions_of_commands = []
@@ -199,6 +209,10 @@ class RecorderNode(AutostartNode):
         for saved in recorder.take_saved():
             if self._plan is not None:
                 self._plan.add(saved)
+
+    def _adapt(self) -> None:
+        if self._velocities is not None:
+            self._velocities.follow()
 
     def _health(self) -> Health:
         return health_of(self._recorder, self.last_error, self._settings.writer.dataset, now_ns(self))

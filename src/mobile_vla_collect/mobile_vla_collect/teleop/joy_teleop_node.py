@@ -14,7 +14,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number
+from mobile_vla_ros.parameters import integer, load_contract, number, stamping
 from mobile_vla_ros.run import run
 
 _RATE_HZ = 20.0
@@ -29,7 +29,7 @@ class JoyTeleopNode(Node):
         super().__init__("joy_teleop_node")
         contract = load_contract(self)
         limits = contract.limits
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         self._timeout_s = number(
             self, "joy_timeout_s", 0.3, "silence of the joystick after which the robot stands still [s]", above=0
         )

@@ -15,7 +15,7 @@ from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, Term
 from mobile_vla_msgs.msg import GateStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
-from mobile_vla_ros.parameters import flag, load_contract, number, path
+from mobile_vla_ros.parameters import load_contract, number, path, stamping
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 
@@ -43,7 +43,7 @@ class KeyboardTeleopNode(Node):
     def __init__(self) -> None:
         super().__init__("keyboard_teleop_node")
         contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         limits = contract.limits
         self._hold = HoldToMove(
             KeySettings(

@@ -11,7 +11,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
+from mobile_vla_data.contract import GRIPPER_STATE
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation, ObservationBuilder
 from mobile_vla_data.sampling.camera_watch import CameraWatch
@@ -46,7 +46,9 @@ class SampledStep:
             self,
             images={name: self.images[name] for name in cameras},
             encodings={name: self.encodings[name] for name in cameras},
-            stamps_ns={name: self.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
+            stamps_ns={
+                name: stamp for name, stamp in self.stamps_ns.items() if name in cameras or name not in self.images
+            },
         )
 
 
@@ -169,7 +171,7 @@ class Sampler:
         ]
 
     def _gripper_position(self) -> float:
-        position = next(stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE)
+        position = next((stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE), 0.0)
         return float(position or 0.0)
 
     def _close(self, period: CommandedPeriod, mono_ns: int, stamp_ns: int) -> SampledStep | None:

@@ -26,9 +26,10 @@ class Commands:
     shadow mode, an onlooker compares the commands of the policy with those that the robot gets.
     """
 
-    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool, gate: GateWatch) -> None:
+    def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool | None, gate: GateWatch) -> None:
         self._node, self._frame, self._stamped = node, contract.action.frame, stamped
         self._codec = ActionCodec(contract)
+        self._has_gripper = contract.has_gripper
         self._zeros = math.ceil(_ZEROS_S * rate_hz)
         self._zeros_left = 0
         self._rate = RateMeter()
@@ -56,6 +57,10 @@ class Commands:
         # The last command of a driver that becomes an onlooker is to stop.
         self._end()
         self._onlooker.begin()
+
+    def adapt(self) -> None:
+        """Watch the type of velocity that the gate sends, where the onlooker was to find out."""
+        self._onlooker.adapt()
 
     def arm(self) -> None:
         """Start to command."""
@@ -93,7 +98,8 @@ class Commands:
         self._zeros_left = self._zeros
         self._send(self._publisher, velocity)
         # An operator who has taken over decides about the gripper; earlier decisions do not count afterwards.
-        if action is not None and action.gripper_closed is not None and not self._gate.operator_drives:
+        decided = self._has_gripper and action is not None and not self._gate.operator_drives
+        if decided and action is not None and action.gripper_closed is not None:
             self._publisher.send_gripper(float(action.gripper_closed))
 
     def _end(self) -> None:

@@ -11,8 +11,9 @@ from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.runtime.comparison import Agreement, Comparison
 from mobile_vla_policy.runtime.scheduler import decide_gripper
-from mobile_vla_ros.convert import velocity_of, velocity_type
+from mobile_vla_ros.convert import velocity_of
 from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.velocity_topics import VelocitySubscription
 
 #: A base that got no command for this long has stopped by itself (docs/explanation/safety.md) [s].
 _TOLD_S = 0.5
@@ -25,11 +26,11 @@ class Onlooker:
     robot.
     """
 
-    def __init__(self, node: Any, contract: Contract, stamped: bool, gate: GateWatch) -> None:
-        self._node, self._gate, self._velocity_type = node, gate, velocity_type(stamped)
-        self._thresholds = contract.gripper
+    def __init__(self, node: Any, contract: Contract, stamped: bool | None, gate: GateWatch) -> None:
+        self._node, self._gate, self._stamped = node, gate, stamped
+        self._thresholds = contract.thresholds
         self._looking = False
-        self._subscriptions: list[Any] = []
+        self._velocities: VelocitySubscription | None = None
         self._comparison = Comparison()
         self._velocity, self._velocity_at_s = Velocity(), 0.0
         self._closed: bool | None = None
@@ -42,11 +43,16 @@ class Onlooker:
     def begin(self) -> None:
         """Start to watch."""
         self._looking = True
-        if not self._subscriptions:
-            self._subscriptions = [
-                self._node.create_subscription(self._velocity_type, "cmd_vel", self._on_velocity, COMMAND),
-                self._node.create_subscription(GripperCommand, "gripper/command", self._on_gripper, COMMAND),
-            ]
+        if self._velocities is None:
+            self._velocities = VelocitySubscription(
+                self._node, "cmd_vel", self._on_velocity, COMMAND, stamped=self._stamped
+            )
+            self._node.create_subscription(GripperCommand, "gripper/command", self._on_gripper, COMMAND)
+
+    def adapt(self) -> None:
+        """Take the type of velocity that the gate sends, where ``stamped`` was None."""
+        if self._velocities is not None:
+            self._velocities.follow()
 
     def end(self) -> None:
         """Stop watching, and forget all samples."""

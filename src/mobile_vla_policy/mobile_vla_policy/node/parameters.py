@@ -14,7 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 from mobile_vla_policy.runtime.settings import SETTINGS, clean
-from mobile_vla_ros.parameters import flag, load_contract, number, path, text
+from mobile_vla_ros.parameters import load_contract, number, path, stamping, text
 from mobile_vla_ros.run import StartError
 
 
@@ -23,8 +23,8 @@ class FixedParameters:
     """Parameters that are read once."""
 
     contract: Contract
-    stamped: bool
-    """TwistStamped instead of Twist."""
+    stamped: bool | None
+    """True for TwistStamped, False for Twist, None for auto."""
     rate_hz: float
     """Rate of commands [Hz]."""
     observation_timeout_s: float
@@ -42,7 +42,7 @@ class FixedParameters:
     def of(cls, node: Any) -> FixedParameters:
         """Declare them on a node and read them."""
         contract = load_contract(node)
-        stamped = flag(node, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(node)
         rate = "rate of commands to the gate [Hz]; 0: control_rate_hz of the contract"
         declared_hz = number(node, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
         silence = "a policy/execute goal ends when a required input is silent for this long [s]"

@@ -62,7 +62,7 @@ class PolicyNode(AutostartNode):
             in_command=lambda: not (gate.operator_drives or gate.nobody_drives),
         )
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
-        self._diagnostics = Diagnostics(self, lambda: health(self._status()))
+        self._diagnostics = Diagnostics(self, lambda: health(self._status()), adapt=self._commands.adapt)
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 
     # Lifecycle -------------------------------------------------------------------------------------------------------

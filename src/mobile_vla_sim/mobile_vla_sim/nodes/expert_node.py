@@ -12,7 +12,7 @@ from mobile_vla_msgs.msg import RecorderStatus, SimState
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, ResetSim, StartEpisode, StopEpisode
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.diagnostics import Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.parameters import integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.expert.expert import Expert
@@ -43,7 +43,7 @@ class ExpertNode(Node):
     def __init__(self) -> None:
         super().__init__("expert_node")
         self._contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         self._episodes = integer(self, "episodes", 0, "how many to record; 0: until stopped", at_least=0)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
         names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")

@@ -19,7 +19,7 @@ from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.camera_publisher import CameraPublisher
 from mobile_vla_ros.convert import to_stamp, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, text
+from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.run import run
 from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
@@ -40,7 +40,7 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim_node")
         self._contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = bool(stamping(self))
         seed = integer(self, "seed", 0, "seed of the first scene", at_least=0)
         task = text(self, "task", "", "task of the first scene; empty: drawn by the seed")
         settings = SimSettings(
@@ -137,9 +137,10 @@ class SimNode(Node):
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate
         self._odometry.publish(odometry)
-        gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
-        gripper.header.stamp = stamp
-        self._gripper.publish(gripper)
+        if self._contract.has_gripper:
+            gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
+            gripper.header.stamp = stamp
+            self._gripper.publish(gripper)
         self._state.publish(state_message(reading))
 
     def _publish_images(self, stamp_ns: int, images: dict[str, Image]) -> None:

@@ -15,11 +15,11 @@ from mobile_vla_data.image import Image, unpack
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import PolicyStatus, SimState
 from mobile_vla_msgs.srv import ResetSim
-from mobile_vla_ros.convert import velocity_type
 from mobile_vla_ros.diagnostics import Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, number, path, text
+from mobile_vla_ros.parameters import integer, load_contract, number, path, stamping, text
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
+from mobile_vla_ros.velocity_topics import VelocitySubscription
 from mobile_vla_sim.nodes.assign import task_names
 from mobile_vla_sim.nodes.conductor import Conductor
 from mobile_vla_sim.nodes.stop_watcher import StopWatcher
@@ -49,7 +49,7 @@ class TrialNode(Node):
     def __init__(self) -> None:
         super().__init__("trial_node")
         self._contract = load_contract(self)
-        stamped = flag(self, "stamped", False, "TwistStamped instead of Twist on every velocity topic")
+        stamped = stamping(self)
         self._count = integer(self, "trials", 10, "how many scenes to drive", at_least=1)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
         names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")
@@ -70,14 +70,14 @@ class TrialNode(Node):
         self._frame_at = 0.0
         self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
         self.create_subscription(PolicyStatus, "policy/status", self._on_policy, LATCHED)
-        self.create_subscription(velocity_type(stamped), "cmd_vel", self._on_command, COMMAND)
+        velocities = VelocitySubscription(self, "cmd_vel", self._on_command, COMMAND, stamped=stamped)
         if self._record:
             self.create_subscription(ImageMessage, self._contract.cameras["static"].topic, self._on_image, SENSOR)
         self._gate = StopWatcher(self)
         self._reset = self.create_client(ResetSim, "sim/reset")
         self._execute = ActionClient(self, ExecuteInstruction, "policy/execute")
         self.exit_code: int | None = None
-        self._diagnostics = Diagnostics(self, self._health)
+        self._diagnostics = Diagnostics(self, self._health, adapt=velocities.follow)
         self._conductor = Conductor(self, self._script)
         self._conductor.start()
 

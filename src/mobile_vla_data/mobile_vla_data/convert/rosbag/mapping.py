@@ -134,9 +134,9 @@ class BagMapping(_Strict):
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
             odometry=OdometryTopic(topic=contract.state.odometry_topic),
-            gripper_state=GripperTopic(topic=contract.state.gripper_topic),
+            gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
             velocity=VelocityTopic(topic=velocity_topic),
-            gripper_command=GripperTopic(topic="gripper/command"),
+            gripper_command=GripperTopic(topic="gripper/command") if contract.has_gripper else None,
             driver="gate/status",
             episodes=Cut(by="marker"),
         )

@@ -19,7 +19,7 @@ help: ## show this list
 setup: ## virtual environment, ROS 2 (from wheels where no distribution is sourced), workspace
 	@PYTHON='$(PYTHON)' tools/setup.sh
 
-demo: setup ## collect, train and drive in simulation; results in out/demo/ (FRESH=1: forget an earlier run)
+demo: setup ## collect, train and drive in simulation; results in out/demo/ (FRESH=1: discard an earlier run)
 	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m demo $(if $(FRESH),--fresh)
 
 test: setup ## lint, types, and every test

@@ -16,7 +16,7 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     # One file.
     "unreadable": Code("error", "the file is truncated, damaged, or not an episode"),
-    "inaccessible": Code("error", "the file cannot be read now: permissions, another process, or a disk is in the way"),
+    "inaccessible": Code("error", "the file cannot be read now: permissions, another process, or the disk prevents it"),
     "dataset-missing": Code("error", "an HDF5 dataset of the schema is missing"),
     "attribute-missing": Code("error", "an attribute of the schema is missing or has the wrong type"),
     "attribute-invalid": Code("error", "an attribute has a value that the schema does not allow"),

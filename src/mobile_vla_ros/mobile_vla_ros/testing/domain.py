@@ -12,7 +12,7 @@ from contextlib import contextmanager
 _DOMAINS = range(60, 102)
 #: Environment in which nodes talk over UDP only, for tests that kill them. A restarted node gets the ports of the one
 #: that was killed; a peer that has that one's shared memory open goes on sending there, so that its requests get no
-#: answer (eProsima/Fast-DDS#5469), or waits for a lock for ever (#6485). LOCALHOST adds shared memory.
+#: answer (eProsima/Fast-DDS#5469), or waits for a lock forever (#6485). LOCALHOST adds shared memory.
 WITHOUT_SHARED_MEMORY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
 
 

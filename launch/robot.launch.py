@@ -30,7 +30,10 @@ def start(context):
                 package="mobile_vla_dashboard",
                 executable="dashboard_node",
                 output="screen",
-                parameters=[*parameters, {"teleop": switch("web_teleop"), "port": whole("dashboard_port")}],
+                parameters=[
+                    *parameters,
+                    {"teleop": switch("web_teleop"), "port": whole("dashboard_port"), "images": text("images")},
+                ],
             )
         )
     if is_true(context, "sim"):

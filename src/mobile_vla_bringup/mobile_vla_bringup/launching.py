@@ -113,6 +113,16 @@ def compressed_argument() -> DeclareLaunchArgument:
     )
 
 
+def images_argument(default: str = "raw") -> DeclareLaunchArgument:
+    """Declare which images of the cameras the nodes subscribe to."""
+    return DeclareLaunchArgument(
+        "images",
+        default_value=default,
+        choices=["raw", "compressed"],
+        description="camera topics to subscribe to: image_raw, or image_raw/compressed (JPEG)",
+    )
+
+
 def robot_arguments() -> list[Any]:
     """Declare the arguments of the robot's side: simulator or cameras, dashboard."""
     return [
@@ -136,6 +146,7 @@ def robot_arguments() -> list[Any]:
         ),
         *path_argument("gripper_camera", description="source of the gripper camera, as for static_camera"),
         compressed_argument(),
+        images_argument(),
     ]
 
 
@@ -184,12 +195,26 @@ def include(context: Any, name: str, *passed_on: str, **arguments: Any) -> Group
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=given.items())])
 
 
-def robot(context: Any, parameters: Any, compressed: bool) -> GroupAction:
-    """Include the robot's side; ``parameters`` is the parameter file of gate, cameras and dashboard."""
+def robot(context: Any, parameters: Any, *, remote: bool = False) -> GroupAction:
+    """Include the robot's side; ``parameters`` is the parameter file of gate, cameras and dashboard.
+
+    Its cameras publish JPEGs if that was asked for, if nodes here subscribe to them, or for a ``remote`` policy.
+    """
+    compressed = remote or is_true(context, "compressed") or value(context, "images") == "compressed"
     return include(
         context,
         "robot.launch.py",
-        *("contract", "namespace", "stamped", "sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera"),
+        *(
+            "contract",
+            "namespace",
+            "stamped",
+            "sim",
+            "dashboard",
+            "dashboard_port",
+            "static_camera",
+            "gripper_camera",
+            "images",
+        ),
         compressed=str(compressed).lower(),
         web_teleop=str(value(context, "teleop") == "web").lower(),
         parameters=parameters,

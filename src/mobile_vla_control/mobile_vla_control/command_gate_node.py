@@ -48,7 +48,7 @@ class CommandGateNode(Node):
         self._scheduling = scheduling
         self._contract = load_contract(self)
         stamped = stamping(self)
-        rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel [Hz]", at_least=1, at_most=200)
+        rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel, to the robot [Hz]", at_least=1, at_most=200)
         seconds = partial(number, self, above=0, at_most=_LONGEST_S)
         self._gate = CommandGate(
             self._contract,

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mobile_vla_data.compatibility import Comparison, compare
 from mobile_vla_data.polygon import Polygon
+from mobile_vla_data.yaml_file import read_yaml
 
 CONTRACT_VERSION = 1
 
@@ -208,20 +209,8 @@ class Contract(_Strict):
         Raises:
             ContractError: the file is missing, is not YAML, or a field is wrong; one line naming file and field.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ContractError(f"{path}: no such contract file; config/robot.yaml is an example") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ContractError(f"{path}: cannot read the contract: {error}") from None
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            raise ContractError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', error)}") from None
-        return cls.from_dict(data, origin=str(path))
+        missing = "no such contract file; config/robot.yaml is an example"
+        return cls.from_dict(read_yaml(Path(path), ContractError, missing), origin=str(path))
 
     @classmethod
     def from_dict(cls, data: Any, origin: str = "contract") -> Contract:

@@ -43,7 +43,7 @@ class FixedParameters:
         """Declare them on a node and read them."""
         contract = load_contract(node)
         stamped = stamping(node)
-        rate = "rate of commands [Hz]; 0: control rate"
+        rate = "rate of commands to the gate [Hz]; 0: control_rate_hz of the contract"
         declared_hz = number(node, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
         silence = "a policy/execute goal ends when a required input is silent for this long [s]"
         observation_timeout_s = number(node, "observation_timeout_s", 2.0, silence, above=0)

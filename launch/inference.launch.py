@@ -52,7 +52,7 @@ def start(context):
 
 def policy(context):
     """Include the policy, on this machine."""
-    passed_on = ("contract", "namespace", "stamped", "images", *launching_policy.NAMES)
+    passed_on = (*launching.COMMON, "images", *launching_policy.NAMES)
     return launching.include(context, "policy.launch.py", *passed_on)
 
 

@@ -54,6 +54,8 @@ class Stream:
     """Capture time of the value that the last snapshot used."""
     encoding: str = ""
     """Encoding of the newest image, for example ``bgr8`` or ``jpeg``; empty for streams that are not cameras."""
+    jpeg: bytes = b""
+    """The newest image as the JPEG that it came in; empty for raw images."""
     counters: StreamCounters = field(default_factory=StreamCounters)
     arrivals_ns: list[int] = field(default_factory=list)
     """When the newest messages were received."""
@@ -111,6 +113,8 @@ class Observation:
     """Optional streams whose value is older than the contract allows."""
     encodings: dict[str, str] = field(default_factory=dict)
     """Camera name -> encoding of the message that the image came in."""
+    jpegs: dict[str, bytes] = field(default_factory=dict)
+    """Camera name -> the JPEG that its image came in, where that has the contract's size."""
 
 
 class ObservationBuilder:
@@ -167,7 +171,8 @@ class ObservationBuilder:
             image = jpeg.decode(data)
         except ImageError as error:
             return self._refuse(stream, now_ns, str(error))
-        return self._accept(stream, stamp_ns, now_ns, image, encoding)
+        whole = data.startswith(jpeg.BEGINS) and data.endswith(jpeg.ENDS)
+        return self._accept(stream, stamp_ns, now_ns, image, encoding, data if whole else b"")
 
     def put_odometry(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> bool:
         """Take a position in metres in ``frame``. Returns whether it was accepted, as :meth:`put_image`."""
@@ -213,9 +218,11 @@ class ObservationBuilder:
             state = np.array([x, y, self._gripper.value if self._gripper else 0.0], dtype=np.float32)
             stamps_ns = {stream.name: stream.stamp_ns for stream in present}
             encodings = {name: self._cameras[name].encoding for name in images}
+            jpegs = {name: self._cameras[name].jpeg for name in images if self._cameras[name].jpeg}
         fitted = {name: fit(image, self.contract.cameras[name]) for name, image in images.items()}
+        jpegs = {name: data for name, data in jpegs.items() if fitted[name] is images[name]}
         seen = tuple(name for name in stale if name in stamps_ns)
-        return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings)
+        return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings, jpegs)
 
     def _count(self, stream: Stream, tick_ns: int) -> bool:
         """Count what this tick found; returns whether the stream is fresh."""
@@ -232,7 +239,9 @@ class ObservationBuilder:
             return False
         return True
 
-    def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "") -> bool:
+    def _accept(
+        self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "", data: bytes = b""
+    ) -> bool:
         if stamp_ns <= 0:
             why = "header.stamp is zero; the publisher must stamp with the capture time"
             return self._refuse(stream, now_ns, why)
@@ -245,7 +254,7 @@ class ObservationBuilder:
             if stamp_ns < stream.stamp_ns <= now_ns:
                 behind_s = (stream.stamp_ns - stamp_ns) * 1e-9
                 return self._refuse(stream, now_ns, f"stamp went backwards by {behind_s:.3f} s")
-            stream.value, stream.stamp_ns, stream.encoding = value, stamp_ns, encoding
+            stream.value, stream.stamp_ns, stream.encoding, stream.jpeg = value, stamp_ns, encoding, data
             stream.refusal = ""
             stream.counters.received += 1
             stream.arrivals_ns.append(now_ns)

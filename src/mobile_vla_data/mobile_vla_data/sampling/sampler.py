@@ -30,6 +30,8 @@ class SampledStep:
     """Camera -> RGB uint8 ``[height, width, 3]``."""
     encodings: dict[str, str]
     """Camera -> encoding of the message that its image came in."""
+    jpegs: dict[str, bytes]
+    """Camera -> the JPEG that its image came in, if that has the contract's size."""
     state: npt.NDArray[np.float32]
     """float32 ``[3]``, the columns of :data:`mobile_vla_data.action.STATE`."""
     action: npt.NDArray[np.float32]
@@ -46,6 +48,7 @@ class SampledStep:
             self,
             images={name: self.images[name] for name in cameras},
             encodings={name: self.encodings[name] for name in cameras},
+            jpegs={name: data for name, data in self.jpegs.items() if name in cameras},
             stamps_ns={
                 name: stamp for name, stamp in self.stamps_ns.items() if name in cameras or name not in self.images
             },
@@ -193,6 +196,7 @@ class Sampler:
             observation.stamp_ns,
             observation.images,
             observation.encodings,
+            observation.jpegs,
             observation.state,
             period.action,
             observation.stamps_ns,

@@ -244,7 +244,7 @@ def test_settings_can_be_overridden_and_errors_name_field_and_value(tmp_path: Pa
 
 
 def test_fewer_bits_are_refused_for_weights_that_are_random() -> None:
-    with pytest.raises(ValidationError, match="load_in 4bit is for published weights, these are random"):
+    with pytest.raises(ValidationError, match="load_in 4bit is for published weights, but these are random"):
         Kosmos2Settings(weights="random", load_in="4bit")
 
 

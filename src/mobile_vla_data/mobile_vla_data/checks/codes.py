@@ -46,7 +46,7 @@ CODES: dict[str, Code] = {
     "image-damaged": Code("error", "a JPEG is cut off or does not decode"),
     "target-outside": Code("error", "an annotated target is outside the first camera's image"),
     "encoding-differs": Code(
-        "warning (error when red and blue look swapped)", "a camera's images came in another encoding than usual"
+        "warning (error when red and blue look swapped)", "a camera's messages have another encoding than usual"
     ),
     # Actions and state.
     "actions-zero": Code("error", "no step commands anything"),

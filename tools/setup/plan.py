@@ -65,7 +65,7 @@ def plan(folder: Path, python: str, ros: str, brought: Mapping[str, str], extras
         _check_numpy(kept["numpy"], ros)
         if release(kept["numpy"]) < LEAST_NUMPY:
             del kept["numpy"]
-    numpy_1 = not wheels and release(brought.get("numpy", "1")) < (2,)
+    numpy_1 = not wheels and release(brought.get("numpy", "2")) < (2,)
     wanted = _lines(folder / "app.txt")
     for extra in extras:
         wanted += _lines(folder / f"{extra}.txt")

@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from common import Figure
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
 from mobile_vla_policy.model.head import ActionHead
@@ -108,7 +109,7 @@ class _Counted(WindowData):
 def _episode(random: np.random.Generator, number: int) -> EpisodeData:
     states = random.uniform(-1, 1, (_STEPS, 3)).astype(np.float32)
     actions = random.uniform(-0.05, 0.05, (_STEPS, 3)).astype(np.float32)
-    actions[:, 2] = actions[:, 2] > 0
+    gripper(actions)[:] = gripper(actions) > 0
     return EpisodeData(
         Path(f"episode_{number:06d}.h5"), "go to the kitchen", "go_to_kitchen", "navigation", states, actions
     )

@@ -43,7 +43,7 @@ def start(context):
     if value(context, "trials") != "0":
         nodes.append(trials())
     return [
-        launching.robot(context, PARAMETERS, compressed=remote or is_true(context, "compressed")),
+        launching.robot(context, PARAMETERS, remote=remote),
         *([] if remote else [policy(context)]),
         launching.namespaced(context, *nodes),
         *launching.keyboard_hint(context, "take over"),
@@ -52,8 +52,8 @@ def start(context):
 
 def policy(context):
     """Include the policy, on this machine."""
-    passed_on = ("contract", "namespace", "stamped", *launching_policy.NAMES)
-    return launching.include(context, "policy.launch.py", *passed_on, images="raw")
+    passed_on = (*launching.COMMON, "images", *launching_policy.NAMES)
+    return launching.include(context, "policy.launch.py", *passed_on)
 
 
 def recorder():
@@ -65,7 +65,7 @@ def recorder():
         parameters=[
             PARAMETERS,
             {"contract": text("contract"), "stamped": text("stamped"), "autostart": True},
-            {"dataset": text("dataset"), "plan": text("plan")},
+            {"dataset": text("dataset"), "plan": text("plan"), "images": text("images")},
         ],
         on_exit=launching.ended,
     )

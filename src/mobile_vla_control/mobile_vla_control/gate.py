@@ -4,7 +4,8 @@ Rules, each with a test:
 
 - Teleop has priority over the policy. When it falls silent, the robot stands still for ``release_s`` before the policy
   may continue, so that a short pause of the operator does not hand the robot back.
-- A source that is silent for its timeout no longer drives. Without a driver, zeros go out.
+- A source that is silent for its timeout no longer drives, and the gate sends zeros. So a policy that has died stops
+  the robot after ``policy_timeout_s``.
 - After a refused command (not finite, badly stamped, gripper out of range) the robot stands still until the same source
   sends a good command of the same kind. The source keeps its priority: an operator with a broken joystick still stops
   the policy.

@@ -16,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from mobile_vla_data.yaml_file import read_yaml
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -35,15 +37,9 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
     Raises:
         ConfigError: the file is missing or not YAML, or a field is unknown, of the wrong type or out of range.
     """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such settings file; config/train.yaml is an example") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    data = read_yaml(Path(path), ConfigError, "no such settings file; config/train.yaml is an example") or {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
+        raise ConfigError(f"{path}: settings must be a mapping of fields, got {type(data).__name__}")
     for override in overrides:
         _override(data, override)
     return validate(model, data, str(path), overrides)

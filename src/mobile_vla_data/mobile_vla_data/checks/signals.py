@@ -205,7 +205,7 @@ def _actions(signals: Signals) -> Iterator[Finding]:
     gripper_moved = bool(np.ptp(grip) > 0) or bool(np.ptp(gripper(signals.states)) > GRIPPER_MOVED)
     if not motion(actions).any() and not np.ptp(grip):
         yield signals.finding("actions-zero", "nothing was commanded in any step", "delete it")
-    elif not gripper_moved and signals.category in ("manipulation", "combined"):
+    elif signals.contract.has_gripper and not gripper_moved and signals.category in ("manipulation", "combined"):
         # A failed attempt may well have ended before the gripper was reached.
         yield signals.finding(
             "gripper-still",

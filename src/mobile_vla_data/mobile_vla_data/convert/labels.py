@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from mobile_vla_data.contract import Contract
@@ -120,3 +122,9 @@ def restore(
         {name: value for name, value in optional.items() if value is not None},
     )
     return Labels(header, ending, found.get("split", ""), found.get("source_encodings", {}))
+
+
+def written_at(path: Path) -> str:
+    """Return when a file or folder was last written, UTC, ISO 8601."""
+    moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,6 +12,9 @@ try:
 except ImportError:
     simplejpeg = None
 
+#: First and last bytes of a whole JPEG.
+BEGINS, ENDS = b"\xff\xd8", b"\xff\xd9"
+
 
 def encode(image: Image, quality: int) -> bytes:
     """Encode RGB uint8 ``[h, w, 3]``; ``quality`` 1 .. 100.
@@ -87,7 +90,7 @@ def decode_thumbnail(data: bytes) -> Image:
     Raises:
         ImageError: the bytes are not a whole JPEG.
     """
-    if not data.endswith(b"\xff\xd9"):
+    if not data.endswith(ENDS):
         raise ImageError(f"JPEG of {len(data)} bytes breaks off")
     if simplejpeg is not None:
         try:

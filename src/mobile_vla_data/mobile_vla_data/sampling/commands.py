@@ -36,7 +36,7 @@ class CommandTrack:
 
     def __init__(self, contract: Contract, topic: str, max_age_s: float) -> None:
         self.stream = Stream(COMMAND, topic, True, max_age_s)
-        self._thresholds = contract.gripper
+        self._thresholds = contract.thresholds
         self._integrator = CommandIntegrator(contract)
         self._velocity = Velocity()
         self._heard_mono_ns: int | None = None

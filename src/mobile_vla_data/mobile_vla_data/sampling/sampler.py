@@ -11,7 +11,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
+from mobile_vla_data.contract import GRIPPER_STATE
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation, ObservationBuilder
 from mobile_vla_data.sampling.camera_watch import CameraWatch
@@ -30,6 +30,8 @@ class SampledStep:
     """Camera -> RGB uint8 ``[height, width, 3]``."""
     encodings: dict[str, str]
     """Camera -> encoding of the message that its image came in."""
+    jpegs: dict[str, bytes]
+    """Camera -> the JPEG that its image came in, if that has the contract's size."""
     state: npt.NDArray[np.float32]
     """float32 ``[3]``, the columns of :data:`mobile_vla_data.action.STATE`."""
     action: npt.NDArray[np.float32]
@@ -46,7 +48,10 @@ class SampledStep:
             self,
             images={name: self.images[name] for name in cameras},
             encodings={name: self.encodings[name] for name in cameras},
-            stamps_ns={name: self.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
+            jpegs={name: data for name, data in self.jpegs.items() if name in cameras},
+            stamps_ns={
+                name: stamp for name, stamp in self.stamps_ns.items() if name in cameras or name not in self.images
+            },
         )
 
 
@@ -169,7 +174,7 @@ class Sampler:
         ]
 
     def _gripper_position(self) -> float:
-        position = next(stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE)
+        position = next((stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE), 0.0)
         return float(position or 0.0)
 
     def _close(self, period: CommandedPeriod, mono_ns: int, stamp_ns: int) -> SampledStep | None:
@@ -191,6 +196,7 @@ class Sampler:
             observation.stamp_ns,
             observation.images,
             observation.encodings,
+            observation.jpegs,
             observation.state,
             period.action,
             observation.stamps_ns,

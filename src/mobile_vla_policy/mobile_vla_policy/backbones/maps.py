@@ -1,4 +1,4 @@
-"""What a backbone that looks at places says about each cell of the first camera's image, for losses in training."""
+"""Maps that a backbone predicts over the cells of the first camera's image, and their geometry; for training losses."""
 
 from __future__ import annotations
 

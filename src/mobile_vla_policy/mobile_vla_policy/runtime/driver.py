@@ -90,7 +90,7 @@ class PolicyDriver:
         contract = policy.contract
         self._policy, self._builder = policy, builder
         self._inference_timeout_s = inference_timeout_s
-        self.scheduler = ChunkScheduler(contract.period_ns, contract.gripper, options)
+        self.scheduler = ChunkScheduler(contract.period_ns, contract.thresholds, options)
         self.latency = LatencyWindow()
         self.inference_rate = RateMeter()
         self.passes = 0

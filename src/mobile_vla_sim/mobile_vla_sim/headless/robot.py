@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image
-from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
@@ -78,7 +77,7 @@ class HeadlessRobot:
         """The observation of the current tick."""
         stamps = dict.fromkeys(self._images, self._epoch_ns + self._image_step * _STEP_NS)
         measured_ns = self._epoch_ns + self._state_step * _STEP_NS
-        stamps |= {ODOMETRY: measured_ns, GRIPPER_STATE: measured_ns}
+        stamps |= dict.fromkeys(self._world.contract.state_streams, measured_ns)
         stamp_ns = self._epoch_ns + self._tick * self._steps_per_tick * _STEP_NS
         world, truth = self._world, self._world.truth
         target = world.pixel(*self.assignment.goal.target(self.assignment.scene, truth))
@@ -122,4 +121,5 @@ class HeadlessRobot:
         pose = self._world.pose
         turns = self._world.contract.base == "differential"
         x, y, _ = self._odometry.update(pose.x, pose.y, pose.yaw, turns=turns)
-        return np.array([x, y, self._world.gripper_position], dtype=np.float32)
+        gripper = self._world.gripper_position if self._world.contract.has_gripper else 0.0
+        return np.array([x, y, gripper], dtype=np.float32)

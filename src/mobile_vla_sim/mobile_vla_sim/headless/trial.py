@@ -200,6 +200,6 @@ class _Driver:
         velocity = self._codec.to_velocity(*(float(value) for value in self._chunk.deltas[self._next]))
         if not velocity.finite:
             raise ValueError(f"the policy's action is not finite in scene {robot.assignment.scene.seed}")
-        self._closed = self._contract.gripper.decide(float(self._chunk.gripper[self._next]), self._closed)
+        self._closed = self._contract.thresholds.decide(float(self._chunk.gripper[self._next]), self._closed)
         self._next += 1
         robot.advance(limited(velocity, self._contract), float(self._closed))

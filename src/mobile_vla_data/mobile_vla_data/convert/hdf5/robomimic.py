@@ -20,8 +20,8 @@ from mobile_vla_data.convert.building import require_new
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt
 from mobile_vla_data.convert.hdf5.scale import ActionScale
-from mobile_vla_data.convert.hdf5.steps import made_at, open_file, write_extras, write_images
-from mobile_vla_data.convert.labels import Defaults, describe
+from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
+from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import make_atomically
@@ -150,7 +150,7 @@ def _stored(group: Any, scale: ActionScale | None, source: Path, number: int) ->
     return StoredEpisode(
         group,
         origin,
-        made_at(source),
+        written_at(source),
         number,
         actions if scale is None else scale.unscale(actions),
         group[f"obs/{_STATE}"][()],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +114,3 @@ def open_file(path: Path) -> Any:
         raise ConvertError(f"{path}: no such file") from None
     except OSError as error:
         raise ConvertError(f"{path}: truncated, or not HDF5: {' '.join(str(error).split())[:120]}") from None
-
-
-def made_at(path: Path) -> str:
-    """Return when a file was written, UTC, ISO 8601."""
-    moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

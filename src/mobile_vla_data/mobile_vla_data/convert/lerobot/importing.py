@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Adoption, Imported, Numbers
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.labels import written_at
 from mobile_vla_data.convert.lerobot import data_table
 from mobile_vla_data.convert.lerobot.episode_table import has_metadata, optional_attributes
 from mobile_vla_data.convert.lerobot.layout import (
@@ -100,7 +100,7 @@ class _Importer:
         self._source = source
         self._options = options
         self._videos = {key: VideoReader(source.fps) for key in source.camera_keys.values() if source.is_video(key)}
-        self._created_at = _mtime(source.path)
+        self._created_at = written_at(source.path)
 
     def __enter__(self) -> _Importer:
         return self
@@ -261,8 +261,3 @@ def _flat_names(names: Any) -> list[str]:
 
 def _slug(language: str) -> str:
     return re.sub(r"\W+", "_", language.lower()).strip("_") or "task"
-
-
-def _mtime(path: Path) -> str:
-    moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

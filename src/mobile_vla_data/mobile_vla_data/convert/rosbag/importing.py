@@ -298,6 +298,7 @@ class _OpenSegment:
         writer.add_step(
             stamp_ns=step.stamp_ns,
             images=step.images,
+            jpegs=step.jpegs,
             state=step.state,
             action=step.action,
             stamps_ns=step.stamps_ns,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobile_vla_data.contract import Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.yaml_file import read_yaml
 
 
 class _Strict(BaseModel):
@@ -121,15 +121,11 @@ class BagMapping(_Strict):
         Raises:
             ConvertError: the file is missing, is not YAML, or a field is wrong.
         """
-        path = Path(path)
+        document = read_yaml(Path(path), ConvertError, "no such mapping file; config/rosbag_mapping.yaml is an example")
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise ConvertError(f"{path}: no such mapping file; config/rosbag_mapping.yaml is an example") from None
+            return cls.model_validate(document)
         except ValidationError as error:
             raise ConvertError(f"{path}: {one_line(error, 'mapping')}") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConvertError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
 
     @classmethod
     def of_contract(cls, contract: Contract, velocity_topic: str = "cmd_vel") -> BagMapping:
@@ -138,9 +134,9 @@ class BagMapping(_Strict):
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
             odometry=OdometryTopic(topic=contract.state.odometry_topic),
-            gripper_state=GripperTopic(topic=contract.state.gripper_topic),
+            gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
             velocity=VelocityTopic(topic=velocity_topic),
-            gripper_command=GripperTopic(topic="gripper/command"),
+            gripper_command=GripperTopic(topic="gripper/command") if contract.has_gripper else None,
             driver="gate/status",
             episodes=Cut(by="marker"),
         )

@@ -61,14 +61,8 @@ def lock(locks: Iterable[Lock] = LOCKS) -> list[Path]:
         path = REQUIREMENTS / "constraints" / f"{one.name}.txt"
         fixed = [one.numpy, _TORCH, "setuptools<80"]
         before = path.read_text() if path.exists() else ""
-        pins = [
-            [
-                line
-                for line in compile_pins(wanted, fixed, one.python, machine, before)
-                if not line.startswith(_OF_TORCH)
-            ]
-            for machine in ("x86_64", "aarch64")
-        ]
+        found = [compile_pins(wanted, fixed, one.python, machine, before) for machine in ("x86_64", "aarch64")]
+        pins = [[line for line in lines if not line.startswith(_OF_TORCH)] for lines in found]
         if pins[0] != pins[1]:
             different = ", ".join(sorted(set(pins[0]) ^ set(pins[1])))
             raise ResolveError(f"{path.name}: x86_64 and aarch64 need different versions: {different}")

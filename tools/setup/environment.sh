@@ -39,7 +39,7 @@ made_for() { sed -E 's/ wheels$/ wheels-kilted/' "$venv/.origin"; }
 
 # Without MOBILE_VLA_ROS an environment keeps the wheels it has; the default is for new ones.
 keep_wheels_of_venv() {
-  [ -z "${MOBILE_VLA_ROS:-}" ] && [ "$ros" = wheels-jazzy ] && [ -f "$venv/.origin" ] || return 0
+  [ -z "${MOBILE_VLA_ROS:-}" ] && [ "$ros" = "wheels-$default_wheels" ] && [ -f "$venv/.origin" ] || return 0
   case $(made_for) in
     "$root $python_version wheels-"*) ros=$(made_for) && ros=${ros##* } ;;
   esac

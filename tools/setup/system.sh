@@ -1,5 +1,8 @@
 # What the machine must bring: an interpreter, perhaps a ROS 2 distribution, a compiler, EGL. Sourced by setup.sh.
 
+# The wheels that a new environment gets.
+default_wheels=kilted
+
 # Sets `python` to an interpreter of a supported version: $PYTHON, or the first that fits.
 find_python() {
   local candidate version seen=""
@@ -38,7 +41,7 @@ check_wheels() {
 # in the calling shell.
 find_ros() {
   local real prefix
-  ros=wheels-${MOBILE_VLA_ROS:-jazzy}
+  ros=wheels-${MOBILE_VLA_ROS:-$default_wheels}
   real=$(command -v ros2 || true)
   if [ -z "${ROS_DISTRO:-}" ] || [ -z "$real" ] || [ "${real#"$root"/}" != "$real" ]; then
     check_wheels

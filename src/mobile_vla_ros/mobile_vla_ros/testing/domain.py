@@ -42,6 +42,9 @@ def unique_domain() -> Iterator[int]:
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "XDG_STATE_HOME": state.name,
         }
+        if os.environ.get("ROS_DISTRO") == "humble":
+            # Humble knows no discovery range; later distributions warn that this variable is deprecated.
+            here["ROS_LOCALHOST_ONLY"] = "1"
         before = {name: os.environ.get(name) for name in here}
         os.environ.update(here)
         try:

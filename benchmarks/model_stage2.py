@@ -1,4 +1,4 @@
-"""How fast the head trains on features that were computed beforehand: the real trainer, at the real head's size.
+"""Training rate of the head on stored features, with the real trainer and a head of the real size.
 
 Kosmos-2's ACT states have 2048 values; the head is 1024 -> LSTM 512 x 2 -> 5 x 3, windows of 8, bfloat16, dropout
 and AdamW included. The features are random: their values do not change the cost. The backbone never runs.
@@ -18,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from common import Figure
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
 from mobile_vla_policy.model.head import ActionHead
@@ -108,7 +109,7 @@ class _Counted(WindowData):
 def _episode(random: np.random.Generator, number: int) -> EpisodeData:
     states = random.uniform(-1, 1, (_STEPS, 3)).astype(np.float32)
     actions = random.uniform(-0.05, 0.05, (_STEPS, 3)).astype(np.float32)
-    actions[:, 2] = actions[:, 2] > 0
+    gripper(actions)[:] = gripper(actions) > 0
     return EpisodeData(
         Path(f"episode_{number:06d}.h5"), "go to the kitchen", "go_to_kitchen", "navigation", states, actions
     )

@@ -1,4 +1,4 @@
-"""The stages before driving: collect, train, and compare with recorded actions. Each keeps what it made in a folder."""
+"""The stages before driving: collect, train, and compare with recorded actions. Each keeps its results in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOOKS, DRIVES = (ROOT / "config" / name for name in ("train_small.yaml", "train_
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is made and driven."""
+    """Sizes of a run."""
 
     name: str = "full"
     episodes: int = 1000
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Everything that the run makes."""
+        """Folder of the run."""
         return OUT / "sim" / self.sizes.name
 
     @property
@@ -72,7 +72,7 @@ class Run:
         yield Figure("errors found by validate", made["errors"], "", "== 0")
 
     def train(self) -> Iterable[Figure]:
-        """Train the small policy; goes on where an interrupted training was."""
+        """Train the small policy, or continue an interrupted training."""
         if self.given:
             say(f"drives with {self.given}, which was trained elsewhere")
             return
@@ -150,7 +150,7 @@ class Run:
 
 
 def _output(*command: object, ok: tuple[int, ...] = (0,)) -> str:
-    """Run a command in a process of its own and return what it prints; its progress goes to this screen.
+    """Run a command in its own process and return what it prints; its progress goes to this screen.
 
     Raises:
         CalledProcessError: it ended with another status than those of ``ok``.

@@ -9,7 +9,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import is_true, text, value, whole
+from mobile_vla_bringup.launching import text, value, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
 
@@ -27,7 +27,7 @@ def start(context):
         executable="recorder_node",
         output="screen",
         # The expert has tasks of its own.
-        parameters=[PARAMETERS, shared, {"dataset": text("dataset"), "autostart": True}]
+        parameters=[PARAMETERS, shared, {"dataset": text("dataset"), "images": text("images"), "autostart": True}]
         + ([] if expert else [{"plan": text("plan")}]),
         on_exit=launching.ended,
     )
@@ -47,7 +47,7 @@ def start(context):
             )
         )
     return [
-        launching.robot(context, PARAMETERS, is_true(context, "compressed")),
+        launching.robot(context, PARAMETERS),
         launching.namespaced(context, *nodes),
         *launching.keyboard_hint(context, "drive"),
     ]

@@ -19,7 +19,7 @@ PARAMETERS = launching.parameter_file("inference.yaml")
 
 
 def check(context):
-    """Raise RuntimeError, one line, if an argument is missing or does not go with the others."""
+    """Raise RuntimeError, one line, if an argument is missing or contradicts the others."""
     if value(context, "inference_host") == "local":
         launching_policy.require_policy(context)
     else:
@@ -30,7 +30,7 @@ def check(context):
     if not trials.isdigit():
         raise RuntimeError(f"trials is '{trials}': it must be a whole number, 0 for none")
     if trials != "0" and not is_true(context, "sim"):
-        raise RuntimeError("trials are judged by the simulator: they need sim:=true")
+        raise RuntimeError("trials need sim:=true: the simulator judges them")
 
 
 def start(context):
@@ -43,7 +43,7 @@ def start(context):
     if value(context, "trials") != "0":
         nodes.append(trials())
     return [
-        launching.robot(context, PARAMETERS, compressed=remote or is_true(context, "compressed")),
+        launching.robot(context, PARAMETERS, remote=remote),
         *([] if remote else [policy(context)]),
         launching.namespaced(context, *nodes),
         *launching.keyboard_hint(context, "take over"),
@@ -52,8 +52,8 @@ def start(context):
 
 def policy(context):
     """Include the policy, on this machine."""
-    passed_on = ("contract", "namespace", "stamped", *launching_policy.NAMES)
-    return launching.include(context, "policy.launch.py", *passed_on, images="raw")
+    passed_on = (*launching.COMMON, "images", *launching_policy.NAMES)
+    return launching.include(context, "policy.launch.py", *passed_on)
 
 
 def recorder():
@@ -65,7 +65,7 @@ def recorder():
         parameters=[
             PARAMETERS,
             {"contract": text("contract"), "stamped": text("stamped"), "autostart": True},
-            {"dataset": text("dataset"), "plan": text("plan")},
+            {"dataset": text("dataset"), "plan": text("plan"), "images": text("images")},
         ],
         on_exit=launching.ended,
     )

@@ -5,7 +5,7 @@ ros2 launch mobile_vla_bringup policy.launch.py checkpoint:=/models/kosmos2 cont
 Both machines share a network and a ROS_DOMAIN_ID (docs/how-to/remote-inference.md). inference.launch.py includes this.
 """
 
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
@@ -35,11 +35,6 @@ def generate_launch_description():
     arguments = [
         *launching.common_arguments(),
         *launching_policy.policy_arguments("required"),
-        DeclareLaunchArgument(
-            "images",
-            default_value="compressed",
-            choices=["raw", "compressed"],
-            description="camera topics to subscribe to: image_raw/compressed (JPEG), or image_raw",
-        ),
+        launching.images_argument("compressed"),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

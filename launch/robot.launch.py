@@ -6,7 +6,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import is_true, switch, text, value, whole
+from mobile_vla_bringup.launching import is_true, switch, text, value
 
 
 def start(context):
@@ -30,11 +30,14 @@ def start(context):
                 package="mobile_vla_dashboard",
                 executable="dashboard_node",
                 output="screen",
-                parameters=[*parameters, {"teleop": switch("web_teleop"), "port": whole("dashboard_port")}],
+                parameters=[
+                    *parameters,
+                    {"teleop": switch("web_teleop"), "port": launching.page_port(context), "images": text("images")},
+                ],
             )
         )
     if is_true(context, "sim"):
-        sim = launching.include(context, "sim.launch.py", "contract", "namespace", "stamped", "compressed")
+        sim = launching.include(context, "sim.launch.py", *launching.COMMON, "compressed")
         return [sim, launching.namespaced(context, *nodes)]
     cameras = [camera(name, parameters) for name in ("static", "gripper") if value(context, f"{name}_camera")]
     return [launching.namespaced(context, *cameras, *nodes)]

@@ -13,6 +13,7 @@ from launch_commands import LITE, ROOT, Launched, alive
 from rcl_interfaces.srv import GetParameters
 
 from mobile_vla_control.testing import require_timeouts
+from mobile_vla_data.action import displacement
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import StartEpisode, StopEpisode
@@ -27,7 +28,7 @@ INSTRUCTION = "go to the kitchen"
 #: policy_timeout_s of the gate in config/inference.yaml.
 POLICY_TIMEOUT_S = 0.3
 
-#: In a process of its own, as torch takes memory.
+#: In its own process, as torch takes memory.
 MAKE_CHECKPOINT = ROOT / "src/mobile_vla_policy/test/make_checkpoint.py"
 
 
@@ -96,7 +97,7 @@ def test_a_correction_by_hand_is_recorded_as_a_takeover_in_an_episode_of_the_pol
         marks = episode.takeover.astype(int)
         assert marks[0] == marks[-1] == 0 and np.count_nonzero(np.diff(marks)) == 2
         # Metres in a tenth of a second; a few steps at either end are on the way there and back.
-        human = np.isclose(episode.actions[:, :2], [-0.02, 0.01], atol=1e-4).all(axis=1)
+        human = np.isclose(displacement(episode.actions), [-0.02, 0.01], atol=1e-4).all(axis=1)
         assert np.count_nonzero(human & (marks == 1)) >= 10
         assert not np.count_nonzero(human & (marks == 0))
 

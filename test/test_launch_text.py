@@ -46,11 +46,12 @@ def test_quotes_pipelines_and_an_awkward_workspace_path_reach_the_nodes_unchange
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", f"dataset:={dataset}", "dashboard:=false",
-            f"static_camera:={PIPELINE}",
+            f"static_camera:={PIPELINE}", "images:=compressed",
         )  # fmt: skip
         wait_for(lambda: len(launched.pids()) == 3 or launched.process.poll() is not None, 60, "three nodes")
         assert launched.process.poll() is None, launched.output
         assert parameters_of(probe, "recorder_node", "dataset", "plan") == [str(dataset), str(plan)]
+        assert parameters_of(probe, "recorder_node", "images") == ["compressed"]
         source, contract = parameters_of(probe, "static_camera_node", "source", "contract")
         assert source == PIPELINE
         assert contract == str(moved_workspace / "config/robot.yaml")

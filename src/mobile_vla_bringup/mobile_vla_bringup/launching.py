@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +30,26 @@ from launch.actions import (
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, PushRosNamespace
+from launch_ros.actions import Node, PushRosNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_ros.run import LAUNCH_PID
 
 SHARE = FindPackageShare("mobile_vla_bringup")
 BOOLEAN = ["true", "false"]
+#: Port of the page without a namespace.
+FIRST_PORT = 8080
+#: Launch arguments for the topics of the robot, their meaning, and their names without the argument.
+TOPICS = {
+    "cmd_vel": ("velocity commands", "cmd_vel"),
+    "odom": ("odometry", "the one in the contract"),
+    "gripper_command": ("commands of the gripper", "gripper/command"),
+    "gripper_state": ("the position of the gripper", "the one in the contract"),
+}
+#: Arguments that every launch file has.
+COMMON = ("contract", "namespace", "stamped", *TOPICS)
 
 
 # Values of arguments --------------------------------------------------------------------------------------------------
@@ -100,6 +114,14 @@ def common_arguments() -> list[Any]:
             description="velocity topics: true is TwistStamped, false is Twist; auto: the gate sends what the robot "
             "subscribes to",
         ),
+        *(
+            DeclareLaunchArgument(
+                name,
+                default_value="",
+                description=f"topic of the robot for {meaning}; empty: {usual}",
+            )
+            for name, (meaning, usual) in TOPICS.items()
+        ),
     ]
 
 
@@ -110,6 +132,16 @@ def compressed_argument() -> DeclareLaunchArgument:
         default_value="false",
         choices=BOOLEAN,
         description="cameras also publish image_raw/compressed, for a slow network",
+    )
+
+
+def images_argument(default: str = "raw") -> DeclareLaunchArgument:
+    """Declare which images of the cameras the nodes subscribe to."""
+    return DeclareLaunchArgument(
+        "images",
+        default_value=default,
+        choices=["raw", "compressed"],
+        description="camera topics to subscribe to: image_raw, or image_raw/compressed (JPEG)",
     )
 
 
@@ -128,7 +160,11 @@ def robot_arguments() -> list[Any]:
             choices=BOOLEAN,
             description="serve the web page; only this machine can open it by default (docs/how-to/dashboard.md)",
         ),
-        DeclareLaunchArgument("dashboard_port", default_value="8080", description="TCP port of the web page"),
+        DeclareLaunchArgument(
+            "dashboard_port",
+            default_value="auto",
+            description="TCP port of the web page; auto: 8080, and another for each namespace, 8082 for robot2",
+        ),
         *path_argument(
             "static_camera",
             description="with sim:=false, source of the static camera for camera_node: a device such as 0 or "
@@ -136,6 +172,7 @@ def robot_arguments() -> list[Any]:
         ),
         *path_argument("gripper_camera", description="source of the gripper camera, as for static_camera"),
         compressed_argument(),
+        images_argument(),
     ]
 
 
@@ -172,7 +209,7 @@ def ended(event: Any, context: Any) -> Any:
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; see its own lines above")
+        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; see its messages above")
     return Shutdown(reason=f"{event.process_name} has ended")
 
 
@@ -184,12 +221,17 @@ def include(context: Any, name: str, *passed_on: str, **arguments: Any) -> Group
     return GroupAction([IncludeLaunchDescription(source, launch_arguments=given.items())])
 
 
-def robot(context: Any, parameters: Any, compressed: bool) -> GroupAction:
-    """Include the robot's side; ``parameters`` is the parameter file of gate, cameras and dashboard."""
+def robot(context: Any, parameters: Any, *, remote: bool = False) -> GroupAction:
+    """Include the robot's side; ``parameters`` is the parameter file of gate, cameras and dashboard.
+
+    Its cameras publish JPEGs if that was asked for, if nodes here subscribe to them, or for a ``remote`` policy.
+    """
+    compressed = remote or is_true(context, "compressed") or value(context, "images") == "compressed"
     return include(
         context,
         "robot.launch.py",
-        *("contract", "namespace", "stamped", "sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera"),
+        *COMMON,
+        *("sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera", "images"),
         compressed=str(compressed).lower(),
         web_teleop=str(value(context, "teleop") == "web").lower(),
         parameters=parameters,
@@ -197,14 +239,41 @@ def robot(context: Any, parameters: Any, compressed: bool) -> GroupAction:
 
 
 def namespaced(context: Any, *actions: Any) -> GroupAction:
-    """Put nodes into the namespace of the launch."""
-    return GroupAction([PushRosNamespace(value(context, "namespace")), *actions])
+    """Put nodes into the namespace of the launch, and give the robot's topics the names of the arguments."""
+    remaps = [SetRemap(src=source, dst=target) for source, target in _remaps(context)]
+    return GroupAction([PushRosNamespace(value(context, "namespace")), *remaps, *actions])
+
+
+def _remaps(context: Any) -> list[tuple[str, str]]:
+    """Return the robot's topics that were given other names."""
+    given = {name: topic for name in TOPICS if (topic := value(context, name))}
+    names = {"cmd_vel": "cmd_vel", "gripper_command": "gripper/command"}
+    if given.keys() - names.keys():
+        state = Contract.load(value(context, "contract")).state
+        names |= {"odom": state.odometry_topic, "gripper_state": state.gripper_topic}
+    return [(names[name], topic) for name, topic in given.items()]
+
+
+def page_port(context: Any) -> int:
+    """Return the port of the web page: that of the argument, or one for the namespace.
+
+    Raises RuntimeError, one line, if the argument is neither auto nor a number.
+    """
+    given, namespace = value(context, "dashboard_port"), value(context, "namespace").strip("/")
+    if given.isdigit():
+        return int(given)
+    if given != "auto":
+        raise RuntimeError(f"dashboard_port is '{given}': it must be auto or a number")
+    if not namespace:
+        return FIRST_PORT
+    number = re.search(r"\d{1,3}$", namespace)
+    return FIRST_PORT + int(number[0]) if number else FIRST_PORT + 1000 + zlib.crc32(namespace.encode()) % 1000
 
 
 def ends_with_launch() -> str | None:
     """Return a ``prefix`` for a node of another project, which ignores LAUNCH_PID: the kernel ends it with its launch.
 
-    setpriv is part of util-linux; without it (None) such a node ends only with a launch that ends in good order.
+    setpriv is part of util-linux; without it (None) such a node ends only when its launch ends normally.
     """
     return "setpriv --pdeathsig TERM" if shutil.which("setpriv") else None
 

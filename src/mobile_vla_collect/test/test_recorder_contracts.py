@@ -1,14 +1,22 @@
 """The recorder under other contracts than the default one: cameras, columns, encodings."""
 
+import array
+
 import numpy as np
 import pytest
 import yaml
 from recorder_client import CONTRACT_PATH, Recording
+from sensor_msgs.msg import CompressedImage
 
 from mobile_vla_data.action import Velocity, displacement, yaw
+from mobile_vla_data.action import gripper as gripper_of
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.image import fit
+from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.testing import FakeRobot, image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
@@ -119,3 +127,56 @@ def test_the_encoding_of_each_cameras_messages_is_in_the_file(probe, start_recor
         assert episode.source_encoding("static") == "rgb8" and episode.source_encoding("gripper") == "bgr8"
         swapped = numbered_image(robot.sent["gripper"][int(episode.stamps_ns["gripper"][0])], 1)[:, :, ::-1]
         assert episode.image("gripper", 0).tobytes() == np.ascontiguousarray(swapped).tobytes()
+
+
+def test_a_robot_without_a_gripper_is_recorded_and_its_columns_stay_zero(
+    probe, start_recorder, recording, write_contract, tmp_path
+):
+    file = write_contract(gripper="none")
+    FakeRobot(probe, Contract.load(file), commands=True)
+    start_recorder(tmp_path / "data", contract=str(file))
+    recording.start()
+    # A command for a gripper that is not there.
+    gripper = probe.publisher(GripperCommand, "gripper/command", subscribers=0)
+    probe.node.create_timer(0.05, lambda: gripper.publish(GripperCommand(position=1.0)))
+    recording.until_steps(12)
+    path = recording.save().path
+    with Episode.open(path) as episode:
+        assert sorted(episode.stamps_ns) == ["gripper", "odom", "static"]
+        assert not gripper_of(episode.states).any() and not gripper_of(episode.actions).any()
+    assert not [finding for finding in check_episode(path) if finding.severity == "error"]
+
+
+def test_compressed_images_are_recorded_and_a_jpeg_of_the_right_size_is_kept_as_it_came(
+    probe, start_recorder, recording, tmp_path
+):
+    contract = Contract.load(CONTRACT_PATH)
+    robot = FakeRobot(probe, contract, cameras=(), commands=True)
+    sizes = {"static": (224, 224), "gripper": (240, 320)}
+    sent = {camera: {} for camera in sizes}
+    publishers = {
+        camera: probe.node.create_publisher(CompressedImage, f"{contract.cameras[camera].topic}/compressed", 5)
+        for camera in sizes
+    }
+
+    def publish():
+        for camera, (height, width) in sizes.items():
+            stamp_ns = probe.now_ns()
+            image = np.resize(numbered_image(robot.number), (height, width, 3))
+            sent[camera][stamp_ns] = jpeg.encode(image, 60)
+            message = CompressedImage(format="jpeg", data=array.array("B", sent[camera][stamp_ns]))
+            message.header.stamp = to_stamp(stamp_ns)
+            publishers[camera].publish(message)
+
+    probe.node.create_timer(1 / 30, publish)
+    start_recorder(tmp_path / "data", images="compressed")
+    wait_for(lambda: {stream.name for stream in recording.status.streams if stream.received} >= set(sizes))
+    recording.start()
+    recording.until_steps(5)
+    with Episode.open(recording.save().path) as episode:
+        for step in range(5):
+            assert episode.jpeg("static", step) == sent["static"][int(episode.stamps_ns["static"][step])]
+            of_another_size = sent["gripper"][int(episode.stamps_ns["gripper"][step])]
+            expected = fit(jpeg.decode(of_another_size), contract.cameras["gripper"])
+            assert episode.jpeg("gripper", step) == jpeg.encode(expected, 95)
+        assert episode.source_encoding("static") == "jpeg"

@@ -48,7 +48,7 @@ class CommandGateNode(Node):
         self._scheduling = scheduling
         self._contract = load_contract(self)
         stamped = stamping(self)
-        rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel [Hz]", at_least=1, at_most=200)
+        rate_hz = number(self, "rate_hz", 20.0, "rate of cmd_vel, to the robot [Hz]", at_least=1, at_most=200)
         seconds = partial(number, self, above=0, at_most=_LONGEST_S)
         self._gate = CommandGate(
             self._contract,
@@ -85,9 +85,10 @@ class CommandGateNode(Node):
             self._sources[source] = VelocitySubscription(
                 self, f"cmd_vel_{name}", partial(self._on_velocity, source), COMMAND, stamped=stamped
             )
-            self.create_subscription(
-                GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
-            )
+            if self._contract.has_gripper:
+                self.create_subscription(
+                    GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
+                )
         if self._gate.keep_in.limited:
             self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
         self.create_service(Trigger, "gate/stop", self._on_stop)
@@ -194,7 +195,7 @@ class CommandGateNode(Node):
         self._status_publisher.publish(status)
 
     def _adapt(self) -> None:
-        """Use the types of velocity that the other ends use, where this gate was to find out."""
+        """Use the velocity types of the other ends, if ``stamped`` is auto."""
         self._commands.adapt()
         for subscription in self._sources.values():
             subscription.follow()
@@ -250,7 +251,7 @@ class CommandGateNode(Node):
 
 
 def main() -> None:
-    """Run the gate until it is told to stop."""
+    """Run the gate until it is stopped."""
     # Its zeros must not wait for what a killed process has left behind; and its messages are small.
     without_shared_memory()
     sys.exit(run(partial(CommandGateNode, ask_for_realtime())))

@@ -4,7 +4,8 @@ Rules, each with a test:
 
 - Teleop has priority over the policy. When it falls silent, the robot stands still for ``release_s`` before the policy
   may continue, so that a short pause of the operator does not hand the robot back.
-- A source that is silent for its timeout no longer drives. Without a driver, zeros go out.
+- A source that is silent for its timeout no longer drives, and the gate sends zeros. So a policy that has died stops
+  the robot after ``policy_timeout_s``.
 - After a refused command (not finite, badly stamped, gripper out of range) the robot stands still until the same source
   sends a good command of the same kind. The source keeps its priority: an operator with a broken joystick still stops
   the policy.
@@ -57,7 +58,7 @@ class GateSettings:
     policy_timeout_s: float
     """After this long without a policy command, the policy no longer drives."""
     release_s: float
-    """How long the robot stands still after teleop has timed out, before the policy may continue."""
+    """Time for which the robot stands still after teleop has timed out, before the policy may continue."""
     max_stamp_age_s: float
     """A stamped command that is older than this, or further in the future, is refused."""
     period_s: float

@@ -13,7 +13,7 @@ from typing import Any
 
 from action_msgs.srv import CancelGoal
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
@@ -23,6 +23,7 @@ from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
 from mobile_vla_data.action import Velocity
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
@@ -30,7 +31,7 @@ from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
-from mobile_vla_ros.parameters import flag, integer, load_contract, stamping, text
+from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, stamping, text
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
@@ -76,10 +77,12 @@ class DashboardNode(Node):
             "auto",
             "token that opens the page; auto: a new one at each start unless address is local; empty: none",
         )
-        hosts = text(self, "allowed_hosts", "", "more names of this machine, comma-separated")
+        hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
-        self.latest = Latest({name: camera.topic for name, camera in self.contract.cameras.items()})
+        self._compressed = compressed_images(self)
+        suffix = "/compressed" if self._compressed else ""
+        self.latest = Latest({name: f"{camera.topic}{suffix}" for name, camera in self.contract.cameras.items()})
         self._dead_man = DeadMan()
         self._work: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._do_work)
@@ -120,7 +123,7 @@ class DashboardNode(Node):
     # Robot, for the web server: called from its thread.
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
-        """Call a service with string fields; the reply is the result in words."""
+        """Call a service with string fields; the reply holds one line for the user."""
         reply: Future[Reply] = Future()
         self._post(partial(self._call, service, dict(fields), reply))
         return reply
@@ -159,7 +162,7 @@ class DashboardNode(Node):
             _settle(reply, Reply(False, f"no {who} is running (service {path} does not exist)"))
             return
         future = client.call_async(kind.Request(**fields))
-        # An answer that is no longer waited for must not be kept for ever.
+        # An answer that is no longer waited for must not be kept forever.
         reply.add_done_callback(
             lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
         )
@@ -184,7 +187,9 @@ class DashboardNode(Node):
         in_use = self.latest.watched or (self._watched_s > 0 and now_s - self._watched_s < _LINGER_S)
         if in_use and not self._image_subscriptions:
             self._image_subscriptions = [
-                self.create_subscription(Image, topic, partial(self._on_image, index), SENSOR)
+                self.create_subscription(CompressedImage, topic, partial(self._on_jpeg, index), SENSOR)
+                if self._compressed
+                else self.create_subscription(Image, topic, partial(self._on_image, index), SENSOR)
                 for index, topic in enumerate(self.latest.cameras.values())
             ]
         elif not in_use and self._image_subscriptions:
@@ -208,6 +213,17 @@ class DashboardNode(Node):
         # As the policy sees it, not as the camera sent it: a wrong crop shows at once.
         shape = self.contract.cameras[self.contract.camera_names[camera]]
         self.latest.put_frame(camera, to_ns(message.header.stamp), fit(image, shape))
+
+    def _on_jpeg(self, camera: int, message: CompressedImage) -> None:
+        shape, data = self.contract.cameras[self.contract.camera_names[camera]], bytes(message.data)
+        stamp_ns = to_ns(message.header.stamp)
+        try:
+            if jpeg.size(data) == (shape.height, shape.width):
+                self.latest.put_frame(camera, stamp_ns, None, data)
+            else:
+                self.latest.put_frame(camera, stamp_ns, fit(jpeg.decode(data), shape))
+        except ImageError as error:
+            self.latest.refuse_frame(camera, str(error))
 
     def _health(self) -> Health:
         values = {"port": self.port, "page open": self.latest.watched, "teleop": self.drivable}
@@ -242,7 +258,7 @@ def _reply_of(response: Any) -> Reply:
 
 
 def main() -> None:
-    """Serve the page until told to stop."""
+    """Serve the page until it is stopped."""
     sys.exit(run(DashboardNode))
 
 

@@ -1,7 +1,7 @@
 """The newest images and statuses, from the ROS thread to the web server's event loop. No rclpy, no web framework.
 
-The ROS thread puts; each browser takes when it is ready for more. There is no queue: what a slow browser does not take
-in time is replaced by the next one.
+The ROS thread stores them; each browser fetches them when it is ready for more. There is no queue: an image that a slow
+browser does not fetch in time is replaced by the next one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Frame:
     """Counts the camera's images from 1."""
     stamp_ns: int
     """When it was captured, on the robot's clock."""
-    image: Image
-    """RGB uint8 ``[height, width, 3]``."""
-    _jpeg: bytes | None = field(default=None, repr=False)
+    image: Image | None
+    """RGB uint8 ``[height, width, 3]``; None if it came as JPEG."""
+    _jpeg: bytes = field(default=b"", repr=False)
 
     def jpeg(self) -> bytes:
         """Return the image as JPEG."""
-        if self._jpeg is None:
+        if not self._jpeg and self.image is not None:
             bgr = cv2.cvtColor(self.image, cv2.COLOR_RGB2BGR)
             _, buffer = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             self._jpeg = buffer.tobytes()
@@ -55,7 +55,7 @@ class ReceivedStatus:
 
 @dataclass(frozen=True)
 class CameraReception:
-    """What arrives from a camera."""
+    """State of a camera's stream."""
 
     silent_s: float | None
     """Since the newest image [s]; None before the first."""
@@ -93,12 +93,12 @@ class Latest:
         """True while a browser shows the page."""
         return bool(self._wakers)
 
-    def put_frame(self, camera: int, stamp_ns: int, image: Image) -> None:
-        """Take a camera's newest image."""
+    def put_frame(self, camera: int, stamp_ns: int, image: Image | None, jpeg: bytes = b"") -> None:
+        """Take a camera's newest image, or its JPEG."""
         now_s = time.monotonic()
         with self._lock:
             last = self._frames[camera]
-            self._frames[camera] = Frame(camera, last.sequence + 1 if last else 1, stamp_ns, image)
+            self._frames[camera] = Frame(camera, last.sequence + 1 if last else 1, stamp_ns, image, jpeg)
             arrivals_s = self._arrivals_s[camera]
             arrivals_s.append(now_s)
             self._arrivals_s[camera] = [at_s for at_s in arrivals_s if now_s - at_s <= 2.0]

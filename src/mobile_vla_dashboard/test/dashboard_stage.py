@@ -41,7 +41,7 @@ def free_port() -> int:
 class Stage:
     """A dashboard and a gate as processes, and a probe on the same domain."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, **parameters: object) -> None:
         self.probe, self.port = probe, free_port()
         self._open = ExitStack()
         self._state = {"XDG_STATE_HOME": self._open.enter_context(tempfile.TemporaryDirectory())}
@@ -49,7 +49,7 @@ class Stage:
         self.node = NodeProcess(
             "mobile_vla_dashboard",
             "dashboard_node",
-            {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True},
+            {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True, **parameters},
         )
         wait_for(self._serving, what="the page")
         self.view: ClientConnection = self.open("view")

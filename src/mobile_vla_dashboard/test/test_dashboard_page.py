@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import array
 import json
 import signal
 import time
 import urllib.error
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
 from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, free_port
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from mobile_vla_dashboard.sockets import FRAME_HEADER
+from mobile_vla_data.episode import jpeg
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_ros.convert import image_message
+from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import SENSOR_OFFERED
-from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -184,3 +186,19 @@ def test_a_signal_ends_it_while_browsers_show_the_page(number: int) -> None:
             assert node.stop(number) == 0, node.output
             assert time.monotonic() - begin_s < 10.0
         assert "Traceback" not in node.output
+
+
+def test_a_camera_that_sends_jpegs_is_shown_with_the_bytes_that_it_sent() -> None:
+    with unique_domain(), Probe() as probe, closing(Stage(probe, images="compressed")) as stage:
+        topic = f"{CONTRACT.cameras['static'].topic}/compressed"
+        publisher = probe.publisher(CompressedImage, topic, SENSOR_OFFERED)
+        data = jpeg.encode(np.full((224, 224, 3), (200, 60, 20), np.uint8), 70)
+        received: list[bytes] = []
+
+        def send() -> None:
+            message = CompressedImage(format="jpeg", data=array.array("B", data))
+            message.header.stamp = to_stamp(probe.now_ns())
+            publisher.publish(message)
+
+        wait_for(lambda: send() or _image(stage.view, received, 0.05), what="an image")
+        assert received[0][FRAME_HEADER.size :] == data

@@ -171,7 +171,7 @@ class CommandIntegrator:
 
     def __init__(self, contract: Contract) -> None:
         self._codec = ActionCodec(contract)
-        self._thresholds = contract.gripper
+        self._thresholds = contract.thresholds
         self.lost_yaw_rad = 0.0
         """Turning commanded in the last closed period that its action does not carry [rad], 0 or more."""
         self.reset(0, gripper_closed=False)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from mobile_vla_data.compatibility import Comparison, compare
 from mobile_vla_data.polygon import Polygon
+from mobile_vla_data.yaml_file import read_yaml
 
 CONTRACT_VERSION = 1
 
@@ -62,9 +63,9 @@ class StateContract(_Strict):
     """``frame_id`` that the position must have."""
     odometry_max_age_s: float = Field(gt=0)
     """A position measured longer ago than this is stale [s]."""
-    gripper_topic: str = Field(min_length=1)
-    """Topic of the gripper's position."""
-    gripper_max_age_s: float = Field(gt=0)
+    gripper_topic: str = Field(default="gripper/state", min_length=1)
+    """Topic of the gripper's position; without a gripper it has no effect."""
+    gripper_max_age_s: float = Field(default=0.5, gt=0)
     """A gripper position measured longer ago than this is stale [s]."""
 
 
@@ -117,6 +118,9 @@ class GripperThresholds(_Strict):
         return closed
 
 
+_NO_GRIPPER = GripperThresholds(close_above=0.5, open_below=0.5)
+
+
 class Contract(_Strict):
     """Description of one robot. Load it with :meth:`load`; it is immutable and compares by value."""
 
@@ -138,8 +142,8 @@ class Contract(_Strict):
     """Limits of speed, acceleration and jerk."""
     keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
-    gripper: GripperThresholds
-    """When a gripper counts as open or closed."""
+    gripper: GripperThresholds | Literal["none"]
+    """When a gripper counts as open or closed; none: the robot has no gripper, and its columns stay 0."""
 
     @field_validator("cameras")
     @classmethod
@@ -174,6 +178,21 @@ class Contract(_Strict):
         return next(iter(self.cameras))
 
     @property
+    def has_gripper(self) -> bool:
+        """False if the robot has no gripper: then nothing waits for its state, and its columns stay 0."""
+        return self.gripper != "none"
+
+    @property
+    def thresholds(self) -> GripperThresholds:
+        """When the gripper counts as open or closed. Without a gripper the position is 0, which is open."""
+        return self.gripper if isinstance(self.gripper, GripperThresholds) else _NO_GRIPPER
+
+    @property
+    def state_streams(self) -> tuple[str, ...]:
+        """Streams that the state is made of."""
+        return (ODOMETRY, GRIPPER_STATE) if self.has_gripper else (ODOMETRY,)
+
+    @property
     def period_s(self) -> float:
         """Control period [s]."""
         return 1.0 / self.control_rate_hz
@@ -190,20 +209,8 @@ class Contract(_Strict):
         Raises:
             ContractError: the file is missing, is not YAML, or a field is wrong; one line naming file and field.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ContractError(f"{path}: no such contract file; config/robot.yaml is an example") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ContractError(f"{path}: cannot read the contract: {error}") from None
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f", line {mark.line + 1}" if mark else ""
-            raise ContractError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', error)}") from None
-        return cls.from_dict(data, origin=str(path))
+        missing = "no such contract file; config/robot.yaml is an example"
+        return cls.from_dict(read_yaml(Path(path), ContractError, missing), origin=str(path))
 
     @classmethod
     def from_dict(cls, data: Any, origin: str = "contract") -> Contract:
@@ -213,7 +220,7 @@ class Contract(_Strict):
             ContractError: a field is missing, unknown, of the wrong type or out of range.
         """
         if not isinstance(data, dict):
-            raise ContractError(f"{origin}: a contract is a mapping of fields, got {type(data).__name__}")
+            raise ContractError(f"{origin}: a contract must be a mapping of fields, got {type(data).__name__}")
         try:
             return cls.model_validate(data)
         except ValidationError as error:

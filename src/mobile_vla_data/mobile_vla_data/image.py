@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +13,40 @@ from mobile_vla_data.contract import CameraContract
 
 Image = npt.NDArray[np.uint8]
 
-#: Supported ROS image encodings and how many bytes a pixel has.
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-_TO_RGB = {
-    "bgr8": cv2.COLOR_BGR2RGB,
-    "rgba8": cv2.COLOR_RGBA2RGB,
-    "bgra8": cv2.COLOR_BGRA2RGB,
-    "mono8": cv2.COLOR_GRAY2RGB,
+
+@dataclass(frozen=True)
+class _Format:
+    """Layout of an encoding of sensor_msgs/Image."""
+
+    row_bytes: int
+    """Bytes of a pixel in one row."""
+    to_rgb: int | None
+    """OpenCV's conversion to RGB; None: it is RGB."""
+    even: bool = False
+    """Width and height are even: colour is stored for 2 or 4 pixels together."""
+    planar: bool = False
+    """Colour follows in half as many rows as the brightness has."""
+
+
+#: Supported encodings. OpenCV names a Bayer pattern by its second row, ROS by its first.
+_FORMATS = {
+    "rgb8": _Format(3, None),
+    "bgr8": _Format(3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Format(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Format(4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Format(1, cv2.COLOR_GRAY2RGB),
+    "yuv422_yuy2": _Format(2, cv2.COLOR_YUV2RGB_YUYV, even=True),
+    "yuyv": _Format(2, cv2.COLOR_YUV2RGB_YUYV, even=True),
+    "yuv422": _Format(2, cv2.COLOR_YUV2RGB_UYVY, even=True),
+    "uyvy": _Format(2, cv2.COLOR_YUV2RGB_UYVY, even=True),
+    "nv12": _Format(1, cv2.COLOR_YUV2RGB_NV12, even=True, planar=True),
+    "bayer_rggb8": _Format(1, cv2.COLOR_BayerBG2RGB, even=True),
+    "bayer_bggr8": _Format(1, cv2.COLOR_BayerRG2RGB, even=True),
+    "bayer_gbrg8": _Format(1, cv2.COLOR_BayerGR2RGB, even=True),
+    "bayer_grbg8": _Format(1, cv2.COLOR_BayerGB2RGB, even=True),
 }
+#: Encodings whose values have more than 8 bits, for example mono16, bayer_rggb16, 16UC1, 32FC1.
+_DEEP = re.compile(r"\w*[a-z]16|(16|32|64)[USF]C\d+")
 
 
 class ImageError(ValueError):
@@ -33,18 +62,25 @@ def unpack(
     unpadded rgb8 and a copy otherwise.
 
     Raises:
-        ImageError: an encoding outside :data:`CHANNELS`, or fewer bytes than height and step promise.
+        ImageError: an encoding that is not supported, or fewer bytes than height and step promise.
     """
-    if encoding not in CHANNELS:
-        raise ImageError(f"encoding '{encoding}' is not supported; publish one of {', '.join(CHANNELS)}")
-    channels = CHANNELS[encoding]
-    if height <= 0 or width <= 0 or step < width * channels:
-        raise ImageError(f"{width}x{height} {encoding} needs rows of at least {width * channels} bytes, step is {step}")
+    form = _FORMATS.get(encoding)
+    if form is None:
+        deep = ": it has more than 8 bits a value" if _DEEP.fullmatch(encoding) else ""
+        raise ImageError(f"encoding '{encoding}' is not supported{deep}; publish one of {', '.join(_FORMATS)}")
+    row_bytes = width * form.row_bytes
+    if height <= 0 or width <= 0 or step < row_bytes:
+        raise ImageError(f"{width}x{height} {encoding} needs rows of at least {row_bytes} bytes, step is {step}")
+    if form.even and (height % 2 or width % 2):
+        raise ImageError(f"{width}x{height} {encoding}: width and height must be even")
+    rows = height * 3 // 2 if form.planar else height
     flat = np.frombuffer(data, dtype=np.uint8)
-    if flat.size < height * step:
-        raise ImageError(f"{width}x{height} {encoding} with step {step} needs {height * step} bytes, got {flat.size}")
-    pixels = flat[: height * step].reshape(height, step)[:, : width * channels].reshape(height, width, channels)
-    return pixels if encoding == "rgb8" else np.asarray(cv2.cvtColor(pixels, _TO_RGB[encoding]), dtype=np.uint8)
+    if flat.size < rows * step:
+        raise ImageError(f"{width}x{height} {encoding} with step {step} needs {rows * step} bytes, got {flat.size}")
+    pixels = flat[: rows * step].reshape(rows, step)[:, :row_bytes]
+    if form.row_bytes > 1:
+        pixels = pixels.reshape(rows, width, form.row_bytes)
+    return pixels if form.to_rgb is None else np.asarray(cv2.cvtColor(pixels, form.to_rgb), dtype=np.uint8)
 
 
 def fit(image: Image, camera: CameraContract) -> Image:

@@ -54,6 +54,8 @@ class Stream:
     """Capture time of the value that the last snapshot used."""
     encoding: str = ""
     """Encoding of the newest image, for example ``bgr8`` or ``jpeg``; empty for streams that are not cameras."""
+    jpeg: bytes = b""
+    """The newest image as the JPEG that it came in; empty for raw images."""
     counters: StreamCounters = field(default_factory=StreamCounters)
     arrivals_ns: list[int] = field(default_factory=list)
     """When the newest messages were received."""
@@ -111,6 +113,8 @@ class Observation:
     """Optional streams whose value is older than the contract allows."""
     encodings: dict[str, str] = field(default_factory=dict)
     """Camera name -> encoding of the message that the image came in."""
+    jpegs: dict[str, bytes] = field(default_factory=dict)
+    """Camera name -> the JPEG that its image came in, where that has the contract's size."""
 
 
 class ObservationBuilder:
@@ -124,13 +128,15 @@ class ObservationBuilder:
             for name, camera in contract.cameras.items()
         }
         self._odometry = Stream(ODOMETRY, state.odometry_topic, True, state.odometry_max_age_s)
-        self._gripper = Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s)
+        self._gripper = (
+            Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s) if contract.has_gripper else None
+        )
         self._lock = threading.Lock()
 
     @property
     def streams(self) -> list[Stream]:
-        """Every stream, cameras first."""
-        return [*self._cameras.values(), self._odometry, self._gripper]
+        """Every stream, cameras first, then those of ``contract.state_streams``."""
+        return [*self._cameras.values(), self._odometry, *([self._gripper] if self._gripper else [])]
 
     def reset_counters(self) -> None:
         """Start counting afresh, keeping the newest values."""
@@ -165,7 +171,8 @@ class ObservationBuilder:
             image = jpeg.decode(data)
         except ImageError as error:
             return self._refuse(stream, now_ns, str(error))
-        return self._accept(stream, stamp_ns, now_ns, image, encoding)
+        whole = data.startswith(jpeg.BEGINS) and data.endswith(jpeg.ENDS)
+        return self._accept(stream, stamp_ns, now_ns, image, encoding, data if whole else b"")
 
     def put_odometry(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> bool:
         """Take a position in metres in ``frame``. Returns whether it was accepted, as :meth:`put_image`."""
@@ -178,7 +185,12 @@ class ObservationBuilder:
         return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
 
     def put_gripper(self, stamp_ns: int, now_ns: int, position: float) -> bool:
-        """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`."""
+        """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`.
+
+        A robot without a gripper ignores it.
+        """
+        if self._gripper is None:
+            return False
         if not (math.isfinite(position) and -0.01 <= position <= 1.01):
             return self._refuse(self._gripper, now_ns, f"position {position} is outside 0 (open) .. 1 (closed)")
         return self._accept(self._gripper, stamp_ns, now_ns, min(max(position, 0.0), 1.0))
@@ -203,12 +215,14 @@ class ObservationBuilder:
             present = [stream for stream in self.streams if stream.stamp_ns]
             images = {name: stream.value for name, stream in self._cameras.items() if stream.stamp_ns}
             x, y = self._odometry.value
-            state = np.array([x, y, self._gripper.value], dtype=np.float32)
+            state = np.array([x, y, self._gripper.value if self._gripper else 0.0], dtype=np.float32)
             stamps_ns = {stream.name: stream.stamp_ns for stream in present}
             encodings = {name: self._cameras[name].encoding for name in images}
+            jpegs = {name: self._cameras[name].jpeg for name in images if self._cameras[name].jpeg}
         fitted = {name: fit(image, self.contract.cameras[name]) for name, image in images.items()}
+        jpegs = {name: data for name, data in jpegs.items() if fitted[name] is images[name]}
         seen = tuple(name for name in stale if name in stamps_ns)
-        return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings)
+        return Observation(tick_ns, fitted, state, stamps_ns, seen, encodings, jpegs)
 
     def _count(self, stream: Stream, tick_ns: int) -> bool:
         """Count what this tick found; returns whether the stream is fresh."""
@@ -225,7 +239,9 @@ class ObservationBuilder:
             return False
         return True
 
-    def _accept(self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "") -> bool:
+    def _accept(
+        self, stream: Stream, stamp_ns: int, now_ns: int, value: Any, encoding: str = "", data: bytes = b""
+    ) -> bool:
         if stamp_ns <= 0:
             why = "header.stamp is zero; the publisher must stamp with the capture time"
             return self._refuse(stream, now_ns, why)
@@ -238,7 +254,7 @@ class ObservationBuilder:
             if stamp_ns < stream.stamp_ns <= now_ns:
                 behind_s = (stream.stamp_ns - stamp_ns) * 1e-9
                 return self._refuse(stream, now_ns, f"stamp went backwards by {behind_s:.3f} s")
-            stream.value, stream.stamp_ns, stream.encoding = value, stamp_ns, encoding
+            stream.value, stream.stamp_ns, stream.encoding, stream.jpeg = value, stamp_ns, encoding, data
             stream.refusal = ""
             stream.counters.received += 1
             stream.arrivals_ns.append(now_ns)

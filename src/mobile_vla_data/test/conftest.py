@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from mobile_vla_data.action import displacement, position
 from mobile_vla_data.cli.main import main
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
@@ -36,7 +37,7 @@ class Demonstration:
         heading = rng.uniform(-np.pi, np.pi) + 0.3 * np.sin(np.arange(steps) / 9)
         closed = np.arange(steps) >= steps // 2
         self.actions = np.stack([0.04 * np.cos(heading), 0.04 * np.sin(heading), closed], 1).astype(np.float32)
-        travelled = np.concatenate([np.zeros((1, 2)), np.cumsum(self.actions[:-1, :2], 0)])
+        travelled = np.concatenate([np.zeros((1, 2)), np.cumsum(displacement(self.actions)[:-1], 0)])
         self.states = np.concatenate([travelled, closed[:, None]], 1).astype(np.float32)
         self._lags = rng.integers(5 * 10**6, 40 * 10**6, (steps, len(STREAMS)))
         self._floor = cv2.resize(rng.integers(60, 200, (8, 8, 3), dtype=np.uint8), (size, size))
@@ -47,7 +48,7 @@ class Demonstration:
 
     def image(self, camera: str, index: int) -> Any:
         picture = self._floor.copy()
-        x, y = self.states[index, :2]
+        x, y = position(self.states)[index]
         zoom = 20 if camera == "static" else 60
         centre = (int(self._size / 2 + x * zoom) % self._size, int(self._size / 2 + y * zoom) % self._size)
         cv2.circle(picture, centre, self._size // 16, (230, 40, 40), -1)

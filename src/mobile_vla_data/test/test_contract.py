@@ -67,7 +67,11 @@ def test_a_wrong_field_is_one_line_that_names_it(contract, path, value, words):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("a: [1", "not valid YAML, line"), ("- 1", "a contract is a mapping of fields, got list"), ("", "got NoneType")],
+    [
+        ("a: [1", "not valid YAML, line"),
+        ("- 1", "a contract must be a mapping of fields, got list"),
+        ("", "got NoneType"),
+    ],
 )
 def test_a_file_that_is_no_contract_is_one_line(tmp_path, content, words):
     (tmp_path / "robot.yaml").write_text(content)
@@ -162,3 +166,14 @@ def test_the_order_of_cameras_gives_stacked_images_their_meaning(contract):
 def test_the_gripper_keeps_its_state_between_the_thresholds(value, closed):
     decided = GripperThresholds(close_above=0.6, open_below=0.4).decide(value, closed)
     assert decided == (True if value > 0.6 else False if value < 0.4 else closed)
+
+
+def test_a_robot_without_a_gripper_needs_no_topic_of_one(contract):
+    data = contract.model_dump(mode="json")
+    for field in ("gripper_topic", "gripper_max_age_s"):
+        del data["state"][field]
+    bare = Contract.from_dict({**data, "gripper": "none"})
+    assert not bare.has_gripper
+    assert bare.state_streams == ("odom",)
+    assert Contract.from_json(bare.to_json()) == bare
+    assert any(line.startswith("gripper: none != ") for line in bare.differences(contract))

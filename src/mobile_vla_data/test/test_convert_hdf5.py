@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mobile_vla_data.action import GRIPPER, gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha, import_aloha
@@ -84,19 +85,19 @@ def test_robomimic_has_masks_scaled_actions_and_image_observations(small_dataset
             found = {json.loads(data[name.decode()].attrs["mobile_vla"])["episode_id"] for name in file[f"mask/{mask}"]}
             assert found == set(Dataset(small_dataset).splits()[split])
         actions = np.concatenate([data[name]["actions"][()] for name in data])
-        assert actions.min() >= -1 and actions.max() <= 1 and set(np.unique(actions[:, 2])) == {-1.0, 1.0}
+        assert actions.min() >= -1 and actions.max() <= 1 and set(np.unique(gripper(actions))) == {-1.0, 1.0}
         demo = data["demo_0"]
         assert demo["obs/static_image"].shape == (demo.attrs["num_samples"], 224, 224, 3)
         assert demo["dones"][-1] == 1 and demo["dones"][:-1].sum() == 0 and demo["rewards"][-1] == 1
         scale = ActionScale.from_json(data.attrs["action_scale"])
-        assert scale.high[0] == pytest.approx(0.08) and scale.low[2] == 0 and scale.names[0] == "delta_x"
+        assert scale.high[0] == pytest.approx(0.08) and scale.low[GRIPPER] == 0 and scale.names[0] == "delta_x"
 
 
 def test_the_scale_gives_back_every_float_to_the_bit(contract):
     yaw = Contract.from_dict({**contract.model_dump(mode="json"), "action": {"frame": "base_link", "yaw": True}})
     rng = np.random.default_rng(0)
     actions = rng.uniform(-0.5, 0.5, (20_000, 4)).astype(np.float32)
-    actions[:, 2] = rng.integers(0, 2, 20_000)
+    gripper(actions)[:] = rng.integers(0, 2, 20_000)
     scale = ActionScale.of(yaw, [actions])
     assert np.abs(scale.scale(actions)).max() <= 1
     np.testing.assert_array_equal(scale.unscale(scale.scale(actions)), actions)

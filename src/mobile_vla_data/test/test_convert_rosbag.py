@@ -30,6 +30,7 @@ from bags import (
 )
 from rosbags.rosbag2 import StoragePlugin
 
+from mobile_vla_data.action import gripper
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.rosbag.bag import typestore
@@ -160,14 +161,15 @@ def test_a_gripper_may_be_a_joint_with_its_own_ends_and_its_command_a_number(con
     )
     (episode,) = import_one(recording.write(tmp_path / "bag"), dataset, contract, used)
     closed = episode.timestamps_ns >= START_NS + 2000 * MS
-    np.testing.assert_array_equal(episode.states[:, 2][~closed], 0.0)
-    assert episode.states[-1, 2] == 1.0 and episode.actions[-1, 2] == 1.0 and episode.actions[3, 2] == 0.0
+    np.testing.assert_array_equal(gripper(episode.states)[~closed], 0.0)
+    assert gripper(episode.states)[-1] == 1.0
+    assert gripper(episode.actions)[-1] == 1.0 and gripper(episode.actions)[3] == 0.0
 
 
 def test_a_robot_without_a_gripper_is_imported_with_it_open(contract, dataset, tmp_path):
     bag = drive(skip=("/gripper/state",)).write(tmp_path / "bag")
     (episode,) = import_one(bag, dataset, contract, mapping(gripper_state=None))
-    assert episode.num_steps > 30 and not episode.states[:, 2].any()
+    assert episode.num_steps > 30 and not gripper(episode.states).any()
 
 
 def test_twist_with_a_stamp_is_understood(contract, dataset, tmp_path):

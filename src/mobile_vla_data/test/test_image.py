@@ -30,7 +30,9 @@ def test_every_encoding_becomes_rgb_whatever_the_row_step(encoding, channels, pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((b"", "yuv422", 2, 2, 4), "encoding 'yuv422' is not supported; publish one of rgb8"),
+        ((b"", "nv24", 2, 2, 4), "encoding 'nv24' is not supported; publish one of rgb8"),
+        ((b"", "yuv422", 3, 2, 4), "2x3 yuv422: width and height must be even"),
+        ((b"12345", "nv12", 2, 2, 2), "2x2 nv12 with step 2 needs 6 bytes, got 5"),
         ((b"", "rgb8", 2, 2, 5), "needs rows of at least 6 bytes, step is 5"),
         ((b"123", "rgb8", 2, 2, 6), "needs 12 bytes, got 3"),
         ((b"", "rgb8", 0, 2, 6), "0"),
@@ -40,6 +42,41 @@ def test_images_that_cannot_be_are_refused_in_one_line(arguments, words):
     with pytest.raises(ImageError) as error:
         unpack(*arguments)
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bgra16", "bayer_rggb16", "16UC1", "32FC1"])
+def test_more_than_8_bits_are_refused_by_name(encoding):
+    with pytest.raises(ImageError, match=f"encoding '{encoding}' is not supported: it has more than 8 bits a value"):
+        unpack(b"", encoding, 2, 2, 4)
+
+
+#: Red, green, blue and an uneven one, with their Y, U, V by ITU-R BT.601 (video range).
+COLOURS = [((255, 0, 0), (81, 90, 240)), ((0, 255, 0), (145, 54, 34)), ((0, 0, 255), (41, 240, 110)),
+           ((200, 120, 40), (132, 81, 169))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rgb", "yuv"), COLOURS)
+@pytest.mark.parametrize("encoding", ["yuyv", "yuv422_yuy2", "uyvy", "yuv422", "nv12"])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_video_encodings_keep_their_colours(encoding, padding, rgb, yuv):
+    y, u, v = yuv
+    pair = (y, u, y, v) if encoding in ("yuyv", "yuv422_yuy2") else (u, y, v, y)
+    rows, row = [bytes(pair) * 4] * 6, 16
+    if encoding == "nv12":
+        rows, row = [bytes([y]) * 8] * 6 + [bytes([u, v]) * 4] * 3, 8
+    image = unpack(b"".join(line + b"\xee" * padding for line in rows), encoding, 6, 8, row + padding)
+    assert image.shape == (6, 8, 3)
+    assert np.abs(image.astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_a_bayer_pattern_gives_the_colours_that_the_scene_has(pattern, padding):
+    scene = {"r": 200, "g": 90, "b": 30}
+    rows = [[scene[pattern[2 * (row % 2) + column % 2]] for column in range(8)] for row in range(6)]
+    data = b"".join(bytes(row) + b"\xee" * padding for row in rows)
+    image = unpack(data, f"bayer_{pattern}8", 6, 8, 8 + padding)
+    assert (image[2:-2, 2:-2] == (200, 90, 30)).all()
 
 
 def test_an_image_of_the_right_size_passes_untouched():

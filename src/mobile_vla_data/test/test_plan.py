@@ -148,7 +148,7 @@ def test_a_missing_plan_or_one_that_is_no_yaml_is_one_line(tmp_path):
     with pytest.raises(PlanError, match="no such collection plan"):
         CollectionPlan.load(tmp_path / "plan.yaml")
     (tmp_path / "plan.yaml").write_text("a: [")
-    with pytest.raises(PlanError, match="cannot be read as YAML"):
+    with pytest.raises(PlanError, match="not valid YAML, line"):
         CollectionPlan.load(tmp_path / "plan.yaml")
 
 

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mobile_vla_data.action import displacement, gripper, position
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.episode import jpeg
 
@@ -121,9 +122,9 @@ def test_a_frozen_camera_is_named_while_the_robot_moves(record, make_demonstrati
 
 def test_a_robot_that_waits_may_see_the_same_picture(record, make_demonstration):
     def wait(demonstration):
-        demonstration.actions[10:, :2] = 0
+        displacement(demonstration.actions)[10:] = 0
         demonstration.states[11:] = demonstration.states[11]
-        demonstration.actions[10:, 2] = demonstration.actions[11, 2]
+        gripper(demonstration.actions)[10:] = gripper(demonstration.actions)[11]
 
     path = record(steps=40, edit=wait)
     assert check_episode(path) == []
@@ -157,7 +158,7 @@ def test_an_image_of_the_wrong_size_is_named(record):
 
 def test_actions_beyond_the_limit_are_named(record):
     def fast(demonstration):
-        demonstration.actions[9, :2] = 0.09, 0.05
+        displacement(demonstration.actions)[9] = 0.09, 0.05
 
     finding = the_one(record(edit=fast), "action-limit")
     assert finding.step == 9 and "1.03 m/s, the contract's limit is 0.8 m/s" in finding.message
@@ -165,7 +166,7 @@ def test_actions_beyond_the_limit_are_named(record):
 
 def test_a_gripper_action_between_open_and_closed_is_named(record):
     def half_open(demonstration):
-        demonstration.actions[3, 2] = 0.5
+        gripper(demonstration.actions)[3] = 0.5
 
     assert the_one(record(edit=half_open), "action-gripper").step == 3
 
@@ -178,23 +179,21 @@ def test_an_episode_in_which_nothing_was_commanded_is_named(record):
     the_one(record(edit=still), "actions-zero")
 
 
+def keep_open(demonstration):
+    gripper(demonstration.actions)[:] = gripper(demonstration.states)[:] = 0
+
+
 @pytest.mark.parametrize(
     ("category", "outcome", "severity"),
     [("manipulation", "success", "error"), ("combined", "success", "error"), ("combined", "failure", "warning")],
 )
 def test_a_gripper_that_never_moves_in_a_manipulation_is_named(record, category, outcome, severity):
-    def no_grip(demonstration):
-        demonstration.actions[:, 2] = demonstration.states[:, 2] = 0
-
-    path = record(edit=no_grip, category=category, outcome=outcome)
+    path = record(edit=keep_open, category=category, outcome=outcome)
     assert the_one(path, "gripper-still").severity == severity
 
 
 def test_navigation_needs_no_gripper(record):
-    def no_grip(demonstration):
-        demonstration.actions[:, 2] = demonstration.states[:, 2] = 0
-
-    assert check_episode(record(edit=no_grip)) == []
+    assert check_episode(record(edit=keep_open)) == []
 
 
 def test_a_position_that_jumps_is_named_with_the_step(record):
@@ -208,7 +207,7 @@ def test_a_position_that_jumps_is_named_with_the_step(record):
 @pytest.mark.parametrize("factor", [0.1, 3.0])
 def test_odometry_that_disagrees_with_the_actions_is_named(record, factor):
     def scale(demonstration):
-        demonstration.states[:, :2] *= factor
+        position(demonstration.states)[:] *= factor
 
     findings = {finding.code: finding for finding in check_episode(record(steps=60, edit=scale))}
     assert "actions sum to a drive of 2.3" in findings["odometry-disagrees"].message
@@ -221,9 +220,9 @@ def test_odometry_that_moves_at_another_time_than_the_actions_is_named(record, s
         going = (np.sin(np.arange(len(demonstration)) / 4 + np.sin(np.arange(len(demonstration)) / 9)) > 0).astype(
             np.float32
         )
-        demonstration.actions[:, :2] *= going[:, None]
-        moved = np.roll(demonstration.actions[:, :2], shift, axis=0)
-        demonstration.states[1:, :2] = np.cumsum(moved[:-1], axis=0)
+        displacement(demonstration.actions)[:] *= going[:, None]
+        moved = np.roll(displacement(demonstration.actions), shift, axis=0)
+        position(demonstration.states)[1:] = np.cumsum(moved[:-1], axis=0)
 
     findings = {finding.code: finding for finding in check_episode(record(steps=80, edit=shifted), images=False)}
     assert set(findings) == {"misaligned"} and said in findings["misaligned"].message
@@ -235,8 +234,10 @@ def test_a_robot_that_follows_a_little_later_is_not_misaligned(record, shift):
         going = (np.sin(np.arange(len(demonstration)) / 4 + np.sin(np.arange(len(demonstration)) / 9)) > 0).astype(
             np.float32
         )
-        demonstration.actions[:, :2] *= going[:, None]
-        demonstration.states[1:, :2] = np.cumsum(np.roll(demonstration.actions[:, :2], shift, axis=0)[:-1], axis=0)
+        displacement(demonstration.actions)[:] *= going[:, None]
+        position(demonstration.states)[1:] = np.cumsum(
+            np.roll(displacement(demonstration.actions), shift, axis=0)[:-1], axis=0
+        )
 
     assert check_episode(record(steps=80, edit=shifted)) == []
 
@@ -244,9 +245,9 @@ def test_a_robot_that_follows_a_little_later_is_not_misaligned(record, shift):
 def test_noisy_odometry_of_a_resting_robot_is_no_disagreement(record):
     def rest(demonstration):
         noise = np.random.default_rng(0).normal(0, 0.01, (len(demonstration), 2))
-        demonstration.actions[5:, :2] = 0
-        demonstration.states[6:, :2] = demonstration.states[6, :2]
-        demonstration.states[:, :2] += noise
+        displacement(demonstration.actions)[5:] = 0
+        position(demonstration.states)[6:] = position(demonstration.states)[6]
+        position(demonstration.states)[:] += noise
 
     assert check_episode(record(steps=200, edit=rest)) == []
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from mobile_vla_data.action import displacement, gripper, position
 from mobile_vla_data.dataset.skill import by_operator_and_day, measure, measure_dataset, smoothness
 from mobile_vla_data.episode.reader import Episode
 
@@ -37,7 +38,7 @@ def test_an_episode_that_does_not_move_has_no_smoothness():
 
 def test_pauses_count_between_movements_only(record):
     def stand(drive):
-        drive.actions[:, :2] = 0
+        displacement(drive.actions)[:] = 0
         drive.actions[10:15, 0] = drive.actions[25:30, 0] = drive.actions[33:35, 0] = 0.04
 
     with Episode.open(record(steps=40, edit=stand)) as episode:
@@ -48,8 +49,9 @@ def test_pauses_count_between_movements_only(record):
 
 def test_a_gripper_command_that_is_taken_back_at_once_is_chatter(record):
     def chatter(drive):
-        drive.actions[:, 2] = 0
-        drive.actions[10:12, 2] = drive.actions[13:30, 2] = 1
+        closed = gripper(drive.actions)
+        closed[:] = 0
+        closed[10:12] = closed[13:30] = 1
 
     with Episode.open(record(steps=40, edit=chatter)) as episode:
         assert measure(episode).chatter == 2
@@ -63,7 +65,7 @@ def relabel_operator(path, operator, day):
 
 def test_paths_are_compared_with_the_shortest_success_of_their_task(record, dataset):
     def slow(drive):
-        drive.states[:, :2] *= 0.5
+        position(drive.states)[:] *= 0.5
 
     record(seed=1, edit=slow)
     record(seed=1)

@@ -16,6 +16,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from mobile_vla_data.yaml_file import read_yaml
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -35,15 +37,9 @@ def load_settings(model: type[Settings], path: str | Path, overrides: Sequence[s
     Raises:
         ConfigError: the file is missing or not YAML, or a field is unknown, of the wrong type or out of range.
     """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such settings file; config/train.yaml is an example") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    data = read_yaml(Path(path), ConfigError, "no such settings file; config/train.yaml is an example") or {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: settings are a mapping of fields, got {type(data).__name__}")
+        raise ConfigError(f"{path}: settings must be a mapping of fields, got {type(data).__name__}")
     for override in overrides:
         _override(data, override)
     return validate(model, data, str(path), overrides)
@@ -85,12 +81,14 @@ def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     found = data.get("format_version") if isinstance(data, dict) else None
     if found != version:
-        raise ConfigError(f"{path}: format_version is {found}, this version reads {version}: use the one that wrote it")
+        raise ConfigError(
+            f"{path}: format_version is {found}, this version reads {version}; use the version that wrote it"
+        )
     return dict(data)
 
 
 def _reason(error: ErrorDetails, group: Any, place: list[str]) -> str:
-    """Say in plain words what is wrong with the field at ``place``, which belongs to the settings class ``group``."""
+    """Describe the error of the field at ``place``, which belongs to the settings class ``group``."""
     if error["type"] == "union_tag_invalid":
         return f"must be one of {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
@@ -118,7 +116,7 @@ def _resolve(model: Any, location: tuple[int | str, ...]) -> tuple[Any, list[str
 
 
 def _tag(member: Any) -> str | None:
-    """Return the value of ``kind`` that stands for a member of a union; None if it has no such field."""
+    """Return the value of ``kind`` that selects a member of a union; None if it has no such field."""
     field = getattr(member, "model_fields", {}).get("kind")
     return None if field is None else str(field.default)
 

@@ -188,7 +188,7 @@ class Policy:
             TEXT: read - seen,
             HEAD: decided - read,
         }
-        gripper(chunk).sigmoid_()
+        set_gripper_probability(chunk, self._info.contract)
         return PredictedChunk(chunk.numpy().astype(np.float32)), memory
 
     @torch.inference_mode()
@@ -231,6 +231,14 @@ class Policy:
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return time.perf_counter()
+
+
+def set_gripper_probability(chunks: torch.Tensor, contract: Contract) -> None:
+    """Turn the gripper's logits in float ``[..., 3 or 4]`` into probabilities of being closed; 0 without a gripper."""
+    if contract.has_gripper:
+        gripper(chunks).sigmoid_()
+    else:
+        gripper(chunks).zero_()
 
 
 def remember(memory: PolicyMemory, new_input: torch.Tensor, elapsed_periods: int, span: int) -> PolicyMemory:

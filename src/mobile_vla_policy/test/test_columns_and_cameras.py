@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -136,3 +137,34 @@ def test_normalisation_keeps_the_gripper_between_displacement_and_turn() -> None
     assert torch.allclose(ranges.denormalise(ranges.normalise(values)), values)
     with pytest.raises(NormalisationError, match="3 columns do not fit 3 quantiles"):
         ranges.normalise(torch.zeros(1, 3))
+
+
+def test_without_a_gripper_its_loss_is_left_out_and_its_prediction_is_zero(tmp_path: Path) -> None:
+    bare = Contract.from_dict({**Contract.load(CONTRACT).model_dump(mode="json"), "gripper": "none"})
+    (tmp_path / "dataset").mkdir()
+    for number in range(10):
+        writer = EpisodeWriter(
+            tmp_path / "dataset",
+            bare,
+            EpisodeMetadata("go on", "go_on", "navigation", "expert", {}),
+            cameras=("static",),
+        )
+        for step in range(12):
+            stamp = 1_000_000_000 + step * bare.period_ns
+            writer.add_step(
+                stamp_ns=stamp,
+                images={"static": picture(np.array([0.1 * number, 0.05 * step]))},
+                state=np.zeros(3, dtype=np.float32),
+                action=np.array([0.01 + 0.001 * number, 0.0, 0.0], dtype=np.float32),
+                stamps_ns={"static": stamp, "odom": stamp},
+            )
+        writer.commit("success")
+    train(train_settings(max_steps=4, evaluate_every=2), tmp_path / "dataset", tmp_path / "out", QUIET)
+    rows = [row for row in csv.DictReader((tmp_path / "out" / "metrics.csv").open()) if row["train_loss"]]
+    assert rows and all(float(row["train_loss"]) == float(row["train_motion"]) for row in rows)
+    policy = load_policy(tmp_path / "out", device="cpu", contract=bare)
+    view = {"static": picture(np.array([0.2, 0.1]))}
+    chunk, _ = policy.predict(view, np.zeros(3, dtype=np.float32), "go on", policy.initial_memory())
+    assert not chunk.gripper.any()
+    result = evaluate(tmp_path / "out", tmp_path / "dataset", "test", 0.01, "cpu")
+    assert result.overall.gripper_accuracy == 1.0

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from robot_fixtures import CONTRACT
 
-from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
+from mobile_vla_data.contract import Contract
+from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import wait_for
+from mobile_vla_ros.testing import FakeRobot, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -71,3 +75,18 @@ def test_chunks_that_come_too_late_are_reported(probe, robot, start_node, status
     start_node("slow=0.6", instruction=GO)
     wait_for(lambda: statuses and statuses[-1].late_chunks >= 2)
     wait_for(lambda: "takes longer than its chunk" in statuses[-1].message)
+
+
+def test_a_robot_without_a_gripper_is_driven_without_its_state_and_gets_no_command_for_it(
+    probe, start_node, statuses, tmp_path
+):
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(CONTRACT.read_text()), "gripper": "none"}, sort_keys=False))
+    robot = FakeRobot(probe, Contract.load(file))
+    commands = probe.collect(GripperCommand, "gripper/command_policy")
+    velocities = probe.collect(Twist, "cmd_vel_policy")
+    start_node("steady", instruction=GO, contract=str(file))
+    wait_for(lambda: sum(velocity != Twist() for velocity in velocities) > 20, what="motion")
+    assert {stream.name for stream in statuses[-1].streams} == {"static", "gripper", "odom"}
+    assert not commands
+    robot.close()

@@ -51,8 +51,10 @@ class ObservationInputs:
         state = contract.state
         self._subscriptions += [
             node.create_subscription(Odometry, state.odometry_topic, self._on_odometry, SENSOR, **group),
-            node.create_subscription(GripperState, state.gripper_topic, self._on_gripper, SENSOR, **group),
         ]
+        if contract.has_gripper:
+            topic = state.gripper_topic
+            self._subscriptions.append(node.create_subscription(GripperState, topic, self._on_gripper, SENSOR, **group))
 
         # Messages for humans use the name that `ros2 topic list` shows, after remapping and namespace.
         for stream, subscription in zip(self.builder.streams, self._subscriptions, strict=True):

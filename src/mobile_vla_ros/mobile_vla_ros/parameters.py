@@ -114,6 +114,12 @@ def stamping(node: Any) -> bool | None:
     return choices[str(value).lower()]
 
 
+def compressed_images(node: Any) -> bool:
+    """Declare and read ``images``: True for JPEGs on ``<topic>/compressed``. Raises :class:`StartError`."""
+    source = "image_raw of each camera, or the JPEGs of image_raw/compressed"
+    return text(node, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
+
+
 def load_contract(node: Any) -> Contract:
     """Declare the parameter ``contract`` and load the file it names. Raises :class:`StartError`, one line."""
     file = path(node, "contract", "path of the contract, for example config/robot.yaml", required=True)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mobile_vla_data.action import Velocity
+from mobile_vla_data.action import Velocity, displacement, gripper, position
 from mobile_vla_sim.expert.noise import DrivingNoise
 from mobile_vla_sim.headless.controls import CONTROLS, succeeds
 from mobile_vla_sim.headless.episode import MAX_STEPS, MIN_STEPS, drive_episode
@@ -41,14 +41,14 @@ def test_the_expert_copes_with_noise_and_with_a_base_that_cannot_strafe(blind, b
 def test_recorded_actions_obey_the_contract_and_explain_the_motion(blind, contract, plan):
     steps = drive_episode(blind, draw(5, ["go_to_kitchen"], plan)[0], noise_m_s=0.0)
     actions = np.array([step.action for step in steps])
-    speeds = np.linalg.norm(actions[:, :2], axis=1) / contract.period_s
+    speeds = np.linalg.norm(displacement(actions), axis=1) / contract.period_s
     assert speeds.max() <= contract.limits.linear_m_s
     assert np.abs(np.diff(speeds)).max() <= contract.limits.linear_acceleration_m_s2 * contract.period_s + 1e-6
-    assert set(actions[:, 2]) == {0.0}
+    assert set(gripper(actions)) == {0.0}
     states = np.array([step.snapshot.state for step in steps])
-    assert np.abs(states[0, :2]).max() < 0.02, "odometry begins at zero"
+    assert np.abs(position(states)[0]).max() < 0.02, "odometry begins at zero"
     # Without noise the sum of the actions is the way that was driven, but for the base's lag and odometry's drift.
-    assert np.allclose(actions[:-1, :2].sum(axis=0), states[-1, :2] - states[0, :2], atol=0.2)
+    assert np.allclose(displacement(actions)[:-1].sum(axis=0), position(states)[-1] - position(states)[0], atol=0.2)
 
 
 def test_the_gripper_closes_once_and_the_state_shows_it(blind, plan):

@@ -14,7 +14,7 @@ HEADER = """
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, GroupAction, LogInfo, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, PushRosNamespace
+from launch_ros.actions import Node, PushRosNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 """
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and process groups of Linux")
@@ -55,14 +55,16 @@ def test_a_node_gets_its_name_parameters_and_namespace(workspace: Path) -> None:
     executable(workspace, f"import sys\nfor word in sys.argv[1:]: {show}\n")
     process = launch(
         workspace,
-        'DeclareLaunchArgument("n", default_value="3"), GroupAction([PushRosNamespace("a"), Node(package="demo", '
+        'DeclareLaunchArgument("n", default_value="3"), GroupAction([PushRosNamespace("a"), '
+        'SetRemap(src="b", dst="/c"), '
+        'Node(package="demo", '
         'executable="worker", name="w", output="screen", parameters=[{"count": '
         'LaunchConfiguration("n"), "word": ParameterValue(LaunchConfiguration("n"), value_type=str)}])])',
         "n:=5",
     )
     said = process.stdout.read() if process.stdout else ""
     assert process.returncode == 0
-    for part in ("[worker-1] __node:=w", "__ns:=/a", "count: 5", "word: '5'", "finished cleanly"):
+    for part in ("[worker-1] __node:=w", "__ns:=/a", "b:=/c", "count: 5", "word: '5'", "finished cleanly"):
         assert part in said
 
 

@@ -29,7 +29,7 @@ from mobile_vla_ros.convert import velocity_of
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
-from mobile_vla_ros.parameters import integer, load_contract, number, path, stamping, text
+from mobile_vla_ros.parameters import compressed_images, integer, load_contract, number, path, stamping, text
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS, LATCHED
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_ros.velocity_topics import VelocitySubscription
@@ -46,10 +46,11 @@ class RecorderNode(AutostartNode):
             raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
         self._contract = load_contract(self)
         self._stamped = stamping(self)
+        self._compressed = compressed_images(self)
         self._settings = _read_settings(self)
         plan = "collection plan for a new dataset folder; empty: the one it has, if any"
         self._plan_file = path(self, "plan", plan)
-        who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
+        who = "source of episodes whose request names none; policy: the instruction comes from policy/status"
         self._source = text(self, "default_source", "teleop", who, choices=SOURCES)
         self._followed = ""
         if self._source == "policy":
@@ -73,7 +74,7 @@ class RecorderNode(AutostartNode):
 
     @loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lock the dataset folder, recover what a crash left, count what it holds, subscribe."""
+        """Lock the dataset folder, recover what a crash left, count the episodes, subscribe."""
         try:
             self._lock.acquire()
         except DatasetBusyError as error:
@@ -84,7 +85,7 @@ class RecorderNode(AutostartNode):
             # A node that is not configured must not keep the folder from another recorder.
             self._lock.release()
             raise
-        self._inputs = ObservationInputs(self, self._contract)
+        self._inputs = ObservationInputs(self, self._contract, compressed=self._compressed)
         return super().on_configure(state)
 
     def _take_up(self, dataset: Path) -> None:
@@ -111,9 +112,12 @@ class RecorderNode(AutostartNode):
             self, "cmd_vel", self._on_velocity, EVERY_COMMAND, stamped=self._stamped
         )
         self._subscriptions_of_commands = [
-            self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND),
             self.create_subscription(GateStatus, "gate/status", self._on_gate, EVERY_STATUS),
         ]
+        if self._contract.has_gripper:
+            self._subscriptions_of_commands.append(
+                self.create_subscription(GripperCommand, "gripper/command", self._on_gripper, EVERY_COMMAND)
+            )
         dataset = self._settings.writer.dataset
         self.get_logger().info(f"ready: {self._plan.tally.episodes} episodes in {dataset}")
         result = super().on_activate(state)
@@ -202,7 +206,7 @@ class RecorderNode(AutostartNode):
         self._status_publisher.publish(status)
 
     def _count(self, recorder: Recorder) -> None:
-        """Count what was committed since, so that the plan proposes what is next."""
+        """Count the episodes committed since, so that the plan proposes the next task."""
         for saved in recorder.take_saved():
             if self._plan is not None:
                 self._plan.add(saved)
@@ -238,7 +242,7 @@ def _read_settings(node: Any) -> RecorderSettings:
             node,
             "pre_trigger_s",
             0.0,
-            "an episode begins with this much of what came before [s]",
+            "an episode begins this long before its start [s]",
             at_least=0,
             at_most=60,
         ),
@@ -249,7 +253,7 @@ def _read_settings(node: Any) -> RecorderSettings:
 
 
 def main() -> None:
-    """Run the recorder until it is told to stop."""
+    """Run the recorder until it is stopped."""
     sys.exit(run(RecorderNode))
 
 

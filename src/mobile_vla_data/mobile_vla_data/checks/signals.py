@@ -87,7 +87,7 @@ class Signals:
 def check_signals(signals: Signals) -> list[Finding]:
     """Findings about ticks, capture times, actions and states."""
     if len(signals.ticks_ns) < MIN_STEPS:
-        message = f"has {len(signals.ticks_ns)} steps, a demonstration has at least {MIN_STEPS}"
+        message = f"has {len(signals.ticks_ns)} steps; a demonstration needs at least {MIN_STEPS}"
         return [signals.finding("too-short", message, "delete it")]
     return [
         *_rate(signals),
@@ -205,7 +205,7 @@ def _actions(signals: Signals) -> Iterator[Finding]:
     gripper_moved = bool(np.ptp(grip) > 0) or bool(np.ptp(gripper(signals.states)) > GRIPPER_MOVED)
     if not motion(actions).any() and not np.ptp(grip):
         yield signals.finding("actions-zero", "nothing was commanded in any step", "delete it")
-    elif not gripper_moved and signals.category in ("manipulation", "combined"):
+    elif signals.contract.has_gripper and not gripper_moved and signals.category in ("manipulation", "combined"):
         # A failed attempt may well have ended before the gripper was reached.
         yield signals.finding(
             "gripper-still",

@@ -107,7 +107,7 @@ def _datasets(episode: Episode) -> Iterator[Finding]:
     for camera in _cameras(episode):
         yield from _check_images(episode, camera, lengths)
     # The contract gives every stream an age limit, which cannot be checked without capture times.
-    for stream in (*_cameras(episode), ODOMETRY, GRIPPER_STATE):
+    for stream in (*_cameras(episode), *(contract.state_streams if contract else (ODOMETRY, GRIPPER_STATE))):
         if stream not in _members(episode, schema.STAMPS_GROUP):
             yield _error(episode, "dataset-missing", f"dataset {schema.stamp_path(stream)} is missing")
     if not _cameras(episode) and _contract(episode) is None:
@@ -252,7 +252,7 @@ def _cameras(episode: Episode) -> list[str]:
 
 
 def _text(episode: Episode, name: str, default: str) -> str:
-    """A text attribute, or ``default`` where it is missing, which another finding says already."""
+    """Return a text attribute, or ``default`` if it is missing, which another finding reports."""
     try:
         return episode.text(name)
     except EpisodeError:

@@ -52,7 +52,7 @@ def relabel(path: str | Path, labels: Labels) -> None:
     """Set labels of one episode.
 
     Raises:
-        MetadataError: a value cannot be.
+        MetadataError: a value is not allowed.
         EpisodeError: the file cannot be read.
     """
     path = Path(path)
@@ -102,7 +102,7 @@ def annotate(path: str | Path, column: int, row: int) -> int:
         size = episode.contract.cameras[episode.contract.first_camera]
         if not (0 <= column < size.width and 0 <= row < size.height):
             raise EditError(f"{path}: target ({column}, {row}) is outside the image of {size.width}x{size.height}")
-        closed = gripper(episode.states) > episode.contract.gripper.close_above
+        closed = gripper(episode.states) > episode.contract.thresholds.close_above
     grasps = np.flatnonzero(closed[1:] & ~closed[:-1]) + 1
     steps = int(grasps[0]) if len(grasps) else len(closed)
     target = np.full((len(closed), 2), schema.UNKNOWN_TARGET, dtype=schema.TARGET_DTYPE)
@@ -140,7 +140,7 @@ def trim(path: str | Path, first: int, last: int) -> None:
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
-    """Move episodes into the trash folder and out of splits.json; returns where they lie now.
+    """Move episodes into the trash folder and out of splits.json; return their new paths.
 
     Raises:
         DatasetError: an episode does not exist; none was deleted.

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mobile_vla_data.dataset.edit import Labels
 from mobile_vla_data.dataset.plan import put_in
 from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.yaml_file import read_yaml
 
 
 class ParaphraseError(ValueError):
@@ -21,7 +20,7 @@ class ParaphraseError(ValueError):
 
 @dataclass(frozen=True)
 class Paraphrases:
-    """Task -> wordings, with ``{room}`` and the like from the episode's environment. Use :meth:`load`."""
+    """Task -> wordings, in which ``{room}`` and other names stand for the episode's environment. Use :meth:`load`."""
 
     path: Path
     wordings: Mapping[str, Sequence[str]]
@@ -34,12 +33,7 @@ class Paraphrases:
             ParaphraseError: the file is missing, is not YAML, or holds something else.
         """
         path = Path(path)
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ParaphraseError(f"{path}: no such file; a collection plan will do") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ParaphraseError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        document = read_yaml(path, ParaphraseError, "no such file; a collection plan also serves")
         tasks = document.get("tasks", document) if isinstance(document, dict) else None
         if not isinstance(tasks, dict) or not tasks:
             raise ParaphraseError(f"{path}: must map task names to lists of wordings")

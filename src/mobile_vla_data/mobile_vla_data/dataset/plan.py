@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.contract import one_line
 from mobile_vla_data.episode.schema import PLAN_FILE
 from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_data.storage.durable import write_text_atomically
+from mobile_vla_data.yaml_file import read_yaml
 
 
 class PlanError(ValueError):
@@ -52,7 +52,7 @@ class PlannedTask(_Strict):
     varies: list[str] = Field(default_factory=list)
     """Environment that the proposals cycle through."""
     instructions: list[str] = Field(min_length=1)
-    """Wordings, normalised, with ``{room}`` and the like put in from the environment."""
+    """Wordings, normalised; ``{room}`` and other names are replaced by values of the environment."""
 
     @field_validator("instructions")
     @classmethod
@@ -103,15 +103,13 @@ class CollectionPlan(_Strict):
         Raises:
             PlanError: the file is missing, is not YAML, or a field is wrong.
         """
-        path = Path(path)
+        document = read_yaml(
+            Path(path), PlanError, "no such collection plan; config/collection_plan.yaml is an example"
+        )
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise PlanError(f"{path}: no such collection plan; config/collection_plan.yaml is an example") from None
+            return cls.model_validate(document)
         except ValidationError as error:
             raise PlanError(f"{path}: {one_line(error, 'plan')}") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise PlanError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
 
     @classmethod
     def of_dataset(cls, dataset: Path) -> CollectionPlan | None:
@@ -129,7 +127,7 @@ class CollectionPlan(_Strict):
         return plan
 
     def environments(self, task: str) -> Iterator[dict[str, str]]:
-        """Every environment of a task: what is given, with each combination of what varies."""
+        """Return every environment of a task: the given values with each combination of the varying ones."""
         planned = self.tasks[task]
         for values in itertools.product(*(self.environment[dimension] for dimension in planned.varies)):
             yield {**planned.given, **dict(zip(planned.varies, values, strict=True))}

@@ -107,6 +107,7 @@ class EpisodeWriter:
         takeover: bool = False,
         target: Sequence[int] | None = None,
         source_encodings: Mapping[str, str] | None = None,
+        jpegs: Mapping[str, bytes] | None = None,
     ) -> None:
         """Append one step; when this returns, the step survives the death of the process.
 
@@ -120,6 +121,8 @@ class EpisodeWriter:
             takeover: whether the operator was in command.
             target: column and row [px] of the instruction's target in the first camera's image; None: not known.
             source_encodings: camera -> encoding of the message that its image came in, for example ``bgr8``.
+            jpegs: camera -> JPEG that ``images[camera]`` was decoded from. An episode that stores JPEGs stores it
+                unchanged, so that the image does not lose quality twice.
 
         Raises:
             WriterError: a value does not fit; the episode stays open without this step.
@@ -132,7 +135,9 @@ class EpisodeWriter:
         place = require_target(self._header, target)
         encodings = {name: text for name, text in (source_encodings or {}).items() if name in self._header.cameras}
         self._check_order(int(stamp_ns), stamps)
-        step = StepRecord(int(stamp_ns), self._encode(checked), *numbers, stamps, bool(takeover), place, encodings)
+        step = StepRecord(
+            int(stamp_ns), self._encode(checked, jpegs or {}), *numbers, stamps, bool(takeover), place, encodings
+        )
         with self._closing_on_failure():
             self._log.append(step)
         self._last_stamp_ns, self._streams = step.stamp_ns, stamps.keys()
@@ -201,14 +206,19 @@ class EpisodeWriter:
                         f"unfinished; run 'mobile-vla-data recover {self._dataset}'"
                     ) from None
 
-    def _encode(self, images: dict[str, npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.uint8]]:
+    def _encode(
+        self, images: dict[str, npt.NDArray[np.uint8]], jpegs: Mapping[str, bytes]
+    ) -> dict[str, npt.NDArray[np.uint8]]:
         if self._header.encoding == schema.RAW:
             return images
+        quality, done = self._header.jpeg_quality, {name: data for name, data in jpegs.items() if name in images}
         # The encoder works outside Python's lock, so that two cameras take hardly longer than one.
-        (first, *others), quality = images.values(), self._header.jpeg_quality
-        futures = [self._encoders.submit(jpeg.encode, image, quality) for image in others]
-        encoded = [jpeg.encode(first, quality), *(future.result() for future in futures)]
-        return {camera: np.frombuffer(data, dtype=np.uint8) for camera, data in zip(images, encoded, strict=True)}
+        (first, *others) = [name for name in images if name not in done] or [""]
+        futures = {name: self._encoders.submit(jpeg.encode, images[name], quality) for name in others}
+        if first:
+            done[first] = jpeg.encode(images[first], quality)
+        done |= {name: future.result() for name, future in futures.items()}
+        return {camera: np.frombuffer(done[camera], dtype=np.uint8) for camera in images}
 
     def _check_order(self, stamp_ns: int, stamps_ns: dict[str, int]) -> None:
         if stamp_ns <= self._last_stamp_ns:

@@ -11,7 +11,7 @@ from itertools import takewhile
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
+from mobile_vla_data.contract import GRIPPER_STATE
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation, ObservationBuilder
 from mobile_vla_data.sampling.camera_watch import CameraWatch
@@ -30,6 +30,8 @@ class SampledStep:
     """Camera -> RGB uint8 ``[height, width, 3]``."""
     encodings: dict[str, str]
     """Camera -> encoding of the message that its image came in."""
+    jpegs: dict[str, bytes]
+    """Camera -> the JPEG that its image came in, if that has the contract's size."""
     state: npt.NDArray[np.float32]
     """float32 ``[3]``, the columns of :data:`mobile_vla_data.action.STATE`."""
     action: npt.NDArray[np.float32]
@@ -46,18 +48,21 @@ class SampledStep:
             self,
             images={name: self.images[name] for name in cameras},
             encodings={name: self.encodings[name] for name in cameras},
-            stamps_ns={name: self.stamps_ns[name] for name in (*cameras, ODOMETRY, GRIPPER_STATE)},
+            jpegs={name: data for name, data in self.jpegs.items() if name in cameras},
+            stamps_ns={
+                name: stamp for name, stamp in self.stamps_ns.items() if name in cameras or name not in self.images
+            },
         )
 
 
 @dataclass
 class EpisodeTicks:
-    """What becomes of the ticks of one episode. The sampler counts here while the episode is open."""
+    """Counters of the ticks of one episode. The sampler counts here while the episode is open."""
 
     cameras: tuple[str, ...]
     """Cameras of the episode: a tick without one of them is dropped."""
     policy_drives: bool
-    """Whether a human in command is a takeover; otherwise a human is who should drive."""
+    """True if a human in command counts as a takeover; False if a human is expected to drive."""
     watch: CameraWatch
     dropped: int = 0
     last_drop: str = ""
@@ -86,7 +91,7 @@ class Sampler:
         self._lock = threading.Lock()
         self._watch = CameraWatch()
         self._open: Observation | None = None
-        """The observation of the newest tick, whose action is not known yet."""
+        """Observation of the newest tick, whose action is still unknown."""
         self._before: deque[SampledStep] = deque(maxlen=round(pre_trigger_s * builder.contract.control_rate_hz))
         self._episode: EpisodeTicks | None = None
 
@@ -169,7 +174,7 @@ class Sampler:
         ]
 
     def _gripper_position(self) -> float:
-        position = next(stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE)
+        position = next((stream.value for stream in self._builder.streams if stream.name == GRIPPER_STATE), 0.0)
         return float(position or 0.0)
 
     def _close(self, period: CommandedPeriod, mono_ns: int, stamp_ns: int) -> SampledStep | None:
@@ -191,6 +196,7 @@ class Sampler:
             observation.stamp_ns,
             observation.images,
             observation.encodings,
+            observation.jpegs,
             observation.state,
             period.action,
             observation.stamps_ns,
@@ -203,7 +209,7 @@ class Sampler:
         return step.with_cameras(episode.cameras)
 
     def _usable(self, observation: Observation | None, stamp_ns: int) -> Observation | None:
-        """Return the observation if a step can be made of it; otherwise count the tick as dropped."""
+        """Return the observation if it can become a step; otherwise count the tick as dropped."""
         if observation is None:
             self._drop(1, "; ".join(self._builder.problems(stamp_ns)))
             return None

@@ -12,7 +12,7 @@ from mobile_vla_data.action import displacement, gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.normalisation import Normalisation
-from mobile_vla_policy.policy import strided
+from mobile_vla_policy.policy import set_gripper_probability, strided
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
 
@@ -74,10 +74,10 @@ def predict_episode(
     if not finite.all():
         step = int((~finite).nonzero()[0])
         raise PredictionError(f"{episode.path.stem}, step {step}: the prediction is {chunks[step, 0].tolist()}")
-    gripper(chunks).sigmoid_()
+    set_gripper_probability(chunks, contract)
     closed, decisions = bool(gripper(episode.states)[0] > 0.5), []
     for value in gripper(chunks)[:, 0].tolist():
-        closed = contract.gripper.decide(value, closed)
+        closed = contract.thresholds.decide(value, closed)
         decisions.append(closed)
     return EpisodePrediction(episode, chunks.numpy(), np.array(decisions, dtype=bool))
 

@@ -1,4 +1,7 @@
-"""Squared error on the normalised motion plus weighted binary cross-entropy on the gripper, over unmasked actions."""
+"""The loss of the actions: squared error of the motion plus weighted binary cross-entropy of the gripper.
+
+``training/objective.py`` adds the optional losses (``training/grounding.py``, ``training/hindsight.py``).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class ActionLoss:
     grounding: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
     """Cross-entropy of the target's heatmap; 0 if it is not learned."""
     hindsight: torch.Tensor = field(default_factory=lambda: torch.zeros(()))
-    """What whole episodes teach; 0 if it is not learned."""
+    """Loss of the maps of robot, floor and way, from whole episodes; 0 if they are not learned."""
 
     def values(self) -> torch.Tensor:
         """Return all five as one tensor without gradient, in the order of the fields."""

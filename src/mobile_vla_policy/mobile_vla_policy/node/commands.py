@@ -29,6 +29,7 @@ class Commands:
     def __init__(self, node: Any, contract: Contract, rate_hz: float, stamped: bool | None, gate: GateWatch) -> None:
         self._node, self._frame, self._stamped = node, contract.action.frame, stamped
         self._codec = ActionCodec(contract)
+        self._has_gripper = contract.has_gripper
         self._zeros = math.ceil(_ZEROS_S * rate_hz)
         self._zeros_left = 0
         self._rate = RateMeter()
@@ -58,7 +59,7 @@ class Commands:
         self._onlooker.begin()
 
     def adapt(self) -> None:
-        """Watch the type of velocity that the gate sends, where the onlooker was to find out."""
+        """Watch the velocity type that the gate sends, if ``stamped`` is auto."""
         self._onlooker.adapt()
 
     def arm(self) -> None:
@@ -97,7 +98,8 @@ class Commands:
         self._zeros_left = self._zeros
         self._send(self._publisher, velocity)
         # An operator who has taken over decides about the gripper; earlier decisions do not count afterwards.
-        if action is not None and action.gripper_closed is not None and not self._gate.operator_drives:
+        decided = self._has_gripper and action is not None and not self._gate.operator_drives
+        if decided and action is not None and action.gripper_closed is not None:
             self._publisher.send_gripper(float(action.gripper_closed))
 
     def _end(self) -> None:

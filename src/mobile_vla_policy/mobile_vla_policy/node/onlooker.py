@@ -28,7 +28,7 @@ class Onlooker:
 
     def __init__(self, node: Any, contract: Contract, stamped: bool | None, gate: GateWatch) -> None:
         self._node, self._gate, self._stamped = node, gate, stamped
-        self._thresholds = contract.gripper
+        self._thresholds = contract.thresholds
         self._looking = False
         self._velocities: VelocitySubscription | None = None
         self._comparison = Comparison()

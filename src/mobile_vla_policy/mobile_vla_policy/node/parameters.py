@@ -14,7 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.engine.choices import EngineOptions
 from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 from mobile_vla_policy.runtime.settings import SETTINGS, clean
-from mobile_vla_ros.parameters import load_contract, number, path, stamping, text
+from mobile_vla_ros.parameters import compressed_images, load_contract, number, path, stamping
 from mobile_vla_ros.run import StartError
 
 
@@ -43,7 +43,7 @@ class FixedParameters:
         """Declare them on a node and read them."""
         contract = load_contract(node)
         stamped = stamping(node)
-        rate = "rate of commands [Hz]; 0: control rate"
+        rate = "rate of commands to the gate [Hz]; 0: control_rate_hz of the contract"
         declared_hz = number(node, "command_rate_hz", 0.0, rate, at_least=0, at_most=200)
         silence = "a policy/execute goal ends when a required input is silent for this long [s]"
         observation_timeout_s = number(node, "observation_timeout_s", 2.0, silence, above=0)
@@ -51,8 +51,7 @@ class FixedParameters:
         done_after_s = number(node, "done_after_s", 2.0, f"{still}; 0: never", at_least=0)
         stuck = "a forward pass that has not returned for this long is an error [s]"
         inference_timeout_s = number(node, "inference_timeout_s", 5.0, stuck, above=0)
-        source = "image_raw of each camera, or the JPEGs of image_raw/compressed: for a policy on another machine"
-        compressed = text(node, "images", "raw", source, choices=("raw", "compressed")) == "compressed"
+        compressed = compressed_images(node)
         trace = path(node, "trace", "file for a Chrome trace of every forward pass, written on deactivation")
         return cls(
             contract,

@@ -1,4 +1,4 @@
-"""What a whole episode teaches about each of its images, without a label: where the robot is, and where it can drive.
+"""Losses from a whole episode for each of its images, without a label: where the robot is, and where it can drive.
 
 In one episode hardly anything changes but the robot. So several images of an episode show
 
@@ -8,7 +8,7 @@ In one episode hardly anything changes but the robot. So several images of an ep
   the others do, which shows what the robot hides;
 - and both must be found as well with the robot put down anywhere else (:mod:`.elsewhere`).
 
-This needs no annotation of the robot, no calibrated camera, and no odometry that knows the rooms. It needs a camera
+This needs no annotation of the robot, no calibrated camera, and no odometry localised in a map. It needs a camera
 that does not move, and at least three images of each episode in a batch.
 """
 
@@ -55,7 +55,7 @@ _ROBOT, _SHAPE, _FREE, _SAME, _WAY = 0.2, 0.3, 0.5, 0.5, 0.5
 
 @dataclass(frozen=True)
 class Fit:
-    """How the odometry of E episodes lies in the image."""
+    """Mapping from the odometry of E episodes to the image."""
 
     turn: torch.Tensor
     """complex ``[E]``: image units per metre, and rotation."""
@@ -66,7 +66,7 @@ class Fit:
     residual: torch.Tensor
     """``[E]``, with gradient: share of the robot's motion in the image that is not explained."""
     spread: torch.Tensor
-    """bool ``[E]``: the robot moved enough to tell."""
+    """bool ``[E]``: the robot moved enough for a fit."""
 
     @property
     def good(self) -> torch.Tensor:
@@ -118,7 +118,7 @@ def hindsight_loss(
 
 
 def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor, count: int) -> Fit:
-    """Find the rotation, scale and place that lay each episode's odometry best onto where its robot was seen.
+    """Find the rotation, scale and place that best map each episode's odometry to where its robot was seen.
 
     Args:
         seen: ``[N, 2]``: right and up in the image.

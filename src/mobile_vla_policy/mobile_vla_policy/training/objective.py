@@ -27,9 +27,17 @@ class Objective:
     """Computes losses. ``model`` is what accelerate made of the network, or of its head if only that learns."""
 
     def __init__(
-        self, settings: TrainSettings, network: PolicyNetwork, model: torch.nn.Module, device: torch.device
+        self,
+        settings: TrainSettings,
+        network: PolicyNetwork,
+        model: torch.nn.Module,
+        device: torch.device,
+        *,
+        has_gripper: bool = True,
     ) -> None:
+        """Without a gripper its loss is left out."""
         self._settings, self._network, self._model, self._device = settings, network, model, device
+        self._gripper_weight = settings.gripper_weight if has_gripper else 0.0
 
     def train(self, batch: Batch, count: torch.Tensor) -> ActionLoss:
         """Return the loss with augmented images, divided by ``count`` actions instead of those of this batch."""
@@ -48,7 +56,7 @@ class Objective:
         return self._compare(self._run(batch, to_float(batch.frames))[0], batch, None)
 
     def _compare(self, predicted: torch.Tensor, batch: Batch, count: torch.Tensor | None) -> ActionLoss:
-        return action_loss(predicted, batch.target, batch.mask, self._settings.gripper_weight, count)
+        return action_loss(predicted, batch.target, batch.mask, self._gripper_weight, count)
 
     def _run(self, batch: Batch, images: torch.Tensor) -> tuple[torch.Tensor, Maps | None]:
         tokens = self._network.backbone.tokenise(batch.instructions).to(self._device)
@@ -58,7 +66,7 @@ class Objective:
     def _with_places(
         self, loss: ActionLoss, maps: Maps | None, images: torch.Tensor, batch: Batch, count: torch.Tensor
     ) -> ActionLoss:
-        """Add what is learned of places, if the settings ask for it."""
+        """Add the losses on places, if the settings enable them."""
         settings, journeys = self._settings, batch.journeys
         if maps is None or journeys is None:
             return loss

@@ -88,7 +88,9 @@ class Trainer:
         elif settings.gradient_checkpointing:
             network.backbone.enable_gradient_checkpointing()
         self._model, self._optimizer = accelerator.prepare(model, make_optimiser(network, settings))
-        self._objective = Objective(settings, network, self._model, accelerator.device)
+        self._objective = Objective(
+            settings, network, self._model, accelerator.device, has_gripper=data.contract.has_gripper
+        )
         self._average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
         self._feed = TrainFeed(train, settings, accelerator.process_index, accelerator.num_processes)
         self._schedule = _schedule(settings, self._feed)
@@ -130,7 +132,7 @@ class Trainer:
         return self._before_s + time.monotonic() - self._began_s
 
     def _agree(self) -> _Agreement:
-        """Decide together whether to go on: otherwise weights would drift apart, and some would wait for ever.
+        """Decide together whether to continue; otherwise weights would differ, and some processes would wait forever.
 
         Clocks differ between processes, so the first process's counts for all.
         """
@@ -233,7 +235,7 @@ class Trainer:
         log.write(self.progress.step, {f"validation_{name}": value.item() for name, value in values.items()})
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """Put the averaged weights in place, if the settings ask for an average."""
+        """Use the averaged weights, if the settings enable averaging."""
         return self._average.applied() if self._average else nullcontext()
 
     def _save_checkpoints(self, validation_loss: float | None, *names: str) -> None:

@@ -1,4 +1,4 @@
-"""A robot for tests: publishes every stream of a contract, with images that say which they are."""
+"""A robot for tests: publishes every stream of a contract, with numbered images."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ class FakeRobot:
             for name in self.cameras
         }
         self.publishers[ODOMETRY] = node.create_publisher(Odometry, state.odometry_topic, SENSOR_OFFERED)
-        self.publishers[GRIPPER_STATE] = node.create_publisher(GripperState, state.gripper_topic, SENSOR_OFFERED)
+        if contract.has_gripper:
+            self.publishers[GRIPPER_STATE] = node.create_publisher(GripperState, state.gripper_topic, SENSOR_OFFERED)
+        else:
+            self.silent.add(GRIPPER_STATE)
         self._timer = node.create_timer(1.0 / rate_hz, self.publish)
 
     def pause(self) -> None:

@@ -1,6 +1,6 @@
 """The robot at its control rate without ROS and without waiting: observe, command one period, observe again.
 
-Sensors are as late as they are live: cameras run on a clock of their own, so an image is up to one camera period old
+Sensors are as late as on a live robot: cameras run on a clock of their own, so an image is up to one camera period old
 when the control tick uses it, and carries the time at which it was taken.
 """
 
@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.image import Image
-from mobile_vla_data.observation import GRIPPER_STATE, ODOMETRY
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
@@ -28,7 +27,7 @@ _STEP_NS = round(TIMESTEP_S * 1e9)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the robot knows at one control tick."""
+    """Observation at one control tick, with the ground truth."""
 
     stamp_ns: int
     images: dict[str, Image]
@@ -36,7 +35,7 @@ class Snapshot:
     """float32 ``[3]``: x [m], y [m], gripper."""
     stamps_ns: dict[str, int]
     truth: Truth
-    """What is really so at the tick itself, for the expert and the success test."""
+    """Ground truth at the tick itself, for the expert and the success test."""
     target: tuple[int, int]
     """(column, row) of the instructed target in the static image; (-1, -1) where it is not in it."""
     robot: tuple[int, int]
@@ -78,7 +77,7 @@ class HeadlessRobot:
         """The observation of the current tick."""
         stamps = dict.fromkeys(self._images, self._epoch_ns + self._image_step * _STEP_NS)
         measured_ns = self._epoch_ns + self._state_step * _STEP_NS
-        stamps |= {ODOMETRY: measured_ns, GRIPPER_STATE: measured_ns}
+        stamps |= dict.fromkeys(self._world.contract.state_streams, measured_ns)
         stamp_ns = self._epoch_ns + self._tick * self._steps_per_tick * _STEP_NS
         world, truth = self._world, self._world.truth
         target = world.pixel(*self.assignment.goal.target(self.assignment.scene, truth))
@@ -105,7 +104,7 @@ class HeadlessRobot:
         self.success = self.success_test.update(self._world.truth)
 
     def _image_age_steps(self) -> int:
-        """How many physics steps before the current tick the newest camera frame was taken."""
+        """Return how many physics steps before the current tick the newest camera frame was taken."""
         age_s = (self.time_s - self._camera_phase_s) % (1.0 / CAMERA_RATE_HZ)
         return min(int(age_s / TIMESTEP_S), self._steps_per_tick - 1)
 
@@ -122,4 +121,5 @@ class HeadlessRobot:
         pose = self._world.pose
         turns = self._world.contract.base == "differential"
         x, y, _ = self._odometry.update(pose.x, pose.y, pose.yaw, turns=turns)
-        return np.array([x, y, self._world.gripper_position], dtype=np.float32)
+        gripper = self._world.gripper_position if self._world.contract.has_gripper else 0.0
+        return np.array([x, y, gripper], dtype=np.float32)

@@ -8,12 +8,12 @@ import time
 from rclpy.node import Node
 
 from mobile_vla_data.action import Velocity
-from mobile_vla_msgs.msg import GripperCommand, RecorderStatus, SimState
+from mobile_vla_msgs.msg import RecorderStatus, SimState
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, ResetSim, StartEpisode, StopEpisode
-from mobile_vla_ros.convert import to_stamp, velocity_message, velocity_type
+from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import integer, load_contract, number, stamping, text
-from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
+from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.nodes.assign import assign, load_plan_parameter, task_names
@@ -43,15 +43,14 @@ class ExpertNode(Node):
     def __init__(self) -> None:
         super().__init__("expert_node")
         self._contract = load_contract(self)
-        self._stamped = bool(stamping(self))
-        self._episodes = integer(self, "episodes", 0, "how many to record; 0: until stopped", at_least=0)
+        stamped = stamping(self)
+        self._episodes = integer(self, "episodes", 0, "number of episodes to record; 0: until stopped", at_least=0)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
         names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")
         self._plan = load_plan_parameter(self)
         self._schedule = Schedule(task_names(self, names), self._plan)
-        self._wait_s = number(self, "wait_s", 30.0, "how long to wait for simulator and recorder [s]", above=0)
-        self._velocity = self.create_publisher(velocity_type(self._stamped), "cmd_vel_teleop", COMMAND)
-        self._gripper = self.create_publisher(GripperCommand, "gripper/command_teleop", COMMAND)
+        self._wait_s = number(self, "wait_s", 30.0, "longest wait for simulator and recorder [s]", above=0)
+        self._commands = CommandPublisher(self, "teleop", self._contract.action.frame, stamped=stamped)
         self._state: SimState | None = None
         self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
         self._recorder: RecorderStatus | None = None
@@ -72,7 +71,7 @@ class ExpertNode(Node):
     def close(self) -> None:
         """Stop driving: the last command is zero."""
         self._conductor.close()
-        self._drive(Velocity())
+        self._commands.close()
         if self._recording and self._discard.service_is_ready():
             # Half a demonstration teaches stopping half-way.
             self._discard.call_async(DiscardEpisode.Request(reason="the expert was stopped"))
@@ -109,7 +108,7 @@ class ExpertNode(Node):
         episode_id = self._start_episode(scene)
         self._recording = True
         done = self._demonstrate(assignment)
-        self._drive(Velocity())
+        self._commands.send(Velocity())
         problem = self._problem(done)
         if problem:
             self._conductor.call(self._discard, DiscardEpisode.Request(reason=problem), self._wait_s)
@@ -178,8 +177,8 @@ class ExpertNode(Node):
             state = self._state
             assert state is not None
             command = expert.command(truth_of(state), 1.0 / _RATE_HZ)
-            self._drive(command.velocity)
-            self._grip(command.gripper)
+            self._commands.send(command.velocity)
+            self._commands.send_gripper(command.gripper)
             done_since = (done_since or now) if state.success else None
             done_s = now - done_since if done_since else 0.0
             if done_s >= _HOLD_S and now - began >= _LEAST_S:
@@ -187,21 +186,6 @@ class ExpertNode(Node):
             tick += 1.0 / _RATE_HZ
             self._conductor.sleep(tick - time.monotonic())
         return bool(self._state and self._state.success)
-
-    def _grip(self, position: float) -> None:
-        gripper = GripperCommand(position=position)
-        gripper.header.stamp = to_stamp(self._now_ns())
-        self._gripper.publish(gripper)
-
-    def _drive(self, velocity: Velocity) -> None:
-        self._velocity.publish(
-            velocity_message(
-                velocity, stamped=self._stamped, stamp_ns=self._now_ns(), frame_id=self._contract.action.frame
-            )
-        )
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
 
     def _health(self) -> Health:
         return Health(values={"recorded": self._recorded, "failed": self._failed, "wanted": self._episodes})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import json
 import math
 import sys
@@ -12,15 +11,13 @@ from typing import Any
 from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, CompressedImage
-from sensor_msgs.msg import Image as ImageMessage
+from sensor_msgs.msg import CameraInfo
 
-from mobile_vla_data.contract import CameraContract
-from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image
 from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim
-from mobile_vla_ros.convert import image_message, to_stamp, velocity_of, velocity_type
+from mobile_vla_ros.camera_publisher import CameraPublisher
+from mobile_vla_ros.convert import to_stamp, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
@@ -53,14 +50,19 @@ class SimNode(Node):
             "localised" if flag(self, "localised", False, "odometry in the world frame, without drift") else "drifting",
         )
         self._plan = load_plan_parameter(self)
-        self._jpeg_quality = integer(self, "jpeg_quality", 90, "of the compressed images", at_least=1, at_most=100)
+        quality = integer(self, "jpeg_quality", 90, "quality of the compressed images", at_least=1, at_most=100)
         compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
 
         self._odometry = self.create_publisher(Odometry, self._contract.state.odometry_topic, SENSOR_OFFERED)
         self._gripper = self.create_publisher(GripperState, self._contract.state.gripper_topic, SENSOR_OFFERED)
         self._state = self.create_publisher(SimState, "sim/state", SENSOR_OFFERED)
         self._cameras = {
-            name: _CameraPublisher(self, name, camera, compressed, self._jpeg_quality)
+            name: CameraPublisher(
+                self,
+                camera.topic,
+                camera_info(FOVY_DEG[name], camera.width, camera.height, f"{name}_camera_optical_frame"),
+                jpeg_quality=quality if compressed else None,
+            )
             for name, camera in self._contract.cameras.items()
         }
         self.create_subscription(velocity_type(stamped), "cmd_vel", self._on_velocity, COMMAND)
@@ -135,9 +137,10 @@ class SimNode(Node):
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate
         self._odometry.publish(odometry)
-        gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
-        gripper.header.stamp = stamp
-        self._gripper.publish(gripper)
+        if self._contract.has_gripper:
+            gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
+            gripper.header.stamp = stamp
+            self._gripper.publish(gripper)
         self._state.publish(state_message(reading))
 
     def _publish_images(self, stamp_ns: int, images: dict[str, Image]) -> None:
@@ -162,33 +165,6 @@ class SimNode(Node):
         }
         message = f"slower than real time ({factor:.2f}); lower camera_rate_hz or free the processor" if slow else "OK"
         return Health(WARN if slow else OK, message, values)
-
-
-class _CameraPublisher:
-    """The topics of one camera: image_raw, camera_info beside it, and image_raw/compressed on request."""
-
-    def __init__(self, node: Any, name: str, camera: CameraContract, compressed: bool, jpeg_quality: int) -> None:
-        self._frame_id = f"{name}_camera_optical_frame"
-        self._jpeg_quality = jpeg_quality
-        self._raw = node.create_publisher(ImageMessage, camera.topic, SENSOR_OFFERED)
-        folder = camera.topic.rpartition("/")[0]
-        info_topic = f"{folder}/camera_info" if folder else "camera_info"
-        self._info = node.create_publisher(CameraInfo, info_topic, SENSOR_OFFERED)
-        self._compressed = (
-            node.create_publisher(CompressedImage, f"{camera.topic}/compressed", SENSOR_OFFERED) if compressed else None
-        )
-        self._info_message = camera_info(FOVY_DEG[name], camera.width, camera.height, self._frame_id)
-
-    def publish(self, image: Image, stamp_ns: int) -> None:
-        """Publish one frame on every topic; compressed only when someone listens."""
-        self._raw.publish(image_message(image, stamp_ns, self._frame_id))
-        self._info_message.header.stamp = to_stamp(stamp_ns)
-        self._info.publish(self._info_message)
-        if self._compressed is not None and self._compressed.get_subscription_count() > 0:
-            message = CompressedImage(format="rgb8; jpeg compressed rgb8")
-            message.data = array.array("B", jpeg.encode(image, self._jpeg_quality))
-            message.header.stamp, message.header.frame_id = to_stamp(stamp_ns), self._frame_id
-            self._compressed.publish(message)
 
 
 def camera_info(fovy_deg: float, width: int, height: int, frame_id: str) -> CameraInfo:

@@ -15,18 +15,22 @@ class LaunchContext:
     def __init__(self, supervisor: Supervisor | None = None) -> None:
         self.launch_configurations: dict[str, str] = {}
         self.environment: dict[str, str] = {"PYTHONUNBUFFERED": "1", **os.environ}
+        self.remaps: list[tuple[str, str]] = []
+        """Names and their replacements, for every node that starts."""
         self.supervisor = supervisor
 
     @property
     def is_shutdown(self) -> bool:
-        """Whether shutting down has begun."""
+        """True if shutting down has begun."""
         return self.supervisor is not None and self.supervisor.stopping
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Forget configurations and environment set inside at the end."""
+        """Forget configurations, environment and remaps set inside at the end."""
         configurations, environment = dict(self.launch_configurations), dict(self.environment)
+        remaps = list(self.remaps)
         try:
             yield
         finally:
             self.launch_configurations, self.environment = configurations, environment
+            self.remaps = remaps

@@ -30,8 +30,18 @@ class PushRosNamespace(LaunchDescriptionEntity):
             context.launch_configurations[_NAMESPACE] = absolute
 
 
+class SetRemap(LaunchDescriptionEntity):
+    """Remaps a name in the following nodes of its group."""
+
+    def __init__(self, src: SomeText, dst: SomeText) -> None:
+        self._src, self._dst = src, dst
+
+    def execute(self, context: LaunchContext) -> None:
+        context.remaps.append((perform(context, self._src), perform(context, self._dst)))
+
+
 class Node(LaunchDescriptionEntity):
-    """Starts a node in a process of its own."""
+    """Starts a node in its own process."""
 
     def __init__(
         self,
@@ -62,5 +72,7 @@ class Node(LaunchDescriptionEntity):
             command += ["-r", f"__node:={self._name}"]
         if namespace := context.launch_configurations.get(_NAMESPACE):
             command += ["-r", f"__ns:={namespace}"]
+        for source, target in context.remaps:
+            command += ["-r", f"{source}:={target}"]
         command += parameter_arguments(context, self._parameters, context.supervisor.folder)
         context.supervisor.start(self._executable, command, dict(context.environment), self._show_stdout, ended)

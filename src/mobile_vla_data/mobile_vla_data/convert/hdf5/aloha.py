@@ -19,8 +19,8 @@ from mobile_vla_data.convert.adopt import Adoption, Imported
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt
-from mobile_vla_data.convert.hdf5.steps import made_at, open_file, write_extras, write_images
-from mobile_vla_data.convert.labels import Defaults, describe
+from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
+from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.pixels import decode
 from mobile_vla_data.convert.selection import SelectedEpisode, Selection, select
 from mobile_vla_data.episode.reader import Episode
@@ -31,7 +31,7 @@ from mobile_vla_data.storage.lock import DatasetLock
 
 @dataclass(frozen=True)
 class AlohaExport:
-    """What to export, and how."""
+    """Options of an export to ACT / ALOHA."""
 
     length: int | None = None
     """Steps of each file: longer episodes are cut, shorter ones repeat their last step; None: as they are."""
@@ -132,7 +132,7 @@ def _stored(file: Any, path: Path, number: int) -> StoredEpisode:
         raise ConvertError(f"{path}: '{missing[0]}' is missing")
     actions, states = file["action"][()], file["observations/qpos"][()]
     return StoredEpisode(
-        file, str(path), made_at(path), number, actions, states, dict(file["observations/images"]), _image
+        file, str(path), written_at(path), number, actions, states, dict(file["observations/images"]), _image
     )
 
 

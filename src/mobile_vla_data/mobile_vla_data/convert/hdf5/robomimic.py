@@ -20,8 +20,8 @@ from mobile_vla_data.convert.building import require_new
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt
 from mobile_vla_data.convert.hdf5.scale import ActionScale
-from mobile_vla_data.convert.hdf5.steps import made_at, open_file, write_extras, write_images
-from mobile_vla_data.convert.labels import Defaults, describe
+from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
+from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import make_atomically
@@ -36,7 +36,7 @@ _MASKS = {"train": "train", "validation": "valid", "test": "test"}
 
 @dataclass(frozen=True)
 class RobomimicExport:
-    """What to export, and how."""
+    """Options of an export to robomimic."""
 
     compression: str | None = "lzf"
     """HDF5 filter of the images: lzf, gzip or None."""
@@ -80,14 +80,14 @@ def import_robomimic(
     """Add the demonstrations of a robomimic file to a dataset folder, which is created if missing.
 
     Raises:
-        ConvertError: no robomimic file, damaged, or it does not fit the contract.
+        ConvertError: not a robomimic file, damaged, or it does not fit the contract.
         ContractError: the dataset has episodes under another contract.
         OSError: the disk is full.
     """
     source = Path(source)
     with open_file(source) as file, DatasetLock(dataset):
         if not isinstance(file.get("data"), h5py.Group):
-            raise ConvertError(f"{source}: no robomimic file, group 'data' is missing")
+            raise ConvertError(f"{source}: not a robomimic file: group 'data' is missing")
         adoption = Adoption(dataset)
         data, result = file["data"], Imported(Path(dataset))
         scale = ActionScale.from_json(data.attrs[_SCALE]) if _SCALE in data.attrs else None
@@ -150,7 +150,7 @@ def _stored(group: Any, scale: ActionScale | None, source: Path, number: int) ->
     return StoredEpisode(
         group,
         origin,
-        made_at(source),
+        written_at(source),
         number,
         actions if scale is None else scale.unscale(actions),
         group[f"obs/{_STATE}"][()],

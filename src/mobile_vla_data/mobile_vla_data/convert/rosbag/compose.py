@@ -1,4 +1,4 @@
-"""The messages that an episode stands for: what the robot saw and was told, in the order in which it did."""
+"""The messages that an episode represents: the robot's inputs and commands, in their order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Made:
 
 @dataclass(frozen=True, order=True)
 class _Entry:
-    """When messages are recorded, and what makes them: images are only read when their turn comes."""
+    """Times of messages and functions that make them: images are read only when they are due."""
 
     time_ns: int
     rank: int
@@ -93,7 +93,8 @@ class _Composer:
 
     def _inputs(self, cameras: tuple[str, ...]) -> dict[str, Callable[[int, int], list[_Made]]]:
         images = {camera: partial(self._image, camera) for camera in cameras}
-        return {**images, ODOMETRY: self._odometry, GRIPPER_STATE: self._gripper_state}
+        state = {ODOMETRY: self._odometry, GRIPPER_STATE: self._gripper_state}
+        return {**images, **{stream: state[stream] for stream in self._contract.state_streams}}
 
     def _image(self, camera: str, time_ns: int, step: int) -> list[_Made]:
         header, topic = self._header(time_ns, camera), _absolute(self._contract.cameras[camera].topic)
@@ -134,11 +135,14 @@ class _Composer:
         linear = self._make("Vector3", velocity.x, velocity.y, 0.0)
         twist = self._make("Twist", linear, self._make("Vector3", 0.0, 0.0, velocity.yaw_rate))
         header = self._header(time_ns, self._contract.action.frame)
-        grip = self._types[ros.GRIPPER_COMMAND](header, float(gripper(action)))
         wheels = _Made(_VELOCITY, ros.TWIST, twist)
         if self._stamped:
             wheels = _Made(_VELOCITY, ros.TWIST_STAMPED, self._types[ros.TWIST_STAMPED](header, twist))
-        return [wheels, _Made(_GRIPPER_COMMAND, ros.GRIPPER_COMMAND, grip), self._driver(header, twist, step)]
+        made = [wheels, self._driver(header, twist, step)]
+        if self._contract.has_gripper:
+            grip = self._types[ros.GRIPPER_COMMAND](header, float(gripper(action)))
+            made.insert(1, _Made(_GRIPPER_COMMAND, ros.GRIPPER_COMMAND, grip))
+        return made
 
     def _driver(self, header: Any, twist: Any, step: int) -> _Made:
         policy = self._episode.metadata.source == "policy" and not self._takeover[step]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mobile_vla_data.contract import Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.yaml_file import read_yaml
 
 
 class _Strict(BaseModel):
@@ -17,7 +17,7 @@ class _Strict(BaseModel):
 
 
 class GripperTopic(_Strict):
-    """Where a gripper position comes from: a number, a joint of JointState or JointTrajectory, or our own messages."""
+    """Source of a gripper position: a number, a joint of JointState or JointTrajectory, or our own messages."""
 
     topic: str = Field(min_length=1)
     joint: str | None = None
@@ -41,7 +41,7 @@ class GripperTopic(_Strict):
 
 
 class OdometryTopic(_Strict):
-    """Where the position comes from: Odometry, PoseStamped, PoseWithCovarianceStamped, or frames of TF."""
+    """Source of the position: Odometry, PoseStamped, PoseWithCovarianceStamped, or frames of TF."""
 
     topic: str = Field(min_length=1)
     parent: str | None = None
@@ -57,7 +57,7 @@ class OdometryTopic(_Strict):
 
 
 class VelocityTopic(_Strict):
-    """Where the velocity command comes from: Twist or TwistStamped."""
+    """Source of the velocity command: Twist or TwistStamped."""
 
     topic: str = Field(min_length=1)
     max_age_s: float = Field(default=0.5, gt=0)
@@ -67,7 +67,7 @@ class VelocityTopic(_Strict):
 
 
 class Cut(_Strict):
-    """How a recording becomes episodes."""
+    """Rules for cutting a recording into episodes."""
 
     by: Literal["bag", "idle", "marker"] = "bag"
     """bag: one episode for each recording; idle: pauses end an episode; marker: a topic says so."""
@@ -76,18 +76,18 @@ class Cut(_Strict):
     idle_s: float = Field(default=3.0, gt=0)
     """Pauses without a movement command longer than this end an episode [s]."""
     lead_s: float = Field(default=0.5, ge=0)
-    """How much of the pause before and after an episode belongs to it [s]."""
+    """Part of the pause before and after an episode that belongs to it [s]."""
     min_steps: int = Field(default=5, ge=1)
     """Shorter episodes are left out."""
 
 
 class Labels(_Strict):
-    """Labels of every episode; what the recording itself says comes first."""
+    """Labels of every episode; those in the recording itself come first."""
 
     language: str | None = None
     """The instruction."""
     task: str | None = None
-    """Name of the task; made from the instruction when left out."""
+    """Name of the task; by default made from the instruction."""
     category: Literal["navigation", "manipulation", "combined"] | None = None
     outcome: Literal["success", "failure", "unlabelled"] = "unlabelled"
     source: Literal["teleop", "expert", "policy"] = "teleop"
@@ -121,15 +121,11 @@ class BagMapping(_Strict):
         Raises:
             ConvertError: the file is missing, is not YAML, or a field is wrong.
         """
-        path = Path(path)
+        document = read_yaml(Path(path), ConvertError, "no such mapping file; config/rosbag_mapping.yaml is an example")
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise ConvertError(f"{path}: no such mapping file; config/rosbag_mapping.yaml is an example") from None
+            return cls.model_validate(document)
         except ValidationError as error:
             raise ConvertError(f"{path}: {one_line(error, 'mapping')}") from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConvertError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
 
     @classmethod
     def of_contract(cls, contract: Contract, velocity_topic: str = "cmd_vel") -> BagMapping:
@@ -138,9 +134,9 @@ class BagMapping(_Strict):
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
             odometry=OdometryTopic(topic=contract.state.odometry_topic),
-            gripper_state=GripperTopic(topic=contract.state.gripper_topic),
+            gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
             velocity=VelocityTopic(topic=velocity_topic),
-            gripper_command=GripperTopic(topic="gripper/command"),
+            gripper_command=GripperTopic(topic="gripper/command") if contract.has_gripper else None,
             driver="gate/status",
             episodes=Cut(by="marker"),
         )

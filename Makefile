@@ -9,6 +9,15 @@ unexport MAKEFLAGS
 IN_ENV := . ./env.sh &&
 BENCHES := collect model realtime dashboard sim interop
 QUICK ?=
+# Packages that a target needs beyond the nodes and commands. ROS 2 from wheels comes with all of them; on a distribution
+# they are added when first needed, or with: make setup EXTRAS="sim onnx rosbag dev"
+NEEDS_demo := sim
+NEEDS_test := all
+NEEDS_lint := dev
+NEEDS_docs := dev sim
+$(foreach bench,$(BENCHES),$(eval NEEDS_bench-$(bench) := all))
+EXTRAS ?=
+ALL_EXTRAS := $(strip $(EXTRAS) $(foreach goal,$(MAKECMDGOALS),$(NEEDS_$(goal))))
 
 .PHONY: help setup demo test lint typecheck pytest docs clean $(addprefix bench-,$(BENCHES))
 
@@ -16,10 +25,10 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 	@printf '  make %-16s %s\n' bench-NAME 'measure one of: $(BENCHES) (QUICK=1: shorter, for development); writes out/bench/NAME.json'
 
-setup: ## virtual environment, ROS 2 (from wheels where no distribution is sourced), workspace
-	@PYTHON='$(PYTHON)' tools/setup.sh
+setup: ## virtual environment, ROS 2 (from wheels where no distribution is sourced; MOBILE_VLA_ROS=jazzy|kilted), workspace
+	@PYTHON='$(PYTHON)' $(if $(ALL_EXTRAS),MOBILE_VLA_EXTRAS='$(ALL_EXTRAS)') tools/setup.sh
 
-demo: setup ## collect, train and drive in simulation; results in out/demo/ (FRESH=1: forget an earlier run)
+demo: setup ## collect, train and drive in simulation; results in out/demo/ (FRESH=1: discard an earlier run)
 	@$(IN_ENV) PYTHONPATH="$(CURDIR)/tools$${PYTHONPATH:+:$$PYTHONPATH}" python -m demo $(if $(FRESH),--fresh)
 
 test: setup ## lint, types, and every test

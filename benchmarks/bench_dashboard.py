@@ -3,8 +3,8 @@
 * camera to page: from an image's capture stamp to the moment it is drawn in the page (the screen's own refresh, up to
   16 ms, comes on top);
 * STOP pressed in the page, while a policy drives, to the first zero on ``cmd_vel``;
-* a key pressed to the first motion, and what a browser that dies or freezes at the wheel costs, to the first zero;
-* the dashboard's share of one core, with a browser looking and without.
+* a key pressed to the first motion, and the time until the first zero after a browser dies or freezes while driving;
+* the dashboard's share of one core, with and without a browser.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def open_page() -> Chromium:
-    """A browser with the page open and pictures coming."""
+    """A browser with the page open and images arriving."""
     browser = Chromium(f"http://127.0.0.1:{PORT}/")
     browser.wait_until("document.querySelectorAll('figure').length > 0")
     browser.evaluate("window.seen = []; document.addEventListener('painted', (e) => seen.push(e.detail)); true")
@@ -104,13 +104,13 @@ def open_page() -> Chromium:
 
 
 def take_the_wheel(browser: Chromium) -> None:
-    """Take the wheel in the page."""
+    """Take control on the page."""
     browser.press("#wheel")
     browser.wait_until("document.querySelector('#drive').classList.contains('driving')")
 
 
 def looking(dashboard: NodeProcess, duration_s: float) -> Iterator[Figure]:
-    """Figures of a browser that looks."""
+    """Figures of a browser that only views."""
     with open_page() as browser:
         browser.evaluate("seen.length = 0")
         begin_s = time.monotonic()
@@ -124,8 +124,8 @@ def looking(dashboard: NodeProcess, duration_s: float) -> Iterator[Figure]:
     arrived = sum(max(of_one) - min(of_one) + 1 for of_one in numbers)
     yield Figure("camera to page, p50", statistics.median(latencies_ms), "ms", "<= 60")
     yield Figure("camera to page, p99", percentile(latencies_ms, 0.99), "ms", "<= 150")
-    yield Figure("pictures drawn of each camera", rate_hz, "Hz")
-    yield Figure("pictures drawn, of those that arrived", 100.0 * len(pictures) / arrived, "%", ">= 90")
+    yield Figure("images drawn of each camera", rate_hz, "Hz")
+    yield Figure("images drawn, of those that arrived", 100.0 * len(pictures) / arrived, "%", ">= 90")
     yield Figure("CPU with one browser, share of one core", share, "%", "<= 25")
 
 
@@ -168,8 +168,8 @@ def driving(wheels: Wheels, times: int) -> Iterator[Figure]:
     yield Figure("arrow key to motion on cmd_vel, p50", statistics.median(delays["key to motion"]), "ms", "<= 100")
     # These three include the gate's own ramp: half speed at the contract's 2 m/s^2 takes 0.2 s. STOP has no ramp.
     yield Figure("arrow key released to standstill, worst", max(delays["release to zero"]), "ms", "<= 400")
-    yield Figure("browser killed at the wheel to standstill, worst", max(delays["killed"]), "ms", "<= 500")
-    yield Figure("browser frozen at the wheel to standstill, worst", max(delays["frozen"]), "ms", "<= 600")
+    yield Figure("browser killed while driving to standstill, worst", max(delays["killed"]), "ms", "<= 500")
+    yield Figure("browser frozen while driving to standstill, worst", max(delays["frozen"]), "ms", "<= 600")
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -187,7 +187,7 @@ def measure(quick: bool) -> list[Figure]:
         wait_for(lambda: wheels.arrivals and "dashboard at" in dashboard.output, 30.0, "the gate and the dashboard")
         idle = cpu_share(dashboard, 5.0 if quick else 20.0)
         return [
-            Figure("CPU with nobody looking, share of one core", idle, "%", "<= 5"),
+            Figure("CPU without a browser, share of one core", idle, "%", "<= 5"),
             *looking(dashboard, 8.0 if quick else 60.0),
             *stopping(probe, wheels, 5 if quick else 50),
             *driving(wheels, 1 if quick else 10),

@@ -115,7 +115,7 @@ def memory(stage: Stage, many: int) -> Iterator[Figure]:
 
 
 def judges(stage: Stage) -> Iterator[Figure]:
-    """What LeRobot and robomimic themselves make of exports."""
+    """Figures about reading exports with LeRobot and robomimic themselves."""
     python = os.environ.get("LEROBOT_PYTHON")
     if python:
         expected = _expected(stage)
@@ -185,7 +185,7 @@ def _peak_mb(*arguments: str) -> float:
 
 
 def _expected(stage: Stage) -> Path:
-    """What LeRobot must find, as lerobot_judge.py reads it."""
+    """Write the values that LeRobot must find, for lerobot_judge.py."""
     order = [*(Dataset(stage.dataset).splits() or {}).values()]
     ids = [episode_id for split in order for episode_id in split]
     ids += [episode_id for episode_id in Dataset(stage.dataset).episode_ids if episode_id not in ids]

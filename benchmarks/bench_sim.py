@@ -37,7 +37,7 @@ def parts_of(run: Run, quick: bool) -> dict[str, Part]:
 def main() -> int:
     """Measure every part, or those of --only, into out/bench/sim.json; then write out/bench/sim/.../report.html."""
     parser = parser_of(__doc__, parts_of(Run(Sizes()), False))
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run left in out/bench/sim/")
+    parser.add_argument("--fresh", action="store_true", help="discard what an earlier run left in out/bench/sim/")
     parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="drive with this one instead of training")
     given = parser.parse_args()
     run = Run(Sizes.quick() if given.quick else Sizes(), given.checkpoint)

@@ -1,6 +1,6 @@
 """Data side of bench-collect, without ROS: the writer against three others, and validation of a whole collection.
 
-All writers get the same pictures and the same steps of two 224x224 images, on the same cores, in turns, and make one
+All writers get the same images and the same steps of two 224x224 images, on the same cores, in turns, and make one
 file (or folder) of every 75 steps:
 
 * ours: ``EpisodeWriter``, JPEG of quality 95 into HDF5. A step that was added survives SIGKILL; a committed episode is
@@ -77,7 +77,7 @@ class Pictures:
 
 
 def steps_of(number: int) -> list[dict]:
-    """What the steps of one episode hold beside their images, as keyword arguments of ``EpisodeWriter.add_step``."""
+    """Values of the steps of one episode, without images, as keyword arguments of ``EpisodeWriter.add_step``."""
     start = 1_790_000_000_000_000_000 + number * 60_000_000_000
     jitter = np.random.default_rng(number).integers(0, 3_000_000, (STEPS, 5))
     position = np.array([0.01 * (number % 50), 0.0, 0.0], dtype=np.float32)

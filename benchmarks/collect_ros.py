@@ -1,4 +1,4 @@
-"""ROS side of bench-collect: the recorder in a process of its own, fed over DDS by a robot in this one.
+"""ROS side of bench-collect: the recorder in its own process, fed over DDS by a robot in this one.
 
 * steady: two 224x224 cameras at 30 Hz, odometry at 50 Hz, commands at 20 Hz, control at 10 Hz, for ten minutes in
   episodes of a minute; dropped ticks, tick jitter, share of a core, time from stop to start. Growth of memory is a
@@ -122,7 +122,7 @@ def kills(quick: bool) -> list[Figure]:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """A dataset folder, and a DDS domain of its own."""
+    """A dataset folder, and its own DDS domain."""
     (ROOT / "out").mkdir(exist_ok=True)
     with unique_domain(), tempfile.TemporaryDirectory(prefix="bench_collect_", dir=ROOT / "out") as folder:
         yield Path(folder)
@@ -168,7 +168,7 @@ def _steady(folder: Path, pictures: Pictures, episodes: int, episode_s: float) -
 
 
 def _lateness_ms(path: Path) -> list[float]:
-    """How late each tick was against the grid that the earliest tick lies on [ms]."""
+    """Return the lateness of each tick against the grid on which the earliest tick lies [ms]."""
     with Episode.open(path) as episode:
         ticks_ns, period_ns = episode.timestamps_ns, episode.contract.period_ns
         ideal_ns = np.arange(len(ticks_ns)) * period_ns

@@ -1,4 +1,4 @@
-"""What every benchmark shares: the machine, the commit, figures against goals, the table."""
+"""Shared by all benchmarks: the machine, the commit, figures with goals, the table."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ OUT = ROOT / "out" / "bench"
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured value, and what it is to be."""
+    """One measured value and its goal."""
 
     name: str
     value: float
     unit: str
     goal: str = ""
-    """``<= 5``, ``>= 10`` or ``== 0`` in the same unit; empty for a value that is only told."""
+    """``<= 5``, ``>= 10`` or ``== 0`` in the same unit; empty for a value without a goal."""
 
     @property
     def holds(self) -> bool | None:
-        """Whether the goal is met; None without a goal."""
+        """True if the goal is met; None without a goal."""
         if not self.goal:
             return None
         relation, _, bound = self.goal.partition(" ")
@@ -43,12 +43,12 @@ class Figure:
 
 
 def say(what: str) -> None:
-    """Tell on standard error what is being measured; a full run takes long."""
+    """Print on standard error what is being measured; a full run takes long."""
     print(f"[{time.strftime('%H:%M:%S')}] {what}", file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return a description of the machine."""
     cpu = _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine()
     memory_kb = (_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]
     board = Path("/proc/device-tree/model")

@@ -61,7 +61,7 @@ def straightforward_way(network: PolicyNetwork, images: torch.Tensor, tokens: To
 
 
 def write_checkpoint(folder: Path) -> None:
-    """One that holds every weight, adapters too, as a policy of our own would."""
+    """Write a checkpoint that holds every weight, adapters included."""
     torch.manual_seed(0)
     tell("writing a checkpoint of full-size Kosmos-2")
     settings = PolicySettings(backbone=Kosmos2Settings(weights="random"))
@@ -89,7 +89,7 @@ def tell(line: str) -> None:
 
 
 def figures_of_process(script: Path, *arguments: str, env: Mapping[str, str] | None = None) -> dict[str, float]:
-    """Run a script that prints a JSON object last; in a process of its own, so that its peak of memory is its own."""
+    """Run a script that prints a JSON object last, in its own process, so that the peak of memory is that script's."""
     command = [sys.executable, str(script), *arguments]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env)
     return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}

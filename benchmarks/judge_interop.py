@@ -1,8 +1,8 @@
-"""Ask programs that nobody here wrote what they make of our exports.
+"""Read our exports with programs of other projects.
 
     python benchmarks/judge_interop.py FOLDER [--make]
 
-``--make`` first installs each program into an environment of its own in FOLDER (Python 3.12 for all but robomimic; some
+``--make`` first installs each program into its own environment in FOLDER (Python 3.12 for all but robomimic; some
 GB, several minutes). Then a small dataset is simulated, exported, and given to
 
 * LeRobot: its loader on videos and on images, every number and 24 frames compared, two training steps of its ACT;
@@ -10,7 +10,7 @@ GB, several minutes). Then a small dataset is simulated, exported, and given to
 * deepen-grade and lerobot-doctor: linters of LeRobotDatasets; deepen-grade also grades the MCAP files;
 * ``mcap`` and ``rosbags``: readers of MCAP, in our own environment.
 
-A program that is not there is left out, and named. Not part of ``make test``. The answers go to FOLDER/answers.json.
+A missing program is left out and named. Not part of ``make test``. The answers go to FOLDER/answers.json.
 """
 
 from __future__ import annotations

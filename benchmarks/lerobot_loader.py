@@ -2,7 +2,8 @@
 
     PYTHON lerobot_loader.py EXPORT   ->   {"frames_per_s": ..., "version": ...}
 
-Every step is asked for once, in order, in batches of 8: nothing is kinder to it. A frame is one image of one camera.
+Every step is read once, in order, in batches of 8, which is the most favourable order. A frame is one image of one
+camera.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""LeRobot's own writer on the pictures of bench-collect. Runs in LeRobot's Python, which collect_data.py starts.
+"""LeRobot's own writer on the images of bench-collect. Runs in LeRobot's Python, which collect_data.py starts.
 
     LEROBOT_PYTHON=/path/to/venv/bin/python make bench-collect
 
-for a virtual environment with ``pip install lerobot==0.4.4`` (0.4.4 is what Python 3.11 gets). What is timed is what a
-user of LeRobot waits for: ``add_frame`` for every step and ``save_episode`` at the end, of a dataset of images
+for a virtual environment with ``pip install lerobot==0.4.4`` (0.4.4 is what Python 3.11 gets). The measured time is
+what a user of LeRobot waits for: ``add_frame`` for every step and ``save_episode`` at the end, of a dataset of images
 (``use_videos=False``) with four writer threads a camera, as LeRobot's recorder sets. It encodes PNG with PIL, waits for
 the threads, computes statistics over the images and puts them into a Parquet file; it flushes nothing to the disk.
 
-``lerobot_writer.py PICTURES.npz FOLDER`` answers every line on its input with the seconds that one episode took.
+``lerobot_writer.py IMAGES.npz FOLDER`` answers every line on its input with the seconds that one episode took.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What one inference step of full-size Kosmos-2 asks of a machine: floating point operations and bytes, counted."""
+"""Counts of floating-point operations and bytes for one inference step of full-size Kosmos-2."""
 
 from __future__ import annotations
 

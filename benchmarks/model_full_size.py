@@ -43,7 +43,7 @@ _FRAMES_COMPARED = 4
 
 
 def measure(quick: bool) -> list[Figure]:
-    """Each part in a process of its own, so that the peak of its memory is its own."""
+    """Each part runs in its own process, so that it has its own peak of memory."""
     speed, training = _in_process("speed", quick), _in_process("training", quick)
     with TemporaryDirectory(prefix="bench_full_size_") as folder:
         _in_process("checkpoint", quick, folder)
@@ -152,7 +152,7 @@ def training(quick: bool) -> dict[str, float]:
 
 
 def _deviations(trained: PolicyNetwork, others: dict[str, PolicyNetwork], tokens: Tokens) -> dict[str, float]:
-    """How far chunks (normalised actions, gripper logits) are from the trained network's, in percent of their norm."""
+    """Return how far chunks differ from the trained network's [% of their norm]; gripper values are logits."""
     frames = [torch.rand(1, CAMERAS, 3, IMAGE_PX, IMAGE_PX) for _ in range(_FRAMES_COMPARED)]
     expected = torch.stack([step_of(trained, frame, tokens) for frame in frames])
     found = {}

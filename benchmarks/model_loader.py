@@ -1,4 +1,4 @@
-"""How fast frames come out of JPEG episodes for training, on one core; beside the decoder alone, and LeRobot's loader.
+"""Rate of loading frames for training on one core, compared with the decoder alone and LeRobot's loader.
 
 The episodes are those that ``mobile-vla-sim collect`` makes, both cameras: what ``make demo`` trains on.
 

@@ -1,4 +1,4 @@
-"""How fast the head trains on features that were computed beforehand: the real trainer, at the real head's size.
+"""Training rate of the head on stored features, with the real trainer and a head of the real size.
 
 Kosmos-2's ACT states have 2048 values; the head is 1024 -> LSTM 512 x 2 -> 5 x 3, windows of 8, bfloat16, dropout
 and AdamW included. The features are random: their values do not change the cost. The backbone never runs.

@@ -1,6 +1,6 @@
-"""Threads that sleep while they wait for each other, the default here, and threads that spin (OMP_WAIT_POLICY).
+"""Compares threads that sleep while they wait, the default here, with threads that spin (OMP_WAIT_POLICY).
 
-OpenMP reads the variable once, so each way has processes of its own, which take turns. What spinning costs beside
+OpenMP reads the variable once, so each way has its own processes, which take turns. What spinning costs beside
 another busy process is not measured here: start this script next to one.
 """
 

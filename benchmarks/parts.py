@@ -1,8 +1,8 @@
-"""A benchmark is made of parts. Each is saved when it is through, so that one that fails or hangs costs no other.
+"""A benchmark is made of parts. Each is saved when it is done, so that a failure of one does not lose the others.
 
 ``out/bench/NAME.json`` has the figures, each with its part, and for each part on what, when and at which commit it was
-measured: parts can be measured one by one, on different days. A part that failed keeps the figures it had, and its
-error beside them. The machine and the commit at the top are those of the newest run.
+measured: parts can be measured one by one, on different days. A part that failed keeps its earlier figures, with the
+error. The machine and the commit at the top are those of the newest run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def parser_of(description: str | None, names: Iterable[str]) -> argparse.Argumen
         action="append",
         default=[],
         choices=list(names),
-        help="measure this part and leave the figures of the others as they are; may be repeated",
+        help="measure only this part and keep the figures of the others; may be repeated",
     )
     return parser
 
@@ -76,7 +76,7 @@ def run_parts(name: str, parts: Mapping[str, Part], only: Iterable[str] = (), *,
 
 
 def read_parts(path: Path) -> dict[str, Any]:
-    """The parts of a benchmark's file; empty when there is none. A file of before there were parts is one part."""
+    """Return the parts of a benchmark's file, if any. A file from before parts existed counts as one part."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def _without_part(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _forget(results: dict[str, Any], names: set[str]) -> None:
-    """A figure belongs to the part that measured it last; a part without any is no more."""
+    """A figure belongs to the part that measured it last; parts without figures are removed."""
     for part, result in list(results.items()):
         result["figures"] = [row for row in result["figures"] if row["name"] not in names]
         if not result["figures"] and "failed" not in result:

@@ -13,7 +13,7 @@ from common import Figure
 
 
 def measure(checkpoint: Path, quick: bool) -> list[Figure]:
-    """Through ``mobile-vla-policy benchmark``: each backend in a process of its own, exports made anew."""
+    """Through ``mobile-vla-policy benchmark``: each backend in its own process, exports made again."""
     with tempfile.TemporaryDirectory(prefix="bench_backends_") as cache:
         environment = {**os.environ, "XDG_CACHE_HOME": cache}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))

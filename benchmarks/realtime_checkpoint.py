@@ -1,6 +1,7 @@
 """The trained checkpoint that the real-time benchmark drives with: the one given, the demo's, or one trained here.
 
-Untrained weights would give the same times. They say nothing about driving, though, and may ask for no motion at all.
+Untrained weights would give the same times. But they would not show whether it drives, and they might command no
+motion.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def trained_checkpoint(given: Path | None, folder: Path, quick: bool) -> Path:
     """A checkpoint of config/train_tiny.yaml; trains one in ``folder``, 6 minutes, or 2 if ``quick``, if there is none.
 
     Raises:
-        CalledProcessError: collecting or training failed; both say why themselves.
+        CalledProcessError: collecting or training failed; both print the reason.
     """
     if given is not None:
         return given
@@ -35,5 +36,5 @@ def trained_checkpoint(given: Path | None, folder: Path, quick: bool) -> Path:
 
 
 def _run(*command: str) -> None:
-    """Processes of their own: torch's memory and threads are not wanted in the one that measures."""
+    """They run in other processes, to keep torch's memory and threads out of the one that measures."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -1,7 +1,7 @@
-"""Full-size Kosmos-2, random weights, both cameras: what drives, on every backend, beside the straightforward way.
+"""Full-size Kosmos-2, random weights, both cameras: every backend for driving, compared with the straightforward way.
 
-Each backend has a process of its own, in which the two take turns: a machine that changes its pace changes it for both.
-A step is all that policy_node computes for a frame, from uint8 pictures to actions; exports are made anew, for
+Each backend has its own process, in which the two take turns: a machine that changes its pace changes it for both.
+A step is all that policy_node computes for a frame, from uint8 images to actions; exports are made again, for
 instructions as long as the one that is followed. ONNX Runtime has no bf16 on a CPU: there it is fp32.
 """
 

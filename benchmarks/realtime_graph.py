@@ -3,15 +3,15 @@
 Parameters are those of config/sim.yaml and config/inference.yaml, but for the cameras' rate. Measured from outside, by
 a node that listens like any other:
 
-* camera to cmd_vel: from the stamp of the picture behind a chunk to the first cmd_vel that the gate sends after it has
+* camera to cmd_vel: from the stamp of the image behind a chunk to the first cmd_vel that the gate sends after it has
   got that chunk's first command; waiting for the gate's own tick is part of it;
 * interval error: how far the time between two arrivals of cmd_vel is from the declared period. DDS notes itself, in its
-  own thread, when a message was sent and when it arrived (rclpy tells from ROS 2 Iron on); when this listener's Python
-  woke up for it is told, too;
+  own thread, when a message was sent and when it arrived (rclpy tells from ROS 2 Iron on); the time at which this
+  listener's Python woke up is reported, too;
 * kill -9: from killing policy_node while the robot moves to the first zero on cmd_vel;
 * slowed: every forward pass filled up to 0.3 s, most of the 0.5 s that a chunk lasts. What is left of a chunk when it
   arrives is then played slower until the next one is due (max_stretch), so that the queue never runs dry. A control
-  period counts as fresh if it got a command from the queue; how old the picture behind a command is, is told, too;
+  period counts as fresh if it got a command from the queue; the age of the image behind a command is reported, too;
 * success: trial_node drives the same unseen scenes with the policy as it is and slowed down, within the same time.
 """
 
@@ -138,14 +138,14 @@ def _slowed(checkpoint: Path, seconds: float, trials: int) -> tuple[list[Figure]
             Figure("slowed to 300 ms: control periods with a fresh action", len(periods) / heard_s, "Hz", ">= 9.5"),
             Figure(f"slowed to 300 ms: starved ticks in {time.monotonic() - began:.0f} s", starved, "ticks", "== 0"),
             Figure("slowed to 300 ms: inference", status.inference_rate_hz, "Hz"),
-            Figure("slowed to 300 ms: age of the picture behind a command, p50", _percentile(ages_s, 50), "s"),
-            Figure("slowed to 300 ms: age of the picture behind a command, p99", _percentile(ages_s, 99), "s"),
+            Figure("slowed to 300 ms: age of the image behind a command, p50", _percentile(ages_s, 50), "s"),
+            Figure("slowed to 300 ms: age of the image behind a command, p99", _percentile(ages_s, 99), "s"),
         ]
     return figures, successes
 
 
 def _drive_trials(trials: int) -> int:
-    """How many trials of the launched policy succeed, in scenes that nobody demonstrated."""
+    """Return how many trials of the launched policy succeed, in scenes that were never demonstrated."""
     if not trials:
         return 0
     with tempfile.TemporaryDirectory(prefix="bench_trials_") as folder:
@@ -183,7 +183,8 @@ def _system(checkpoint: Path, policy_command: list[str]) -> Iterator[tuple[Probe
 def _punctual_probe() -> Probe:
     """A listener whose threads come before ordinary ones, where that is permitted, as a base's driver has them.
 
-    What it measures is to be the system's lateness, not its own. This thread, which starts processes, stays as it is.
+    It should measure the lateness of the system, not its own. This thread, which starts processes, keeps its
+    scheduling.
     """
     ask_for_realtime()
     try:
@@ -193,7 +194,7 @@ def _punctual_probe() -> Probe:
 
 
 def _reset(probe: Probe) -> None:
-    """Begin a scene. Asked again without an answer: a request sent before both sides have met is lost."""
+    """Begin a scene. The request is repeated until it is answered, because one sent before discovery is lost."""
     for _ in range(12):
         with suppress(TimeoutError):
             probe.call(ResetSim, "sim/reset", ResetSim.Request(seed=1), timeout_s=10.0)
@@ -211,7 +212,7 @@ class _Ears:
         """When each cmd_vel was sent, arrived, and was heard here."""
         self.policy: list[TwistStamped] = []
         self.chunks: list[tuple[int, int]] = []
-        """When the picture was captured and when the chunk arrived, both [ns]."""
+        """Capture time of the image and arrival of the chunk [ns]."""
         self.statuses: list[PolicyStatus] = probe.collect(PolicyStatus, "policy/status", LATCHED)
         self.starved_before = 0
         node.create_subscription(TwistStamped, "cmd_vel", self._on_velocity, 100)
@@ -236,7 +237,7 @@ class _Ears:
         self.starved_before = self.statuses[-1].starved_ticks
 
     def latencies_ms(self) -> list[float]:
-        """For each chunk, from its picture to the first cmd_vel sent after its first command."""
+        """For each chunk, from its image to the first cmd_vel sent after its first command."""
         policy = [to_ns(message.header.stamp) for message in self.policy]
         gate = [to_ns(message.header.stamp) for _, message in self.velocities]
         latencies = []
@@ -252,7 +253,7 @@ class _Ears:
         return latencies
 
     def picture_ages_s(self, commands: list[TwistStamped]) -> list[float]:
-        """For each command of the policy, how old the newest picture that a chunk had come from was then."""
+        """For each command of the policy, the age of the newest image from which a chunk had been predicted."""
         arrivals = [arrived for _, arrived in self.chunks]
         ages = []
         for message in commands:
@@ -269,7 +270,7 @@ class _Ears:
 
 
 def _until_driving(ears: _Ears, timeout_s: float = 240.0) -> None:
-    """Wait until the policy runs and its commands come through the gate; whether they ask for motion is its affair."""
+    """Wait until the policy runs and its commands pass the gate; whether they ask for motion does not matter."""
 
     def driving() -> bool:
         fresh = ears.policy and ears.velocities and time.monotonic() - ears.velocities[-1][0] < 0.5

@@ -1,10 +1,10 @@
-"""Does a step of the tiny policy leave anything behind? Memory over 500 steps after warm-up, as the driver takes them.
+"""Memory growth of the tiny policy per step. Memory over 500 steps after warm-up, as the driver takes them.
 
-Each step is a whole one: pictures and state put into the observation, the forward pass on the inference thread, the
+Each step is complete: images and state put into the observation, the forward pass on the inference thread, the
 chunk through the scheduler. The slope of a straight line through the memory of all steps is what one step costs:
 
 * resident: of the process, seen by the kernel;
-* Python: objects, counted by tracemalloc, in a process of its own because counting takes memory itself.
+* Python: objects, counted by tracemalloc, in its own process because counting takes memory itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""out/bench/sim/…/report.html: tables, curves and pictures of the benchmark on one page."""
+"""out/bench/sim/…/report.html: tables, curves and images of the benchmark on one page."""
 
 from __future__ import annotations
 

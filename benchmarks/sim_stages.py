@@ -1,4 +1,4 @@
-"""The stages before driving: collect, train, and compare with recorded actions. Each keeps what it made in a folder."""
+"""The stages before driving: collect, train, and compare with recorded actions. Each keeps its results in a folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONFIG = ROOT / "config" / "train_small.yaml"
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is made and driven."""
+    """Sizes of a run."""
 
     name: str = "full"
     episodes: int = 1000
     """As many of each category as the collection plan says: 400, 300, 300."""
     train_minutes: float = 85.0
-    """Leaves five of the 90 minutes to what comes before and after the optimisation."""
+    """Leaves five of the 90 minutes for the work before and after the optimisation."""
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
     ablation_trials: int = 120
@@ -45,7 +45,7 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Everything that the run makes."""
+        """Folder of the run."""
         return OUT / "sim" / self.sizes.name
 
     @property
@@ -70,7 +70,7 @@ class Run:
         yield Figure("errors found by validate", made["errors"], "", "== 0")
 
     def train(self) -> Iterable[Figure]:
-        """Train the small policy; goes on where an interrupted training was."""
+        """Train the small policy, or continue an interrupted training."""
         if self.given:
             say(f"drives with {self.given}, which was trained elsewhere")
             return
@@ -143,7 +143,7 @@ class Run:
 
 
 def _output(*command: object, ok: tuple[int, ...] = (0,)) -> str:
-    """Run a command in a process of its own and return what it prints; its progress goes to this screen.
+    """Run a command in its own process and return what it prints; its progress goes to this screen.
 
     Raises:
         CalledProcessError: it ended with another status than those of ``ok``.

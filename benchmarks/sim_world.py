@@ -1,4 +1,4 @@
-"""The simulator itself: how fast it is, whether the expert can do every task, whether doing nothing ever counts.
+"""The simulator itself: its speed, the expert's success in every task, and the success of robots that do nothing.
 
 Part of make bench-sim. Expert and controls run without rendering: they look at no image.
 """
@@ -36,7 +36,7 @@ _SPEED_SCENES, _SPEED_STEPS = 6, 80
 
 
 class BlindWorld(World):
-    """The same physics without rendering."""
+    """World without rendering."""
 
     def render(self, camera: str) -> np.ndarray:
         return np.zeros((1, 1, 3), dtype=np.uint8)
@@ -86,7 +86,7 @@ def expert(seeds: int) -> Iterator[Figure]:
 
 
 def controls(seeds: int) -> Iterator[Figure]:
-    """Share of scenes in which a robot that does not do the task is said to have done it; the worst task."""
+    """Share of scenes in which a robot that does not do the task counts as successful, for the worst task."""
     jobs = [(name, task, seeds) for name in CONTROLS for task in TASKS]
     worst: dict[str, float] = dict.fromkeys(CONTROLS, 0.0)
     with ProcessPoolExecutor(_CORES, mp_context=get_context("spawn")) as pool:

@@ -23,7 +23,7 @@ class SlowPolicy:
         return getattr(self._policy, name)
 
     def predict(self, *arguments: Any, **named: Any) -> Any:
-        """Predict, and sleep for what is left of the time."""
+        """Predict, and sleep for the rest of the time."""
         ready_at = time.monotonic() + self._seconds
         result = self._policy.predict(*arguments, **named)
         time.sleep(max(0.0, ready_at - time.monotonic()))

@@ -1,6 +1,6 @@
 """Put the figures of ``out/bench/*.json`` into benchmarks/NOTES.md: tools/run_script.sh benchmarks/tables.py
 
-A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; one that was not measured here stays as it is.
+A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; one that was not measured here is left unchanged.
 """
 
 from __future__ import annotations

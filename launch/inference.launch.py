@@ -19,7 +19,7 @@ PARAMETERS = launching.parameter_file("inference.yaml")
 
 
 def check(context):
-    """Raise RuntimeError, one line, if an argument is missing or does not go with the others."""
+    """Raise RuntimeError, one line, if an argument is missing or contradicts the others."""
     if value(context, "inference_host") == "local":
         launching_policy.require_policy(context)
     else:
@@ -30,7 +30,7 @@ def check(context):
     if not trials.isdigit():
         raise RuntimeError(f"trials is '{trials}': it must be a whole number, 0 for none")
     if trials != "0" and not is_true(context, "sim"):
-        raise RuntimeError("trials are judged by the simulator: they need sim:=true")
+        raise RuntimeError("trials need sim:=true: the simulator judges them")
 
 
 def start(context):

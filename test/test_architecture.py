@@ -19,7 +19,7 @@ def repository() -> dict[str, Path]:
     found = {}
     for package in PACKAGES:
         found.update(modules_below(package / package.name, package.name))
-    for name in ("demo", "reference"):
+    for name in ("demo", "platforms", "reference"):
         found.update(modules_below(ROOT / "tools" / name, name))
     found.update(modules_below(ROOT / "tools/ros2_lite/ros2_lite", "ros2_lite"))
     found.update(modules_below(ROOT / "benchmarks", "benchmarks"))
@@ -57,7 +57,8 @@ def test_the_docs_list_every_package() -> None:
 def test_arrows_between_packages_point_down_in_the_order_of_the_docs(imports: list[Import]) -> None:
     order = order_in_docs()
     # Tools and benchmarks stand above every package, and no package uses them.
-    rank = {name: index for index, name in enumerate(["benchmarks", "demo", "reference", "ros2_lite", *order])}
+    above = ["benchmarks", "demo", "platforms", "reference", "ros2_lite"]
+    rank = {name: index for index, name in enumerate([*above, *order])}
     upwards = [
         str(item)
         for item in imports

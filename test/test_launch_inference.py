@@ -28,7 +28,7 @@ INSTRUCTION = "go to the kitchen"
 #: policy_timeout_s of the gate in config/inference.yaml.
 POLICY_TIMEOUT_S = 0.3
 
-#: In a process of its own, as torch takes memory.
+#: In its own process, as torch takes memory.
 MAKE_CHECKPOINT = ROOT / "src/mobile_vla_policy/test/make_checkpoint.py"
 
 

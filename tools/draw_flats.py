@@ -1,4 +1,4 @@
-"""Draw docs/images/flat.jpg, one flat of each family from above, and cameras.jpg, what both cameras see."""
+"""Draw docs/images/flat.jpg (one flat of each family from above) and cameras.jpg (the images of both cameras)."""
 
 from __future__ import annotations
 

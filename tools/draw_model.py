@@ -1,6 +1,6 @@
-"""Draws ``docs/images/model.png``: how a frame becomes a sequence of tokens, and a window of frames five actions.
+"""Draws ``docs/images/model.png``: one frame as a sequence of tokens, and a window of frames as five actions.
 
-The pictures are the simulated robot's, the tokens and sizes those of the code: a change there changes the picture.
+Images come from the simulated robot, tokens and sizes from the code, so the drawing follows the code.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Cell:
-    """One token, or a gap that stands for the latents between two."""
+    """One token, or a gap in place of the latents between two."""
 
     text: str
     colour: str
     position: int | None
-    """In the sequence; None is not written under it."""
+    """In the sequence; No number is written under it if None."""
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def sequence(latents: int, cameras: tuple[str, ...]) -> tuple[list[Cell], int]:
 
 
 def draw_sequence(axes: Axes, cells: list[Cell]) -> dict[str, tuple[int, int]]:
-    """Draw the row; returns from where to where the latents of each camera reach."""
+    """Draw the row; return the range of each camera's latents."""
     for place, cell in enumerate(cells):
         if cell.text == "…":
             axes.text(place + 0.5, 0.5, cell.text, ha="center", va="center", fontsize=11)
@@ -93,7 +93,7 @@ def draw_sequence(axes: Axes, cells: list[Cell]) -> dict[str, tuple[int, int]]:
 
 
 def draw_cameras(axes: Axes, spans: dict[str, tuple[int, int]]) -> None:
-    """Each camera's picture above its latents."""
+    """Draw each camera's image above its latents."""
     world = World(Contract.load(ROOT / "config" / "robot.yaml"))
     try:
         plan = load_plan(ROOT / "config" / "collection_plan.yaml")

@@ -1,8 +1,8 @@
 """Point the ROS wheels' CMake exports at this interpreter.
 
 The wheels were built under ``/opt/python/cp3xx-cp3xx``; two of those paths are written into their exported CMake
-targets and break every message build elsewhere. Each file is replaced by rename, never edited in place: an
-installer that hard-links from its cache would have the cache patched along with the environment.
+targets and break every message build elsewhere. Each file is replaced by rename, never edited in place: an installer
+may hard-link from its cache, which must not be changed.
 """
 
 import re

@@ -2,7 +2,10 @@
 # Builds everything this repository needs: system packages, virtual environment, ROS 2 (from wheels where no
 # distribution is sourced), the workspace. Idempotent: each step runs again only when its inputs changed, and a run
 # that was interrupted is repaired by the next one.
-#   PYTHON=python3.11 tools/setup.sh    use that interpreter (3.11 or 3.12; with a distribution also 3.10)
+#   PYTHON=python3.12 tools/setup.sh              use that interpreter (wheels: 3.11 to 3.13; distributions: 3.10 to 3.14)
+#   MOBILE_VLA_ROS=kilted tools/setup.sh          ROS 2 of those wheels, jazzy or kilted
+#   MOBILE_VLA_EXTRAS="sim dev" tools/setup.sh    on a distribution, add what not every robot needs: sim, onnx, rosbag,
+#                                                 dev, or all (wheels come with all)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -31,6 +34,7 @@ install_system_packages
 prepare_venv
 install_python_packages
 build_workspace
+check_policy
 if [ -n "$changed" ]; then
   say "ready: type '. ./env.sh' to use it in this shell"
 fi

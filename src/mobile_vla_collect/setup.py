@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy", "PyYAML"],
+    install_requires=["setuptools", "numpy>=1.26", "PyYAML>=6"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
@@ -21,10 +21,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "camera_node = mobile_vla_collect.camera.camera_node:main",
-            "joy_teleop_node = mobile_vla_collect.teleop.joy_teleop_node:main",
-            "keyboard_teleop_node = mobile_vla_collect.teleop.keyboard_teleop_node:main",
-            "recorder_node = mobile_vla_collect.recorder.recorder_node:main",
+            "camera_node = mobile_vla_collect.start:camera_node",
+            "joy_teleop_node = mobile_vla_collect.start:joy_teleop_node",
+            "keyboard_teleop_node = mobile_vla_collect.start:keyboard_teleop_node",
+            "recorder_node = mobile_vla_collect.start:recorder_node",
         ]
     },
 )

@@ -17,7 +17,7 @@ setup(
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",
-    description="The one way to the wheels and the gripper",
+    description="The only way to the wheels and the gripper",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["command_gate_node = mobile_vla_control.command_gate_node:main"]},
+    entry_points={"console_scripts": ["command_gate_node = mobile_vla_control.start:command_gate_node"]},
 )

@@ -20,5 +20,5 @@ setup(
     maintainer_email="maintainers@mobile-vla.org",
     description="The web page of a Mobile VLA robot: cameras, recorder, policy, gate, stop button, teleop",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["dashboard_node = mobile_vla_dashboard.dashboard_node:main"]},
+    entry_points={"console_scripts": ["dashboard_node = mobile_vla_dashboard.start:dashboard_node"]},
 )

@@ -22,17 +22,17 @@ setup(
     # OpenCV and simplejpeg are called by the names that pip knows; on a ROS 2 distribution rosdep brings OpenCV.
     install_requires=[
         "setuptools",
-        "numpy",
+        "numpy>=1.26",
         "h5py>=3.8",
         "filelock>=3.22",
-        "jinja2",
-        "opencv-python-headless",
-        "Pillow",
+        "jinja2>=3",
+        "opencv-python-headless>=4.5.4",
+        "Pillow>=10",
         "pydantic>=2.5",
-        "PyYAML",
+        "PyYAML>=6",
         "typer>=0.9",
-        "rich",
-        "simplejpeg",
+        "rich>=13",
+        "simplejpeg>=1.6",
     ],
     extras_require={
         "test": ["pytest", "hypothesis"],
@@ -46,5 +46,5 @@ setup(
     maintainer_email="maintainers@mobile-vla.org",
     description="ROS-free core of Mobile VLA",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["mobile-vla-data = mobile_vla_data.cli.main:main"]},
+    entry_points={"console_scripts": ["mobile-vla-data = mobile_vla_data.cli.start:data"]},
 )

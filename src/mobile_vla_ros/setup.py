@@ -17,6 +17,6 @@ setup(
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",
-    description="What every Mobile VLA node shares at the ROS rim",
+    description="ROS code that all Mobile VLA nodes share",
     license="Apache-2.0",
 )

@@ -15,13 +15,13 @@ setup(
     ],
     install_requires=[
         "setuptools",
-        "numpy",
-        "opencv-python-headless",
+        "numpy>=1.26",
+        "opencv-python-headless>=4.5.4",
         "mujoco>=3.4",
-        "typer",
-        "rich",
-        "simplejpeg",
-        "Pillow",
+        "typer>=0.9",
+        "rich>=13",
+        "simplejpeg>=1.6",
+        "Pillow>=10",
     ],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
@@ -31,10 +31,10 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "mobile-vla-sim = mobile_vla_sim.cli:main",
-            "sim_node = mobile_vla_sim.nodes.sim_node:main",
-            "expert_node = mobile_vla_sim.nodes.expert_node:main",
-            "trial_node = mobile_vla_sim.nodes.trial_node:main",
+            "mobile-vla-sim = mobile_vla_sim.start:sim",
+            "sim_node = mobile_vla_sim.start:sim_node",
+            "expert_node = mobile_vla_sim.start:expert_node",
+            "trial_node = mobile_vla_sim.start:trial_node",
         ]
     },
 )

@@ -19,7 +19,7 @@ def main() -> int:
     """Entry point; returns the exit status: 0 done, 1 a stage failed or the policy did not learn."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything it makes")
-    parser.add_argument("--fresh", action="store_true", help="forget an earlier run instead of going on with it")
+    parser.add_argument("--fresh", action="store_true", help="discard an earlier run instead of continuing it")
     arguments = parser.parse_args()
     demo = Demo(arguments.output.resolve())
     if arguments.fresh:
@@ -30,7 +30,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; 'make demo' goes on where it was, 'make demo FRESH=1' begins again", file=sys.stderr)
+        print("\nstopped; 'make demo' continues, 'make demo FRESH=1' starts over", file=sys.stderr)
         return 130
 
 
@@ -83,7 +83,7 @@ def collect_live(demo: Demo) -> None:
 
 
 def collect_headless(demo: Demo) -> None:
-    """Fill the dataset up with the same schema through the same writer, faster than real time."""
+    """Add episodes through the same writer, faster than real time."""
     command(
         [
             "mobile-vla-sim",
@@ -110,7 +110,7 @@ def validate(demo: Demo) -> None:
 
 
 def train(demo: Demo) -> None:
-    """Train on the training split; the untrained twin is kept as the control of the trials."""
+    """Train on the training split; the untrained checkpoint is kept as the control of the trials."""
     config = CONFIG / "train_small.yaml"
     command(["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset, "--output", demo.untrained])
     # What an interrupted run left there is begun anew: the budget is in minutes.
@@ -119,7 +119,7 @@ def train(demo: Demo) -> None:
 
 
 def evaluate(demo: Demo) -> None:
-    """Predict on the test split, which neither checkpoint was trained on: what learned, metric by metric."""
+    """Predict on the test split, which neither checkpoint was trained on, and compare metric by metric."""
     for checkpoint, name in ((demo.untrained, "evaluation_untrained"), (demo.checkpoint, "evaluation")):
         line = ["mobile-vla-policy", "evaluate", checkpoint, "--dataset", demo.dataset, "--split", "test"]
         result = command([*line, "--output", demo.root / name, "--json"])
@@ -127,7 +127,7 @@ def evaluate(demo: Demo) -> None:
 
 
 def drive_untrained(demo: Demo) -> None:
-    """Drive with random weights under the same launch: what chance achieves."""
+    """Drive with random weights under the same launch, as a control."""
     _drive(demo, demo.untrained, "trials_untrained", demo.untrained_trials)
 
 
@@ -137,7 +137,7 @@ def drive_trained(demo: Demo) -> None:
 
 
 def drive_conditions(demo: Demo) -> None:
-    """Drive the same scenes as taught, without images, and under another instruction: does it look, does it listen?"""
+    """Drive the same scenes unchanged, with black images, and with another instruction."""
     line = ["mobile-vla-sim", "evaluate", "--checkpoint", demo.checkpoint, "--trials", str(demo.trials)]
     line += ["--seed", str(demo.trial_seed), "--tasks", TASKS, "--ablate", "images", "--swap-instruction"]
     (demo.root / "conditions.json").write_text(command([*line, "--workers", "auto", "--json"]))

@@ -1,4 +1,4 @@
-"""What `evaluate` says of the untrained and of the trained checkpoint, side by side, and which of it got better."""
+"""Results of `evaluate` for the untrained and the trained checkpoint side by side, and which metrics improved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Metric:
     show: Callable[[float], str]
     higher_is_better: bool
     best: float | None = None
-    """A value that nothing can be better than."""
+    """Best possible value."""
 
 
 def _overall(name: str) -> Callable[[dict[str, Any]], float | None]:
@@ -51,7 +51,7 @@ METRICS = (
 
 
 def compare(demo: Demo) -> dict[str, Any]:
-    """For the summary: the metrics of both checkpoints on the test split, and what became of each."""
+    """For the summary: the metrics of both checkpoints on the test split, and the verdict on each."""
     untrained, trained = (read_json(demo.root / f"{name}.json") for name in ("evaluation_untrained", "evaluation"))
     return {
         "split": trained["split"],
@@ -72,7 +72,7 @@ def rows(comparison: dict[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def shortfalls(comparison: dict[str, Any]) -> list[str]:
-    """Metrics that training made no better although it could have, one line each."""
+    """Metrics that training could have improved but did not, one line each."""
     return [
         f"{label.lower()}: {before} untrained, {after} trained on the {comparison['split']} split"
         for label, before, after, verdict in rows(comparison)
@@ -88,11 +88,11 @@ def _verdict(metric: Metric, untrained: dict[str, Any], trained: dict[str, Any])
             verdict = "not seen: all episodes have one task"
     elif after is None:
         # Transitions were predicted where there are none, and no longer are.
-        verdict = "better: no false transitions any more"
+        verdict = "better: no false transitions left"
     elif before is None:
         verdict = "not better"
     elif metric.best is not None and before == after == metric.best:
-        verdict = "cannot be better: right from the start"
+        verdict = "cannot improve: right from the start"
     else:
         verdict = "better" if (after > before) == metric.higher_is_better and after != before else "not better"
     return {"untrained": before, "trained": after, "verdict": verdict}

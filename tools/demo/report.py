@@ -1,4 +1,4 @@
-"""``report.html``: the demo on one page that opens anywhere, with every picture inside it."""
+"""``report.html``: the demo on one self-contained page."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def contact_sheet(path: Path, columns: int = 8) -> Image.Image:
 
 
 def paths_drawing(trials: list[dict[str, Any]]) -> str:
-    """Return an SVG for every trial: its flat from above with the path: where it began, how it went, where it ended."""
+    """Return an SVG for every trial: its flat from above with the path: start, path and end."""
     half, plan = VISIBLE_HALF_M, load_plan(CONFIG / "collection_plan.yaml")
     world = World(Contract.load(CONFIG / "robot.yaml"))
     drawings = []

@@ -1,4 +1,4 @@
-"""What the demo runs: each stage is one command that a user could type, and leaves its result in a file."""
+"""Stages of the demo: each is one command that a user could type, and leaves its result in a file."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Stages:
 
     @property
     def wall_time_s(self) -> dict[str, float]:
-        """How long each finished stage took [s]."""
+        """Duration of each finished stage [s]."""
         return {name: stage["wall_time_s"] for name, stage in self._done.items()}
 
     @property

@@ -42,7 +42,7 @@ def summarise(demo: Demo, stages: Stages) -> dict[str, Any]:
 
 
 def shortfalls(summary: dict[str, Any]) -> list[str]:
-    """Return what the run did not show, one line each; empty if the policy learned, looks, and chance did not do it."""
+    """Return what the run failed to show, one line each; empty if the policy learned and beats the controls."""
     trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
     black = summary["conditions"]["images"]
     lines = []
@@ -52,7 +52,7 @@ def shortfalls(summary: dict[str, Any]) -> list[str]:
         )
     if 6 * black["successes"] > black["trials"]:
         lines.append(
-            f"the policy does not look: with black images it reached the room in {black['successes']} of "
+            f"the policy ignores the images: with black images it reached the room in {black['successes']} of "
             f"{black['trials']} trials"
         )
     if untrained["successes"] > 1:

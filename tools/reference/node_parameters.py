@@ -1,4 +1,4 @@
-"""The page of the node parameters: every node is built, and what it declares is written down."""
+"""The page of the node parameters: every node is built, and its declarations are listed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _declared(root: Path, node: Executable) -> list[dict[str, Any]]:
 
 @contextmanager
 def _terminal() -> Iterator[int]:
-    """A terminal for stdin: the keyboard node wants one."""
+    """A terminal for stdin, which the keyboard node needs."""
     ours, theirs = os.openpty()
     try:
         yield theirs

@@ -3,11 +3,12 @@ changed=""
 
 prepare_venv() {
   local why=""
+  keep_wheels_of_venv
   if [ -d "$venv" ]; then
     if [ ! -f "$venv/.origin" ]; then
       why="it was not finished"
-    elif [ "$(cat "$venv/.origin")" != "$root $python_version $ros" ]; then
-      why="it was made for $(cat "$venv/.origin"), and this is $root $python_version $ros"
+    elif [ "$(made_for)" != "$root $python_version $ros" ]; then
+      why="it was made for $(made_for), and this is $root $python_version $ros"
     elif ! "$venv/bin/python" -S -c '' 2> /dev/null; then
       why="its Python no longer runs"
     fi
@@ -18,38 +19,71 @@ prepare_venv() {
   changed=1
   say "Virtual environment: Python $python_version, ROS 2 from $ros"
   # A distribution's rclpy and torch belong to the platform: the environment only adds to them.
-  if [ "$ros" = wheels ]; then
-    "$python" -m venv "$venv"
-  else
-    "$python" -m venv --system-site-packages "$venv"
-  fi
-  printf '%s\n' "$ros" > "$venv/.ros"
+  case $ros in
+    wheels-*) "$python" -m venv "$venv" ;;
+    *) "$python" -m venv --system-site-packages "$venv" ;;
+  esac
+  # The pip of an old Python lacks what pip's resolver has learned since.
+  mkdir -p log
+  pip_install --upgrade 'pip>=24.2'
+  case $ros in
+    wheels-*) echo wheels > "$venv/.ros" ;;
+    *) printf '%s\n' "$ros" > "$venv/.ros" ;;
+  esac
   touch "$venv/.system"
   printf '%s\n' "$root $python_version $ros" > "$venv/.origin"
 }
 
+# Environments that were made before there was a choice hold Kilted's wheels.
+made_for() { sed -E 's/ wheels$/ wheels-kilted/' "$venv/.origin"; }
+
+# Without MOBILE_VLA_ROS an environment keeps the wheels it has; the default is for new ones.
+keep_wheels_of_venv() {
+  [ -z "${MOBILE_VLA_ROS:-}" ] && [ "$ros" = "wheels-$default_wheels" ] && [ -f "$venv/.origin" ] || return 0
+  case $(made_for) in
+    "$root $python_version wheels-"*) ros=$(made_for) && ros=${ros##* } ;;
+  esac
+}
+
+# Sets `extras`: all with wheels; on a distribution those of earlier runs and those asked for now.
+find_extras() {
+  extras="$(cat "$venv/.extras" 2> /dev/null || true) ${MOBILE_VLA_EXTRAS:-}"
+  case $ros in
+    wheels-*) extras=all ;;
+  esac
+  extras=$(tr ' ' '\n' <<< "$extras" | sed -E 's/^all$/sim\nonnx\nrosbag\ndev/' | sort -u | xargs)
+}
+
 install_python_packages() {
-  local want arguments
-  want=$(cat requirements/*.txt tools/patch_cmake_paths.py tools/setup/*.py | sha256sum)
+  local want
+  find_extras
+  want=$({ find requirements tools/setup/plan.py tools/patch_cmake_paths.py -type f -print0 | sort -z | xargs -0 cat; echo "$extras"; } | sha256sum)
   [ "$(cat "$venv/.requirements" 2> /dev/null)" != "$want" ] || return 0
   changed=1
   mkdir -p log
   forget_half_installed
   touch "$venv/.installing"
-  if [ "$ros" = wheels ]; then
-    arguments="-r requirements/ros.txt -r requirements/app.txt -r requirements/dev.txt -c requirements/constraints.txt"
-    say "Python packages: about 200, 2 GB on disk; one to three minutes, longer on a slow line"
-  else
-    "$venv/bin/python" tools/setup/platform_requirements.py requirements "$venv" || fail "the requirements for $ros could not be worked out"
-    arguments="-r $venv/platform-requirements.txt -c $venv/platform-constraints.txt"
-    say "Python packages that $ros does not bring: a few minutes"
-  fi
-  pip_install $arguments
-  if [ "$ros" = wheels ]; then
-    "$venv/bin/python" tools/patch_cmake_paths.py
-  fi
-  rm -f "$venv/.installing"
+  # shellcheck disable=SC2086  # extras are words
+  env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE "$venv/bin/python" tools/setup/plan.py requirements "$venv" "$ros" $extras \
+    || fail "the Python packages for $ros could not be worked out"
+  case $ros in
+    wheels-*) say "Python packages: about 200, 2 GB on disk; one to three minutes, longer on a slow line" ;;
+    *) say "Python packages that $ros does not bring (extras: ${extras:-none}): a few minutes" ;;
+  esac
+  pip_install -r "$venv/requirements.txt" -c "$venv/constraints.txt"
+  case $ros in
+    wheels-*) "$venv/bin/python" tools/patch_cmake_paths.py ;;
+  esac
+  rm -f "$venv/.installing" "$venv/.checked"
+  printf '%s\n' "$extras" > "$venv/.extras"
   printf '%s\n' "$want" > "$venv/.requirements"
+}
+
+# A policy is built, saved, loaded, and predicts once; after every installation, not on every run.
+check_policy() {
+  [ ! -f "$venv/.checked" ] || return 0
+  (. ./env.sh && python tools/setup/check.py) || fail "the set-up is complete but cannot run a policy; read the line above"
+  touch "$venv/.checked"
 }
 
 # pip believes in a package whose metadata was copied, even when it was killed before the end. RECORD comes last.

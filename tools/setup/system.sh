@@ -1,13 +1,16 @@
 # What the machine must bring: an interpreter, perhaps a ROS 2 distribution, a compiler, EGL. Sourced by setup.sh.
 
+# The wheels that a new environment gets.
+default_wheels=kilted
+
 # Sets `python` to an interpreter of a supported version: $PYTHON, or the first that fits.
 find_python() {
   local candidate version seen=""
-  for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+  for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10 python3.14}; do
     # A Python of ROS wheels starts itself once more; the mark of another environment would make it fail.
     version=$(env -u _ROS_WHEELS_BOOTSTRAP_COMPLETE "$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || continue
     case $version in
-      3.10 | 3.11 | 3.12)
+      3.10 | 3.11 | 3.12 | 3.13 | 3.14)
         python=$(command -v "$candidate")
         python_version=$version
         # Inside an activated .venv, python3 is its own: go back to the one it was made from.
@@ -19,17 +22,29 @@ find_python() {
       *) seen="$seen $candidate is $version;" ;;
     esac
   done
-  fail "Python 3.10, 3.11 or 3.12 is needed;${seen:- ${PYTHON:-python3} does not run;} install python3.11 or name one: make setup PYTHON=/path/to/python3.11"
+  fail "Python 3.10 to 3.14 is needed;${seen:- ${PYTHON:-python3} does not run;} install python3.11 or name one: make setup PYTHON=/path/to/python3.11"
 }
 
-# Sets `ros` to `wheels`, or to the prefix of the distribution that is sourced in the calling shell.
+# The wheels are for x86-64, and their messages need numpy 2.2, which exists for Python 3.11 to 3.13.
+check_wheels() {
+  case $ros in
+    wheels-jazzy | wheels-kilted) ;;
+    *) fail "MOBILE_VLA_ROS is ${MOBILE_VLA_ROS}; there are wheels of jazzy and kilted" ;;
+  esac
+  [ "$(uname -m)" = x86_64 ] || fail "ROS 2 from wheels is for x86-64, this machine is $(uname -m); install a ROS 2 distribution and source its setup.bash"
+  case $python_version in
+    3.10 | 3.14) fail "without a ROS 2 distribution Python 3.11, 3.12 or 3.13 is needed, $python is $python_version; name one: make setup PYTHON=/path/to/python3.12" ;;
+  esac
+}
+
+# Sets `ros` to `wheels-jazzy` or `wheels-kilted` (MOBILE_VLA_ROS), or to the prefix of the distribution that is sourced
+# in the calling shell.
 find_ros() {
   local real prefix
-  ros=wheels
+  ros=wheels-${MOBILE_VLA_ROS:-$default_wheels}
   real=$(command -v ros2 || true)
   if [ -z "${ROS_DISTRO:-}" ] || [ -z "$real" ] || [ "${real#"$root"/}" != "$real" ]; then
-    # The pinned application packages begin with 3.11; on a distribution pip takes what fits its own Python.
-    [ "$python_version" != 3.10 ] || fail "without a ROS 2 distribution Python 3.11 or 3.12 is needed, $python is 3.10; name one: make setup PYTHON=/path/to/python3.11"
+    check_wheels
     return
   fi
   IFS=: read -ra prefixes <<< "${AMENT_PREFIX_PATH:-}"
@@ -38,7 +53,7 @@ find_ros() {
       ros=$prefix
     fi
   done
-  [ "$ros" != wheels ] || fail "ROS_DISTRO is $ROS_DISTRO but no folder of AMENT_PREFIX_PATH holds rclpy; source /opt/ros/$ROS_DISTRO/setup.bash, or unset ROS_DISTRO to use ROS 2 from wheels"
+  [ "${ros#wheels-}" = "$ros" ] || fail "ROS_DISTRO is $ROS_DISTRO but no folder of AMENT_PREFIX_PATH holds rclpy; source /opt/ros/$ROS_DISTRO/setup.bash, or unset ROS_DISTRO to use ROS 2 from wheels"
   "$python" -c 'import rclpy' 2> /dev/null || fail "$python cannot import rclpy of $ros; name the distribution's Python: make setup PYTHON=/usr/bin/python3"
 }
 

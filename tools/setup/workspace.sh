@@ -64,7 +64,7 @@ run_colcon() {
   (
     export VIRTUAL_ENV=$venv PATH=$venv/bin:$PATH
     unset _ROS_WHEELS_BOOTSTRAP_COMPLETE LD_PRELOAD
-    if [ "$ros" = wheels ]; then
+    if [ "$(cat "$venv/.ros")" = wheels ]; then
       # What the calling shell has sourced is not to be written into this workspace as its underlay.
       unset PYTHONPATH COLCON_PREFIX_PATH LD_LIBRARY_PATH
       export AMENT_PREFIX_PATH=$venv CMAKE_PREFIX_PATH=$venv

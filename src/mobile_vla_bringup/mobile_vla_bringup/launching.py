@@ -209,7 +209,7 @@ def ended(event: Any, context: Any) -> Any:
     if context.is_shutdown:
         return None
     if event.returncode != 0:
-        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; see its own lines above")
+        raise RuntimeError(f"{event.process_name} ended with status {event.returncode}; see its messages above")
     return Shutdown(reason=f"{event.process_name} has ended")
 
 
@@ -273,7 +273,7 @@ def page_port(context: Any) -> int:
 def ends_with_launch() -> str | None:
     """Return a ``prefix`` for a node of another project, which ignores LAUNCH_PID: the kernel ends it with its launch.
 
-    setpriv is part of util-linux; without it (None) such a node ends only with a launch that ends in good order.
+    setpriv is part of util-linux; without it (None) such a node ends only when its launch ends normally.
     """
     return "setpriv --pdeathsig TERM" if shutil.which("setpriv") else None
 

@@ -1,4 +1,4 @@
-"""Fixtures of the collect tests: a DDS domain, a probe, and a recorder on a folder of its own."""
+"""Fixtures of the collect tests: a DDS domain, a probe, and a recorder on its own folder."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Kills recorders at random moments and looks at what is left; for the test of it, and for the benchmark's 200 times.
 
-Several recorders listen to one robot, each in a namespace and on a folder of its own, so that their starts overlap.
+Several recorders listen to one robot, each in a namespace and on its own folder, so that their starts overlap.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The camera in a process of its own, fed from files, and what it says when there is no camera."""
+"""The camera in its own process, fed from files, and what it says when there is no camera."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The keyboard teleop in a process of its own, on a real pseudo-terminal."""
+"""The keyboard teleop in its own process, on a real pseudo-terminal."""
 
 import os
 import pty

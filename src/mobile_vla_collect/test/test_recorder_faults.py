@@ -69,7 +69,7 @@ def test_a_camera_with_its_cap_on_fails_the_check(episode):
     # Noise in the last bits, as a dark sensor has: not frozen, but nothing to see.
     robot.image = lambda camera, number: np.full((224, 224, 3), number % 3, np.uint8)
     recording.until_more_steps(10)
-    assert_fails_its_check(recording, "camera 'static' shows nothing but one shade")
+    assert_fails_its_check(recording, "camera 'static' shows a single shade")
 
 
 def test_a_camera_that_is_silent_for_two_seconds_drops_its_ticks_and_the_episode_says_so(episode):

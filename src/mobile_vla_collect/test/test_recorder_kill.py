@@ -24,7 +24,7 @@ def test_thirty_kills_lose_nothing_committed_and_at_most_a_second_of_the_open_ep
 
 
 def thirty_kills(folder):
-    """Run kills.py in a process of its own, which ends with everything it has started."""
+    """Run kills.py in its own process, which ends with everything it has started."""
     command = [sys.executable, str(Path(__file__).with_name("kills.py")), str(folder), "30", "7", "6"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:

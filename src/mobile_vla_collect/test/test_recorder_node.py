@@ -1,4 +1,4 @@
-"""The recorder in a process of its own: what was published over DDS is what lies in the file."""
+"""The recorder in its own process: what was published over DDS is what lies in the file."""
 
 import time
 

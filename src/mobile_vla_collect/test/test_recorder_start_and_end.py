@@ -111,7 +111,7 @@ def test_a_dataset_folder_that_disappears_ends_the_episode_and_not_the_recorder(
     assert recording.stop().error_code == StopEpisode.Response.INTERNAL_ERROR
     refused = probe.call(StartEpisode, "recorder/start_episode", start_request())
     assert not refused.success and "is no longer there; is its disk still mounted?" in refused.message
-    assert not folder.exists(), "a folder made anew would hide under the disk that comes back"
+    assert not folder.exists(), "a folder made again would hide under the disk that comes back"
     (tmp_path / "elsewhere").rename(folder)
     recording.start()
     recording.until_steps(6)

@@ -112,7 +112,7 @@ class KeepIn:
         if not self._polygon.contains(here) and (outside_m := math.dist(edge, here)) > EDGE_M:
             nearer_m = (edge[0] - pose.x) * direction[0] + (edge[1] - pose.y) * direction[1]
             if nearer_m < _ALONG * outside_m:
-                return Velocity(0.0, 0.0, wanted.yaw_rate), "outside keep_in only motion back inside is let through"
+                return Velocity(0.0, 0.0, wanted.yaw_rate), "outside keep_in only motion back inside is allowed"
             # Motion that comes nearer may still pass by, or cross a corner and leave again.
             room_m = min(room_m, nearer_m) if math.isinf(room_m) else room_m
         most = self._stoppable_m_s(room_m, max(0.0, now_s - pose.measured_s) + reaction_s)

@@ -212,7 +212,7 @@ class CommandGateNode(Node):
         self._status_publisher.publish(status)
 
     def _adapt(self) -> None:
-        """Use the types of velocity that the other ends use, where this gate was to find out."""
+        """Use the velocity types of the other ends, if ``stamped`` is auto."""
         self._commands.adapt()
         for subscription in self._sources.values():
             subscription.follow()
@@ -268,7 +268,7 @@ class CommandGateNode(Node):
 
 
 def main() -> None:
-    """Run the gate until it is told to stop."""
+    """Run the gate until it is stopped."""
     # Its zeros must not wait for what a killed process has left behind; and its messages are small.
     without_shared_memory()
     sys.exit(run(partial(CommandGateNode, ask_for_realtime())))

@@ -61,7 +61,7 @@ class GateSettings:
     policy_timeout_s: float
     """After this long without a policy command, the policy no longer drives."""
     release_s: float
-    """How long the robot stands still after teleop has timed out, before the policy may continue."""
+    """Time for which the robot stands still after teleop has timed out, before the policy may continue."""
     max_stamp_age_s: float
     """A stamped command that is older than this, or further in the future, is refused."""
     period_s: float

@@ -1,4 +1,4 @@
-"""The gate in a process of its own, over DDS."""
+"""The gate in its own process, over DDS."""
 
 import math
 import signal
@@ -227,7 +227,7 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         wait_for(lambda: abs(robot.step_m[0]) < 0.02 / 50, what="standing at the edge")
         assert 0.5 < robot.x < 0.62
         robot.x = 0.7
-        wait_for(lambda: "only motion back inside is let through" in statuses[-1].reason)
+        wait_for(lambda: "only motion back inside is allowed" in statuses[-1].reason)
         wanted.linear.x = -0.3
         wait_for(lambda: robot.x < 0.4, what="motion back inside")
         robot.silent = {"odom"}

@@ -77,7 +77,7 @@ class DashboardNode(Node):
             "auto",
             "token that opens the page; auto: a new one at each start unless address is local; empty: none",
         )
-        hosts = text(self, "allowed_hosts", "", "more names of this machine, comma-separated")
+        hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
         self._compressed = compressed_images(self)
@@ -123,7 +123,7 @@ class DashboardNode(Node):
     # Robot, for the web server: called from its thread.
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
-        """Call a service with string fields; the reply is the result in words."""
+        """Call a service with string fields; the reply holds one line for the user."""
         reply: Future[Reply] = Future()
         self._post(partial(self._call, service, dict(fields), reply))
         return reply
@@ -162,7 +162,7 @@ class DashboardNode(Node):
             _settle(reply, Reply(False, f"no {who} is running (service {path} does not exist)"))
             return
         future = client.call_async(kind.Request(**fields))
-        # An answer that is no longer waited for must not be kept for ever.
+        # An answer that is no longer waited for must not be kept forever.
         reply.add_done_callback(
             lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
         )
@@ -258,7 +258,7 @@ def _reply_of(response: Any) -> Reply:
 
 
 def main() -> None:
-    """Serve the page until told to stop."""
+    """Serve the page until it is stopped."""
     sys.exit(run(DashboardNode))
 
 

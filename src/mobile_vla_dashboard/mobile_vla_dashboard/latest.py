@@ -1,7 +1,7 @@
 """The newest images and statuses, from the ROS thread to the web server's event loop. No rclpy, no web framework.
 
-The ROS thread puts; each browser takes when it is ready for more. There is no queue: what a slow browser does not take
-in time is replaced by the next one.
+The ROS thread stores them; each browser fetches them when it is ready for more. There is no queue: an image that a slow
+browser does not fetch in time is replaced by the next one.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ReceivedStatus:
 
 @dataclass(frozen=True)
 class CameraReception:
-    """What arrives from a camera."""
+    """State of a camera's stream."""
 
     silent_s: float | None
     """Since the newest image [s]; None before the first."""

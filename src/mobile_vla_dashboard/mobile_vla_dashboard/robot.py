@@ -34,7 +34,7 @@ class Robot(Protocol):
     """True if this page may drive (teleop)."""
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
-        """Call a service with string fields; the reply is the result in words."""
+        """Call a service with string fields; the reply holds one line for the user."""
 
     def drive(self, velocity: Velocity) -> None:
         """Publish ``velocity`` for as long as it is fresh."""

@@ -108,7 +108,7 @@ def _answer(reply: Reply) -> Response:
 
 
 def _refusals(app: FastAPI) -> None:
-    """Answer a request that is wrong in itself like every other refusal: one line for a human."""
+    """Answer a malformed request like every other refusal: one line for a human."""
 
     @app.exception_handler(InstructionError)
     async def bad_instruction(_request: Request, error: InstructionError) -> Response:

@@ -1,6 +1,6 @@
 """The two WebSockets of the page: one to view, one to drive. No rclpy.
 
-Each has a connection of its own, so that an image on its way to a slow browser never delays a command, and so that the
+Each has its own connection, so that an image on its way to a slow browser never delays a command, and so that the
 loss of either is noticed.
 """
 
@@ -112,7 +112,7 @@ class ViewSocket:
 
 
 class WheelSocket:
-    """Follows one operator's stick. Whatever ends the connection, or the messages on it, ends the motion."""
+    """Follows one operator's stick. The motion ends when the connection or its messages end."""
 
     def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
         self._socket = socket
@@ -121,7 +121,7 @@ class WheelSocket:
         self._operator = Operator(next(_keys), _address(socket))
 
     async def serve(self) -> None:
-        """Serve until the operator leaves or is lost; refuse where the wheel cannot be had."""
+        """Serve until the operator leaves or is lost; refuse if another operator is driving."""
         await self._socket.accept()
         if not self._robot.drivable:
             await self._socket.close(4403, "driving from this page is off; launch with teleop:=web")
@@ -129,7 +129,7 @@ class WheelSocket:
         now_s = time.monotonic()
         if not self._wheel.take(self._operator, now_s):
             holder = self._wheel.operator(now_s)
-            await self._socket.close(4409, f"{holder.address if holder else 'another browser'} has the wheel")
+            await self._socket.close(4409, f"{holder.address if holder else 'another browser'} is driving")
             return
         try:
             await self._socket.send_text(json.dumps({"has_wheel": True}))
@@ -145,7 +145,7 @@ class WheelSocket:
         while True:
             text = await self._socket.receive_text()
             if not self._wheel.take(self._operator, time.monotonic()):
-                await self._socket.close(4409, "the wheel was lost: no message for too long")
+                await self._socket.close(4409, "control was released: no message for too long")
                 return
             try:
                 self._follow(_parse(text))

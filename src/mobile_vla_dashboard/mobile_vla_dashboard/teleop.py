@@ -1,4 +1,4 @@
-"""Driving from the page: a dead-man switch, and a wheel for one operator. No rclpy, no web framework."""
+"""Driving from the page: a dead-man switch, and control for one operator at a time. No rclpy, no web framework."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mobile_vla_data.contract import Contract
 #: A command older than this no longer moves the robot [s]; five messages at the page's 20 Hz.
 FRESH_S = 0.25
 
-#: An operator without a message for this long has lost the wheel [s]; an idle page sends a heartbeat every second.
+#: An operator without a message for this long loses control [s]; an idle page sends a heartbeat every second.
 WHEEL_TIMEOUT_S = 3.0
 
 
@@ -46,7 +46,7 @@ def _fraction(name: str, value: object) -> float:
 
 
 class DeadMan:
-    """What to publish now, given when the operator's last command came. Thread-safe.
+    """Decides what to publish now, given when the operator's last command came. Thread-safe.
 
     While commands are fresh, the newest; when they stop for whatever reason, one zero; then nothing, so that an unused
     page does not keep a policy from driving.
@@ -84,7 +84,7 @@ class DeadMan:
 
 @dataclass(frozen=True)
 class Operator:
-    """A browser that asked for the wheel; compared by ``key``, as two may share an address."""
+    """A browser that asked for control; compared by ``key``, because two may share an address."""
 
     key: int
     address: str
@@ -99,13 +99,13 @@ class Wheel:
         self._heard_s = -math.inf
 
     def operator(self, now_s: float) -> Operator | None:
-        """Return who has the wheel at ``now_s``; None if it is free, or its operator has been silent for too long."""
+        """Return who is in control at ``now_s``; None if nobody is, or the operator has been silent for too long."""
         if self._operator is not None and now_s - self._heard_s > self._timeout_s:
             self._operator = None
         return self._operator
 
     def take(self, operator: Operator, now_s: float) -> bool:
-        """Take the wheel, or keep it; return False if another operator has it."""
+        """Take or keep control; return False if another operator has it."""
         holder = self.operator(now_s)
         if holder is not None and holder != operator:
             return False
@@ -113,7 +113,7 @@ class Wheel:
         return True
 
     def leave(self, operator: Operator) -> bool:
-        """Free the wheel if ``operator`` has it; return whether that was so."""
+        """Release control if ``operator`` has it; return whether that was so."""
         if self._operator != operator:
             return False
         self._operator = None

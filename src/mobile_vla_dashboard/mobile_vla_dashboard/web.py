@@ -1,4 +1,4 @@
-"""uvicorn on a thread of its own, on a socket that is bound before the node reports its address. No rclpy."""
+"""uvicorn on its own thread, on a socket that is bound before the node reports its address. No rclpy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import uvicorn
 
 from mobile_vla_dashboard.access import App
 
-#: How long a server may take to end [s]: browsers would keep their WebSockets open for ever.
+#: How long a server may take to end [s]: browsers would keep their WebSockets open forever.
 _SHUTDOWN_S = 1
 
 

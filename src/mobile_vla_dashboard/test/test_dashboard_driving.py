@@ -77,7 +77,7 @@ def test_a_connection_that_dies_without_a_word_stops_the_robot_within_the_dead_m
 def test_a_second_operator_is_refused_and_gets_the_wheel_when_the_first_releases_it(stage: Stage, driving) -> None:
     wheel, _ = driving
     second = stage.open("drive")
-    with pytest.raises(ConnectionClosed, match=r"127\.0\.0\.1 has the wheel"):
+    with pytest.raises(ConnectionClosed, match=r"127\.0\.0\.1 is driving"):
         second.recv(timeout=20)
     wheel.close()
     stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")

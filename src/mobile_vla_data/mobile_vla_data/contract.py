@@ -219,7 +219,7 @@ class Contract(Strict):
             ContractError: a field is missing, unknown, of the wrong type or out of range.
         """
         if not isinstance(data, dict):
-            raise ContractError(f"{origin}: a contract is a mapping of fields, got {type(data).__name__}")
+            raise ContractError(f"{origin}: a contract must be a mapping of fields, got {type(data).__name__}")
         try:
             return cls.model_validate(data)
         except ValidationError as error:

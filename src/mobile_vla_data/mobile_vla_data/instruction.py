@@ -1,11 +1,11 @@
-"""One form for every instruction: what is recorded, relabelled, imported and told to a policy goes through here."""
+"""One form for every instruction: recording, relabelling, import and policy all normalise it here."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-#: Longer texts are no instruction, and a policy's tokens would not hold them.
+#: Longer texts are not instructions, and a policy's tokens would not hold them.
 MAX_CHARACTERS = 500
 
 #: Line ends and tabs count as white space, with every kind of space that Unicode knows.

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 class Interrupted(BaseException):
-    """SIGINT arrived. The message, if there is one, says how to go on."""
+    """SIGINT arrived. The message, if there is one, says how to continue."""
 
 
 def raise_interrupted() -> None:

@@ -124,7 +124,7 @@ def test_fix_repairs_only_what_is_safe(run, recorded):
     assert run("validate", recorded).returncode == 1
     done = run("validate", recorded, "--fix")
     assert done.returncode == 0 and "episode_000009: completed" in done.stderr
-    assert "1 absent episodes taken out, episode_000003 first" in done.stderr
+    assert "1 absent episodes removed, the first is episode_000003" in done.stderr
     document = json.loads((recorded / "splits.json").read_text())
     document["splits"]["test"].append(document["splits"]["train"][0])
     (recorded / "splits.json").write_text(json.dumps(document))

@@ -67,7 +67,11 @@ def test_a_wrong_field_is_one_line_that_names_it(contract, path, value, words):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("a: [1", "not valid YAML, line"), ("- 1", "a contract is a mapping of fields, got list"), ("", "got NoneType")],
+    [
+        ("a: [1", "not valid YAML, line"),
+        ("- 1", "a contract must be a mapping of fields, got list"),
+        ("", "got NoneType"),
+    ],
 )
 def test_a_file_that_is_no_contract_is_one_line(tmp_path, content, words):
     (tmp_path / "robot.yaml").write_text(content)

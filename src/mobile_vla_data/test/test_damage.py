@@ -33,13 +33,13 @@ for line in sys.argv[1:]:
 
 
 def call_each(*commands):
-    """In a process of its own, which can be killed: a hang within HDF5 does not even hear Ctrl-C."""
+    """In its own process, which can be killed: a hang within HDF5 does not even hear Ctrl-C."""
     lines = ["|".join(map(str, command)) for command in commands]
     return subprocess.run([sys.executable, "-c", _EACH, *lines], capture_output=True, text=True, timeout=180)
 
 
 def zeros_in_a_heap(whole, rng):
-    """A sector of zeros where an object of a heap begins: HDF5 looks for the next one for ever."""
+    """A sector of zeros where an object of a heap begins: HDF5 looks for the next one forever."""
     start = whole.index(heap._BEGINNING) + heap._COLLECTION.size
     return whole[:start] + bytes(512) + whole[start + 512 :]
 
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_grow_is_named_and_leaves_nothing_half_written(record
 
 def test_an_error_of_the_file_system_says_what_to_do():
     assert explained(PermissionError(13, "Permission denied", "/data")) == (
-        "/data: permission denied; choose a folder of your own, or give yourself the right to it"
+        "/data: permission denied; choose a folder that you own, or give yourself permission"
     )
     assert explained(OSError(30, "Read-only file system", "/data")).startswith("/data: read-only file system; choose")
     assert explained(OSError("said already")) == "said already"
@@ -194,6 +194,6 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_half_written(record, dataset, t
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors == "mobile-vla-data: stopped; nothing is half-written\n"
+    assert errors == "mobile-vla-data: stopped; no file was left incomplete\n"
     assert sorted(dataset.iterdir()) == before
     assert not list(tmp_path.glob("out/*")) and not list(tmp_path.glob("out/.*"))

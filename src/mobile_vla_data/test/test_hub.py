@@ -1,4 +1,4 @@
-"""Datasets to a hub and back, against a hub on this machine; the client is the real one, in a process of its own."""
+"""Datasets to a hub and back, against a hub on this machine; the client is the real one, in its own process."""
 
 from __future__ import annotations
 

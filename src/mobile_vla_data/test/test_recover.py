@@ -133,7 +133,7 @@ def test_zeros_that_a_power_cut_left_behind_the_log_cost_nothing(dataset, contra
     end = (dataset / ".episode_000000.h5.part").stat().st_size
     final = writer.commit("success")
     whole = final.read_bytes()
-    # HDF5 reads some of these for ever.
+    # HDF5 reads some of these forever.
     for start in range(end, len(whole), 512):
         final.unlink()
         data = whole[:start] + bytes(len(whole[start : start + 512])) + whole[start + 512 :]
@@ -180,7 +180,7 @@ def test_a_recording_killed_while_it_began_leaves_nothing(dataset, contract):
 def test_what_cannot_be_read_goes_to_the_trash_with_a_reason(dataset):
     (dataset / ".episode_000003.h5.part").write_bytes(b"nonsense")
     (recovery,) = recover_dataset(dataset)
-    assert recovery.result == "lost" and "is no log of an episode" in recovery.reason
+    assert recovery.result == "lost" and "is not the log of an episode" in recovery.reason
     assert os.listdir(dataset / ".trash") == [".episode_000003.h5.part"]
 
 

@@ -1,4 +1,4 @@
-"""Folders for files that can be made again; delete them at any time."""
+"""Folders for cached files; they may be deleted at any time."""
 
 from __future__ import annotations
 

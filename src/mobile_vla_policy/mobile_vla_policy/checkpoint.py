@@ -160,7 +160,7 @@ def load_network(info: CheckpointInfo, dtype: torch.dtype = torch.float32, *, vi
 
     Args:
         info: the checkpoint.
-        dtype: storage of frozen weights; what learns is always float32.
+        dtype: storage of frozen weights; trained parameters are always float32.
         views: make large tensors views of the file. The caller converts the network, or calls
             :func:`~mobile_vla_policy.weights.leave_file`.
 

@@ -189,7 +189,7 @@ def export(
         int, typer.Option(help="Longest instruction; every instruction costs the time of this many tokens.")
     ] = 24,
     dataset: Annotated[
-        Path | None, typer.Option(parser=path, help="Episodes to verify on, beside random frames.")
+        Path | None, typer.Option(parser=path, help="Recorded episodes to verify on, in addition to random frames.")
     ] = None,
     tolerance: Annotated[
         float | None, typer.Option(min=0, help="Allowed deviation from eager; by default it follows the precision.")

@@ -81,12 +81,14 @@ def read_versioned(path: Path, version: int, kind: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     found = data.get("format_version") if isinstance(data, dict) else None
     if found != version:
-        raise ConfigError(f"{path}: format_version is {found}, this version reads {version}: use the one that wrote it")
+        raise ConfigError(
+            f"{path}: format_version is {found}, this version reads {version}; use the version that wrote it"
+        )
     return dict(data)
 
 
 def _reason(error: ErrorDetails, group: Any, place: list[str]) -> str:
-    """Say in plain words what is wrong with the field at ``place``, which belongs to the settings class ``group``."""
+    """Describe the error of the field at ``place``, which belongs to the settings class ``group``."""
     if error["type"] == "union_tag_invalid":
         return f"must be one of {error['ctx']['expected_tags']}"
     if error["type"] != "extra_forbidden":
@@ -114,7 +116,7 @@ def _resolve(model: Any, location: tuple[int | str, ...]) -> tuple[Any, list[str
 
 
 def _tag(member: Any) -> str | None:
-    """Return the value of ``kind`` that stands for a member of a union; None if it has no such field."""
+    """Return the value of ``kind`` that selects a member of a union; None if it has no such field."""
     field = getattr(member, "model_fields", {}).get("kind")
     return None if field is None else str(field.default)
 

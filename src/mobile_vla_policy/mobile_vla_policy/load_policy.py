@@ -1,4 +1,4 @@
-"""The one way to load a policy: the name of a checkpoint or export in, a policy that is ready to drive out."""
+"""The only way to load a policy: the name of a checkpoint or export in, a policy that is ready to drive out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def load_policy(
 
     Raises:
         CheckpointError: the checkpoint is missing, incomplete or damaged.
-        EngineError: backend, precision and folder do not go together, or an export is damaged.
+        EngineError: backend, precision and folder contradict each other, or an export is damaged.
         ContractError: the robot's contract differs in meaning; the message names the fields.
         BackboneError: base weights cannot be loaded.
     """
@@ -51,7 +51,7 @@ def load_engine(info: CheckpointInfo, options: EngineOptions) -> Engine:
     """Load the engine for a checkpoint or an export.
 
     Raises:
-        EngineError: the options do not go with the folder or this machine, or an export is damaged.
+        EngineError: the options do not fit the folder or this machine, or an export is damaged.
         CheckpointError, BackboneError: the weights cannot be loaded.
     """
     if problem := options.problem():

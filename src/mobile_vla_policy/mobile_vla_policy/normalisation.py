@@ -1,4 +1,4 @@
-"""One small pair of functions shared by training and driving: real units to [-1, 1] and back.
+"""Normalisation shared by training and driving: real units to [-1, 1] and back.
 
 The 1 % and 99 % quantiles of the training split become -1 and 1 (as in openpi's quantile normalisation), so that a
 few outliers do not squeeze everything else. The gripper of an action is 0 or 1 already and stays unchanged.

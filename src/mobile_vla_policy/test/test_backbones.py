@@ -27,7 +27,7 @@ HOW_TO = ROOT / "docs/how-to/add-a-backbone.md"
 
 
 def test_the_example_of_the_docs_trains_and_drives_as_one_new_file(tmp_path: Path) -> None:
-    """In a process of its own: a backbone stays registered."""
+    """In its own process: a backbone stays registered."""
     file, settings = re.findall(r"```(?:python title=\S+|yaml)\n(.*?)```", HOW_TO.read_text(), re.DOTALL)[1:]
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "small_cnn.py").write_text(file)

@@ -91,7 +91,7 @@ def test_adapters_are_merged_for_driving() -> None:
 def test_layers_of_an_unknown_kind_are_not_optimised() -> None:
     whole = network()
     whole.backbone.model.text_model.model.layers[0].ffn.fc1 = nn.Identity()  # type: ignore[union-attr, index]
-    with pytest.raises(ValueError, match="Identity is no plain linear layer; use load_in: full"):
+    with pytest.raises(ValueError, match="Identity is not a plain linear layer; use load_in: full"):
         optimise(whole, "fp32")
 
 

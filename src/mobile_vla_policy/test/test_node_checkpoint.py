@@ -20,7 +20,7 @@ pytestmark = pytest.mark.alone
 
 CONTRACT = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
 
-#: In a process of its own: torch's threads and its memory are not wanted in the one that listens.
+#: In its own process: torch's threads and its memory are not wanted in the one that listens.
 MAKE_CHECKPOINT = Path(__file__).with_name("make_checkpoint.py")
 
 

@@ -1,4 +1,4 @@
-"""The action policy/execute over DDS, with the node in a process of its own."""
+"""The action policy/execute over DDS, with the node in its own process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""policy_node over DDS, in a process of its own, against a robot that publishes what the contract asks for."""
+"""policy_node over DDS, in its own process, against a robot that publishes what the contract asks for."""
 
 from __future__ import annotations
 

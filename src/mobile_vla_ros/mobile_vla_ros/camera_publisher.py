@@ -1,4 +1,4 @@
-"""The one way to publish a camera: images, ``camera_info`` beside them, and JPEGs on request."""
+"""The only way to publish a camera: images, ``camera_info``, and JPEGs on request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CameraPublisher:
         node: owner of the publishers.
         topic: topic of the images, for example ``static_camera/image_raw``.
         info: intrinsics of the published images; its ``frame_id`` goes into every message.
-        jpeg_quality: 1 .. 100 publishes JPEGs, too, while somebody subscribes to them; None does not.
+        jpeg_quality: 1 .. 100 publishes JPEGs, too, while there are subscribers; None does not.
     """
 
     def __init__(self, node: Any, topic: str, info: CameraInfo, *, jpeg_quality: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The one way to publish commands: the velocity and gripper topics of one source."""
+"""The only way to publish commands: the velocity and gripper topics of one source."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CommandPublisher:
         return str(self._velocity.topic_name)
 
     def adapt(self) -> None:
-        """Send the type that robots subscribe to, if the gate was to find out. Call it about once a second."""
+        """Send the type that robots subscribe to, if ``stamped`` was None. Call it about once a second."""
         if not self._adapts:
             return
         if (stamped := matching(self._stamped, robots(self._node, self.velocity_topic))) == self._stamped:

@@ -16,7 +16,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass(frozen=True)
 class Health:
-    """Health of a node: a level of DiagnosticStatus, one line, and values to look at."""
+    """Health of a node: a level of DiagnosticStatus, one line, and values."""
 
     level: bytes = OK
     message: str = "OK"

@@ -21,14 +21,14 @@ from rclpy.signals import SignalHandlerOptions
 LAUNCH_PID = "MOBILE_VLA_LAUNCH_PID"
 _PR_SET_PDEATHSIG = 1
 #: Longest time for a closed node to leave the graph [s]; then the process is ended. Destroying DDS entities can block
-#: for ever when peers come and go meanwhile (eProsima/Fast-DDS#6193).
+#: forever when peers come and go meanwhile (eProsima/Fast-DDS#6193).
 _LEAVE_WITHIN_S = 5.0
 
 
 def without_shared_memory() -> None:
     """Keep this process out of Fast DDS's shared memory. Call it before the node is made.
 
-    After a process was killed, publishers to it may wait for ever for a lock in the shared memory, in
+    After a process was killed, publishers to it may wait forever for a lock in the shared memory, in
     SharedMemManager::Port::regenerate_port (eProsima/Fast-DDS#6485 is about the same place). An existing
     FASTDDS_BUILTIN_TRANSPORTS is kept. It works with Fast DDS from 2.14 on (not Humble's), unless discovery is limited
     to this machine: then rmw_fastrtps chooses the transports, including shared memory.
@@ -46,7 +46,7 @@ class StartError(RuntimeError):
 
 
 class Runnable(Protocol):
-    """Methods that :func:`run` needs of a node."""
+    """Methods of a node that :func:`run` calls."""
 
     def close(self) -> None:
         """Stop work and send the last commands; the context is still valid."""

@@ -33,12 +33,16 @@ _DEFAULT_TASKS = ",".join(TASKS)
 DEFAULT_CONTRACT, DEFAULT_PLAN = config_file("robot.yaml"), config_file("collection_plan.yaml")
 
 ContractOption = Annotated[Path, typer.Option("--contract", help="The robot's contract.")]
-PlanOption = Annotated[Path, typer.Option("--plan", help="Collection plan: how often each task, in which words.")]
-SeedOption = Annotated[int, typer.Option(min=0, max=(1 << 28) - 1, help="Same seed, same episodes or trials.")]
+PlanOption = Annotated[Path, typer.Option("--plan", help="Collection plan: share and wordings of each task.")]
+SeedOption = Annotated[
+    int, typer.Option(min=0, max=(1 << 28) - 1, help="The same seed gives the same episodes or trials.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
 WorkersOption = Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")]
-LocalisedOption = Annotated[bool, typer.Option("--localised", help="Odometry of a robot that knows the map: no drift.")]
+LocalisedOption = Annotated[
+    bool, typer.Option("--localised", help="Odometry without drift, as of a robot localised in a map.")
+]
 
 
 def _progress(quiet: bool) -> Progress:
@@ -56,13 +60,17 @@ def _progress(quiet: bool) -> Progress:
 
 @app.command()
 def collect(
-    episodes: Annotated[int, typer.Option(min=1, help="How many episodes the series is to hold.")],
-    output: Annotated[Path, typer.Option(help="Dataset folder; what is there already is kept and not made again.")],
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes in the series.")],
+    output: Annotated[
+        Path, typer.Option(help="Dataset folder; episodes that it already has are kept, not made again.")
+    ],
     seed: SeedOption = 0,
     workers: WorkersOption = "auto",
     tasks: TasksOption = _DEFAULT_TASKS,
     top_up: Annotated[bool, typer.Option(help="Count every episode in the folder towards --episodes.")] = False,
-    noise: Annotated[float, typer.Option(min=0.0, max=0.5, help="Noise on the driving [m/s], not recorded.")] = 0.22,
+    noise: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Noise added to the velocity [m/s]; it is not recorded.")
+    ] = 0.22,
     localised: LocalisedOption = False,
     plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
@@ -112,14 +120,14 @@ def evaluate(
     ablate: Annotated[
         list[str] | None,
         typer.Option(
-            help="Drive the same scenes again with this taken away; may be given several times. One of: "
+            help="Drive the same scenes again without this input; may be repeated. One of: "
             + ", ".join(condition.value for condition in ABLATIONS)
             + "."
         ),
     ] = None,
     swap_instruction: Annotated[
         bool,
-        typer.Option(help="Drive the same scenes again with another instruction; which goal is reached?"),
+        typer.Option(help="Drive the same scenes again with another instruction, to see which goal is reached."),
     ] = False,
     held_out_wordings: Annotated[
         bool, typer.Option(help="Drive the same scenes again with wordings that were never collected.")
@@ -173,7 +181,7 @@ def render(
     family: Annotated[str, typer.Option(help=f"{', '.join(FAMILIES)}; empty: one that is collected on.")] = "",
     camera: Annotated[str, typer.Option(help="static or gripper.")] = "static",
     lighting: Annotated[str, typer.Option(help=f"{', '.join(LIGHTINGS)}; empty: the scene's.")] = "",
-    plain: Annotated[bool, typer.Option(help="As episodes see it: no shadows, no smooth edges.")] = False,
+    plain: Annotated[bool, typer.Option(help="Render as in episodes: no shadows, no smooth edges.")] = False,
     plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
 ) -> None:

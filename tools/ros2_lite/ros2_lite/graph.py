@@ -28,7 +28,7 @@ DISCOVERY_S = 6.0
 
 @contextmanager
 def graph_node() -> Iterator[Node]:
-    """Give a hidden node that spins in the background. Ctrl-C stays a KeyboardInterrupt of the main thread."""
+    """Yield a hidden node that spins in the background. Ctrl-C stays a KeyboardInterrupt of the main thread."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(f"_ros2cli_{os.getpid()}", start_parameter_services=False, enable_rosout=False)
     executor = SingleThreadedExecutor()

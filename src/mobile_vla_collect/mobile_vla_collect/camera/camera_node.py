@@ -30,10 +30,15 @@ class CameraNode(Node):
         self._settings = SourceSettings(
             source=text(self, "source", "0", "device, GStreamer pipeline, video file or image folder", required=True),
             rate_hz=number(
-                self, "fps", 30.0, "rate asked of a device, and rate of a folder [Hz]", at_least=0.1, at_most=240
+                self,
+                "fps",
+                30.0,
+                "frame rate requested from a device, or used for a folder [Hz]",
+                at_least=0.1,
+                at_most=240,
             ),
             device=_read_device_settings(self),
-            loop=flag(self, "loop", False, "start a file or folder again at its end"),
+            loop=flag(self, "loop", False, "repeat a file or folder"),
         )
         required_at_start = flag(self, "required_at_start", False, "end with status 1 if there is no camera at start")
         self._frozen_after_s = number(
@@ -118,21 +123,23 @@ class CameraNode(Node):
 
 
 def _read_device_settings(node: CameraNode) -> DeviceSettings:
-    """Declare and read what is asked of a device. Raises :class:`StartError`, one line."""
-    fourcc = text(node, "fourcc", "", "pixel format asked of a device, for example MJPG; empty: the driver's").strip()
+    """Declare and read the settings of a device. Raises :class:`StartError`, one line."""
+    fourcc = text(
+        node, "fourcc", "", "pixel format requested from a device, for example MJPG; empty: the driver's default"
+    ).strip()
     if fourcc and not (len(fourcc) == 4 and fourcc.isascii() and fourcc.isprintable()):
         raise StartError(f"camera_node: parameter 'fourcc' is {fourcc!r}; it must be four characters, for example MJPG")
     return DeviceSettings(
         fourcc=fourcc.upper(),
-        width=integer(node, "width", 640, "columns asked of a device [px]; 0: the driver's", at_least=0),
-        height=integer(node, "height", 480, "rows asked of a device [px]; 0: the driver's", at_least=0),
+        width=integer(node, "width", 640, "width requested from a device [px]; 0: the driver's default", at_least=0),
+        height=integer(node, "height", 480, "height requested from a device [px]; 0: the driver's default", at_least=0),
         exposure=number(node, "exposure", 0.0, "exposure of a device [100 us]; 0: automatic", at_least=0),
         focus=number(node, "focus", -1.0, "focus of a device, in its own unit; -1: automatic", at_least=-1),
     )
 
 
 def main() -> None:
-    """Run the camera until it is told to stop."""
+    """Run the camera until it is stopped."""
     sys.exit(run(CameraNode))
 
 

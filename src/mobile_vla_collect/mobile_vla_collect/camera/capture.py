@@ -1,4 +1,4 @@
-"""Capture on a thread of its own: the newest image wins, and a lost source is opened again with growing pauses."""
+"""Capture on its own thread: the newest image wins, and a lost source is opened again with growing pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a V4L2 camera: what is asked of the driver, and what it grants."""
+"""Settings of a V4L2 camera: those requested, and those that the driver grants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FOURCC_LETTERS = 4
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Settings to ask of a camera's driver."""
+    """Settings requested from a camera's driver."""
 
     fourcc: str = ""
     """Pixel format, for example ``MJPG``; empty leaves it to the driver."""

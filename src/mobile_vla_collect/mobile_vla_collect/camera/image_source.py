@@ -32,15 +32,15 @@ class SourceEndedError(SourceError):
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """A source, and what to ask of it. Zeros leave a setting to the driver."""
+    """A source and its settings. Zeros leave a setting to the driver."""
 
     source: str
     """Device index (``0``), device path, GStreamer pipeline (contains ``!``), video file, or folder."""
     rate_hz: float
-    """Rate asked of a device, and rate of a folder [Hz]."""
+    """Frame rate requested from a device, or used for a folder [Hz]."""
     device: DeviceSettings
     loop: bool
-    """Start a file or folder again at its end."""
+    """Repeat a file or folder."""
 
 
 class ImageSource(Protocol):

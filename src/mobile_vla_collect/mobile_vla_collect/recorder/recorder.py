@@ -44,8 +44,8 @@ _B = TypeVar("_B")
 class Recorder:
     """Records episodes of what ``builder`` and :attr:`commands` are fed.
 
-    ``now_ns`` is the clock of the header stamps. Methods may be called from any one thread; results come as futures,
-    because they wait for the disk.
+    ``now_ns`` is the clock of the header stamps. Call its methods from one thread; results are futures, because they
+    wait for the disk.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Recorder:
         self._lock = threading.RLock()
         self._phase = Phase.NONE
         self._episode: OpenEpisode | None = None
-        """There while it is recorded, and after it ended by itself."""
+        """Set while it is recorded, and after it ended by itself."""
         self._saved: list[Path] = []
         self.last: SavedEpisode | None = None
         self.message = ""
-        """One line about the last thing that went wrong; empty when all is well."""
+        """One line about the last failure; empty when all is well."""
         self.ticker.start()
 
     @property
     def phase(self) -> Phase:
-        """What happens to the current episode."""
+        """Phase of the current episode."""
         return self._phase
 
     @property

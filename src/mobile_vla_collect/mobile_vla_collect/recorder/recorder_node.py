@@ -50,7 +50,7 @@ class RecorderNode(AutostartNode):
         self._settings = _read_settings(self)
         plan = "collection plan for a new dataset folder; empty: the one it has, if any"
         self._plan_file = path(self, "plan", plan)
-        who = "source of episodes whose request names none; policy: their instruction is what policy/status says"
+        who = "source of episodes whose request names none; policy: the instruction comes from policy/status"
         self._source = text(self, "default_source", "teleop", who, choices=SOURCES)
         self._followed = ""
         if self._source == "policy":
@@ -74,7 +74,7 @@ class RecorderNode(AutostartNode):
 
     @loud
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Lock the dataset folder, recover what a crash left, count what it holds, subscribe."""
+        """Lock the dataset folder, recover what a crash left, count the episodes, subscribe."""
         try:
             self._lock.acquire()
         except DatasetBusyError as error:
@@ -206,7 +206,7 @@ class RecorderNode(AutostartNode):
         self._status_publisher.publish(status)
 
     def _count(self, recorder: Recorder) -> None:
-        """Count what was committed since, so that the plan proposes what is next."""
+        """Count the episodes committed since, so that the plan proposes the next task."""
         for saved in recorder.take_saved():
             if self._plan is not None:
                 self._plan.add(saved)
@@ -242,7 +242,7 @@ def _read_settings(node: Any) -> RecorderSettings:
             node,
             "pre_trigger_s",
             0.0,
-            "an episode begins with this much of what came before [s]",
+            "an episode begins this long before its start [s]",
             at_least=0,
             at_most=60,
         ),
@@ -253,7 +253,7 @@ def _read_settings(node: Any) -> RecorderSettings:
 
 
 def main() -> None:
-    """Run the recorder until it is told to stop."""
+    """Run the recorder until it is stopped."""
     sys.exit(run(RecorderNode))
 
 

@@ -20,7 +20,7 @@ class RefusedError(Exception):
 
 
 class Phase(enum.Enum):
-    """What happens to the current episode."""
+    """Phase of the current episode."""
 
     NONE = "no episode is open; call recorder/start_episode first"
     OPENING = "an episode is being opened"
@@ -31,13 +31,13 @@ class Phase(enum.Enum):
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether the disk has to finish before anything else can be done with an episode."""
+        """True while the disk has to finish before anything else can be done with an episode."""
         return self in (Phase.OPENING, Phase.SAVING, Phase.DISCARDING)
 
 
 @dataclass(frozen=True)
 class RecorderSettings:
-    """What may be chosen about recording."""
+    """Settings of recording."""
 
     writer: WriterSettings
     min_steps: int
@@ -49,7 +49,7 @@ class RecorderSettings:
     min_free_bytes: int
     """Recording does not start, and stops, below this much free space."""
     pre_trigger_s: float = 0.0
-    """How much of what came before its start an episode begins with [s]."""
+    """Time before its start at which an episode begins [s]."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ _LITTLE_YAW_RAD = 0.1
 
 
 def fill_plan(status: RecorderStatus, plan: TaskPlan | None) -> None:
-    """Fill in how many episodes there are, and what is next."""
+    """Fill in the number of episodes and the next proposal."""
     if plan is None:
         return
     status.episodes_saved = plan.tally.episodes
@@ -57,7 +57,7 @@ def fill_recorder(status: RecorderStatus, recorder: Recorder, streams: Sequence[
 
 
 def _remark(episode: OpenEpisode) -> str:
-    """Return what an operator should know while the episode goes on; empty when all is well."""
+    """Return what an operator should know during the episode; empty when all is well."""
     remarks = [f"dropped ticks: {episode.ticks.last_drop}"] if episode.ticks.dropped else []
     if episode.lost_yaw_rad > _LITTLE_YAW_RAD:
         turn = f"{math.degrees(episode.lost_yaw_rad):.0f} degrees of turning are in no action"

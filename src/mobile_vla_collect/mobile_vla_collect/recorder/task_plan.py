@@ -1,6 +1,6 @@
 """The collection plan for the recorder: the next task, defaults for a request, progress of the collection.
 
-Beside a policy, the policy determines what is next: an episode has the instruction that the policy follows.
+With a policy running, the policy determines the task: an episode has the instruction that the policy follows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tick at exact multiples of a period on the monotonic clock, on a thread of its own."""
+"""Tick at exact multiples of a period on the monotonic clock, on its own thread."""
 
 from __future__ import annotations
 

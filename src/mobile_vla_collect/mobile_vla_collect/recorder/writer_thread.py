@@ -1,4 +1,4 @@
-"""Encode and write on a thread of its own, behind a bounded queue: nothing else waits for the disk."""
+"""Encode and write on its own thread, behind a bounded queue: nothing else waits for the disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SPACE_PERIOD_S = 0.5
 
 @dataclass(frozen=True)
 class WriterSettings:
-    """How episodes are written."""
+    """Settings for writing episodes."""
 
     dataset: Path
     encoding: str
@@ -37,7 +37,7 @@ class WriterSettings:
 
 
 class WriterThread:
-    """Owns the open :class:`EpisodeWriter`. Its methods return at once; what they ask for is done in order."""
+    """Owns the open :class:`EpisodeWriter`. Its methods return at once; their requests are executed in order."""
 
     def __init__(self, contract: Contract, settings: WriterSettings) -> None:
         self._contract = contract
@@ -137,7 +137,7 @@ class WriterThread:
         return self._ask(work)
 
     def abandon(self) -> Future[None]:
-        """Close the open episode as it is and leave it for ``mobile-vla-data recover``."""
+        """Close the open episode without committing it and leave it for ``mobile-vla-data recover``."""
 
         def work() -> None:
             writer, self._writer = self._writer, None

@@ -52,7 +52,7 @@ class EpisodeClient:
         """Discard the open episode, then start another one."""
         self._call(
             self._discard,
-            DiscardEpisode.Request(reason="the operator records it again"),
+            DiscardEpisode.Request(reason="the operator is recording it again"),
             "the recorder",
             then=self.start,
         )
@@ -63,7 +63,7 @@ class EpisodeClient:
 
     def _call(self, client: Any, request: Any, whom: str, then: Callable[[], None] | None = None) -> None:
         if not client.service_is_ready():
-            self._say(f"{whom} does not run: service {client.srv_name} does not exist")
+            self._say(f"{whom} is not running: service {client.srv_name} does not exist")
             return
 
         def done(future: Any) -> None:

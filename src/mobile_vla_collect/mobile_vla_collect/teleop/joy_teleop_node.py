@@ -33,7 +33,9 @@ class JoyTeleopNode(Node):
         self._timeout_s = number(
             self, "joy_timeout_s", 0.3, "silence of the joystick after which the robot stands still [s]", above=0
         )
-        self._zeros_s = number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0)
+        self._zeros_s = number(
+            self, "zeros_s", 0.3, "duration of the zeros after release; then nothing is sent [s]", above=0
+        )
         self._joystick = Joystick(
             JoyMap(
                 axis_forward=self._index("axis_forward", 1),
@@ -123,7 +125,7 @@ class JoyTeleopNode(Node):
 
 
 def main() -> None:
-    """Run until it is told to stop."""
+    """Run until it is stopped."""
     sys.exit(run(JoyTeleopNode))
 
 

@@ -108,11 +108,11 @@ class KeySettings:
     can_strafe: bool
     """If False, left and right turn instead."""
     first_hold_s: float
-    """How long a first press counts: longer than the keyboard's delay before it repeats [s]."""
+    """Time that a first press counts: longer than the keyboard's delay before it repeats [s]."""
     repeat_hold_s: float
-    """How long a repetition counts: longer than the time between two, including the network's delay [s]."""
+    """Time that a repetition counts: longer than the time between two, including the network's delay [s]."""
     zeros_s: float
-    """How long zeros are sent after release, before silence hands the robot back [s]."""
+    """Time that zeros are sent after release, before silence hands the robot back [s]."""
 
 
 class HoldToMove:
@@ -123,7 +123,7 @@ class HoldToMove:
         self.scale = 1.0
         """Factor on the speeds; :meth:`change_speed` moves it between 0.1 and 2."""
         self.first_hold_s = settings.first_hold_s
-        """How long a first press counts now [s]; longer than set where the keyboard was found to be slower."""
+        """Time that a first press counts now [s]; longer than the setting if the keyboard turned out to be slower."""
         self._key = ""
         self._pressed_s = float("-inf")
         self._gaps_s: list[float] = []

@@ -59,7 +59,7 @@ class KeyboardTeleopNode(Node):
                 contract.base == "holonomic",
                 number(self, "first_hold_s", 0.6, "a first key press counts this long [s]", above=0),
                 number(self, "repeat_hold_s", 0.2, "a repeated key press counts this long [s]", above=0),
-                number(self, "zeros_s", 0.3, "zeros after release, before silence [s]", above=0),
+                number(self, "zeros_s", 0.3, "duration of the zeros after release; then nothing is sent [s]", above=0),
             )
         )
         terminal = path(self, "terminal", "terminal to read keys from, for example /dev/tty; empty: stdin")

@@ -93,9 +93,9 @@ function render() {
   const other = !hasWheel && state.wheel.operator;
   element.className = `card ${hasWheel ? "active driving" : other ? "warn" : "idle"}`;
   element.querySelector(".headline span").textContent = hasWheel
-    ? "You have the wheel"
-    : other ? `${other} has the wheel` : reason ? `The wheel is free: ${reason}` : "The wheel is free";
-  $("wheel").textContent = hasWheel ? "Release the wheel" : "Take the wheel";
+    ? "You are driving"
+    : other ? `${other} is driving` : reason ? `Nobody is driving: ${reason}` : "Nobody is driving";
+  $("wheel").textContent = hasWheel ? "Release control" : "Take control";
   $("wheel").disabled = Boolean(other);
   $("gripper").disabled = !hasWheel;
   $("gripper").textContent = closed ? "Open gripper" : "Close gripper";

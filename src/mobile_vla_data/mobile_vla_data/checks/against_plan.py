@@ -12,7 +12,7 @@ from mobile_vla_data.episode import schema
 
 
 def check_plan(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> list[Finding]:
-    """Findings about episodes that the plan does not foresee."""
+    """Findings about episodes that do not match the plan."""
     path = str(dataset.path / schema.PLAN_FILE)
     try:
         plan = CollectionPlan.of_dataset(dataset.path)

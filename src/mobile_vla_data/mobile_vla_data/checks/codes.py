@@ -16,7 +16,7 @@ class Code(NamedTuple):
 CODES: dict[str, Code] = {
     # One file.
     "unreadable": Code("error", "the file is truncated, damaged, or not an episode"),
-    "inaccessible": Code("error", "the file cannot be read now: permissions, another process, or a disk is in the way"),
+    "inaccessible": Code("error", "the file cannot be read now: permissions, another process, or the disk prevents it"),
     "dataset-missing": Code("error", "an HDF5 dataset of the schema is missing"),
     "attribute-missing": Code("error", "an attribute of the schema is missing or has the wrong type"),
     "attribute-invalid": Code("error", "an attribute has a value that the schema does not allow"),
@@ -46,7 +46,7 @@ CODES: dict[str, Code] = {
     "image-damaged": Code("error", "a JPEG is cut off or does not decode"),
     "target-outside": Code("error", "an annotated target is outside the first camera's image"),
     "encoding-differs": Code(
-        "warning (error when red and blue look swapped)", "a camera's images came in another encoding than usual"
+        "warning (error when red and blue look swapped)", "a camera's messages have another encoding than usual"
     ),
     # Actions and state.
     "actions-zero": Code("error", "no step commands anything"),

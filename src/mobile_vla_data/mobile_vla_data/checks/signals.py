@@ -87,7 +87,7 @@ class Signals:
 def check_signals(signals: Signals) -> list[Finding]:
     """Findings about ticks, capture times, actions and states."""
     if len(signals.ticks_ns) < MIN_STEPS:
-        message = f"has {len(signals.ticks_ns)} steps, a demonstration has at least {MIN_STEPS}"
+        message = f"has {len(signals.ticks_ns)} steps; a demonstration needs at least {MIN_STEPS}"
         return [signals.finding("too-short", message, "delete it")]
     return [
         *_rate(signals),

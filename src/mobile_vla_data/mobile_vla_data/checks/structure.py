@@ -252,7 +252,7 @@ def _cameras(episode: Episode) -> list[str]:
 
 
 def _text(episode: Episode, name: str, default: str) -> str:
-    """A text attribute, or ``default`` where it is missing, which another finding says already."""
+    """Return a text attribute, or ``default`` if it is missing, which another finding reports."""
     try:
         return episode.text(name)
     except EpisodeError:

@@ -37,7 +37,7 @@ class EpisodeSummary:
     num_steps: int
     real_rate_hz: float
     source_encodings: dict[str, str]
-    """Camera -> encodings that its images came in; only cameras of which they were recorded."""
+    """Camera -> encodings of its messages; only cameras for which they were recorded."""
     colours: dict[str, tuple[float, float, float]]
     """Camera -> mean red, green and blue of some of its images, 0 .. 255; the same cameras."""
 
@@ -95,7 +95,7 @@ def _contracts(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
 
 
 def _encodings(summaries: Sequence[EpisodeSummary]) -> Iterator[Finding]:
-    """Compare how each camera's images came in: a driver that mixes up rgb8 and bgr8 swaps red and blue."""
+    """Compare the encodings of each camera's messages: a driver that mixes up rgb8 and bgr8 swaps red and blue."""
     for camera in dict.fromkeys(name for summary in summaries for name in summary.source_encodings):
         having = [summary for summary in summaries if camera in summary.source_encodings]
         usual = Counter(summary.source_encodings[camera] for summary in having).most_common(1)[0][0]
@@ -164,7 +164,11 @@ def check_splits(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Itera
         for episode_id in ids:
             if episode_id not in known:
                 yield Finding(
-                    "splits-unknown", "error", path, f"split '{split}' names {episode_id}, which is not here", again
+                    "splits-unknown",
+                    "error",
+                    path,
+                    f"split '{split}' names {episode_id}, which is not in the dataset",
+                    again,
                 )
             if episode_id in where:
                 yield Finding(
@@ -172,7 +176,7 @@ def check_splits(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Itera
                     "error",
                     path,
                     f"{episode_id} is in '{where[episode_id]}' and in '{split}'",
-                    f"it would be tested on what was trained; {again}",
+                    f"the policy would be tested on its training data; {again}",
                 )
             where[episode_id] = split
     untrained = untrained_tasks({summary.episode_id: summary.task for summary in summaries}, splits)
@@ -181,7 +185,7 @@ def check_splits(dataset: Dataset, summaries: Sequence[EpisodeSummary]) -> Itera
             "splits-untrained",
             "warning",
             path,
-            f"training sees no episode of {', '.join(untrained)}, by which the policy is judged",
+            f"training sees no episode of {', '.join(untrained)}, which validation or test has",
             f"record more of them, and {again}",
         )
     unassigned = [

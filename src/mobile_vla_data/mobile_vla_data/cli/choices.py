@@ -30,7 +30,7 @@ class Category(str, Enum):
 
 
 class Encoding(str, Enum):
-    """How episodes store images."""
+    """Encodings of images in episodes."""
 
     JPEG = "jpeg"
     RAW = "raw"

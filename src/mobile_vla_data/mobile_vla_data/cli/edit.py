@@ -53,7 +53,7 @@ def relabel(
     paraphrases: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the instruction out of this file (a plan, or task: [wordings]); the others become alternatives.",
+            help="Draw each instruction from this file (a plan, or task: [wordings]); the others become alternatives.",
             show_default=False,
         ),
     ] = None,
@@ -148,9 +148,9 @@ def annotate(
         ),
     ] = None,
 ) -> None:
-    """Mark the target of the instruction in the first camera's image, once for each episode.
+    """Mark the target of the instruction in the first camera's image, once per episode.
 
-    It holds until the gripper closes on it.
+    The target is valid until the gripper closes on it.
     """
     given = _place(at) if at is not None else None
     for path in episodes:

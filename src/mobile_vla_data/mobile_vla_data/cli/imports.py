@@ -26,15 +26,19 @@ NewDatasetArgument = Annotated[
 ]
 ContractOption = Annotated[
     Path | None,
-    typer.Option(help="The robot's contract, for a dataset that was not exported from here.", show_default=False),
+    typer.Option(help="The robot's contract, for a dataset that was not exported by this program.", show_default=False),
 ]
 CategoryOption = Annotated[
     Category | None,
-    typer.Option(help="Category of all episodes, for a dataset that was not exported from here.", show_default=False),
+    typer.Option(
+        help="Category of all episodes, for a dataset that was not exported by this program.", show_default=False
+    ),
 ]
 LanguageOption = Annotated[
     str,
-    typer.Option(help="Instruction of all episodes, for files that were not exported from here.", show_default=False),
+    typer.Option(
+        help="Instruction of all episodes, for files that were not exported by this program.", show_default=False
+    ),
 ]
 EncodingOption = Annotated[
     Encoding | None,
@@ -81,7 +85,9 @@ def import_from_rosbag(
     dataset: NewDatasetArgument,
     mapping: Annotated[
         Path | None,
-        typer.Option(help="Which topics are what; by default those of the contract.", show_default=False),
+        typer.Option(
+            help="Mapping file: topics, cutting, labels; by default the contract's topics.", show_default=False
+        ),
     ] = None,
     contract: ContractOption = None,
     encoding: Annotated[Encoding, typer.Option(help="How to store images.")] = Encoding.JPEG,
@@ -105,7 +111,7 @@ def import_from_rosbag(
         return
     for segment in done.segments:
         print_line(_describe(segment))
-    left_out = f"; {done.left_out} were there already" if done.left_out else ""
+    left_out = f"; {done.left_out} were already in the dataset" if done.left_out else ""
     print_line(f"{dataset}: {done.episodes} episodes added{left_out}")
 
 
@@ -170,5 +176,5 @@ def _print_imported(done: Imported, json: bool) -> None:
     if json:
         print_json({**asdict(done), "dataset": str(done.dataset)})
         return
-    left_out = f"; {done.left_out} were there already" if done.left_out else ""
+    left_out = f"; {done.left_out} were already in the dataset" if done.left_out else ""
     print_line(f"{done.dataset}: {done.episodes} episodes, {done.steps} steps added{left_out}")

@@ -75,11 +75,11 @@ def validate(
     json: JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="First recover unfinished episodes and take absent ones out of the splits.")
+        bool, typer.Option("--fix", help="First recover unfinished episodes and remove absent ones from the splits.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
     skill: Annotated[
-        bool, typer.Option("--skill", help="Also measure how skilled the demonstrations were; never a finding.")
+        bool, typer.Option("--skill", help="Also measure the skill of the demonstrations; this adds no findings.")
     ] = False,
 ) -> None:
     """Check an episode or a whole dataset; exit 1 when something is wrong."""
@@ -124,8 +124,10 @@ def info(path: PathArgument, json: JsonOption = False) -> None:
 def split(
     dataset: DatasetArgument,
     train: Annotated[float, typer.Option(help="Fraction of episodes to train on.")] = 0.8,
-    validation: Annotated[float, typer.Option(help="Fraction to choose checkpoints by.")] = 0.1,
-    test: Annotated[float, typer.Option(help="Fraction kept for the end.")] = 0.1,
+    validation: Annotated[
+        float, typer.Option(help="Fraction of episodes for validation, which chooses the best checkpoint.")
+    ] = 0.1,
+    test: Annotated[float, typer.Option(help="Fraction of episodes for the final test.")] = 0.1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,
     include_failures: Annotated[bool, typer.Option(help="Also use episodes whose outcome is failure.")] = False,
     json: JsonOption = False,
@@ -196,7 +198,7 @@ def main() -> None:
     try:
         app()
     except Interrupted:
-        print_error("mobile-vla-data: stopped; nothing is half-written", style="default")
+        print_error("mobile-vla-data: stopped; no file was left incomplete", style="default")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe has seen enough; nothing is left to flush to.

@@ -22,7 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text literally: ``[b]`` in an instruction is no markup, and ``:cup:`` no emoji."""
+    """Return a console that prints text literally: ``[b]`` in an instruction is not markup, ``:cup:`` not an emoji."""
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 

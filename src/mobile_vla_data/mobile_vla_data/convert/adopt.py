@@ -47,7 +47,7 @@ class Numbers:
 
 @dataclass
 class Imported:
-    """What an import did."""
+    """Result of an import."""
 
     dataset: Path
     episodes: int = 0
@@ -82,7 +82,7 @@ class Adoption:
         return self._known.get(fingerprint)
 
     def remember(self, fingerprint: str, episode_id: str) -> None:
-        """Note that the folder holds an episode now."""
+        """Register an episode of the folder."""
         self._known[fingerprint] = episode_id
 
     def require_contract(self, contract: Contract, origin: str) -> None:
@@ -121,7 +121,7 @@ class Adoption:
             self._split_of[episode_id] = split
 
     def write_splits(self) -> bool:
-        """Write ``splits.json`` out of what was noted, unless the folder has one; returns whether it was written."""
+        """Write ``splits.json`` from the registered splits, unless there is one; return whether it was written."""
         path = self.folder / schema.SPLITS_FILE
         if path.exists() or not self._split_of:
             return False

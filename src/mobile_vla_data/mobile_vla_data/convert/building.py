@@ -36,11 +36,11 @@ def require_new(target: Path) -> None:
 
 @contextmanager
 def building(target: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
-    """Give the folder in which to build ``target``, and whether it holds work of an earlier, interrupted call.
+    """Yield the folder in which to build ``target``, and whether it holds work of an interrupted call.
 
-    When the block ends the folder is renamed to ``target``. When the block raises, it stays; a later call with an
-    equal ``plan`` (anything JSON can hold) gets it as it is, a call with another plan gets an empty one. Files in it
-    must be written atomically, for example with :func:`~mobile_vla_data.storage.durable.make_atomically`.
+    When the block ends the folder is renamed to ``target``. When the block raises, the folder stays; a later call with
+    an equal ``plan`` (anything JSON can hold) gets it unchanged, a call with another plan gets an empty one. Files in
+    it must be written atomically, for example with :func:`~mobile_vla_data.storage.durable.make_atomically`.
 
     Raises:
         ConvertError: ``target`` exists.

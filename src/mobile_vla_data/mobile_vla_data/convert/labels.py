@@ -1,4 +1,4 @@
-"""All that an episode says about itself as one JSON object: what formats without a place for it carry along."""
+"""Labels, contract and counters of an episode as one JSON object, for formats that have no place for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobile_vla_data.episode.reader import Episode
 
 @dataclass(frozen=True)
 class Defaults:
-    """What an import says about episodes that were not exported from here."""
+    """Labels for imported episodes that were not exported by this program."""
 
     contract: Contract | None = None
     language: str = ""
@@ -31,7 +31,7 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Labels:
-    """What an episode is, beside its steps."""
+    """Header and ending of an episode."""
 
     header: EpisodeHeader
     ending: Ending
@@ -40,7 +40,7 @@ class Labels:
 
 
 def describe(episode: Episode, split: str = "") -> dict[str, Any]:
-    """Return what an episode says about itself, ready for JSON. Raises :class:`EpisodeError`."""
+    """Return labels, contract and counters of an episode, ready for JSON. Raises :class:`EpisodeError`."""
     metadata, first = episode.metadata, episode.cameras[0]
     encodings = {name: text for name in episode.cameras if (text := episode.source_encoding(name))}
     return {
@@ -68,17 +68,17 @@ def describe(episode: Episode, split: str = "") -> dict[str, Any]:
 def restore(
     found: Mapping[str, Any], cameras: tuple[str, ...], defaults: Defaults, origin: str, made_at: str
 ) -> Labels:
-    """Return what :func:`describe` said, or the defaults.
+    """Return header and ending from the object of :func:`describe`, or from the defaults.
 
     Args:
-        found: what it said; empty for an episode that was not exported from here.
+        found: object of :func:`describe`; empty for an episode that was not exported by this program.
         cameras: the episode's cameras.
         defaults: for what ``found`` lacks.
         origin: names the episode in errors.
-        made_at: when it was recorded, for one that does not say it.
+        made_at: time of recording, for an episode without one.
 
     Raises:
-        ConvertError: neither says what the episode's contract, instruction or category is.
+        ConvertError: neither has the episode's contract, instruction or category.
         ContractError: its contract is wrong.
     """
     for name, known in (
@@ -87,7 +87,7 @@ def restore(
         ("category", bool(defaults.category)),
     ):
         if name not in found and not known:
-            raise ConvertError(f"{origin}: was not exported from here; give --{name}")
+            raise ConvertError(f"{origin}: was not exported by this program; give --{name}")
     contract = Contract.from_dict(found["contract"], origin) if "contract" in found else defaults.contract
     assert contract is not None
     language = found.get("language", defaults.language)

@@ -14,12 +14,12 @@ _JPEG_START = b"\xff\xd8"
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether bytes begin as a JPEG does."""
+    """Return whether bytes begin as a JPEG does."""
     return data.startswith(_JPEG_START)
 
 
 def decode(data: bytes) -> Image:
-    """Decode JPEG, PNG or whatever else OpenCV reads to RGB uint8 ``[h, w, 3]``. Raises :class:`ImageError`."""
+    """Decode JPEG, PNG or any other format of OpenCV to RGB uint8 ``[h, w, 3]``. Raises :class:`ImageError`."""
     if is_jpeg(data):
         return jpeg.decode(data)
     bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
@@ -29,9 +29,9 @@ def decode(data: bytes) -> Image:
 
 
 def stored_from_bytes(data: bytes, camera: CameraContract, encoding: str, quality: int) -> npt.NDArray[np.uint8]:
-    """Make what an episode stores out of an encoded image.
+    """Convert an encoded image to the form in which an episode stores it.
 
-    A JPEG of the contract's size stays as it is, to the byte, where the episode stores JPEG.
+    A JPEG of the contract's size is kept unchanged if the episode stores JPEG.
 
     Raises:
         ImageError: the bytes are not an image.

@@ -41,9 +41,9 @@ class Selection:
     episodes: tuple[SelectedEpisode, ...]
     has_splits: bool
     streams: tuple[str, ...]
-    """Streams with capture times, those of cameras that are not taken left out."""
+    """Streams with capture times, without those of cameras that are not exported."""
     has_targets: bool
-    """Whether any episode says where the instruction's target is."""
+    """True if any episode has the instruction's target."""
 
     @property
     def num_steps(self) -> int:

@@ -52,7 +52,7 @@ def relabel(path: str | Path, labels: Labels) -> None:
     """Set labels of one episode.
 
     Raises:
-        MetadataError: a value cannot be.
+        MetadataError: a value is not allowed.
         EpisodeError: the file cannot be read.
     """
     path = Path(path)
@@ -140,7 +140,7 @@ def trim(path: str | Path, first: int, last: int) -> None:
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
-    """Move episodes into the trash folder and out of splits.json; returns where they lie now.
+    """Move episodes into the trash folder and out of splits.json; return their new paths.
 
     Raises:
         DatasetError: an episode does not exist; none was deleted.

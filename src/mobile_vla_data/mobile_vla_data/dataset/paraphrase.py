@@ -20,7 +20,7 @@ class ParaphraseError(ValueError):
 
 @dataclass(frozen=True)
 class Paraphrases:
-    """Task -> wordings, with ``{room}`` and the like from the episode's environment. Use :meth:`load`."""
+    """Task -> wordings, in which ``{room}`` and other names stand for the episode's environment. Use :meth:`load`."""
 
     path: Path
     wordings: Mapping[str, Sequence[str]]

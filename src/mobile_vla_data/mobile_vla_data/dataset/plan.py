@@ -52,7 +52,7 @@ class PlannedTask(_Strict):
     varies: list[str] = Field(default_factory=list)
     """Environment that the proposals cycle through."""
     instructions: list[str] = Field(min_length=1)
-    """Wordings, normalised, with ``{room}`` and the like put in from the environment."""
+    """Wordings, normalised; ``{room}`` and other names are replaced by values of the environment."""
 
     @field_validator("instructions")
     @classmethod
@@ -127,7 +127,7 @@ class CollectionPlan(_Strict):
         return plan
 
     def environments(self, task: str) -> Iterator[dict[str, str]]:
-        """Every environment of a task: what is given, with each combination of what varies."""
+        """Return every environment of a task: the given values with each combination of the varying ones."""
         planned = self.tasks[task]
         for values in itertools.product(*(self.environment[dimension] for dimension in planned.varies)):
             yield {**planned.given, **dict(zip(planned.varies, values, strict=True))}

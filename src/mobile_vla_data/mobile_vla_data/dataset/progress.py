@@ -152,7 +152,7 @@ def propose(dataset: str | Path) -> Proposal | None:
 
 
 def _subsets(values: dict[str, str]) -> list[frozenset[tuple[str, str]]]:
-    """The single values, the pairs and the whole of a combination."""
+    """Yield the single values, the pairs, and the whole combination."""
     items = sorted(values.items())
     sizes = {1, min(2, len(items)), len(items)}
     return [frozenset(part) for size in sorted(sizes) for part in combinations(items, size)]

@@ -1,4 +1,4 @@
-"""How skilled demonstrations were: numbers to compare operators and days by, never a reason to refuse an episode.
+"""Skill of demonstrations: numbers for comparing operators and days, never a reason to refuse an episode.
 
 Smoothness is the log dimensionless jerk of the commanded velocity (Balasubramanian, Melendez-Calderon and Burdet,
 "A robust and sensitive metric for quantifying movement smoothness", IEEE TBME 59(8), 2012):
@@ -49,7 +49,7 @@ class Skill:
     """Standing still for :data:`PAUSE_S` or longer between two movements."""
     paused_s: float
     chatter: int
-    """Gripper commands that were taken back within :data:`CHATTER_S`."""
+    """Gripper commands that were reversed within :data:`CHATTER_S`."""
     path_m: float
     """Length of the path by the odometry [m]."""
     duration_s: float
@@ -153,7 +153,7 @@ def smoothness(velocity: npt.NDArray[np.float64], period_s: float) -> float | No
 
 
 def _pauses(moving: npt.NDArray[np.bool_], shortest: int) -> list[int]:
-    """Lengths of the pauses, in steps: what comes before the first movement and after the last is none."""
+    """Return the lengths of the pauses in steps; time before the first and after the last movement does not count."""
     found, still = [], 0
     for number, moves in enumerate(moving[np.argmax(moving) :] if moving.any() else []):
         if not moves:

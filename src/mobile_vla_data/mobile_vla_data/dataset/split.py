@@ -20,7 +20,7 @@ SPLIT_NAMES = ("train", "validation", "test")
 
 
 class SplitError(ValueError):
-    """A dataset cannot be split as asked; one line saying why and what to do."""
+    """A dataset cannot be split as requested; one line with the reason and what to do."""
 
 
 def fingerprint(episode: Episode) -> str:

@@ -1,4 +1,4 @@
-"""Statistics of actions and states, for normalisation and for a look at what was recorded."""
+"""Statistics of actions and states, for normalisation and inspection."""
 
 from __future__ import annotations
 

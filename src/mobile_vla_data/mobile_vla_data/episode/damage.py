@@ -1,4 +1,4 @@
-"""Guards against damaged bytes: HDF5 raises nearly anything from any call, and never returns from a broken heap."""
+"""Guards against damaged files: HDF5 raises many kinds of errors on them, and never returns from a broken heap."""
 
 from __future__ import annotations
 

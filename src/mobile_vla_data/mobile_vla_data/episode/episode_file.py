@@ -1,4 +1,4 @@
-"""The HDF5 file of one episode: layout, blocks, attributes. Knows nothing of crashes; see log/."""
+"""The HDF5 file of one episode: layout, blocks, attributes. It does not handle crashes; see log/."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class EpisodeFileBuilder:
 def write_parts(
     file: Any, header: EpisodeHeader, table: StepTable, ending: Ending, references: Mapping[str, bytes]
 ) -> None:
-    """Write everything into an open ``h5py.File`` that holds nothing but JPEG images in heap collections.
+    """Write everything into an open ``h5py.File`` that holds only JPEG images in heap collections.
 
     ``references`` are the heap references of each camera's images, one a step.
     """
@@ -115,7 +115,7 @@ def _create_images(file: Any, header: EpisodeHeader, camera: str, steps: int | N
 
 
 def _write_references(dataset: Any, references: bytes) -> None:
-    """Store heap references as they are; HDF5's own writing would copy the images to another heap."""
+    """Store heap references unchanged; HDF5's own writing would copy the images to another heap."""
     (chunk_steps,) = dataset.chunks
     each = len(references) // len(dataset)
     for start in range(0, len(dataset), chunk_steps):
@@ -163,7 +163,7 @@ def _write_attributes(file: Any, header: EpisodeHeader, steps: int, ending: Endi
 
 
 def write_alternatives(file: Any, wordings: Sequence[str]) -> None:
-    """Write further wordings of the instruction into an open ``h5py.File``, in place of those it has."""
+    """Write further wordings of the instruction into an open ``h5py.File``, replacing those it has."""
     if schema.LANGUAGE_ALTERNATIVES in file:
         del file[schema.LANGUAGE_ALTERNATIVES]
     if wordings:

@@ -20,7 +20,7 @@ def encode(image: Image, quality: int) -> bytes:
     """Encode RGB uint8 ``[h, w, 3]``; ``quality`` 1 .. 100.
 
     Chroma is halved (4:2:0), as in what cameras and video streams deliver: that takes half the time of whole chroma and
-    three quarters of the room, and leaves the outlines, which are in the luma, as they are.
+    three quarters of the room, and keeps the outlines, which are in the luma, as they are.
     """
     image = np.ascontiguousarray(image)
     if simplejpeg is not None:
@@ -88,17 +88,17 @@ def decode_thumbnail(data: bytes) -> Image:
     """Decode to grey uint8 ``[h / 8, w / 8, 1]``: half the time of :func:`decode`, and all bytes are looked at.
 
     Raises:
-        ImageError: the bytes are not a whole JPEG.
+        ImageError: the bytes are not a complete JPEG.
     """
     if not data.endswith(ENDS):
-        raise ImageError(f"JPEG of {len(data)} bytes breaks off")
+        raise ImageError(f"JPEG of {len(data)} bytes is cut off")
     if simplejpeg is not None:
         try:
             small = simplejpeg.decode_jpeg(data, colorspace="GRAY", fastdct=True, min_height=1, min_width=1)
         except ValueError as error:
-            raise ImageError(f"not a whole JPEG ({len(data)} bytes): {error}") from None
+            raise ImageError(f"not a complete JPEG ({len(data)} bytes): {error}") from None
         return np.asarray(small, dtype=np.uint8)
     grey = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
     if grey is None:
-        raise ImageError(f"not a whole JPEG ({len(data)} bytes)")
+        raise ImageError(f"not a complete JPEG ({len(data)} bytes)")
     return np.asarray(grey, dtype=np.uint8)[..., None]

@@ -315,7 +315,7 @@ class Episode:
                 raise EpisodeError(f"{self.path}: damaged: a heap of its images or texts is broken")
             known = "schema" in self._file.attrs
         if not known:
-            raise EpisodeError(f"{self.path}: HDF5, but no episode: attribute 'schema' is missing")
+            raise EpisodeError(f"{self.path}: an HDF5 file, but not an episode: attribute 'schema' is missing")
         name, version = self.text("schema"), self.text("schema_version")
         if name != schema.SCHEMA or version.split(".")[0] != schema.SCHEMA_VERSION.split(".")[0]:
             raise EpisodeError(

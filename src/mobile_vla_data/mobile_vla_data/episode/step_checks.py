@@ -70,7 +70,7 @@ def require_target(header: EpisodeHeader, target: Sequence[int] | None) -> tuple
     """Return the target as column and row [px], or None where it is not known.
 
     Raises:
-        WriterError: it is no pair of numbers, or lies outside the first camera's image.
+        WriterError: it is not a pair of numbers, or lies outside the first camera's image.
     """
     if target is None:
         return None

@@ -83,7 +83,7 @@ def write_report(dataset: str | Path, output: Path, progress: Callable[[int, int
 
     Raises:
         DatasetError: there is no such folder.
-        OSError: ``output`` cannot be written; found out first, since validation takes minutes.
+        OSError: ``output`` cannot be written; this is checked first, because validation takes minutes.
     """
     folder = Dataset.open(dataset)
     if output.is_dir():

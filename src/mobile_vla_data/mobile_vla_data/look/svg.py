@@ -1,4 +1,4 @@
-"""Small charts as SVG text, for pages that must need nothing but themselves. Colours come from the page's CSS."""
+"""Small charts as SVG text, for self-contained pages. Colours come from the page's CSS."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Repairs a dataset without losing or inventing anything: what a crash left, and names of absent episodes.
+"""Repairs a dataset without losing or inventing data: unfinished episodes, and names of absent ones.
 
-The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: what an open recorder still writes must not be
+The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`: files that a recorder is writing must not be
 touched.
 """
 
@@ -44,7 +44,7 @@ class Recovery:
 
 
 def recover_dataset(dataset: str | Path) -> list[Recovery]:
-    """Deal with every unfinished episode of a folder, in the order of their ids; safe to interrupt and to repeat.
+    """Recover every unfinished episode of a folder, in the order of their ids; safe to interrupt and to repeat.
 
     Raises:
         DatasetError: there is no such folder.
@@ -58,7 +58,7 @@ def recover_dataset(dataset: str | Path) -> list[Recovery]:
 def fix_dataset(path: str | Path) -> list[str]:
     """Recover unfinished episodes and take names of absent episodes out of splits.json; one line for each repair.
 
-    An episode in two splits is left for you to decide: only the training knows which of them has seen it.
+    An episode in two splits is not repaired: only you know which of them it was trained in.
     """
     dataset = Dataset.open(path)
     done = [f"{item.episode_id}: {item.result}: {item.reason}" for item in recover_dataset(dataset.path)]
@@ -75,7 +75,7 @@ def fix_dataset(path: str | Path) -> list[str]:
         document = json.loads(splits_path.read_text(encoding="utf-8"))
         document["splits"] = {split: [name for name in ids if name in known] for split, ids in splits.items()}
         write_text_atomically(splits_path, json.dumps(document, indent=2) + "\n")
-        done.append(f"{splits_path}: {len(absent)} absent episodes taken out, {absent[0]} first")
+        done.append(f"{splits_path}: {len(absent)} absent episodes removed, the first is {absent[0]}")
     return done
 
 
@@ -100,7 +100,7 @@ def _recover(dataset: Path, episode_id: str) -> Recovery:
     if not steps:
         _remove(dataset, part)
         return Recovery(episode_id, "cleaned", None, 0, "it was cut off before its first step")
-    cut = f"; step {steps} is torn or damaged, it and what follows is lost" if logged.torn else ""
+    cut = f"; step {steps} is incomplete or damaged; it and all steps after it are lost" if logged.torn else ""
     try:
         logged.commit(Ending("unlabelled", 0, {schema.RECOVERED: True}))
     except OSError as error:
@@ -109,7 +109,7 @@ def _recover(dataset: Path, episode_id: str) -> Recovery:
 
 
 def _without_log(dataset: Path, episode_id: str, part: Path, reason: str) -> Recovery:
-    """Deal with a part that is no log: a copied episode of raw images, or hardly begun, or damaged."""
+    """Handle a part that is not a log: a copied episode of raw images, one that has hardly begun, or a damaged one."""
     if _is_complete(part, None):
         final = schema.final_path(dataset, episode_id)
         publish(part, final)

@@ -39,7 +39,7 @@ class CameraWatch:
     def blank(self) -> list[str]:
         """Return one line for each camera that showed nothing in too many observations."""
         return [
-            f"camera '{camera}' shows nothing but one shade in {count / self._seen[camera]:.0%} of its images; "
+            f"camera '{camera}' shows a single shade in {count / self._seen[camera]:.0%} of its images; "
             "check lens cap, light and exposure"
             for camera, count in self._blank.items()
             if count > MAX_BLANK * self._seen[camera]

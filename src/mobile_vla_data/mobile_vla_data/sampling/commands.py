@@ -1,4 +1,4 @@
-"""What the gate tells the robot, as one action per control period."""
+"""Commands of the gate to the robot, as one action per control period."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KEPT_ARRIVALS = 256
 
 @dataclass(frozen=True)
 class CommandedPeriod:
-    """What the robot was told during one control period."""
+    """Commands to the robot during one control period."""
 
     action: npt.NDArray[np.float32]
     """float32 ``[3 or 4]``, the columns of :func:`mobile_vla_data.action.action_names`."""
     takeover: bool
-    """Whether a human was in command at any time of the period."""
+    """True if a human was in command at any time in the period."""
     lost_yaw_rad: float
     """Commanded turning that the action does not carry [rad], 0 or more."""
 
@@ -91,7 +91,7 @@ class CommandTrack:
             return CommandedPeriod(action, takeover, self._integrator.lost_yaw_rad)
 
     def problem(self, mono_ns: int) -> str:
-        """Return why the newest velocity says nothing about ``mono_ns``; empty if it does."""
+        """Return why the newest velocity is not valid at ``mono_ns``; empty if it is."""
         heard_mono_ns = self._heard_mono_ns
         if heard_mono_ns is None:
             return f"nothing has arrived on '{self.stream.topic}'"

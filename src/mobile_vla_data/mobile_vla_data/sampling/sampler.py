@@ -57,12 +57,12 @@ class SampledStep:
 
 @dataclass
 class EpisodeTicks:
-    """What becomes of the ticks of one episode. The sampler counts here while the episode is open."""
+    """Counters of the ticks of one episode. The sampler counts here while the episode is open."""
 
     cameras: tuple[str, ...]
     """Cameras of the episode: a tick without one of them is dropped."""
     policy_drives: bool
-    """Whether a human in command is a takeover; otherwise a human is who should drive."""
+    """True if a human in command counts as a takeover; False if a human is expected to drive."""
     watch: CameraWatch
     dropped: int = 0
     last_drop: str = ""
@@ -91,7 +91,7 @@ class Sampler:
         self._lock = threading.Lock()
         self._watch = CameraWatch()
         self._open: Observation | None = None
-        """The observation of the newest tick, whose action is not known yet."""
+        """Observation of the newest tick, whose action is still unknown."""
         self._before: deque[SampledStep] = deque(maxlen=round(pre_trigger_s * builder.contract.control_rate_hz))
         self._episode: EpisodeTicks | None = None
 
@@ -209,7 +209,7 @@ class Sampler:
         return step.with_cameras(episode.cameras)
 
     def _usable(self, observation: Observation | None, stamp_ns: int) -> Observation | None:
-        """Return the observation if a step can be made of it; otherwise count the tick as dropped."""
+        """Return the observation if it can become a step; otherwise count the tick as dropped."""
         if observation is None:
             self._drop(1, "; ".join(self._builder.problems(stamp_ns)))
             return None

@@ -115,9 +115,9 @@ def _denied(path: Path) -> Obstacle:
         what = "it" if place == path else f"the folder {place}"
         return Obstacle(
             f"permission denied: {what} belongs to {owner}, and you are {me}",
-            f"give yourself the right to read it, for example 'sudo chown -R {me} {path.parent}'",
+            f"give yourself permission to read it, for example 'sudo chown -R {me} {path.parent}'",
         )
-    return Obstacle("permission denied", "give yourself the right to read it")
+    return Obstacle("permission denied", "give yourself permission to read it")
 
 
 def _user(number: int) -> str:

@@ -27,7 +27,7 @@ class BackboneError(RuntimeError):
 
 
 class BackboneSettings(Frozen, ABC):
-    """Settings that all backbones share, and what the rest of the package asks a kind of backbone.
+    """Settings that all backbones share, and the questions that the package asks about a kind of backbone.
 
     A subclass that gives ``kind`` a default can be named in settings files; nothing else needs to know it.
     """
@@ -43,7 +43,7 @@ class BackboneSettings(Frozen, ABC):
     """If not frozen: train the vision tower too. With LoRA: put LoRA on the vision tower too."""
 
     always_fp32: ClassVar[bool] = False
-    """Weights are stored and computed in float32 whatever is asked for, because 16 bits are no faster at this size."""
+    """Weights are always stored and computed in float32, because 16 bits are not faster at this size."""
     free_fields: ClassVar[frozenset[str]] = frozenset({"freeze", "train_vision"})
     """Fields that may differ between a training and the checkpoint it begins with; all others must be equal."""
 
@@ -56,7 +56,7 @@ class BackboneSettings(Frozen, ABC):
 
     @abstractmethod
     def build(self, dtype: torch.dtype, instructions: Sequence[str] = (), checkpoint: Path | None = None) -> Backbone:
-        """Build the backbone with the weights that it begins with.
+        """Build the backbone with its initial weights.
 
         Args:
             dtype: storage of frozen weights.
@@ -89,21 +89,21 @@ class BackboneSettings(Frozen, ABC):
         return self.kind
 
     def continuing(self, there: BackboneSettings) -> BackboneSettings:
-        """Return these settings for a training that begins with the weights of ``there``, of the same kind.
+        """Return these settings for a training that starts from the weights of ``there``, of the same kind.
 
         Raises:
-            ValueError: those weights cannot be stored as these settings ask.
+            ValueError: those weights cannot be stored as these settings request.
         """
         del there
         return self
 
     def stored_like(self, wanted: BackboneSettings) -> BackboneSettings:
-        """Return these settings of a checkpoint, with its weights stored as ``wanted`` asks."""
+        """Return these settings of a checkpoint, with its weights stored as in ``wanted``."""
         del wanted
         return self
 
     def save_files(self, backbone: Backbone, folder: Path) -> None:
-        """Write into a checkpoint everything but weights that :meth:`build` needs again."""
+        """Write everything that :meth:`build` needs later, except weights, into a checkpoint."""
         backbone.tokenizer.save_pretrained(str(folder))
 
     def kosmos2_config(self) -> Any | None:
@@ -131,7 +131,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def has_maps(self) -> bool:
-        """Whether :meth:`encode_with_maps` returns heatmaps."""
+        """True if :meth:`encode_with_maps` returns heatmaps."""
         return False
 
     @property

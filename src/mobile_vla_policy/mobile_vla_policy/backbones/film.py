@@ -8,10 +8,10 @@
     ACT state: places of target and robot and the way between them, what lies under the target, the direction in which
                the planned way leaves the robot's cell, and its length [, what the other cameras see]
 
-Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
-2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
-features that see neither words nor far, so they hold on floor plans that were never seen. The planner is value
-iteration inside the network (Tamar et al. 2016), in its linearly solvable form (Todorov 2009).
+Words enter early, before any pooling: named objects are a few pixels large (BabyAI 1.1, arXiv 2007.12770). Places are
+learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from local features without
+words, so they carry over to new floor plans. The planner is value iteration inside the network (Tamar et al. 2016), in
+its linearly solvable form (Todorov 2009).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FilmSettings(BackboneSettings):
 
     kind: Literal["film"] = "film"
     cameras: tuple[str, ...] = ("static",)
-    """The first camera sees the whole floor, from above. Others are seen as a whole, without places."""
+    """The first camera sees the whole floor, from above. Others give one vector each, without places."""
     freeze: bool = False
     image_size: int = Field(default=112, ge=32, multiple_of=16)
     """Side of the square input image [px]. The heatmaps have a quarter of it."""
@@ -57,13 +57,13 @@ class FilmSettings(BackboneSettings):
     coarse: int = Field(default=96, ge=8)
     """Channels at an eighth of the image's size."""
     words: int = Field(default=96, ge=8)
-    """Width of the vector that an instruction becomes."""
+    """Width of the instruction's vector."""
     blocks: int = Field(default=3, ge=1)
     """Residual blocks at an eighth of the image's size, with dilations 1, 2, 4, 1, ..."""
     plan_steps: int = Field(default=45, ge=1)
-    """Cells that the longest planned way may have."""
+    """Length of the longest path that can be planned [cells]."""
     word_dropout: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the tokens that are exchanged in training, so that an unknown word does not mislead."""
+    """Share of the tokens that are replaced at random in training, so that unknown words do no harm."""
 
     always_fp32: ClassVar[bool] = True
     free_fields: ClassVar[frozenset[str]] = frozenset({"freeze", "train_vision", "word_dropout"})
@@ -118,7 +118,7 @@ class FilmBackbone(Backbone):
         return True
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Return float ``[N, cameras, 24, S / 2, S / 2]``: what the first convolution sees."""
+        """Return the output of the first convolution, float ``[N, cameras, 24, S / 2, S / 2]``."""
         flat = (images.flatten(0, 1).to(self.stem.weight.dtype) - 0.5) * 2
         # Channels last: convolutions are twice as fast on a CPU.
         seen: torch.Tensor = torch.relu(self.stem(flat.contiguous(memory_format=torch.channels_last)))
@@ -203,7 +203,7 @@ class _Words(nn.Module):
 
 
 class _Block(nn.Module):
-    """A residual block whose first convolution the words scale and shift."""
+    """Residual block whose first convolution is scaled and shifted by the words."""
 
     def __init__(self, channels: int, words: int, dilation: int = 1) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class _Block(nn.Module):
             self.second.weight.mul_(0.3)
 
     def forward(self, features: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """Return what ``features`` ``[N, C, h, w]`` become under ``words`` ``[N, width]``."""
+        """Return ``features`` ``[N, C, h, w]`` after the block, steered by ``words`` ``[N, width]``."""
         scale, shift = self.film(words)[..., None, None].chunk(2, dim=1)
         steered = self.first(features) * (1 + scale) + shift
         return torch.relu(features + self.second(torch.relu(steered)))
@@ -226,7 +226,7 @@ class _Planner(nn.Module):
     """Soft distances of every cell from the target, and the directions in which they fall. Nothing in it is learned.
 
     One step is ``d(cell) = -log mean(exp(-(d(neighbour) + cost(cell) length)))`` over the eight neighbours: the optimal
-    cost of a walk whose controls are paid for (Todorov 2009). High costs make it the shortest path.
+    cost of a walk with a price on its controls (Todorov 2009). High costs make it the shortest path.
     """
 
     lengths: torch.Tensor
@@ -254,7 +254,7 @@ class _Planner(nn.Module):
 
 
 class _OtherCamera(nn.Module):
-    """What a camera that rides on the robot sees, as a whole."""
+    """Encoder of a camera that rides on the robot: one vector for the whole image."""
 
     def __init__(self, words: int) -> None:
         super().__init__()
@@ -288,7 +288,7 @@ def _log_sum_exp(values: torch.Tensor) -> torch.Tensor:
 
 
 def _doubled(image: torch.Tensor) -> torch.Tensor:
-    """Return ``[N, C, h, w]`` with every cell four times: ``[N, C, 2h, 2w]``."""
+    """Return ``[N, C, h, w]`` with every cell repeated as 2 x 2 cells: ``[N, C, 2h, 2w]``."""
     count, channels, rows, columns = image.shape
     blocks = image[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
     return blocks.reshape(count, channels, 2 * rows, 2 * columns)

@@ -78,13 +78,13 @@ def spec_of(*linears: nn.Module, norm: nn.Module | None = None, activation: Acti
     biases: list[torch.Tensor] = []
     for linear in linears:
         if not isinstance(linear, nn.Linear) or not linear.weight.is_floating_point():
-            raise ValueError(f"{type(linear).__name__} is no plain linear layer; use load_in: full")
+            raise ValueError(f"{type(linear).__name__} is not a plain linear layer; use load_in: full")
         weights.append(linear.weight)
         biases.append(
             torch.zeros(linear.out_features, device=linear.weight.device) if linear.bias is None else linear.bias
         )
     if norm is not None and not isinstance(norm, nn.LayerNorm):
-        raise ValueError(f"{type(norm).__name__} is no layer norm")
+        raise ValueError(f"{type(norm).__name__} is not a layer norm")
     has_bias = any(cast(nn.Linear, linear).bias is not None for linear in linears)
     weight, bias = (weights[0], biases[0]) if len(linears) == 1 else (torch.cat(weights), torch.cat(biases))
     return LinearSpec(weight.detach(), bias.detach() if has_bias else None, norm, activation)

@@ -9,7 +9,7 @@ import torch
 
 
 class Maps(NamedTuple):
-    """One square grid of cells over the image for each of N frames, row by row from the upper left corner, P cells."""
+    """Logits over P cells for each of N frames: a square grid over the image, row by row from the upper left corner."""
 
     target: torch.Tensor
     """Logits ``[N, P]``: the instructed target is in this cell."""
@@ -27,7 +27,7 @@ DIRECTIONS = torch.nn.functional.normalize(torch.tensor([[x, -y] for x, y in NEI
 
 
 def side_of(cells: int) -> int:
-    """Return the side of a square grid of so many cells."""
+    """Return the side of a square grid with this number of cells."""
     return math.isqrt(cells)
 
 

@@ -42,7 +42,9 @@ class PublishedSettings(BackboneSettings):
         if self.quantised and not self.freeze:
             raise ValueError(f"load_in {self.load_in} stores frozen weights; set freeze: true")
         if self.quantised and self.weights == "random":
-            raise ValueError(f"load_in {self.load_in} is for published weights, these are random; set load_in: full")
+            raise ValueError(
+                f"load_in {self.load_in} is for published weights, but these are random; set load_in: full"
+            )
         return self
 
     @property

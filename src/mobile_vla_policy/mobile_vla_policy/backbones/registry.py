@@ -1,4 +1,4 @@
-"""Every backbone that settings can name: each module of this folder registers itself by being here.
+"""Registry of the backbones that settings can name: every module of this folder is imported.
 
 A module registers a backbone by defining a subclass of
 :class:`~mobile_vla_policy.backbones.backbone.BackboneSettings` with a default for ``kind``.

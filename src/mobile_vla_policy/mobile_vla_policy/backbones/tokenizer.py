@@ -32,7 +32,7 @@ _PHRASES = (
 
 
 class TokenizerError(RuntimeError):
-    """There is no tokenizer where one was expected. The message is one line."""
+    """A tokenizer cannot be loaded. The message is one line."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""``mobile-vla-policy benchmark``: how long a step takes, stage by stage, and how long it would take at best."""
+"""``mobile-vla-policy benchmark``: time of a step, stage by stage, compared with the matrix products alone."""

@@ -1,4 +1,4 @@
-"""Time forward passes as the robot makes them: camera images in, a chunk out, memory carried along."""
+"""Time forward passes as on the robot: camera images in, a chunk out, with memory."""
 
 from __future__ import annotations
 

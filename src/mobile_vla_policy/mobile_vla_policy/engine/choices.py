@@ -1,4 +1,4 @@
-"""Names of backends, export formats and precisions, and which go together. Imports nothing heavy, for launch files."""
+"""Names of backends, formats and precisions, and their valid combinations. Imports nothing heavy, for launch files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECISIONS_OF_FORMAT = {
 
 
 class EngineError(ValueError):
-    """Backend, precision and checkpoint do not go together, or an export is damaged. The message is one line."""
+    """Backend, precision and checkpoint contradict each other, or an export is damaged. The message is one line."""
 
 
 @dataclass(frozen=True)

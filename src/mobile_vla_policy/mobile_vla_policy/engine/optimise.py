@@ -66,7 +66,7 @@ def _for_driving(network: PolicyNetwork, dtype: torch.dtype, make: MakeLinear) -
 
 
 def _return_memory() -> None:
-    """Give the memory of the old weights back to the system: a Jetson's GPU shares it."""
+    """Return the memory of the old weights to the system: a Jetson's GPU shares it."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -88,7 +88,7 @@ def cut(network: PolicyNetwork) -> Stages:
 def examples(
     network: PolicyNetwork, cameras: int, instruction_tokens: int, window: int, device: torch.device
 ) -> dict[str, tuple[torch.Tensor, ...]]:
-    """Return arguments for every stage, in the shapes of driving; random, but always the same."""
+    """Return arguments for every stage in the shapes used for driving: random, but always the same."""
     random = torch.Generator().manual_seed(0)
     side = network.backbone.image_size
     images = torch.rand(1, cameras, 3, side, side, generator=random).to(device)

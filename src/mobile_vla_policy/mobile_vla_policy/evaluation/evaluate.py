@@ -137,7 +137,7 @@ def evaluate(checkpoint: Path, dataset: Path, split: str, tolerance_m: float, de
 
 
 def what_it_uses(checkpoint: Path, dataset: Path, device: str = "auto") -> list[str]:
-    """Say in plain words what a trained checkpoint does not use, from a few validation episodes; empty if all is well.
+    """Describe the inputs that a trained checkpoint does not use, from a few validation episodes; empty if it uses all.
 
     At most :data:`_GLANCE_S` long: a first look at the end of a training, which :func:`evaluate` completes.
 

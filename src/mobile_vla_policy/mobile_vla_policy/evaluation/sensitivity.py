@@ -1,7 +1,7 @@
 """Dependence of the predicted actions on the images, the instruction and the state: replace one, and compare.
 
-A policy can predict well and still be blind: a table from odometry and instruction to a direction does. Only such a
-comparison shows it.
+A policy can predict well without its images: a table from odometry and instruction to a direction is enough. Only such
+a comparison reveals it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SensitivityTest:
             self._pairs[changed].append((right, found))
 
     def results(self) -> dict[Changed, Sensitivity]:
-        """One entry for every change that could be made."""
+        """Return one entry for every change that was possible."""
         return {changed: sensitivity(pairs) for changed, pairs in self._pairs.items()}
 
     def _changes(self, episode: EpisodeData, frames: Frames) -> Iterator[tuple[Changed, EpisodeData, Frames, str]]:
@@ -116,23 +116,23 @@ def sensitivity(pairs: Sequence[tuple[EpisodePrediction, EpisodePrediction]]) ->
 
 
 def plain_words(found: dict[Changed, Sensitivity], state: str) -> list[str]:
-    """Say what the policy does not use, one sentence each; ``state`` is the head's setting. Empty: nothing is wrong."""
+    """Describe the inputs that the policy does not use, one sentence each; ``state`` is the head's setting."""
     lines = []
     images = [found[name].relative for name in ("black_images", "other_images") if name in found]
     if images and min(images) < LEAST_CHANGE:
         lines.append(
-            f"the policy does not look: {_missing(found)}; train longer, record more varied scenes, and keep x and y "
-            "out of its input (head.state: gripper or none)"
+            f"the policy ignores the images: {_missing(found)}; train longer, record more varied scenes, and keep "
+            "x and y out of its input (head.state: gripper or none)"
         )
     if "instruction" in found and found["instruction"].relative < LEAST_CHANGE:
         lines.append(
-            f"the policy does not listen: another task's instruction changes its actions by only "
+            f"the policy ignores the instruction: another task's instruction changes its actions by only "
             f"{_percent(found['instruction'])} of their length; record episodes in which the same scene is driven "
             "under different instructions, and train longer"
         )
     if state == "full" and "state" in found and images and found["state"].relative > min(images):
         lines.append(
-            f"the policy lives on odometry: with x, y and gripper set to zero its actions change by "
+            f"the policy relies on odometry: with x, y and gripper set to zero its actions change by "
             f"{_percent(found['state'])} of their length, and by {100 * min(images):.0f} % without its images; "
             "set head.state: gripper, unless odometry is localised in a map"
         )

@@ -80,9 +80,9 @@ def export(
     """Write the folder ``output``, or replace the export in it.
 
     Raises:
-        EngineError: format and precision do not go together, a tool is missing, or the result deviates from eager.
+        EngineError: format and precision contradict each other, a tool is missing, or the result deviates from eager.
         CheckpointError, BackboneError: the checkpoint cannot be loaded.
-        FrameError, ValueError: the dataset has no episode this policy could run.
+        FrameError, ValueError: the dataset has no episode for this policy.
     """
     began_s = time.monotonic()
     info = read_info(resolve(checkpoint))
@@ -123,7 +123,7 @@ def export(
 
 
 def _check(info: CheckpointInfo, output: Path, settings: ExportSettings) -> tuple[torch.device, str]:
-    """Return device and precision. Raises :class:`EngineError` for anything that is known to fail, before loading."""
+    """Return device and precision. Raises :class:`EngineError` before loading if the export is known to fail."""
     if is_export(info.folder):
         raise EngineError(f"{info.folder} is an export already; give the checkpoint that it was made from")
     if info.settings.backbone.quantised:

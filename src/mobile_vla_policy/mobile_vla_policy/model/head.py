@@ -45,7 +45,7 @@ class HeadSettings(Frozen):
     """Future actions predicted at every window position."""
     state: StateInput = "none"
     """Robot state that the LSTM reads beside the ACT state: none, gripper (its position), or full (x, y and gripper).
-    Full is for odometry that is localised in a map: with any other, the policy learns a table from places to
+    Use full only with odometry that is localised in a map: with any other, the policy learns a table from places to
     directions, which is wrong as soon as the robot is switched on elsewhere."""
 
 

@@ -1,4 +1,4 @@
-"""The whole network: a backbone and an action head. Also decides which of their parameters learn."""
+"""The whole network: a backbone and an action head. Also decides which parameters are trained."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def build_network(
     dtype: torch.dtype = torch.float32,
     action_dim: int = len(ACTION),
 ) -> PolicyNetwork:
-    """Build the network and mark what learns.
+    """Build the network and mark the parameters to train.
 
     Args:
         settings: the architecture.
         instructions: those of the dataset, for a tokenizer that is built from them.
         checkpoint: folder of the checkpoint to be loaded. Its tokenizer is used, and weights that it holds may stay on
             the meta device: the caller fills them in.
-        dtype: storage of frozen weights; what learns is always float32.
+        dtype: storage of frozen weights; trained parameters are always float32.
         action_dim: columns of an action, see :func:`mobile_vla_data.action.action_names`.
 
     Raises:
@@ -106,7 +106,7 @@ def build_network(
 
 
 def add_target_map(network: PolicyNetwork) -> None:
-    """Let a backbone without heatmaps learn one of the target, out of its ACT state: that then knows where it is."""
+    """Add a heatmap of the target, predicted from the ACT state, for a backbone without heatmaps."""
     if not network.backbone.has_maps:
         network.locate = nn.Linear(network.backbone.hidden_size, TARGET_MAP_SIDE**2)
 
@@ -118,7 +118,7 @@ def adapt(backbone: Backbone, settings: PolicySettings) -> None:
 
 
 def mark_trainable(network: PolicyNetwork, settings: PolicySettings) -> None:
-    """Mark what learns and store it in float32: the head always, adapters and ACT unless only the head learns."""
+    """Mark the parameters to train and store them in float32: head, and unless it learns alone, adapters and ACT."""
     backbone, kept = network.backbone, settings.backbone
     tunes = not kept.freeze
     for name, parameter in backbone.named_parameters():

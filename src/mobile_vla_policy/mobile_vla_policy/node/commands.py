@@ -59,7 +59,7 @@ class Commands:
         self._onlooker.begin()
 
     def adapt(self) -> None:
-        """Watch the type of velocity that the gate sends, where the onlooker was to find out."""
+        """Watch the velocity type that the gate sends, if ``stamped`` is auto."""
         self._onlooker.adapt()
 
     def arm(self) -> None:

@@ -80,17 +80,17 @@ class Drive:
         return self.driver.stop(timeout_s)
 
     def chunk_arrived(self) -> None:
-        """Act on a new chunk at once; the timer's period then counts from here."""
+        """Use a new chunk at once, and restart the timer's period."""
         if self._timer is not None:
             self._timer.reset()
             self.tick()
 
     def tick(self) -> None:
-        """Get the driver's action for this moment and send it."""
+        """Send the driver's action for this moment."""
         now_ns = self._now_ns()
         before, tick = self.last, self.driver.tick(now_ns)
         if self._clock_stopped(now_ns) and tick.state is not DriveState.IDLE:
-            # Without time there is no age, and this action would be repeated for ever.
+            # Without time there is no age, and this action would be repeated forever.
             tick = Tick(DriveState.WAITING, _CLOCK_STOPPED, None, tick.passes)
         if self.rivals:
             # With two drivers, neither knows what the other is about to do. So both stand.

@@ -1,4 +1,4 @@
-"""Loading a checkpoint as the node sees it: in the background, with progress in the status."""
+"""Loads a checkpoint for the node: in the background, with progress in the status."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Loading:
         return "" if self._loader is None else f"{self._loader.progress} ({self._loader.elapsed_s:.0f} s)"
 
     def begin(self, settings: SettableParameters) -> None:
-        """Load what the parameters name, unless that has begun. Raises ValueError if there is nothing to load."""
+        """Start to load the checkpoint of the parameters, unless that has begun. Raises ValueError without one."""
         if self._loader is None:
             checkpoint = require_checkpoint(settings["checkpoint"])
             self._loader = PolicyLoader(self._load, checkpoint, settings.engine, self._contract)
@@ -62,7 +62,7 @@ class Loading:
 
         Raises:
             StartError: ``stopping`` returned true first.
-            Exception: whatever made loading fail.
+            Exception: the one that made loading fail.
         """
         loader = self._loader
         assert loader is not None, "begin() comes first"
@@ -76,7 +76,7 @@ class Loading:
             if loader.error is not None:
                 raise loader.error
             if loader.policy is None:
-                raise StartError("told to stop while the checkpoint was being loaded")
+                raise StartError("stopped while the checkpoint was being loaded")
             return Loaded(loader.policy, loader.checkpoint, loader.elapsed_s)
         finally:
             self._loader = None

@@ -283,7 +283,7 @@ class PolicyNode(AutostartNode):
 
 
 def main(load: LoadPolicy = load_checkpoint) -> None:
-    """Run the node until it is told to stop."""
+    """Run the node until it is stopped."""
     status = run(lambda: PolicyNode(load))
     # The node leaves the graph with the last reference to one of its entities. Otherwise other nodes would see it until
     # its DDS lease ends.

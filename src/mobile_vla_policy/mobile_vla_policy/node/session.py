@@ -25,7 +25,7 @@ class Session:
     """Drives that were ended while a forward pass was running."""
 
     def prepare(self) -> None:
-        """Get ready for another drive: nothing captured before now is acted upon.
+        """Prepare another drive: inputs captured before now are not used.
 
         Raises:
             StartError: a forward pass of an earlier drive has not returned.
@@ -47,5 +47,5 @@ class Session:
         return True
 
     def close(self) -> None:
-        """Stop listening. The policy's memory is free once nothing refers to this session any more."""
+        """Stop listening. The policy's memory is freed once nothing refers to this session."""
         self.inputs.destroy()

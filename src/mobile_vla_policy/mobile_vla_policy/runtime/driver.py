@@ -1,4 +1,4 @@
-"""The driver: observations go in, a thread infers, and each tick of the command timer gets an action.
+"""The driver: observations go in, a thread runs inference, and each tick of the command timer gets an action.
 
     camera frame ── wake ──► [inference thread]  newest observation ► policy ► ForwardPass
                                                                                 │ results
@@ -119,7 +119,7 @@ class PolicyDriver:
         return self._policy.check_instruction(instruction)
 
     def start(self) -> None:
-        """Begin to infer as soon as there are an instruction and an observation."""
+        """Start inference as soon as there are an instruction and an observation."""
         self._worker.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -139,7 +139,7 @@ class PolicyDriver:
         self._worker.wake()
 
     def begin_anew(self) -> None:
-        """Follow the same instruction as if it were new, because someone else has driven meanwhile."""
+        """Restart the same instruction, because an operator has driven meanwhile."""
         self.follow(self.instruction)
 
     def lost_s(self) -> float:
@@ -147,7 +147,7 @@ class PolicyDriver:
         return 0.0 if self._lost_since_s is None else time.monotonic() - self._lost_since_s
 
     def tick(self, now_ns: int) -> Tick:
-        """Take the results of the inference thread and return what to do now."""
+        """Take the results of the inference thread and return the command of this tick."""
         passes = self._drain(now_ns)
         # At every tick: after the clock was set back, the thread must not wait for a time of before.
         self._inference.replan_ns = self.scheduler.replan_ns(now_ns, self._delay_ns)
@@ -175,7 +175,7 @@ class PolicyDriver:
         if not self.scheduler.filled:
             late = self.scheduler.late_chunks > self._late_before
             return Tick(DriveState.WAITING, _TOO_SLOW if late else "waiting for the first chunk", None, passes)
-        return Tick(DriveState.RUNNING, "out of actions: inference is slower than the chunks are long", None, passes)
+        return Tick(DriveState.RUNNING, "no action left: inference takes longer than a chunk lasts", None, passes)
 
     def _lose(self) -> None:
         now_s = time.monotonic()
@@ -230,7 +230,7 @@ class PolicyDriver:
         return True
 
     def _next_in_ns(self, now_s: float, delay_ns: int) -> int:
-        """Return the expected time until the next chunk: the longest of the last five, and a tenth more."""
+        """Return the expected time until the next chunk: the longest of the last five plus 10 %."""
         if self._arrival_s:
             self._intervals_s = [*self._intervals_s[-4:], now_s - self._arrival_s]
         self._arrival_s = now_s

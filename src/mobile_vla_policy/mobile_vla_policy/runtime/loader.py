@@ -82,8 +82,8 @@ def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
 def load_checkpoint(checkpoint: Path, options: EngineOptions, contract: Contract) -> DrivingPolicy:
     """Load a checkpoint or an export for half of the processor's cores.
 
-    Other programs of the robot need the other half: torch's threads wait for each other at every operation, so one
-    without a core holds all of them up. OMP_NUM_THREADS takes precedence.
+    Other programs of the robot need the other half: torch's threads wait for each other at every operation, so a thread
+    without a core delays all of them. OMP_NUM_THREADS takes precedence.
     """
     if (checkpoint / _CONTRACT).is_file():
         # Before the slow imports below: the wrong robot is refused at once.

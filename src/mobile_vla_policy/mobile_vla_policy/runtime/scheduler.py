@@ -48,7 +48,7 @@ class SchedulerOptions:
     the robot drives slowly instead of jerking between go and stop. 1 never slows down."""
 
     def problem(self) -> str:
-        """Return what is wrong with these options, in one line; empty if nothing is."""
+        """Return the error in these options, in one line; empty if there is none."""
         if self.horizon < 0:
             return f"horizon is {self.horizon}; give a number of actions, or 0 for the whole chunk"
         if not 0.0 <= self.blend < 1.0:
@@ -128,7 +128,7 @@ class ChunkScheduler:
     def reset(self) -> None:
         """Forget every chunk and the decision about the gripper; the counters stay.
 
-        Someone else may have moved the gripper since: it keeps its position until the policy decides again.
+        An operator may have moved the gripper since: it keeps its position until the policy decides again.
         """
         self._queue = []
         self._filled = False

@@ -43,7 +43,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def clean(name: str, value: Any) -> Any:
-    """Convert a parameter's value to the type of its default, if that loses nothing.
+    """Convert a parameter's value to the type of its default, if that loses no information.
 
     Raises:
         ValueError: it is of another type, or out of range; one line naming parameter, value and what is allowed.
@@ -66,7 +66,7 @@ def clean(name: str, value: Any) -> Any:
 
 
 def require_fit(policy: DrivingPolicy, values: Mapping[str, Any]) -> None:
-    """Raise ValueError naming the parameter, of all that can be set, that this policy cannot fulfil."""
+    """Raise ValueError naming a parameter whose value this policy cannot fulfil."""
     if problem := instruction_problem(policy, values["instruction"]):
         raise ValueError(f"parameter 'instruction': {problem}")
     if problem := _horizon_problem(values["horizon"], policy.horizon):

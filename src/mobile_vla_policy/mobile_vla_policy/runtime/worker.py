@@ -36,7 +36,7 @@ def _no_one() -> None:
 class InferenceWorker(Generic[Result]):
     """Calls ``step`` on its thread: whenever it is woken, and again at once as long as ``step`` returns a result.
 
-    ``step`` takes the newest input itself when the thread is free: nothing queues up behind a slow pass. It returns
+    ``step`` takes the newest input itself when the thread is free: no inputs queue up behind a slow pass. It returns
     None if nothing is due. The thread that owns everything else fetches results and failures with :meth:`results`;
     ``notify``, which is called on the inference thread, may wake it.
     """

@@ -1,4 +1,4 @@
-"""The whole course of an episode, for losses that learn at one step from what happened at the others."""
+"""Journeys: whole episodes, for losses at one step that use the other steps."""
 
 from __future__ import annotations
 

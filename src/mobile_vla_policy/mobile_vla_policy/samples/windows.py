@@ -2,7 +2,7 @@
 
 With a stride of 3, an episode is three interleaved sequences of frames; each is cut into windows of 8, at places that
 are drawn for every epoch. So each frame is decoded and encoded once per epoch, and takes every window position in
-turn. Windows at either end are shorter, none is dropped: the robot, too, begins without a past.
+turn. Windows at either end are shorter, and none is dropped: the robot also starts without past frames.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Window:
     counted: bool = True
     """False for a repeated window that only evens out the processes: it has no weight in the loss."""
     wording: int = 0
-    """Which of the episode's wordings it is shown with; 0 is the instruction itself."""
+    """Index of the episode's wording to use; 0 is the instruction itself."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Batch:
     group: torch.Tensor
     """int64 ``[B]``: windows of one episode have the same number, from 0 on without gaps."""
     journeys: Journeys | None = None
-    """The whole course of these episodes, if a loss needs it."""
+    """Journeys of these episodes, if a loss needs them."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on another device."""
@@ -71,16 +71,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Draw:
-    """How the windows of one epoch are drawn."""
+    """Settings for drawing the windows of one epoch."""
 
     window: int
     """Frames."""
     stride: int
     """Control periods between two frames of a window."""
     together: int = 1
-    """So many windows of one episode follow one another, drawn from the whole of it."""
+    """Number of windows of one episode that follow one another, drawn from the whole episode."""
     repeats: int = 0
-    """Windows around a change of the gripper are drawn so many times more."""
+    """Additional draws of each window around a change of the gripper."""
 
 
 def cut_windows(lengths: Sequence[int], window: int, stride: int, rng: random.Random | None) -> list[Window]:
@@ -111,7 +111,7 @@ def draw_windows(
 
 
 def draw_wordings(windows: Sequence[Window], episodes: Sequence[EpisodeData], rng: random.Random) -> list[Window]:
-    """Show each window with one of its episode's wordings, all of them equally often."""
+    """Give each window one of its episode's wordings, all of them equally often."""
     return [
         replace(window, wording=rng.randrange(count))
         if (count := len(episodes[window.episode].wordings)) > 1
@@ -169,7 +169,7 @@ class WindowData:
     """Episodes of one split, ready to be put together into batches.
 
     ``frames`` are decoded images, or one tensor of ACT states ``[T, hidden]`` for each episode; ``workers`` is the
-    number of processes that shall decode them.
+    number of processes that decode them.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Random changes of the images: one draw for all frames and cameras of an episode in a batch.
 
-A small shift stands for a camera that was bumped. Turned and mirrored images are another matter, see
-:mod:`~mobile_vla_policy.training.geometry`: left and right mean something to a robot.
+A small shift imitates a camera that was bumped. For turned and mirrored images see
+:mod:`~mobile_vla_policy.training.geometry`: left and right have a meaning for a robot.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def augment(
     """Change ``images`` float ``[N, cameras, 3, S, S]`` in 0 .. 1 of episodes int64 ``[N]``, numbered from 0.
 
     The draw depends on ``generator`` (of the CPU) alone, so that a resumed run sees the same images. Returns the images
-    and the view of each episode, by which places and motions have to be changed, too.
+    and the view of each episode, so that places and motions can be changed accordingly.
     """
     count = int(episode.max()) + 1
     view = draw_views(count, settings.dihedral, settings.shift, images.shape[-1], generator)

@@ -1,7 +1,7 @@
-"""Turned, mirrored and shifted views of the same world: the images, and what is recorded of places and motions.
+"""Turned, mirrored and shifted views of the same world: images, places and motions.
 
 The eight symmetries of the square (the dihedral group) mirror right and left, mirror up and down, and swap the axes,
-each or not. For a base that does not turn, each of them gives another world that could be real.
+each or not. For a base that does not turn, each of them gives another plausible world.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class View:
     def images(self, images: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
         """Return ``images`` float ``[N, cameras, 3, S, S]`` under their episodes' symmetries, int64 ``[N]``.
 
-        The first camera sees the world from above. The others ride on the robot: to them a mirrored world is mirrored,
-        and a turned one looks the same. Shifts are left to the caller.
+        The first camera sees the world from above. The others ride on the robot: they see a mirrored world mirrored,
+        and a turned one unchanged. Shifts are left to the caller.
         """
         changed = torch.empty_like(images)
         for index in range(len(self.symmetry)):

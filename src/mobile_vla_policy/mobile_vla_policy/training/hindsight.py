@@ -1,13 +1,13 @@
-"""What a whole episode teaches about each of its images, without a label: where the robot is, and where it can drive.
+"""Losses from a whole episode for each of its images, without a label: where the robot is, and where it can drive.
 
 In one episode hardly anything changes but the robot. So several images of an episode show
 
 - where the robot is: at what differs from all other images. Its path through the image has the shape of its path by
   odometry, up to place, scale and rotation, which also shows how the odometry lies in the image;
-- where it can drive: the cells that it drove over, against all others. Each image must call the same cells blocked as
-  the others do, which shows what the robot hides.
+- where it can drive: the cells that it drove over, against all others. Each image must mark the same cells as blocked
+  as the others do, which reveals what the robot hides.
 
-This needs no annotation of the robot, no calibrated camera, and no odometry that knows the rooms. It needs a camera
+This needs no annotation of the robot, no calibrated camera, and no odometry localised in a map. It needs a camera
 that does not move, and at least three images of each episode in a batch.
 """
 
@@ -42,7 +42,7 @@ _ROBOT, _SHAPE, _FREE, _SAME = 0.2, 0.3, 0.5, 0.5
 
 @dataclass(frozen=True)
 class Fit:
-    """How the odometry of E episodes lies in the image."""
+    """Mapping from the odometry of E episodes to the image."""
 
     turn: torch.Tensor
     """complex ``[E]``: image units per metre, and rotation."""
@@ -53,7 +53,7 @@ class Fit:
     residual: torch.Tensor
     """``[E]``, with gradient: share of the robot's motion in the image that is not explained."""
     spread: torch.Tensor
-    """bool ``[E]``: the robot moved enough to tell."""
+    """bool ``[E]``: the robot moved enough for a fit."""
 
     @property
     def good(self) -> torch.Tensor:
@@ -92,7 +92,7 @@ def hindsight_loss(
 
 
 def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor, count: int) -> Fit:
-    """Find the rotation, scale and place that lay each episode's odometry best onto where its robot was seen.
+    """Find the rotation, scale and place that best map each episode's odometry to where its robot was seen.
 
     Args:
         seen: ``[N, 2]``: right and up in the image.
@@ -116,7 +116,7 @@ def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor
 def _what_moved(images: torch.Tensor, episode: torch.Tensor, count: int, side: int) -> torch.Tensor:
     """Return ``[N, side * side]``: how much each cell differs from every other image of the episode.
 
-    Rows sum to 1, or are 0 where nothing moved or too few images are there to tell.
+    Rows sum to 1, or are 0 if nothing moved or there are too few images.
     """
     small = functional.adaptive_avg_pool2d(images, 2 * side)
     moved = images.new_zeros(len(images), side * side)

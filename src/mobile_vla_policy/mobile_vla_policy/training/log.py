@@ -160,7 +160,7 @@ class FeatureProgress:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a metrics.csv; none if there is no file. A row that a power cut tore is left out."""
+    """Read the rows of a metrics.csv; none if there is no file. A row cut off by a power failure is left out."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8", errors="replace").replace("\0", "")

@@ -35,7 +35,7 @@ class Objective:
         *,
         has_gripper: bool = True,
     ) -> None:
-        """Without a gripper its column teaches nothing, and its loss is left out."""
+        """Without a gripper its loss is left out."""
         self._settings, self._network, self._model, self._device = settings, network, model, device
         self._gripper_weight = settings.gripper_weight if has_gripper else 0.0
 
@@ -66,7 +66,7 @@ class Objective:
     def _with_places(
         self, loss: ActionLoss, maps: Maps | None, images: torch.Tensor, batch: Batch, count: torch.Tensor
     ) -> ActionLoss:
-        """Add what is learned of places, if the settings ask for it."""
+        """Add the losses on places, if the settings enable them."""
         settings, journeys = self._settings, batch.journeys
         if maps is None or journeys is None:
             return loss

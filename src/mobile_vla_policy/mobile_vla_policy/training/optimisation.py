@@ -59,7 +59,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after optimisation step ``step``; early on, the average follows faster."""
+        """Include the weights after optimisation step ``step``; early on, the average follows faster."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, parameter in self._parameters.items():
             self.values[name].lerp_(parameter, 1 - decay)

@@ -67,12 +67,12 @@ class TrainSettings(Frozen):
     grounding_weight: float = Field(default=0.0, ge=0)
     """Weight of the cross-entropy of a heatmap of the instructed target, in episodes that say where it is."""
     hindsight_weight: float = Field(default=0.0, ge=0)
-    """Weight of what whole episodes teach about robot, free floor and way (training/hindsight.py). Needs a backbone
-    with such maps (film), and at least three frames of an episode in a batch: together."""
+    """Weight of the losses on robot, free floor and way from whole episodes (training/hindsight.py). Needs a backbone
+    with such maps (film), and at least three frames of an episode in a batch (together)."""
     together: int = Field(default=1, ge=1)
-    """So many windows of one episode come together in a batch, drawn from the whole of it. Divides batch_size."""
+    """Windows of the same episode in a batch, drawn from the whole episode. Must divide batch_size."""
     gripper_repeats: int = Field(default=0, ge=0)
-    """Windows around a change of the gripper are seen so many times more than others."""
+    """Additional times per epoch that windows around a change of the gripper are used."""
     precision: Literal["fp32", "fp16", "bf16"] = "fp16"
     """Precision of products and frozen weights; fp16 needs CUDA. Trained weights are stored in fp32."""
     gradient_checkpointing: bool = True
@@ -99,7 +99,7 @@ class TrainSettings(Frozen):
         backbone, lora = self.policy.backbone, self.policy.lora
         if backbone.begins_random and backbone.freeze and not lora.enabled and self.init_from is None:
             raise ValueError(
-                f"a frozen {backbone.kind} with random weights sees nothing; set policy.backbone.freeze: false, "
+                f"a frozen {backbone.kind} with random weights learns nothing; set policy.backbone.freeze: false, "
                 "or init_from: a trained checkpoint"
             )
         if self.batch_size % self.together:

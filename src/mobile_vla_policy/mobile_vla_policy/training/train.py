@@ -40,7 +40,7 @@ def train(
 ) -> TrainingResult:
     """Train on ``dataset``, leaving ``best/``, ``last/``, metrics.csv and loss.png in ``output``.
 
-    ``resume`` goes on with the training in ``output``; ``overwrite`` replaces it.
+    ``resume`` continues the training in ``output``; ``overwrite`` replaces it.
 
     Raises:
         TrainingError, TrainingDataError, OutputError, ResumeError, BackboneError, WriteError, FolderBusyError: with one
@@ -102,7 +102,7 @@ class _Run:
         return None
 
     def _take_output(self, network: PolicyNetwork, settings: TrainSettings, *, resume: bool, overwrite: bool) -> None:
-        """Remove an earlier training. Only now: whatever fails before leaves it unchanged."""
+        """Remove an earlier training. This comes last, so that an earlier failure leaves the folder unchanged."""
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
@@ -134,7 +134,7 @@ def init(settings: TrainSettings, dataset: Path, output: Path, console: Console)
 
 
 def require_instructions_that_fit(network: PolicyNetwork, data: TrainingData) -> None:
-    """Raise TrainingDataError naming an episode whose instruction the trained policy would refuse as too long."""
+    """Raise TrainingDataError naming an episode whose instruction would be too long for the trained policy."""
     for episode in (episode for episodes in data.splits.values() for episode in episodes):
         length = int(network.backbone.tokenise(list(episode.wordings)).lengths.max())
         if length > MAX_INSTRUCTION_TOKENS:
@@ -145,7 +145,7 @@ def require_instructions_that_fit(network: PolicyNetwork, data: TrainingData) ->
 
 
 def describe(network: PolicyNetwork, data: TrainingData, console: Console) -> None:
-    """Print how much of the network learns, and on how many episodes."""
+    """Print the number of trained parameters and of episodes."""
     total = sum(parameter.numel() for parameter in network.parameters())
     learns = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     counts = ", ".join(

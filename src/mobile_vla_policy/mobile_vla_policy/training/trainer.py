@@ -132,7 +132,7 @@ class Trainer:
         return self._before_s + time.monotonic() - self._began_s
 
     def _agree(self) -> _Agreement:
-        """Decide together whether to go on: otherwise weights would drift apart, and some would wait for ever.
+        """Decide together whether to continue; otherwise weights would differ, and some processes would wait forever.
 
         Clocks differ between processes, so the first process's counts for all.
         """
@@ -235,7 +235,7 @@ class Trainer:
         log.write(self.progress.step, {f"validation_{name}": value.item() for name, value in values.items()})
 
     def _averaged(self) -> AbstractContextManager[None]:
-        """Put the averaged weights in place, if the settings ask for an average."""
+        """Use the averaged weights, if the settings enable averaging."""
         return self._average.applied() if self._average else nullcontext()
 
     def _save_checkpoints(self, validation_loss: float | None, *names: str) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 _DOMAINS = range(60, 102)
 #: Environment in which nodes talk over UDP only, for tests that kill them. A restarted node gets the ports of the one
 #: that was killed; a peer that has that one's shared memory open goes on sending there, so that its requests get no
-#: answer (eProsima/Fast-DDS#5469), or waits for a lock for ever (#6485). LOCALHOST adds shared memory.
+#: answer (eProsima/Fast-DDS#5469), or waits for a lock forever (#6485). LOCALHOST adds shared memory.
 WITHOUT_SHARED_MEMORY = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
 
 
@@ -42,6 +42,9 @@ def unique_domain() -> Iterator[int]:
             "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
             "XDG_STATE_HOME": state.name,
         }
+        if os.environ.get("ROS_DISTRO") == "humble":
+            # Humble knows no discovery range; later distributions warn that this variable is deprecated.
+            here["ROS_LOCALHOST_ONLY"] = "1"
         before = {name: os.environ.get(name) for name in here}
         os.environ.update(here)
         try:

@@ -1,4 +1,4 @@
-"""A robot for tests: publishes every stream of a contract, with images that say which they are."""
+"""A robot for tests: publishes every stream of a contract, with numbered images."""
 
 from __future__ import annotations
 

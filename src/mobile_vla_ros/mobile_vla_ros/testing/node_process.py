@@ -1,4 +1,4 @@
-"""A node under test in a process of its own."""
+"""A node under test in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ament_index_python.packages import get_package_prefix
 
 
 class NodeProcess:
-    """One node in a process of its own, as a launch file would start it."""
+    """One node in its own process, as a launch file would start it."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        """Everything that it has written to stdout and stderr so far."""
+        """All that it has written to stdout and stderr so far."""
         return "".join(self._lines)
 
     def stop(self, number: int = signal.SIGINT, timeout_s: float = 30.0) -> int:

@@ -21,7 +21,7 @@ from mobile_vla_ros.testing.waiting import wait_for
 
 
 class Probe:
-    """A node inside the test: publishes, collects messages, calls services. Spins on a thread of its own."""
+    """A node inside the test: publishes, collects messages, calls services. Spins on its own thread."""
 
     def __init__(self, name: str = "probe") -> None:
         self._context = Context()
@@ -82,7 +82,7 @@ class Probe:
 
 
 class StampedVelocities:
-    """Messages of a TwistStamped topic, timed by the sender's stamps: a listener that is late does no harm."""
+    """Messages of a TwistStamped topic, timed by the sender's stamps: a late listener does not matter."""
 
     def __init__(self, probe: Probe, topic: str) -> None:
         self.heard: list[TwistStamped] = probe.collect(TwistStamped, topic)

@@ -1,4 +1,4 @@
-"""The scripted expert: drives the shortest way to where the arm reaches the target, acts, and stops."""
+"""The scripted expert: drives the shortest path to where the arm reaches the target, acts, and stops."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from mobile_vla_sim.world.world import Truth
 
 @dataclass(frozen=True)
 class ExpertConfig:
-    """How the expert drives."""
+    """Settings of the expert's driving."""
 
     speed_m_s: float = 0.7
     """Cruising speed; below the contract's limit so that corrections have room."""
     drawer_speed_m_s: float = 0.3
     look_ahead_m: float = 0.3
-    """How far along the path it aims: rounds the corners."""
+    """Distance along the path to the point that it aims at; rounds the corners."""
     slow_down_per_s: float = 1.8
     """Speed per metre left to the goal, so that it stops smoothly [1/s]."""
     creep_m_s: float = 0.1
-    """Speed just before it stops: without it the last centimetres would take seconds."""
+    """Speed just before it stops; at lower speeds the last centimetres would take seconds."""
     stop_within_m: float = 0.05
     turn_per_s: float = 2.5
     """Differential base: yaw rate per radian of heading error [1/s]."""
@@ -41,19 +41,19 @@ class ExpertConfig:
 
 @dataclass(frozen=True)
 class Command:
-    """What the expert does in one control period."""
+    """Command of the expert for one control period."""
 
     velocity: Velocity
     """In the robot frame."""
     gripper: float
     """0 open, 1 closed."""
     done: bool
-    """The goal is achieved and nothing is left to do but to stand."""
+    """True if the goal is achieved and only standing still is left."""
 
 
 _STILL = np.zeros(2)
 _FACE_S, _ACT_S, _SLIDE_S = 1.4, 1.6, 4.0
-"""How long it tries to face its target, waits for its gripper, and pulls or pushes a drawer [s]."""
+"""Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
 
 
 class Expert:
@@ -86,7 +86,7 @@ class Expert:
         return Command(Velocity(cos * vx + sin * vy, cos * vy - sin * vx), gripper, self._done)
 
     def _steps(self) -> Iterator[Points]:
-        """The script: world velocities [m/s], one for each control period, for ever."""
+        """The script: world velocities [m/s], one for each control period, forever."""
         aim = self._assignment.goal.aim
         while True:
             yield from self._drive()
@@ -147,7 +147,7 @@ class Expert:
         yield from self._wait(0.2)
 
     def _close(self) -> Iterator[Points]:
-        """Close the gripper and wait for what comes of it; open it again where it closed on nothing."""
+        """Close the gripper and wait for the result; open it again if it closed on nothing."""
         self._closed = True
         began_s = self._truth.time_s
         while self._truth.time_s - began_s < _ACT_S:
@@ -164,7 +164,7 @@ class Expert:
             yield _STILL
 
     def _face(self) -> Iterator[Points]:
-        """Turn the arm towards the target, and come near enough, by driving at it slowly."""
+        """Turn the arm towards the target and approach it slowly."""
         began_s = self._truth.time_s
         while self._truth.time_s - began_s < _FACE_S:
             if self._in_position():
@@ -174,7 +174,7 @@ class Expert:
             yield away * (0.25 / max(float(np.linalg.norm(away)), 1e-6))
 
     def _in_position(self) -> bool:
-        """Return True if the gripper would act in the right place now."""
+        """Return True if the gripper is in the right place."""
         pose, goal = self._truth.pose, self._assignment.goal
         direction = pose.yaw + self._truth.aim
         if isinstance(goal, PutOn):

@@ -1,4 +1,4 @@
-"""Disturbs what is driven, so that demonstrations show how to come back to the way."""
+"""Disturbs the driven velocity, so that demonstrations show how to return to the path."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from mobile_vla_sim.world.geometry import Points
 
 
 class DrivingNoise:
-    """Disturbs what is driven, while the expert's own command is what is recorded (DART, Laskey et al. 2017).
+    """Disturbs the driven velocity, while the expert's own command is recorded (DART, Laskey et al. 2017).
 
-    Correlated in time (an autoregressive process), so that the robot really ends up beside the path, with now and
-    then a push.
+    Correlated in time (an autoregressive process), so that the robot really leaves the path, with an occasional push.
     """
 
     def __init__(self, random: np.random.Generator, contract: Contract, sigma_m_s: float = 0.22) -> None:

@@ -1,7 +1,7 @@
 """Headless collection: the expert drives episodes into a dataset, faster than real time, on every core.
 
-Episode ``i`` of seed ``s`` is the same whoever makes it and whenever: scene, noise and sensor timing come from
-(s, i). What is already in the folder is recognised by its scene and not made again.
+Episode ``i`` of seed ``s`` does not depend on the process or the time that makes it: scene, noise and sensor timing
+come from (s, i). Episodes that are already in the folder are recognised by their scene and not made again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _EPISODE_SPACING_NS = 20_000_000_000
 
 @dataclass(frozen=True)
 class CollectConfig:
-    """What to collect."""
+    """Settings of a collection."""
 
     dataset: Path
     contract: Contract
@@ -107,7 +107,7 @@ def _add(writer: EpisodeWriter, step: Step) -> None:
 def missing_indices(config: CollectConfig, episodes: int, *, top_up: bool) -> list[int]:
     """Return which episodes have to be made: of 0 .. ``episodes`` - 1 those not in the folder.
 
-    With ``top_up`` every episode in the folder counts, whoever recorded it, and ``episodes`` is the wanted total.
+    With ``top_up`` every episode in the folder counts, whatever recorded it, and ``episodes`` is the total.
     """
     dataset, schedule = Dataset.open(config.dataset), Schedule(config.tasks, config.plan)
     present = set()

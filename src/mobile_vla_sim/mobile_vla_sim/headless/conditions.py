@@ -1,4 +1,4 @@
-"""What a trial takes away from the policy or changes, to find out what it lives on."""
+"""Conditions of a trial: inputs that are removed or changed, to find out which ones the policy uses."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAMELESS_INSTRUCTION = "do it"
 
 
 class Condition(Enum):
-    """How a scene is driven."""
+    """Inputs and wording with which a scene is driven."""
 
     PLAIN = "plain"
-    """Everything as it is, worded as in the collected episodes."""
+    """Unchanged inputs, worded as in the collected episodes."""
     HELD_OUT_WORDING = "held-out-wording"
-    """Worded as in no collected episode."""
+    """Unchanged inputs, in a wording that was never collected."""
     SWAPPED = "swapped-instruction"
     """Another instruction that can be followed in the same scene."""
     BLACK_IMAGES = "images"
@@ -38,7 +38,7 @@ ABLATIONS: tuple[Condition, ...] = (
     Condition.NO_STATE,
     Condition.NO_INSTRUCTION,
 )
-"""Conditions that take something away. Their values are the arguments of ``--ablate``."""
+"""Conditions that remove an input. Their values are the arguments of ``--ablate``."""
 
 Images = dict[str, Image]
 

@@ -1,4 +1,4 @@
-"""Robots that do not do their task, to show that no test of success can be passed by accident."""
+"""Robots that do not do their task, to show that no success test passes by accident."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def aimless(random: np.random.Generator) -> Act:
 
 
 def jerky(random: np.random.Generator) -> Act:
-    """Do something else in every control period, with the gripper, too."""
+    """Drive and grip at random in every control period."""
     return lambda robot: (Velocity(*random.uniform(-0.8, 0.8, size=2).tolist()), float(random.random() < 0.5))
 
 
@@ -53,7 +53,7 @@ CONTROLS: dict[str, Callable[[np.random.Generator], Act]] = {
 
 
 def succeeds(world: World, assignment: Assignment, act: Act, time_limit_s: float = 15.0) -> bool:
-    """Return True if a robot that does ``act`` does what is asked for."""
+    """Return True if a robot that follows ``act`` succeeds."""
     robot = HeadlessRobot(world, assignment, np.random.default_rng(assignment.scene.seed), 1)
     while robot.time_s < time_limit_s and not robot.success:
         robot.advance(*act(robot))

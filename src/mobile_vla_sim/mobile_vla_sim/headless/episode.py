@@ -1,4 +1,4 @@
-"""One demonstration: the expert drives one assignment, with noise on what is driven but not on what is recorded."""
+"""One demonstration: the expert drives one assignment, with noise on the driven but not on the recorded commands."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from mobile_vla_sim.world.world import World
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """How trials run."""
+    """Settings of the trials."""
 
     contract: Contract
     plan: CollectionPlan
@@ -43,13 +43,13 @@ class EvaluateConfig:
         swapped = [name for name in self.tasks if self._partners(name)]
         if Condition.SWAPPED in self.conditions and len(swapped) < len(self.tasks):
             alone = next(name for name in self.tasks if name not in swapped)
-            raise ValueError(f"--swap-instruction: no other of the tasks can be asked for in a scene of {alone}")
+            raise ValueError(f"--swap-instruction: a scene of {alone} allows no second instruction")
 
     def _partners(self, name: str) -> list[str]:
         return [other for other in self.tasks if compatible(name, other)]
 
     def scene(self, index: int, *, held_out_wordings: bool = False) -> tuple[Assignment, ...]:
-        """Return what can be asked for in the scene of trial ``index``: its task, then another if any goes with it."""
+        """Return the assignments in the scene of trial ``index``: its task, then a second one if possible."""
         name = self.tasks[index % len(self.tasks)]
         partners = self._partners(name)
         other = (partners[(index // len(self.tasks)) % len(partners)],) if partners else ()

@@ -1,4 +1,4 @@
-"""What trials add up to: success with its 95 % interval, by task and category and condition; reasons of failure."""
+"""Summary of trials: success with its 95 % interval by task, category and condition; reasons of failure."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rate(outcomes: Iterable[bool]) -> dict[str, Any]:
 
 
 def summary(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Return what the trials of one condition add up to."""
+    """Return the summary of the trials of one condition."""
     done = [trial for trial in trials if trial.success]
     ratios = [trial.path_m / trial.shortest_path_m for trial in done if trial.shortest_path_m > 0.0]
     result = {
@@ -65,7 +65,7 @@ def summary(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def document(config: EvaluateConfig, trials: Sequence[Trial], latencies_s: Sequence[float]) -> dict[str, Any]:
-    """Return the whole result as JSON values. The figures of the plain condition stand at the top."""
+    """Return the whole result as JSON values. The figures of the plain condition are at the top level."""
     order = {condition.value: place for place, condition in enumerate(config.conditions)}
     ordered = sorted(trials, key=lambda trial: (order[trial.condition], trial.index))
     conditions = {
@@ -89,7 +89,7 @@ def document(config: EvaluateConfig, trials: Sequence[Trial], latencies_s: Seque
 
 
 def warnings(conditions: dict[str, dict[str, Any]]) -> list[str]:
-    """Return in plain words what a policy does without: what it was given and does not use."""
+    """Return one sentence for each input that the policy was given but does not use."""
     plain = conditions.get(Condition.PLAIN.value)
     if plain is None or plain["successes"] == 0:
         return []
@@ -100,15 +100,15 @@ def warnings(conditions: dict[str, dict[str, Any]]) -> list[str]:
         if found is None or condition is Condition.NO_STATE or found["success_rate"] <= 0.5 * plain["success_rate"]:
             continue
         what = {
-            Condition.BLACK_IMAGES: "the policy does not look: it does as well with black images",
-            Condition.OTHER_IMAGES: "the policy does not look: it does as well with images of another scene",
-            Condition.NO_INSTRUCTION: "the policy does not listen: it does as well without an instruction",
+            Condition.BLACK_IMAGES: "the policy ignores the images: it does as well with black images",
+            Condition.OTHER_IMAGES: "the policy ignores the images: it does as well with images of another scene",
+            Condition.NO_INSTRUCTION: "the policy ignores the instruction: it does as well without an instruction",
         }[condition]
         said.append(f"{what} ({found['successes']} of {found['trials']}, {plain['successes']} with everything)")
     state = conditions.get(Condition.NO_STATE.value)
     if state is not None and state["success_rate"] < 0.5 * plain["success_rate"]:
         said.append(
-            f"the policy lives on odometry: without the state it succeeds in {state['successes']} of "
+            f"the policy relies on odometry: without the state it succeeds in {state['successes']} of "
             f"{state['trials']}, with it in {plain['successes']}"
         )
     return said

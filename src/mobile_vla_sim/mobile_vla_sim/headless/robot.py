@@ -1,6 +1,6 @@
 """The robot at its control rate without ROS and without waiting: observe, command one period, observe again.
 
-Sensors are as late as they are live: cameras run on a clock of their own, so an image is up to one camera period old
+Sensors are as late as on a live robot: cameras run on a clock of their own, so an image is up to one camera period old
 when the control tick uses it, and carries the time at which it was taken.
 """
 
@@ -27,7 +27,7 @@ _STEP_NS = round(TIMESTEP_S * 1e9)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the robot knows at one control tick."""
+    """Observation at one control tick, with the ground truth."""
 
     stamp_ns: int
     images: dict[str, Image]
@@ -35,7 +35,7 @@ class Snapshot:
     """float32 ``[3]``: x [m], y [m], gripper."""
     stamps_ns: dict[str, int]
     truth: Truth
-    """What is really so at the tick itself, for the expert and the success test."""
+    """Ground truth at the tick itself, for the expert and the success test."""
     target: tuple[int, int]
     """(column, row) of the instructed target in the static image; (-1, -1) where it is not in it."""
     robot: tuple[int, int]
@@ -104,7 +104,7 @@ class HeadlessRobot:
         self.success = self.success_test.update(self._world.truth)
 
     def _image_age_steps(self) -> int:
-        """How many physics steps before the current tick the newest camera frame was taken."""
+        """Return how many physics steps before the current tick the newest camera frame was taken."""
         age_s = (self.time_s - self._camera_phase_s) % (1.0 / CAMERA_RATE_HZ)
         return min(int(age_s / TIMESTEP_S), self._steps_per_tick - 1)
 

@@ -1,4 +1,4 @@
-"""One trial: a policy drives one scene until it is done or its time is over, and what came of it."""
+"""One trial: a policy drives one scene until it succeeds or its time is over, and the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mobile_vla_sim.world.world import World
 
 
 class Chunk(Protocol):
-    """What a policy predicts."""
+    """Prediction of a policy."""
 
     @property
     def deltas(self) -> npt.NDArray[np.float32]:
@@ -37,7 +37,7 @@ class Chunk(Protocol):
 
 
 class DrivingPolicy(Protocol):
-    """What a trial needs of a policy; ``mobile_vla_policy.policy.Policy`` is one."""
+    """Interface of a policy for trials; ``mobile_vla_policy.policy.Policy`` implements it."""
 
     @property
     def horizon(self) -> int:
@@ -60,7 +60,7 @@ class DrivingPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """What came out of one scene."""
+    """Result of one scene."""
 
     index: int
     seed: int
@@ -69,26 +69,26 @@ class Trial:
     """Task that the instruction is of."""
     category: str
     scene_task: str
-    """Task that the scene was drawn for; another one than ``task`` where the instruction is swapped."""
+    """Task that the scene was drawn for; differs from ``task`` if the instruction is swapped."""
     family: str
     """Family of the floor plan."""
     instruction: str
     success: bool
-    """What the instruction asks for was achieved."""
+    """True if the goal of the instruction was achieved."""
     scene_success: bool
-    """What the scene was drawn for was achieved; equals ``success`` unless the instruction is swapped."""
+    """True if the goal of the scene was achieved; equals ``success`` unless the instruction is swapped."""
     reason: str
     """Why it failed; empty when it succeeded."""
     duration_s: float
     """Simulated time until success, or the time limit [s]."""
     final_distance_m: float
-    """From where the robot ended to where the expert would have stood, straight [m]."""
+    """Straight distance from the robot's last position to where the expert would have stopped [m]."""
     collisions: int
     """Times that the base ran into a wall or furniture."""
     path_m: float
-    """Length of the way that was driven [m]."""
+    """Length of the driven path [m]."""
     shortest_path_m: float
-    """Length of the expert's way [m]."""
+    """Length of the expert's path [m]."""
     path: list[tuple[float, float]]
     """Positions at the control ticks [m]."""
 
@@ -185,7 +185,7 @@ class _Driver:
         self._closed: bool | None = None
 
     def drive(self, robot: HeadlessRobot, images: Images, state: npt.NDArray[np.float32]) -> None:
-        """Execute the next action for one control period, predicting first where none is left."""
+        """Execute the next action for one control period, predicting first if none is left."""
         runner = self._runner
         if self._closed is None:
             self._closed = bool(robot.assignment.scene.held)

@@ -1,1 +1,1 @@
-"""The simulated robot, the expert and the examiner as ROS nodes."""
+"""The simulated robot, the expert and the trials as ROS nodes."""

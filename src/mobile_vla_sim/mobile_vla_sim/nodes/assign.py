@@ -1,4 +1,4 @@
-"""What is done in a scene, from a request or from parameters: the same in simulator, expert and trials."""
+"""Assignments of a scene, from a request or from parameters; the same in simulator, expert and trials."""
 
 from __future__ import annotations
 

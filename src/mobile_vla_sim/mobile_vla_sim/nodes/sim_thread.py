@@ -1,4 +1,4 @@
-"""The simulation on the wall clock, on a thread of its own: physics, sensors when they are due, commands as they come.
+"""The simulation on the wall clock, on its own thread: physics, sensors when they are due, commands as they come.
 
 Physics and graphics stay on one thread because a graphics context belongs to one; ROS callbacks only leave commands
 and requests here. Nothing in this module knows ROS.
@@ -49,7 +49,7 @@ class SimSettings:
 
 @dataclass(frozen=True)
 class Reading:
-    """What odometry, gripper and ground truth say at one moment."""
+    """Odometry, gripper and ground truth at one moment."""
 
     stamp_ns: int
     odometry: Pose
@@ -125,7 +125,7 @@ class SimThread:
     def command_gripper(self, position: float) -> None:
         """Move the gripper to ``position``, 0 open .. 1 closed.
 
-        A gate repeats the last command for ever. After a reset that one is ignored until another one comes: a scene
+        A gate repeats the last command forever. After a reset that one is ignored until another one comes: a scene
         that starts with an open gripper, or with something in it, must not end up as the scene before.
         """
         if position != self._before_reset:
@@ -139,7 +139,7 @@ class SimThread:
 
     @property
     def assignment(self) -> Assignment:
-        """What is being done in the running scene."""
+        """Assignment of the running scene."""
         return self._assignment
 
     @property

@@ -1,4 +1,4 @@
-"""What expert and trials have to know of the gate: while it is stopped, driving is in vain."""
+"""Watches the gate for the expert and the trials: while it is stopped, driving is pointless."""
 
 from __future__ import annotations
 

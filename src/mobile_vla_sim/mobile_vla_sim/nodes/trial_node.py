@@ -50,12 +50,12 @@ class TrialNode(Node):
         super().__init__("trial_node")
         self._contract = load_contract(self)
         stamped = stamping(self)
-        self._count = integer(self, "trials", 10, "how many scenes to drive", at_least=1)
+        self._count = integer(self, "trials", 10, "number of scenes to drive", at_least=1)
         self._seed = integer(self, "seed", 0, "seed of the series of scenes", at_least=0, at_most=(1 << 28) - 1)
         names = text(self, "tasks", "", f"comma-separated, out of {', '.join(TASKS)}; empty: all")
         self._tasks = task_names(self, names)
-        self._limit_s = number(self, "time_limit_s", 15.0, "how long a trial may take [s]", above=1)
-        self._wait_s = number(self, "wait_s", 60.0, "how long to wait for simulator and policy [s]", above=0)
+        self._limit_s = number(self, "time_limit_s", 15.0, "longest duration of a trial [s]", above=1)
+        self._wait_s = number(self, "wait_s", 60.0, "longest wait for simulator and policy [s]", above=0)
         self._output = path(self, "output", "JSON file for the result; empty: none")
         self._record = path(self, "record", "animation (.gif or .webp) of one trial; empty: none")
         if self._record and self._record.suffix.lower() not in _ANIMATION_SUFFIXES:
@@ -160,7 +160,7 @@ class TrialNode(Node):
         path, success = self._watch(result, time.monotonic())
         self._watching = False
         if not result.done():
-            self._answer(handle.cancel_goal_async(), "policy/execute did not answer the cancelling")
+            self._answer(handle.cancel_goal_async(), "policy/execute did not answer the cancel request")
         outcome = self._answer(result, "policy/execute did not end after it was cancelled").result
         if outcome.error_code not in _ORDINARY_ENDS:
             raise StartError(f"policy/execute failed with code {outcome.error_code}: {outcome.message}")

@@ -1,4 +1,4 @@
-"""What trials of a live policy measured, and how it is written down: JSON and an animation."""
+"""Results of the trials of a live policy, as JSON and as an animation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LiveTrial:
     final_distance_m: float
     """Straight line to the goal at the end [m]."""
     message: str
-    """How the goal of policy/execute ended."""
+    """Result of the policy/execute goal."""
     path: list[tuple[float, float]]
     """Positions at 10 Hz [m]."""
 

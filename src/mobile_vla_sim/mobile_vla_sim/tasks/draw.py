@@ -1,4 +1,4 @@
-"""Draws scenes in which given tasks can be demonstrated, and what is asked for in them."""
+"""Draws scenes in which given tasks can be demonstrated, and their assignments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mobile_vla_sim.world.scene import START_CLEARANCE_M, Needs, Scene, draw_bas
 
 MIN_PATH_M = 1.3
 MAX_PATH_M = {Aim.ROOM: 4.6, Aim.APPROACH: 4.6, Aim.GRASP: 4.2, Aim.PLACE: 4.2, Aim.OPEN: 3.4, Aim.CLOSE: 3.4}
-"""Ways that the expert drives, with what it does at the end, in 50 to 100 steps of 0.1 s."""
+"""Path lengths that the expert drives, including its act at the end, in 50 to 100 steps of 0.1 s."""
 _STARTS = 40
 _SCENES = 2000
 
@@ -28,7 +28,7 @@ class DrawError(RuntimeError):
 
 @dataclass(frozen=True)
 class Assignment:
-    """One thing to do in one scene: what an episode demonstrates or a trial asks for."""
+    """One task in one scene, for an episode to demonstrate or a trial to request."""
 
     scene: Scene
     task: Task
@@ -36,16 +36,16 @@ class Assignment:
     category: str
     language: str
     alternatives: tuple[str, ...]
-    """Other wordings of the same instruction, out of the same wordings."""
+    """Other wordings of the same instruction."""
     place: int
-    """Which of the assignments drawn for one scene this is, from 0."""
+    """Index among the assignments drawn for one scene, from 0."""
     stand: Point
-    """Where the expert stands to do it."""
+    """Place where the expert stops to act."""
     path_m: float
-    """Length of the shortest way there from the start [m]."""
+    """Length of the shortest path there from the start [m]."""
 
     def environment(self) -> dict[str, object]:
-        """Return what episodes keep about the scene, as JSON values."""
+        """Return the scene's values for the environment of an episode, as JSON values."""
         scene = self.scene
         return {
             **self.goal.environment,
@@ -139,7 +139,7 @@ def _choose_goals(random: np.random.Generator, tasks: Sequence[Task], scene: Sce
 def _choose_start(
     random: np.random.Generator, tasks: Sequence[Task], goals: Sequence[Goal], scene: Scene
 ) -> tuple[Point, list[tuple[float, Point]]] | None:
-    """Draw a start from which every goal is at a fair distance; returns it with (path length, stand) of each goal."""
+    """Draw a start at a suitable distance from every goal; return it with (path length, stand) of each goal."""
     stands = [goal.stands(scene) for goal in goals]
     if not all(stands):
         return None

@@ -1,4 +1,4 @@
-"""What tasks and goals are: the protocols that scenes, expert, trials and nodes rely on."""
+"""Protocols of tasks and goals, which scenes, expert, trials and nodes rely on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobile_vla_sim.world.world import Truth
 
 
 class Aim(Enum):
-    """What the expert has to do for a goal."""
+    """Act of the expert that achieves a goal."""
 
     ROOM = "room"
     APPROACH = "approach"
@@ -39,36 +39,36 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """What happened in a run that failed."""
+    """Facts about a failed run."""
 
     last: Truth
     """The last moment."""
     arrived: bool
     """The robot was near the target at some time."""
     reached: bool
-    """The goal was achieved at some time, but not for long enough or not while standing."""
+    """True if the goal was achieved at some time, but not for long enough or not while standing."""
     held: frozenset[str]
-    """Everything that was in the gripper at some time."""
+    """Names of the things that were in the gripper at some time."""
     closed_there: bool
     """The gripper was told to close near the target."""
 
 
 class Goal(Protocol):
-    """One thing to achieve in one scene."""
+    """A goal in one scene."""
 
     @property
     def aim(self) -> Aim:
-        """What the expert has to do for it."""
+        """Act of the expert that achieves it."""
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What the instruction may name: room, object, furniture, as far as they are true in the scene."""
+        """Values that the instruction may name: room, object, furniture, as they are in the scene."""
 
     def stands(self, scene: Scene) -> Sequence[Point]:
-        """Return the points where the robot can achieve it, none if the scene has none."""
+        """Return the points where the robot can achieve it, if any."""
 
     def target(self, scene: Scene, truth: Truth | None = None) -> tuple[float, float, float]:
-        """Return the point that the instruction is about [m]: now, or at the start without a truth."""
+        """Return the point that the instruction refers to [m]: now, or at the start if no truth is given."""
 
     def distance(self, scene: Scene, truth: Truth) -> float:
         """Return how far the robot's centre is from the target [m]."""
@@ -81,7 +81,7 @@ class Goal(Protocol):
 
 
 class Task(Protocol):
-    """Something that can be asked for in many scenes."""
+    """A task that is possible in many scenes."""
 
     @property
     def name(self) -> str:
@@ -89,18 +89,18 @@ class Task(Protocol):
 
     @property
     def only(self) -> str:
-        """What its only goal is about; empty where it can have several. Tasks with the same one share no scene."""
+        """Subject of its only goal; empty if it can have several. Tasks with the same subject share no scene."""
 
     @property
     def far(self) -> bool:
-        """True if the robot starts outside the room of the target: the way there is part of the task."""
+        """True if the robot starts outside the target's room, so that finding the room is part of the task."""
 
     @property
     def time_limit_s(self) -> float:
-        """How long a trial may take [s]."""
+        """Longest duration of a trial [s]."""
 
     def needs(self) -> Needs:
-        """Return what it needs of a scene and of the start."""
+        """Return its requirements on a scene and on the start."""
 
     def goals(self, scene: Scene) -> Sequence[Goal]:
         """Return the goals that it can have in a scene, none if it cannot be done there."""

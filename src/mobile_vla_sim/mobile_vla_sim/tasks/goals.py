@@ -32,7 +32,7 @@ Target = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class BeInRoom:
-    """Be in a room, well away from its doorways."""
+    """The robot is in a room, well away from its doorways."""
 
     room: str
     aim: Aim = Aim.ROOM
@@ -62,7 +62,7 @@ class BeInRoom:
 
 @dataclass(frozen=True)
 class BeNear:
-    """Be in front of an object or beside a piece of furniture."""
+    """The robot is in front of an object or beside a piece of furniture."""
 
     thing: str
     room: str
@@ -102,7 +102,7 @@ class BeNear:
 
 @dataclass(frozen=True)
 class Hold:
-    """Hold an object in the gripper."""
+    """The gripper holds an object."""
 
     thing: str
     room: str
@@ -134,7 +134,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class PutOn:
-    """Have an object lie on a piece of furniture and nothing in the gripper."""
+    """An object lies on a piece of furniture, and the gripper is empty."""
 
     thing: str
     surface: str
@@ -169,7 +169,7 @@ class PutOn:
 
 @dataclass(frozen=True)
 class SlideDrawer:
-    """Have the drawer open, or shut."""
+    """The drawer is open, or shut."""
 
     open: bool
     room: str
@@ -209,7 +209,7 @@ def rests_on(scene: Scene, truth: Truth, name: str) -> str:
 
 
 def _grip_failure(run: Run, thing: str, gripped: Reason) -> Reason:
-    """Return why nothing came of gripping ``thing``; ``gripped`` is the reason where it was in the gripper."""
+    """Return why gripping ``thing`` failed; ``gripped`` is the reason if it was in the gripper."""
     if run.reached and thing == HANDLE:
         return Reason.DID_NOT_STAY
     if run.held - {thing}:

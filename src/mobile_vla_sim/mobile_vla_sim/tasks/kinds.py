@@ -10,7 +10,7 @@ from mobile_vla_sim.world.objects import OBJECTS
 from mobile_vla_sim.world.scene import Needs, Scene
 
 TIME_LIMIT_S = 15.0
-"""Half as long again as the longest demonstration."""
+"""1.5 times the longest demonstration."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Which tasks are demonstrated together in one scene, and in which order.
 
-A policy can only learn to listen where the same picture comes with different instructions. So tasks are dealt into
+A policy learns to use the instruction only if the same image occurs with different instructions. So tasks are put into
 groups of two or three that can be done in one scene from one start, and every task of a group gets an episode there.
 """
 
@@ -25,15 +25,15 @@ class Slot:
     """One episode of a schedule."""
 
     group: int
-    """Number of the group, counted from the first cycle on; a group shares a scene."""
+    """Number of the group, counted from the first cycle; a group shares a scene."""
     tasks: tuple[str, ...]
     """Tasks of the group."""
     place: int
-    """Which of them this episode demonstrates."""
+    """Index of the task that this episode demonstrates."""
 
 
 class Schedule:
-    """Deals tasks into groups, cycle after cycle; a cycle holds each task in proportion to the plan's numbers."""
+    """Puts tasks into groups, cycle after cycle; a cycle holds each task in proportion to the plan's numbers."""
 
     def __init__(self, tasks: Sequence[str], plan: CollectionPlan) -> None:
         """Raises :class:`UnknownTaskError`."""
@@ -68,7 +68,7 @@ def compatible(first: str, second: str) -> bool:
 
 @cache
 def _deal(cycle: tuple[str, ...], number: int) -> tuple[tuple[str, ...], ...]:
-    """Deal one cycle's tasks into groups; the deal with the fewest tasks left alone out of many."""
+    """Group one cycle's tasks; of many random groupings, take the one with the fewest single tasks."""
     random = np.random.default_rng(number)
     best: list[list[str]] = []
     for _ in range(_DEALS):

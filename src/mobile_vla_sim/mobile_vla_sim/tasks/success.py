@@ -1,4 +1,4 @@
-"""When a run has succeeded."""
+"""Test of success of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mobile_vla_sim.world.scene import Scene
 from mobile_vla_sim.world.world import Truth
 
 HOLD_S = 1.0
-"""How long a goal must stay achieved [s]."""
+"""Time for which a goal must stay achieved [s]."""
 STANDSTILL_M_S = 0.2
 """Mean commanded speed over that time below which the robot counts as standing [m/s]."""
 

@@ -9,7 +9,7 @@ from mobile_vla_sim.world.world import Truth
 
 
 class Watch:
-    """Collects what a reason of failure depends on."""
+    """Collects the facts that determine the reason of a failure."""
 
     def __init__(self, assignment: Assignment) -> None:
         self._goal, self._scene = assignment.goal, assignment.scene

@@ -1,4 +1,4 @@
-"""Where a robot can stand to reach something with its arm."""
+"""Places where a robot can stand to reach something with its arm."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Point = tuple[float, float]
 
 
 def stands_for_object(scene: Scene, name: str) -> list[Point]:
-    """Return the points from which the arm reaches an object, best aimed ones only."""
+    """Return the points from which the arm reaches an object with the best aim."""
     item = scene.object(name)
     x, y = item.x, item.y
     if item.furniture:
@@ -39,7 +39,7 @@ def stands_for_object(scene: Scene, name: str) -> list[Point]:
 
 
 def stands_for_placing(scene: Scene, kind: str) -> list[tuple[Point, Point]]:
-    """Return (stand, spot) pairs: where to stand, and where an object set down from there comes to rest."""
+    """Return (stand, spot) pairs: a place to stand, and the place where an object set down from there rests."""
     piece = scene.piece(kind)
     top = piece.footprint.grown(-0.1)
     others = [(item.x, item.y) for item in scene.objects if item.furniture == kind and item.name != scene.held]

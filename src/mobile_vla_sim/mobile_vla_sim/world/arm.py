@@ -1,11 +1,12 @@
-"""The arm's own controller: where the arm points, and what closing and opening the gripper does.
+"""The arm's own controller: direction of the arm, and effect of closing and opening the gripper.
 
-The arm is one with the gripper and needs no commands but ``gripper 0 .. 1``:
+The arm belongs to the gripper and takes no other commands than ``gripper 0 .. 1``:
 
 - idle, it points where the base is told to drive, and keeps pointing there when the base stands;
 - closing, it reaches for the nearest object or drawer handle in front of it, lowers, grips and lifts; with nothing in
-  reach the gripper closes on air;
-- opening, it lowers what it holds onto what is below, lets go and lifts; a gripped handle is let go where it is.
+  reach it closes on nothing;
+- opening, it lowers the held object onto the surface below, releases it and lifts; a gripped handle is released in
+  place.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _AIM_RATE_RAD_S = 6.0
 _AIM_SPEED_M_S = 0.2
 """Commanded speed from which on the idle arm follows the direction of driving."""
 _SIDEWAYS_RAD = math.radians(75.0)
-"""How far beside its direction the arm still reaches."""
+"""Largest angle between the arm's direction and an object within its reach."""
 _BELOW_TOP_M = 0.03
 """An object is gripped this far below its top."""
 _GIVE_UP_S = 1.2
@@ -40,7 +41,7 @@ _GRIP_FORCE_N = 15.0
 
 
 class Grip(Enum):
-    """What the gripper is doing."""
+    """State of the gripper."""
 
     OPEN = "open"
     REACHING = "reaching"
@@ -56,7 +57,7 @@ class Arm:
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, scene: Scene) -> None:
         self._model, self._data, self._scene = model, data, scene
         self.state, self.held, self.closings = Grip.OPEN, "", 0
-        """What it does; name of what it holds (an object or ``handle``); how often it closed."""
+        """State of the gripper, name of what it holds (an object or ``handle``), and number of closings."""
         self._heading = 0.0
         self._wanted: str = ""
         self._since_s = 0.0
@@ -205,7 +206,7 @@ class Arm:
             self._data.ctrl[self._actuator[name]] = (1.0 - position) * FINGER_TRAVEL_M
 
     def _where(self, name: str) -> tuple[float, float, float]:
-        """Point at which the gripper takes hold of something."""
+        """Point at which the gripper grips something."""
         x, y, z = self._data.geom_xpos[self._geom[name]]
         if name == HANDLE:
             return float(x), float(y), float(z)

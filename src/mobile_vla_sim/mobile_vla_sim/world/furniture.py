@@ -1,4 +1,4 @@
-"""Furniture: which pieces stand in which room, their sizes, and where they are put on a floor plan."""
+"""Furniture: pieces of each room, their sizes, and their places on a floor plan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from mobile_vla_sim.world.geometry import FACINGS, Rect
 from mobile_vla_sim.world.plans import WALL_M, Plan
 
 DRAWER_TRAVEL_M = 0.26
-"""How far the cabinet's drawer slides out."""
+"""Travel of the cabinet's drawer."""
 HANDLE_M = 0.05
-"""How far the drawer's handle sticks out of its front."""
+"""Distance of the drawer's handle from its front."""
 
 SURFACES: tuple[str, ...] = ("table", "chair", "sofa", "bed", "desk")
 """Furniture that instructions name and objects stand on."""
@@ -29,9 +29,9 @@ class Piece:
     height_m: float
     """Height of the surface that objects stand on."""
     facing: int
-    """Index into ``FACINGS``: where its front is."""
+    """Index into ``FACINGS``: direction of its front."""
     shade: float
-    """0 .. 1: which of the kind's colours it has."""
+    """0 .. 1: choice among the colours of its kind."""
 
     @property
     def front(self) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class _Kind:
     height_m: float
     at_wall: bool
     front_m: float = 0.0
-    """Floor that stays free in front of it."""
+    """Depth of the free floor in front of it."""
 
 
 KINDS: dict[str, _Kind] = {
@@ -212,7 +212,7 @@ def _place(
 def _try(
     random: np.random.Generator, inside: Rect, spec: _Kind, width: float, depth: float, facing: int, near: Piece | None
 ) -> Rect | None:
-    """Return a footprint, or None where the room is too small for it that way."""
+    """Return a footprint, or None if the room is too small for it in that direction."""
     size_x, size_y = (depth, width) if FACINGS[facing][0] else (width, depth)
     if near is not None:
         return _beside(random, near, size_x, size_y, facing, inside)
@@ -231,7 +231,7 @@ def _try(
 def _beside(
     random: np.random.Generator, near: Piece, size_x: float, size_y: float, facing: int, inside: Rect
 ) -> Rect | None:
-    """Return the place of a chair that faces the table it belongs to."""
+    """Return the place of a chair that faces its table."""
     (dx, dy), rect, gap = FACINGS[facing], near.footprint, 0.07
     if dx:
         y = float(random.uniform(rect.y0, max(rect.y0 + 0.01, rect.y1 - size_y)))

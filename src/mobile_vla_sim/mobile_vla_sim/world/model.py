@@ -31,7 +31,7 @@ _LIGHTS = {
 
 @dataclass(frozen=True)
 class RenderQuality:
-    """What makes a frame cost 2 ms or 40 on a CPU."""
+    """Rendering quality: a frame takes 2 ms or 40 ms on a CPU."""
 
     width: int
     height: int

@@ -28,7 +28,7 @@ class ObjectKind:
     half_y_m: float
     height_m: float
     grip: float
-    """Gripper position that closes around the part it is held by, 0 open .. 1 closed."""
+    """Gripper position when it closes around the object's grip, 0 open .. 1 closed."""
 
     @property
     def radius_m(self) -> float:
@@ -105,7 +105,7 @@ def draw_placement(
 
 
 def _on(random: np.random.Generator, kind: ObjectKind, plan: Plan, piece: Piece) -> Placement | None:
-    """Draw a place on a surface; None where something stands up there."""
+    """Draw a place on a surface; None if something stands in the way."""
     rect = piece.footprint
     # Books and the like lie roughly parallel to the edges.
     yaw = float(random.integers(4)) * math.pi / 2 + float(random.normal(0.0, 0.12))

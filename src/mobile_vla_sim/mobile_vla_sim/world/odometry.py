@@ -1,4 +1,4 @@
-"""Odometry as robots have it: zero where the robot was switched on, and drifting from there."""
+"""Odometry as on real robots: zero where the robot was switched on, and drifting."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ OdometryKind = Literal["drifting", "localised"]
 
 
 class Odometry:
-    """Turns true poses into what wheels report.
+    """Turns true poses into the poses that wheel odometry reports.
 
     Each run has its own error of scale along x and y and its own curvature; noise grows with the distance driven.
-    A localised odometry reports the true pose in the world, as a robot does that knows the map.
+    Localised odometry reports the true pose in the world, as a robot with a map does.
     """
 
     SCALE_ERROR = 0.015
@@ -22,7 +22,7 @@ class Odometry:
     NOISE_PER_M = 0.01
     """Standard deviation of the noise after one metre [m]."""
     YAW_PER_M = 0.01
-    """Standard deviation of the change of heading that is not seen, after one metre [rad]; differential bases only."""
+    """Standard deviation of the unmeasured change of heading after one metre [rad]; differential bases only."""
 
     def __init__(self, random: np.random.Generator, pose: tuple[float, float, float], kind: OdometryKind) -> None:
         """``pose`` is the true pose (x, y, yaw) at switch-on."""

@@ -1,4 +1,4 @@
-"""Colours: what varies with a scene's shades, and what light does to them."""
+"""Colours: variation by a scene's shades, and the effect of light."""
 
 from __future__ import annotations
 

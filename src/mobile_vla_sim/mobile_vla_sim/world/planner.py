@@ -17,17 +17,17 @@ from mobile_vla_sim.world.plans import HALF_SIZE_M
 
 ROBOT_RADIUS_M = 0.2
 CLEARANCE_M = ROBOT_RADIUS_M + 0.1
-"""How far the robot's centre keeps from obstacles: its radius and a margin for the noise of driving."""
+"""Least distance of the robot's centre from obstacles: its radius and a margin for the noise of driving."""
 
 _EPSILON_M = 1e-6
 _STRAIGHT_M = 0.7
-"""So near the goal the robot drives straight at it where that is clear, through margins if need be."""
+"""Distance from the goal within which the robot drives straight at it if the way is clear, even through margins."""
 _EXIT_M = 0.8
-"""How far away a way out of the margins is looked for."""
+"""Radius of the search for a way out of the margins."""
 
 
 class UnreachableError(ValueError):
-    """There is no way to the goal."""
+    """There is no path to the goal."""
 
 
 Points = npt.NDArray[np.float64]
@@ -46,14 +46,14 @@ class Planner:
         corners = np.array([(x, y) for rect in grown for x in (rect.x0, rect.x1) for y in (rect.y0, rect.y1)])
         free = [(float(x), float(y)) for x, y in corners[self._free(corners)]]
         self._gate = self._leave_margins(self.goal)
-        """Where the way to the goal enters the margin that it lies in; the goal itself when it lies in none."""
+        """Point at which the path enters the margin around the goal; the goal itself if it lies in none."""
         self._nodes = np.array([tuple(self._gate), *sorted(set(free))])
         self._distance, self._next = self._shortest_paths()
 
     def path(self, x: float, y: float) -> Points:
         """Points from (x, y) to the goal, float64 ``[n, 2]`` [m]; both ends included.
 
-        From inside an obstacle's margin (after a push) the path first leaves it on the shortest way.
+        From inside an obstacle's margin (after a push), the path first leaves it by the shortest way.
         """
         start = np.array([x, y])
         exit_point = self._leave_margins(start)

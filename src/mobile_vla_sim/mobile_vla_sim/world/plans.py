@@ -2,7 +2,7 @@
 
 x points east (right in the ceiling camera's image), y north (up), the origin is the middle of the square flat. A
 *family* is a way to partition the flat. Within a family lengths and doorways vary; the plan is then turned and
-mirrored at random and the four rooms are dealt to its four places in any order.
+mirrored at random and the four rooms are assigned to its four places in any order.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Plan:
     """Floor that belongs to no room; it takes precedence where it overlaps a room's rectangle."""
     walls: tuple[Rect, ...]
     doors: tuple[Rect, ...]
-    """Gaps in walls, each as the piece of wall that is missing."""
+    """Gaps in walls, each as the missing piece of wall."""
 
     def room(self, name: str) -> Room:
         """Return the room called ``name``."""
@@ -59,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Layout:
-    """A plan before it is turned and its rooms are dealt."""
+    """A plan before it is turned and its rooms are assigned."""
 
     places: tuple[Rect, Rect, Rect, Rect]
     halls: tuple[Rect, ...]

@@ -109,7 +109,7 @@ def _add_finger(spec: mujoco.MjSpec, hand: mujoco.MjsBody, side: str, sign: floa
 
 
 def _add_camera(turret: mujoco.MjsBody) -> None:
-    """Above the arm, looking along it and down at what is under and before the gripper."""
+    """Camera above the arm, looking along it and down at the floor under and before the gripper."""
     pitch = math.radians(42.0)
     camera = turret.add_camera(name="gripper", pos=[0.0, 0.0, 0.78], fovy=GRIPPER_FOVY_DEG)
     # Columns: right (-y), up, backwards; a camera looks along its own -z.

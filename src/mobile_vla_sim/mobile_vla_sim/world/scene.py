@@ -1,4 +1,4 @@
-"""A scene: the flat, what is in it, and how a run starts. Same seed and needs, same scene, on every machine."""
+"""A scene: the flat, its contents, and the start of a run. Same seed and needs, same scene, on every machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIGHTINGS = ("day", "night", "artificial")
 
 
 class Stream(IntEnum):
-    """What a scene is for. The stream is part of the scene's seed: no trial can start from a collected scene."""
+    """Purpose of a scene. The stream is part of the scene's seed: no trial can start from a collected scene."""
 
     MANUAL = 0
     COLLECTION = 1
@@ -54,14 +54,14 @@ def families_of(seed: int) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a task needs of a scene."""
+    """Requirements of a task on a scene."""
 
     cabinet_room: str = ""
     """Room of the cabinet; empty: any."""
     drawer_open: bool | None = None
     """None: either."""
     holding: bool | None = None
-    """The robot starts with an object in its gripper; None: it does where another task needs it."""
+    """The robot starts with an object in its gripper; None: as another task requires."""
     rooms: tuple[tuple[str, str], ...] = ()
     """(object, room) pairs that must hold."""
 
@@ -102,7 +102,7 @@ class Scene:
     start: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Robot x [m], y [m], yaw [rad]."""
     room_points: dict[str, tuple[float, float]] = field(default_factory=dict, compare=False)
-    """For each room the middle of its largest free floor: where a robot that was sent there stops."""
+    """For each room the middle of its largest free floor, where a robot that was sent there should stop."""
 
     @property
     def start_room(self) -> str:
@@ -119,12 +119,12 @@ class Scene:
 
     @cached_property
     def solids(self) -> tuple[Rect, ...]:
-        """Walls and furniture: what stops the robot for good."""
+        """Walls and furniture, which stop the robot."""
         return self.plan.walls + tuple(piece.footprint for piece in self.pieces)
 
     @cached_property
     def obstacles(self) -> tuple[Rect, ...]:
-        """Everything that the robot's base must not touch at the start."""
+        """Obstacles that the robot's base must not touch at the start."""
         lying = [Rect.around(o.x, o.y, 0, 0).grown(_floor_size(o)) for o in self.objects if self.on_floor(o.name)]
         return self.solids + ((self.drawer,) if self.drawer_open else ()) + tuple(lying)
 
@@ -149,7 +149,7 @@ def _floor_size(item: Placement) -> float:
 
 
 def draw_base(random: np.random.Generator, seed: int, needs: Needs, family: str) -> Scene | None:
-    """Draw everything but the start; None when the draw does not fit together and must be repeated."""
+    """Draw everything but the start; None if the draw is impossible and must be repeated."""
     plan = draw_plan(random, family)
     try:
         pieces = draw_furniture(random, plan, needs.cabinet_room)

@@ -1,4 +1,4 @@
-"""What furniture and objects look like: boxes and cylinders."""
+"""Shapes of furniture and objects: boxes and cylinders."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cylinder(
 
 
 def add_furniture(world: mujoco.MjsBody, piece: Piece) -> None:
-    """Add one piece: an invisible solid over its footprint, and what is seen of it."""
+    """Add one piece: an invisible solid over its footprint, and its visible parts."""
     box(world, piece.footprint, 0.0, piece.height_m, BLACK, solid=STOPS_ROBOT | CARRIES, hidden=True)
     main = pick(MAIN[piece.kind], piece.shade) if piece.kind in MAIN else WHITE
     _SHAPES[piece.kind](world, Frame(piece), piece.height_m, main)

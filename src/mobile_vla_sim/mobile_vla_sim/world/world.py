@@ -30,7 +30,7 @@ FOVY_DEG = {"static": STATIC_FOVY_DEG, "gripper": GRIPPER_FOVY_DEG}
 
 
 _PRESSED_N = 5.0
-"""Force from which on a contact of the base counts as running into something."""
+"""Least force of a contact of the base that counts as a collision."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Truth:
-    """What is really so, for the expert and the success test; a policy never sees it."""
+    """Ground truth for the expert and the success test; a policy never sees it."""
 
     time_s: float
     pose: Pose
@@ -54,7 +54,7 @@ class Truth:
     held: str
     """Name of the object in the gripper, ``handle``, or empty."""
     closings: int
-    """How often the gripper was told to close."""
+    """Number of commands to close the gripper."""
     drawer_m: float
     objects: dict[str, tuple[float, float, float]]
     """Where the foot of each object is [m]."""
@@ -165,7 +165,7 @@ class World:
 
     @property
     def drawer_m(self) -> float:
-        """How far the drawer is out [m], 0 .. ``DRAWER_TRAVEL_M``."""
+        """Opening of the drawer [m], 0 .. ``DRAWER_TRAVEL_M``."""
         return min(max(float(self.data.qpos[self._qpos["drawer"]]), 0.0), DRAWER_TRAVEL_M)
 
     @property
@@ -185,7 +185,7 @@ class World:
 
     @property
     def truth(self) -> Truth:
-        """What is really so at this moment."""
+        """Return the ground truth of this moment."""
         arm = self.arm
         return Truth(
             self.time_s,

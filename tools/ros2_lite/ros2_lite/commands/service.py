@@ -30,7 +30,7 @@ def call(
     service_type: Annotated[str, typer.Argument(help="for example std_srvs/srv/Trigger")],
     values: Annotated[str, typer.Argument(help="fields of the request as YAML")] = "{}",
 ) -> None:
-    """Call a service, as soon as there is one, and print its answer."""
+    """Wait for a service, call it, and print its answer."""
     kind = interface(service_type, "srv")
     request = kind.Request()
     fill(request, fields(values))

@@ -21,7 +21,7 @@ class LaunchContext:
 
     @property
     def is_shutdown(self) -> bool:
-        """Whether shutting down has begun."""
+        """True if shutting down has begun."""
         return self.supervisor is not None and self.supervisor.stopping
 
     @contextmanager

@@ -41,7 +41,7 @@ class SetRemap(LaunchDescriptionEntity):
 
 
 class Node(LaunchDescriptionEntity):
-    """Starts a node in a process of its own."""
+    """Starts a node in its own process."""
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Supervisor:
 
     @property
     def stopping(self) -> bool:
-        """Whether every process has been asked to end."""
+        """True if every process has been asked to end."""
         return self._stopped_at_s is not None
 
     def run(self, begin: Callable[[], object]) -> int:
@@ -127,7 +127,7 @@ class Supervisor:
         streams = ((process.stdout, show_stdout), (process.stderr, True))
         readers = [asyncio.create_task(self._show(name, stream, shown)) for stream, shown in streams if stream]
         code = await self._ended(name, process)
-        # What is left in the pipes; a grandchild may hold them open for ever.
+        # What is left in the pipes; a grandchild may hold them open forever.
         await asyncio.wait(readers, timeout=0.5)
         for reader in readers:
             reader.cancel()

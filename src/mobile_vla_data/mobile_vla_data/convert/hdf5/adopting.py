@@ -21,10 +21,10 @@ _APART_NS = 1_000_000_000_000
 
 @dataclass(frozen=True)
 class StoredEpisode:
-    """What a file holds of an episode."""
+    """Content of a file for one episode."""
 
     group: Any
-    """Where :func:`~mobile_vla_data.convert.hdf5.steps.write_extras` put the rest."""
+    """Group to which :func:`~mobile_vla_data.convert.hdf5.steps.write_extras` wrote the rest."""
     origin: str
     """File and place, for messages."""
     made_at: str
@@ -36,7 +36,7 @@ class StoredEpisode:
     images: Mapping[str, Any]
     """Camera -> HDF5 dataset."""
     read: Callable[[Any, int], Image]
-    """Gives a frame of such a dataset."""
+    """Return a frame of such a dataset."""
 
 
 def adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:

@@ -31,7 +31,7 @@ from mobile_vla_data.storage.lock import DatasetLock
 
 @dataclass(frozen=True)
 class AlohaExport:
-    """What to export, and how."""
+    """Options of an export to ACT / ALOHA."""
 
     length: int | None = None
     """Steps of each file: longer episodes are cut, shorter ones repeat their last step; None: as they are."""

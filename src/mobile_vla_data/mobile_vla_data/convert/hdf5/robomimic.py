@@ -36,7 +36,7 @@ _MASKS = {"train": "train", "validation": "valid", "test": "test"}
 
 @dataclass(frozen=True)
 class RobomimicExport:
-    """What to export, and how."""
+    """Options of an export to robomimic."""
 
     compression: str | None = "lzf"
     """HDF5 filter of the images: lzf, gzip or None."""
@@ -80,14 +80,14 @@ def import_robomimic(
     """Add the demonstrations of a robomimic file to a dataset folder, which is created if missing.
 
     Raises:
-        ConvertError: no robomimic file, damaged, or it does not fit the contract.
+        ConvertError: not a robomimic file, damaged, or it does not fit the contract.
         ContractError: the dataset has episodes under another contract.
         OSError: the disk is full.
     """
     source = Path(source)
     with open_file(source) as file, DatasetLock(dataset):
         if not isinstance(file.get("data"), h5py.Group):
-            raise ConvertError(f"{source}: no robomimic file, group 'data' is missing")
+            raise ConvertError(f"{source}: not a robomimic file: group 'data' is missing")
         adoption = Adoption(dataset)
         data, result = file["data"], Imported(Path(dataset))
         scale = ActionScale.from_json(data.attrs[_SCALE]) if _SCALE in data.attrs else None

@@ -18,8 +18,8 @@ from mobile_vla_data.contract import Contract
 class ActionScale:
     """``scaled = 2 (action - low) / (high - low) - 1`` for each column.
 
-    Low and high are what the contract's limits allow in one control period, or what was recorded where that is more;
-    the gripper goes from 0 to 1.
+    Low and high are the largest values that the contract's limits allow in one control period, or those recorded if
+    larger; the gripper goes from 0 to 1.
     """
 
     names: tuple[str, ...]
@@ -44,7 +44,7 @@ class ActionScale:
         return np.asarray(2.0 * (actions.astype(np.float64) - low) / (high - low) - 1.0)
 
     def unscale(self, scaled: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return what :meth:`scale` was given."""
+        """Return the actions that :meth:`scale` was given."""
         low, high = np.array(self.low), np.array(self.high)
         return np.asarray((scaled.astype(np.float64) + 1.0) / 2.0 * (high - low) + low, dtype=np.float32)
 

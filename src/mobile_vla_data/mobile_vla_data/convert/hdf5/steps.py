@@ -1,4 +1,4 @@
-"""What both HDF5 formats do alike: images written frame by frame, and what neither has a place for, beside them."""
+"""Shared by both HDF5 formats: images frame by frame, and the data for which neither format has a place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_images(
 ) -> None:
     """Write a camera's images, RGB uint8 ``[T, h, w, 3]``, one chunk a frame.
 
-    With ``length`` so many frames: the first ones, or all and the last one again.
+    With ``length``, write that many frames: the first ones, or all of them and then the last one repeatedly.
     """
     count = length or episode.num_steps
     size = episode.contract.cameras[camera]
@@ -52,14 +52,14 @@ def write_extras(group: Any, episode: Episode, labels: Mapping[str, Any]) -> Non
 
 
 def read_labels(group: Any) -> dict[str, Any]:
-    """Return what :func:`write_extras` wrote; empty for files of others."""
+    """Return the labels that :func:`write_extras` wrote; empty for files of other programs."""
     return dict(json.loads(group.attrs.get(LABELS, "{}")))
 
 
 def numbers_of(
     group: Any, actions: npt.NDArray[np.float32], states: npt.NDArray[np.float32], first_ns: int, period_ns: int
 ) -> Numbers:
-    """Return actions, states and ticks; files of others get made-up ticks from ``first_ns`` on."""
+    """Return actions, states and ticks; files of other programs get regular ticks from ``first_ns`` on."""
     extra = group.get(EXTRA_GROUP)
     if extra is not None:
         return Numbers(actions, states, extra[_TICKS][()])
@@ -94,7 +94,7 @@ def steps_of(group: Any, numbers: Numbers, labels: Labels, image: Callable[[str,
 
 
 def stream_is_kept(stream: str, header: Any) -> bool:
-    """Whether a stream's stamps belong into the episode: not those of cameras that were left out."""
+    """Return whether a stream's stamps belong in the episode: not those of cameras that were left out."""
     return stream in header.cameras or stream not in header.contract.cameras
 
 

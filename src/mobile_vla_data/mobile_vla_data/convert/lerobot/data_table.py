@@ -24,7 +24,7 @@ from mobile_vla_data.episode.schema import UNKNOWN_TARGET
 
 
 def step_vectors(episode: Episode, features: Mapping[str, Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Feature name -> ``[T]`` or ``[T, D]`` of what the episode holds, for those of ``features`` it can fill."""
+    """Feature name -> values ``[T]`` or ``[T, D]``, for those of ``features`` that the episode has."""
     steps = episode.num_steps
     stamps = {stamp_key(stream): values for stream, values in episode.stamps_ns.items()}
     target = episode.target

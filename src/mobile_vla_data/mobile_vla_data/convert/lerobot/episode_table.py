@@ -1,4 +1,4 @@
-"""What a LeRobotDataset keeps of each episode in ``meta/episodes``: its place, its metadata, its statistics."""
+"""Rows of ``meta/episodes`` in a LeRobotDataset: place, metadata and statistics of each episode."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXT_COLUMNS = (
 
 
 def metadata_row(episode: Episode, cameras: Sequence[str], split: str) -> dict[str, Any]:
-    """What an episode says about itself, one value a column. Raises :class:`EpisodeError`."""
+    """Return the metadata of an episode, one value a column. Raises :class:`EpisodeError`."""
     metadata = episode.metadata
     first = cameras[0]
     return {
@@ -55,12 +55,12 @@ def metadata_row(episode: Episode, cameras: Sequence[str], split: str) -> dict[s
 
 
 def has_metadata(row: Mapping[str, Any]) -> bool:
-    """Whether a row of ``meta/episodes`` was written by :func:`metadata_row`."""
+    """Return whether a row of ``meta/episodes`` was written by :func:`metadata_row`."""
     return all(row.get(name) is not None for name in ("episode_id", "contract", "category", "task_name"))
 
 
 def optional_attributes(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The optional root attributes of the episode file that a row came from."""
+    """Return the optional root attributes of the episode file from a row."""
     counters = json.loads(row["input_counters"])
     found = {
         schema.RECOVERED: row["recovered"] or None,

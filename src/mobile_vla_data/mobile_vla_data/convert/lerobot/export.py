@@ -45,7 +45,7 @@ _SHARD_BYTES = 100 << 20
 
 @dataclass(frozen=True)
 class LeRobotExport:
-    """What to export, and how."""
+    """Options of an export to LeRobot."""
 
     video: VideoSettings | None
     """None: images instead of videos."""
@@ -57,14 +57,14 @@ class LeRobotExport:
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export holds."""
+    """Result of an export."""
 
     target: Path
     episodes: int
     steps: int
     splits: dict[str, int]
     continued: bool
-    """Whether it went on with what an interrupted export had left."""
+    """True if it continued an interrupted export."""
 
 
 def export_lerobot(
@@ -119,7 +119,7 @@ def export_lerobot(
 
 
 def _plan(selection: Selection, options: LeRobotExport) -> dict[str, Any]:
-    """All that decides what the files will hold."""
+    """Return everything that determines the content of the files."""
     return {
         "software_version": __version__,
         "options": asdict(options),

@@ -42,12 +42,12 @@ _DEFAULT_QUALITY = 95
 
 @dataclass(frozen=True)
 class LeRobotImport:
-    """How to import; what a dataset of ours says about itself comes first."""
+    """Options of an import; a dataset that this program exported carries its own values, which come first."""
 
     contract: Contract | None = None
-    """The robot's contract, for a dataset that was not exported from here."""
+    """The robot's contract, for a dataset that was not exported by this program."""
     category: str = ""
-    """Category of all episodes, for a dataset that was not exported from here."""
+    """Category of all episodes, for a dataset that was not exported by this program."""
     encoding: str | None = None
     """jpeg or raw; None: as the images were before the export."""
     jpeg_quality: int | None = None
@@ -63,7 +63,7 @@ def import_lerobot(
     """Add the episodes of a LeRobotDataset v3.0 to a dataset folder, which is created if missing.
 
     Raises:
-        ConvertError: the source is no LeRobotDataset v3.0, is damaged, or does not fit the contract.
+        ConvertError: the source is not a LeRobotDataset v3.0, is damaged, or does not fit the contract.
         ContractError: the dataset has episodes under another contract.
         DatasetBusyError: another process writes to the dataset.
         OSError: the disk is full.
@@ -94,7 +94,7 @@ def import_lerobot(
 
 
 class _Importer:
-    """Turns episodes of a LeRobotDataset into what an episode file is made of. A context manager."""
+    """Reads the parts of an episode file from a LeRobotDataset. A context manager."""
 
     def __init__(self, source: LeRobotSource, options: LeRobotImport) -> None:
         self._source = source
@@ -110,11 +110,11 @@ class _Importer:
             video.close()
 
     def contract(self, episode: SourceEpisode) -> Contract:
-        """The contract of an episode: its own where it brings one, else the option's."""
+        """Return the contract of an episode: its own if it has one, else the option's."""
         if has_metadata(episode.row):
             return Contract.from_json(episode.row["contract"], self._name(episode))
         if self._options.contract is None:
-            raise ConvertError(f"{self._source.path}: was not exported from here; give the robot's --contract")
+            raise ConvertError(f"{self._source.path}: was not exported by this program; give the robot's --contract")
         return self._options.contract
 
     def numbers(self, episode: SourceEpisode) -> Numbers:
@@ -127,7 +127,7 @@ class _Importer:
         )
 
     def header(self, episode: SourceEpisode) -> EpisodeHeader:
-        """What is known of an episode when it starts."""
+        """Return the header of an episode."""
         row, contract = episode.row, self.contract(episode)
         if has_metadata(row):
             metadata = EpisodeMetadata(
@@ -139,7 +139,9 @@ class _Importer:
                 tuple(row["language_alternatives"] or ()),
             )
         elif not self._options.category:
-            raise ConvertError(f"{self._source.path}: was not exported from here; give the --category of its episodes")
+            raise ConvertError(
+                f"{self._source.path}: was not exported by this program; give the --category of its episodes"
+            )
         else:
             metadata = EpisodeMetadata(episode.language, _slug(episode.language), self._options.category)
         cameras = tuple(name for name in contract.cameras if name in self._source.camera_keys)
@@ -158,7 +160,7 @@ class _Importer:
         )
 
     def ending(self, episode: SourceEpisode) -> Ending:
-        """What is known of an episode only at its end."""
+        """Return the ending of an episode."""
         row = episode.row
         if not has_metadata(row):
             return Ending("unlabelled", 0, {})
@@ -252,7 +254,7 @@ class _Importer:
 
 
 def _flat_names(names: Any) -> list[str]:
-    """Names of a feature's columns; LeRobot has lists, dicts of lists, and dicts of positions."""
+    """Return the names of a feature's columns; LeRobot has lists, dicts of lists, and dicts of positions."""
     if isinstance(names, dict):
         groups = [group if isinstance(group, list) else [name] for name, group in names.items()]
         return [str(name) for group in groups for name in group]

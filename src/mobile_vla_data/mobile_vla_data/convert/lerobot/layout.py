@@ -1,7 +1,7 @@
 """Names, paths and types of a LeRobotDataset v3.0, and where each part of an episode goes in it.
 
 The format is described at https://huggingface.co/docs/lerobot/lerobot-dataset-v3; LeRobot 0.6.1's
-``datasets/dataset_writer.py`` and ``datasets/dataset_metadata.py`` are what this follows.
+``datasets/dataset_writer.py`` and ``datasets/dataset_metadata.py`` are the reference.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fps(selection: Selection) -> int | float:
 
 
 def vector_features(selection: Selection) -> dict[str, dict[str, Any]]:
-    """Feature name -> description, of everything that is no image."""
+    """Feature name -> description, of everything that is not an image."""
     names = action_names(selection.contract)
     features: dict[str, dict[str, Any]] = {
         STATE_KEY: {"dtype": "float32", "shape": [len(STATE)], "names": list(STATE)},

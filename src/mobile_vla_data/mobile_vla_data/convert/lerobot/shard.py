@@ -1,7 +1,8 @@
 """One group of files of an export: some episodes' numbers, images or videos, and metadata.
 
-A group depends on nothing but its episodes and where they begin, so groups can be written in any order, again after
-an interruption, or by several processes. The file of ``meta/episodes`` comes last: where it is, the group is complete.
+A group depends only on its episodes and on where they begin, so groups can be written in any order, again after an
+interruption, or by several processes. The file of ``meta/episodes`` is written last: if it exists, the group is
+complete.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _COUNTS = ".images-{number:06d}.json"
 
 @dataclass(frozen=True)
 class VideoSettings:
-    """How images become a video."""
+    """Encoding of the videos."""
 
     codec: str
     crf: int
@@ -63,7 +64,7 @@ class Shard:
 
 
 def plan_shards(selection: Selection, max_bytes: int) -> list[Shard]:
-    """Group the episodes such that those of a group are at most ``max_bytes`` together, or one that is larger."""
+    """Group the episodes into groups of at most ``max_bytes``, or of one larger episode."""
     shards: list[Shard] = []
     group: list[SelectedEpisode] = []
     first_episode = first_frame = 0
@@ -79,7 +80,7 @@ def plan_shards(selection: Selection, max_bytes: int) -> list[Shard]:
 
 
 def is_complete(work: Path, shard: Shard) -> bool:
-    """Whether the files of a shard are in the folder of an export."""
+    """Return whether all files of a shard are in the folder of an export."""
     return (work / EPISODES_PATH.format(**file_indices(shard.number))).is_file()
 
 
@@ -206,7 +207,7 @@ class _ShardWriter:
         return row
 
     def _write_video(self, episode: Episode, camera: str, statistics: ImageStatistics) -> dict[str, Any]:
-        """Append an episode's images to a camera's video; returns where they are, as ``meta/episodes`` has it."""
+        """Append an episode's images to a camera's video; return their place for ``meta/episodes``."""
         video, prefix = self._videos[camera], f"videos/{image_key(camera)}"
         begin = video.frames
         sampled = sampled_steps(episode.num_steps)
@@ -258,7 +259,7 @@ def _png(image: Image) -> bytes:
 
 
 class _Parts:
-    """Files that get their names together, when all of them are whole."""
+    """Files that are renamed together when all are complete."""
 
     def __init__(self, work: Path, files: Mapping[str, int]) -> None:
         self._work = work

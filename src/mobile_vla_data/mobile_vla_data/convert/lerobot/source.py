@@ -1,4 +1,4 @@
-"""Reads a LeRobotDataset v3.0 folder, of whichever writer, episode by episode in the order of its files."""
+"""Reads a LeRobotDataset v3.0 folder by any writer, episode by episode in the order of its files."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class LeRobotSource:
         """Read what the dataset says about itself.
 
         Raises:
-            ConvertError: no LeRobotDataset, of another version, or damaged.
+            ConvertError: not a LeRobotDataset, of another version, or damaged.
         """
         path = Path(path)
         try:
             info = json.loads((path / INFO_PATH).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ConvertError(f"{path}: no LeRobotDataset, {INFO_PATH} is missing") from None
+            raise ConvertError(f"{path}: not a LeRobotDataset: {INFO_PATH} is missing") from None
         except (OSError, ValueError) as error:
             raise ConvertError(f"{path / INFO_PATH}: cannot be read: {error}") from None
         missing = [name for name in ("codebase_version", "fps", "features", "data_path") if name not in info]
@@ -84,7 +84,7 @@ class LeRobotSource:
         }
 
     def is_video(self, key: str) -> bool:
-        """Whether an image feature is stored as video."""
+        """Return whether an image feature is stored as video."""
         return bool(self.features[key]["dtype"] == "video")
 
     def video_place(self, row: dict[str, Any], key: str) -> tuple[Path, int]:
@@ -105,7 +105,7 @@ class LeRobotSource:
         """Yield the episodes one at a time.
 
         Raises:
-            ConvertError: a file is missing or damaged, or two disagree.
+            ConvertError: a file is missing or damaged, or two files contradict each other.
         """
         tasks = self._tasks()
         rows = self._rows()

@@ -36,13 +36,13 @@ def vector_statistics(values: npt.NDArray[Any]) -> dict[str, list[float] | list[
 
 
 def sampled_steps(num_steps: int) -> frozenset[int]:
-    """Steps whose images statistics are taken of: LeRobot's rule, all of up to 100, then num_steps ** 0.75."""
+    """Steps whose images are used for statistics: LeRobot's rule, all of up to 100, then num_steps ** 0.75."""
     count = min(num_steps, max(100, min(int(num_steps**0.75), 10_000)))
     return frozenset(np.round(np.linspace(0, num_steps - 1, count)).astype(int).tolist())
 
 
 class ImageStatistics:
-    """How often each value occurs in each channel of some images. Adds up, and needs 6 kB however many there are."""
+    """Counts of each value in each channel of some images; takes 6 kB for any number of images."""
 
     def __init__(self, counts: npt.NDArray[np.int64] | None = None, images: int = 0) -> None:
         self.counts = np.zeros((_CHANNELS, _LEVELS), dtype=np.int64) if counts is None else counts

@@ -1,4 +1,4 @@
-"""MP4 through PyAV: one frame for each step, and frames back by their number."""
+"""MP4 through PyAV: write one frame for each step, and read frames by number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _av() -> Any:
 
 
 def describe(codec: str, crf: int, fps: int | float) -> dict[str, Any]:
-    """What LeRobot's info.json says about a video stream, its size left out."""
+    """Description of a video stream in LeRobot's info.json, without its size."""
     _, settings = _ENCODERS[codec]
     return {
         "video.codec": codec,
@@ -102,7 +102,7 @@ class VideoWriter:
 
 
 class VideoReader:
-    """Gives frames of MP4 files by number; reading on where the last call ended costs no seek. A context manager."""
+    """Reads frames of MP4 files by number; continuing where the last call ended needs no seek. A context manager."""
 
     def __init__(self, fps: int | float) -> None:
         self._fps = fps
@@ -115,7 +115,7 @@ class VideoReader:
         """Yield frames ``first`` .. ``first + count - 1``, RGB uint8 ``[h, w, 3]``.
 
         Raises:
-            ConvertError: the file is no video, or ends before.
+            ConvertError: the file is not a video, or ends before that frame.
         """
         if path != self._path or first != self._next:
             self._seek(path, first)

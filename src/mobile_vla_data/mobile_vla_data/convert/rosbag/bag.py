@@ -66,7 +66,7 @@ class Bag:
 
     @property
     def custom_data(self) -> dict[str, str]:
-        """What the writer added to ``metadata.yaml``; empty for single files."""
+        """Additions of the writer to ``metadata.yaml``; empty for single files."""
         about = getattr(getattr(self._reader.readers[0], "storage", None), "metadata", None)
         return dict(getattr(about, "custom", None) or {})
 
@@ -101,7 +101,7 @@ def open_bag(path: str | Path) -> Iterator[Bag]:
     """Open a recording: a rosbag2 folder, or one of its files, or a ROS 1 bag.
 
     Raises:
-        ConvertError: it does not exist, is no recording, or is damaged.
+        ConvertError: it does not exist, is not a recording, or is damaged.
     """
     path = Path(path)
     if not path.exists():
@@ -120,7 +120,7 @@ def open_bag(path: str | Path) -> Iterator[Bag]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged recording makes the library raise into one line."""
+    """Turn any exception that the library raises on a damaged recording into one line."""
     errors: list[type[Exception]] = [
         import_extra("rosbags.highlevel", EXTRA).AnyReaderError,
         import_extra("rosbags.rosbag2", EXTRA).ReaderError,

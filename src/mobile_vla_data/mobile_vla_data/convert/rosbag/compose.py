@@ -1,4 +1,4 @@
-"""The messages that an episode stands for: what the robot saw and was told, in the order in which it did."""
+"""The messages that an episode represents: the robot's inputs and commands, in their order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Made:
 
 @dataclass(frozen=True, order=True)
 class _Entry:
-    """When messages are recorded, and what makes them: images are only read when their turn comes."""
+    """Times of messages and functions that make them: images are read only when they are due."""
 
     time_ns: int
     rank: int

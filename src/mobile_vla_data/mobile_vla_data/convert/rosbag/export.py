@@ -1,7 +1,7 @@
 """Episodes to recordings: one rosbag2 folder with an MCAP file for each, for ``ros2 bag play`` and Foxglove.
 
-A recording holds what the robot saw and was told, under the contract's topics: images as they are stored, odometry,
-gripper state, and the commands that the actions stand for. Its ticks and labels let an import give the episode back.
+A recording holds the robot's inputs and commands under the contract's topics: images as stored, odometry,
+gripper state, and the commands that the actions represent. From its ticks and labels, an import restores the episode.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PART = ".part"
 
 @dataclass(frozen=True)
 class BagExport:
-    """What to export, and how."""
+    """Options of an export to rosbag2."""
 
     stamped: bool = False
     """TwistStamped instead of Twist."""

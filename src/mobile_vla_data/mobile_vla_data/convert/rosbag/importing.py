@@ -33,7 +33,7 @@ CUSTOM_KEY = "mobile_vla"
 
 @dataclass(frozen=True)
 class BagImport:
-    """How to import."""
+    """Options of an import."""
 
     contract: Contract | None = None
     """The robot's contract; None: that of the episode from which the recording was exported."""
@@ -45,7 +45,7 @@ class BagImport:
 
 @dataclass(frozen=True)
 class ImportedSegment:
-    """What became of one part of a recording."""
+    """Result for one part of a recording."""
 
     bag: Path
     start_s: float
@@ -58,12 +58,12 @@ class ImportedSegment:
     remark: str
     """Why it became no episode, or why ticks were dropped; empty when all is well."""
     left_out: bool = False
-    """Whether the dataset had the episode already."""
+    """True if the dataset already had the episode."""
 
 
 @dataclass
 class ImportedBags:
-    """What an import did."""
+    """Result of an import."""
 
     dataset: Path
     segments: list[ImportedSegment] = field(default_factory=list)
@@ -148,7 +148,7 @@ class _BagImporter:
 
     def _own_contract(self) -> Contract:
         if "contract" not in self._labels:
-            raise ConvertError(f"{self._bag.path}: was not exported from here; give the robot's --contract")
+            raise ConvertError(f"{self._bag.path}: was not exported by this program; give the robot's --contract")
         return Contract.from_dict(self._labels["contract"], str(self._bag.path))
 
     def _messages(self) -> Iterator[BagMessage]:
@@ -203,7 +203,7 @@ class _BagImporter:
 
 
 class _OpenSegment:
-    """One segment while its messages pass."""
+    """A segment that is being read."""
 
     def __init__(
         self,

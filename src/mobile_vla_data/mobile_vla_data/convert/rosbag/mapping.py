@@ -17,7 +17,7 @@ class _Strict(BaseModel):
 
 
 class GripperTopic(_Strict):
-    """Where a gripper position comes from: a number, a joint of JointState or JointTrajectory, or our own messages."""
+    """Source of a gripper position: a number, a joint of JointState or JointTrajectory, or our own messages."""
 
     topic: str = Field(min_length=1)
     joint: str | None = None
@@ -41,7 +41,7 @@ class GripperTopic(_Strict):
 
 
 class OdometryTopic(_Strict):
-    """Where the position comes from: Odometry, PoseStamped, PoseWithCovarianceStamped, or frames of TF."""
+    """Source of the position: Odometry, PoseStamped, PoseWithCovarianceStamped, or frames of TF."""
 
     topic: str = Field(min_length=1)
     parent: str | None = None
@@ -57,7 +57,7 @@ class OdometryTopic(_Strict):
 
 
 class VelocityTopic(_Strict):
-    """Where the velocity command comes from: Twist or TwistStamped."""
+    """Source of the velocity command: Twist or TwistStamped."""
 
     topic: str = Field(min_length=1)
     max_age_s: float = Field(default=0.5, gt=0)
@@ -67,7 +67,7 @@ class VelocityTopic(_Strict):
 
 
 class Cut(_Strict):
-    """How a recording becomes episodes."""
+    """Rules for cutting a recording into episodes."""
 
     by: Literal["bag", "idle", "marker"] = "bag"
     """bag: one episode for each recording; idle: pauses end an episode; marker: a topic says so."""
@@ -76,18 +76,18 @@ class Cut(_Strict):
     idle_s: float = Field(default=3.0, gt=0)
     """Pauses without a movement command longer than this end an episode [s]."""
     lead_s: float = Field(default=0.5, ge=0)
-    """How much of the pause before and after an episode belongs to it [s]."""
+    """Part of the pause before and after an episode that belongs to it [s]."""
     min_steps: int = Field(default=5, ge=1)
     """Shorter episodes are left out."""
 
 
 class Labels(_Strict):
-    """Labels of every episode; what the recording itself says comes first."""
+    """Labels of every episode; those in the recording itself come first."""
 
     language: str | None = None
     """The instruction."""
     task: str | None = None
-    """Name of the task; made from the instruction when left out."""
+    """Name of the task; by default made from the instruction."""
     category: Literal["navigation", "manipulation", "combined"] | None = None
     outcome: Literal["success", "failure", "unlabelled"] = "unlabelled"
     source: Literal["teleop", "expert", "policy"] = "teleop"

@@ -36,7 +36,7 @@ class Player:
         self.sampler = Sampler(self._builder, self._commands)
         self._tf: ros.TfChain | None = None
         self.image_topics: frozenset[str] = frozenset()
-        """Topics that need not be fed where no episode is near."""
+        """Topics that need not be fed far from any episode."""
         self._handlers: dict[str, Handler] = {}
         self._add_cameras()
         self._add_state()
@@ -52,7 +52,7 @@ class Player:
         self._handlers[message.topic](self._bag.decode(message), message)
 
     def before_tick(self, now_ns: int) -> None:
-        """Prepare a tick: where the mapping says so, silence is a command to stand still."""
+        """Prepare a tick: if the mapping says so, silence counts as a command to stand still."""
         if self._mapping.velocity.when_silent == "stop" and self._commands.problem(now_ns):
             self._commands.take_velocity(now_ns, now_ns, Velocity())
 

@@ -3,7 +3,7 @@
 HDF5 cannot do the first itself: a writer killed between two writes of metadata leaves a file that no library opens, and
 its single-writer mode excludes variable-length data. So the log is a file to which HDF5 heap collections are appended
 (heap.py beside this folder): JPEG images lie in it where the finished episode has them and are written once. Raw images
-have to be copied, because the schema gives each a chunk of its own, whose place only HDF5 can choose.
+have to be copied, because the schema gives each its own chunk, whose place only HDF5 can choose.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class EpisodeLog:
         """Close the log, make it the episode file, and return its path. After an interruption the log is as it was.
 
         Raises:
-            OSError: the disk is full, or does not take it.
+            OSError: the disk is full or cannot be written to.
         """
         self.close()
         return _commit(self._dataset, self._header, self._index, ending)
@@ -142,9 +142,9 @@ class LoggedEpisode:
 
     header: EpisodeHeader
     table: StepTable
-    """The small values of its whole steps."""
+    """Small values of its complete steps."""
     torn: bool
-    """True if a torn or damaged step follows the whole ones; it and everything after it is lost."""
+    """True if an incomplete or damaged step follows the complete ones; it and everything after it are lost."""
     nothing_whole: bool
     """True if there is no whole step although the first was written completely: it is damaged."""
     _dataset: Path
@@ -154,7 +154,7 @@ class LoggedEpisode:
         """Make the episode file out of the whole steps, and return its path. May be repeated after an interruption.
 
         Raises:
-            OSError: the disk is full, or does not take it.
+            OSError: the disk is full or cannot be written to.
         """
         return _commit(self._dataset, self.header, self._index, ending)
 
@@ -163,7 +163,7 @@ def read_log(dataset: Path, episode_id: str) -> LoggedEpisode:
     """Read the log of an episode that was never committed.
 
     Raises:
-        LogError: the file is no log, or breaks off within its header.
+        LogError: the file is not a log, or ends within its header.
         OSError: the file cannot be opened.
     """
     path = schema.part_path(dataset, episode_id)

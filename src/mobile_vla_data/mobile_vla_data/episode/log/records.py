@@ -31,7 +31,7 @@ class LogError(ValueError):
 
 
 def header_pieces(header: EpisodeHeader) -> tuple[list[heap.Buffer], int]:
-    """Return what a log begins with, after the first page: pieces to write and their size [bytes]."""
+    """Return the beginning of a log after the first page: pieces to write and their size [bytes]."""
     metadata = header.metadata
     text = json.dumps(
         {
@@ -76,14 +76,14 @@ def read_records(path: Path) -> tuple[EpisodeHeader, Iterator[tuple[StepRecord, 
     A torn or damaged tail ends the iteration, as does what HDF5 added when the episode was committed.
 
     Raises:
-        LogError: the file is no log, or breaks off within its header.
+        LogError: the file is not a log, or ends within its header.
         OSError: the file cannot be opened.
     """
     collections = _collections(path)
     first = next(collections, None)
     text = _checked(_HEADER, first.objects[0]) if first and first.objects else None
     if text is None:
-        raise LogError(f"{path}: is no log of an episode, or breaks off before its first step")
+        raise LogError(f"{path}: is not the log of an episode, or ends before its first step")
     try:
         header = _parse_header(text, path)
     except (ValueError, KeyError, TypeError, ContractError, MetadataError) as error:
@@ -98,7 +98,7 @@ def cut_off_in_header(path: Path) -> bool:
 
 
 def holds_more_than_header(path: Path) -> bool:
-    """Return whether something whole follows a log's header; a kill during the first step leaves only a part of it."""
+    """Return whether a complete collection follows a log's header; a kill in the first step leaves a part of one."""
     return len(list(islice(_collections(path), 2))) == 2
 
 
@@ -130,7 +130,7 @@ def _marked(mark: bytes, text: bytes) -> bytes:
 
 
 def _checked(mark: bytes, data: memoryview) -> bytes | None:
-    """Return the text behind a mark and its checksum; None if either is not right."""
+    """Return the text behind a mark and its checksum; None if either is wrong."""
     start = len(mark) + _CHECKSUM.size
     if len(data) < start or data[: len(mark)] != mark:
         return None

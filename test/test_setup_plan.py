@@ -1,0 +1,121 @@
+"""What make setup installs on each platform, and the lower bounds that the packages name."""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ROOT / "requirements"
+HUMBLE_DESKTOP = {"numpy": "1.21.5", "opencv-python-headless": "", "colcon-core": "0.18.3"}
+
+
+def load_plan():
+    spec = importlib.util.spec_from_file_location("setup_plan", ROOT / "tools/setup/plan.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+plan = load_plan()
+
+
+def pins(planned) -> dict[str, str]:
+    return dict(line.split("==") for line in planned.constraints)
+
+
+def names(planned) -> set[str]:
+    return {re.split(r"[<>= ]", line)[0] for line in planned.requirements}
+
+
+def test_numpy_of_ubuntu_22_is_covered_by_a_newer_one_of_the_same_abi() -> None:
+    planned = plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", HUMBLE_DESKTOP)
+    assert "numpy" in names(planned) and pins(planned)["numpy"].startswith("1.26.")
+    assert "opencv-python-headless" not in names(planned)
+
+
+def test_what_the_platform_brings_is_not_replaced() -> None:
+    brought = {"numpy": "1.26.4", "torch": "2.7.0", "opencv-python-headless": "4.11.0", "colcon-core": "0.18.3"}
+    planned = plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", brought)
+    assert not names(planned) & {*brought, "colcon-ros"} and not any("ros-" in name for name in names(planned))
+    assert {name: pins(planned)[name] for name in brought} == brought
+
+
+@pytest.mark.parametrize(
+    ("torch", "newest"), [("2.4.0", (5, 13)), ("2.5.1+cu124", (5, 19)), ("2.6.0", (5, 20)), ("2.7.0a0+git1", (5, 20))]
+)
+def test_transformers_fits_the_torch_of_the_platform(torch: str, newest: tuple[int, int]) -> None:
+    planned = plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", {"numpy": "1.26.4", "torch": torch})
+    assert plan.release(pins(planned)["transformers"])[:2] == newest
+    # A pinned tokenizers would contradict an older transformers.
+    assert ("tokenizers" in pins(planned)) == (newest == (5, 20))
+
+
+def test_a_torch_that_no_transformers_of_ours_works_with_is_refused() -> None:
+    with pytest.raises(plan.PlanError, match=r"torch 2\.3\.1; 2\.4 or later"):
+        plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", {"torch": "2.3.1"})
+
+
+def test_numpy_2_is_refused_where_ros_was_compiled_against_numpy_1() -> None:
+    with pytest.raises(plan.PlanError, match="jazzy was compiled against numpy 1"):
+        plan.plan(REQUIREMENTS, "3.12", "/opt/ros/jazzy", {"numpy": "2.1.0"})
+    plan.plan(REQUIREMENTS, "3.14", "/opt/ros/lyrical", {"numpy": "2.3.5"})
+
+
+def test_a_distribution_with_numpy_1_gets_versions_that_go_with_it() -> None:
+    with_1 = pins(plan.plan(REQUIREMENTS, "3.12", "/opt/ros/jazzy", {"numpy": "1.26.4"}))
+    with_2 = pins(plan.plan(REQUIREMENTS, "3.12", "wheels-jazzy", {}))
+    assert with_1["opencv-python-headless"] != with_2["opencv-python-headless"]
+
+
+def test_what_only_some_machines_need_is_left_out_until_asked_for() -> None:
+    heavy = {"onnx", "onnxruntime", "onnxscript", "mujoco", "mcap", "rosbags", "pytest", "mypy"}
+    assert not names(plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", HUMBLE_DESKTOP)) & heavy
+    assert heavy <= names(plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", HUMBLE_DESKTOP, plan.EXTRAS))
+
+
+@pytest.mark.parametrize("wheels", ["jazzy", "kilted"])
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_with_wheels_everything_is_pinned(python: str, wheels: str) -> None:
+    planned = plan.plan(REQUIREMENTS, python, f"wheels-{wheels}", {}, plan.EXTRAS)
+    exact = {line.split("==")[0] for line in planned.requirements if "==" in line}
+    assert "ros-rclpy" in exact and names(planned) - exact <= set(pins(planned))
+
+
+def test_an_unknown_python_is_refused_with_those_that_are_known() -> None:
+    with pytest.raises(plan.PlanError, match=r"3\.9; there are some for 3\.10, 3\.11"):
+        plan.plan(REQUIREMENTS, "3.9", "/opt/ros/humble", {})
+
+
+def test_setup_files_and_requirements_name_the_same_lower_bounds() -> None:
+    bounds = {}
+    for name in ("app.txt", *(f"{extra}.txt" for extra in plan.EXTRAS)):
+        for line in plan._lines(REQUIREMENTS / name):
+            bounds[plan._name(line)] = line[len(plan._name(line)) :]
+    known = 0
+    for setup in ROOT.glob("src/*/setup.py"):
+        tree = ast.parse(setup.read_text())
+        call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "setup")
+        required = next(ast.literal_eval(word.value) for word in call.keywords if word.arg == "install_requires")
+        for line in required:
+            name = plan._name(line)
+            if name in bounds and name != "setuptools":
+                assert line[len(name) :] == bounds[name], f"{setup}: {line}"
+                known += 1
+    assert known > 20
+
+
+def test_the_plan_is_written_for_pip(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "tools/setup/plan.py"), str(REQUIREMENTS), str(tmp_path)]
+    subprocess.run([*command, "wheels-jazzy", "sim"], check=True)
+    assert "mujoco>=3.4" in (tmp_path / "requirements.txt").read_text().splitlines()
+    assert "torch==2.13.0" in (tmp_path / "constraints.txt").read_text().splitlines()
+    refused = subprocess.run([*command, "wheels-jazzy", "simulator"], capture_output=True, text=True)
+    assert refused.returncode == 1 and refused.stderr == (
+        "error: unknown extras: simulator; there are sim, onnx, rosbag, dev\n"
+    )

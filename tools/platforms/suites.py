@@ -1,0 +1,86 @@
+"""Run every test of this checkout package by package, and make a table of the results of all platforms.
+
+Results are JUnit files in out/platforms/PLATFORM/, so that runs on several machines can be put side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from platforms.matrix import ROOT
+
+RESULTS = ROOT / "out" / "platforms"
+SUITES = (*sorted(path.parent for path in (ROOT / "src").glob("*/test")), ROOT / "tools", ROOT / "test")
+#: Tests that run nodes or measure time get a second try, as in tools/test.sh.
+KINDS = {"": ("-m", "not alone"), "-alone": ("-m", "alone", "--reruns", "1")}
+_NO_TESTS = 5
+
+
+def platform_name() -> str:
+    """Return a name for this environment: ``jazzy-wheels-3.12``, ``humble-3.10`` or ``no-ros-3.10``."""
+    python = "{}.{}".format(*sys.version_info)
+    origin = ROOT / ".venv" / ".origin"
+    if not origin.is_file() or Path(sys.prefix) != ROOT / ".venv":
+        return f"no-ros-{python}"
+    ros = origin.read_text().split()[-1]
+    if ros.startswith("wheels-"):
+        return f"{ros.removeprefix('wheels-')}-wheels-{python}"
+    return f"{Path(ros).name}-{python}"
+
+
+def run_suites(name: str, suites: Iterable[Path] = SUITES) -> bool:
+    """Run the suites one after the other; without ROS, only what needs none. Return whether all passed."""
+    folder = RESULTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    passed = True
+    for suite in suites:
+        for kind, options in KINDS.items():
+            file = folder / f"{suite.name}{kind}.xml"
+            file.unlink(missing_ok=True)
+            command = [sys.executable, "-m", "pytest", "-q", str(suite), *options, f"--junitxml={file}"]
+            if name.startswith("no-ros"):
+                command += ["--ignore-glob=*/test_node*"]
+            with file.with_suffix(".log").open("w") as log:
+                env = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+                status = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=env).returncode
+            passed &= status in (0, _NO_TESTS)
+            print(f"{suite.name}{kind}: {file.with_suffix('.log').read_text().splitlines()[-1]}", flush=True)
+    return passed
+
+
+def counts(folder: Path) -> Counter[str]:
+    """Add up the JUnit files of a folder: tests, failed, skipped, passed."""
+    found: Counter[str] = Counter()
+    for file in folder.glob("*.xml"):
+        for suite in ElementTree.parse(file).getroot().iter("testsuite"):
+            found["tests"] += int(suite.get("tests", 0))
+            found["failed"] += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            found["skipped"] += int(suite.get("skipped", 0))
+    found["passed"] = found["tests"] - found["failed"] - found["skipped"]
+    return found
+
+
+def failures(folder: Path) -> list[str]:
+    """Return the tests that failed, as ``suite: test``."""
+    return [
+        f"{file.stem}: {case.get('name')}"
+        for file in sorted(folder.glob("*.xml"))
+        for case in ElementTree.parse(file).getroot().iter("testcase")
+        if case.find("failure") is not None or case.find("error") is not None
+    ]
+
+
+def table(results: Path = RESULTS) -> str:
+    """Return a Markdown table of all platforms that were tested."""
+    lines = ["| platform | passed | failed | skipped |", "|---|---:|---:|---:|"]
+    for folder in sorted(path for path in results.glob("*") if path.is_dir()):
+        found = counts(folder)
+        lines.append(f"| {folder.name} | {found['passed']} | {found['failed']} | {found['skipped']} |")
+        lines += [f"| failed there: {name} | | | |" for name in failures(folder)]
+    return "\n".join(lines)

@@ -58,7 +58,7 @@ def test_the_act_state_is_unchanged_by_padding_and_neighbours_with_any_cameras(c
     assert together.shape == (3, backbone.hidden_size)
     for index, text in enumerate(words):
         alone = backbone.encode(images[index : index + 1], backbone.tokenise([text]))
-        assert torch.allclose(alone[0], together[index], atol=1e-5)
+        assert torch.allclose(alone[0], together[index], atol=1e-4)
 
 
 def test_the_act_state_depends_on_words_and_on_every_camera() -> None:

@@ -154,7 +154,7 @@ class FilmBackbone(Backbone):
             near = (-((distance / _NEAR) ** 2)).exp()
             act = [
                 4 * near * offset, near, distance,
-                2 * lead, functional.normalize(lead, dim=1), 2 * leaving, length / 10,
+                2 * lead, lead / (lead.norm(dim=1, keepdim=True) + 0.1), 2 * leaving, length / 10,
                 near_robot, near_goal,
                 self._seen(features, at_target),
             ]  # fmt: skip

@@ -125,13 +125,13 @@ class Chromium:
         return at_s
 
     def freeze(self) -> float:
-        """Stop every process of the browser in its tracks; returns when, on :func:`time.time` [s]."""
+        """Freeze every process of the browser; return the time of that, on :func:`time.time` [s]."""
         at_s = time.time()
         os.killpg(self._process.pid, signal.SIGSTOP)
         return at_s
 
     def kill(self) -> float:
-        """Kill every process of the browser; returns when, on :func:`time.time` [s]."""
+        """Kill every process of the browser; return the time of that, on :func:`time.time` [s]."""
         at_s = time.time()
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -19,8 +19,8 @@ and checkpoint carries a copy. `config/robot.yaml` is an example with a comment 
 `contract:=FILE`. Units are SI. An unknown or missing field is an error that names the field.
 
 A policy refuses a robot whose contract gives numbers another meaning than in training: base, rate, image sizes,
-frames, columns, gripper thresholds, and the order of the cameras. `limits`, `max_age_s`, `required` and `keep_in` may
-differ: stricter values are logged, looser ones are a warning. Names and topics may differ freely.
+frames, columns, gripper thresholds, and the order of the cameras. `limits`, `max_age_s`, `required`, `keep_in` and
+`obstacles` may differ: stricter values are logged, looser ones are a warning. Names and topics may differ freely.
 """
 PLAN = """# Collection plan
 

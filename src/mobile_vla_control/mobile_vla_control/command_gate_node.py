@@ -8,8 +8,10 @@ import time
 from functools import partial
 from typing import Any
 
+import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
+from sensor_msgs.msg import LaserScan, Range
 from std_srvs.srv import Trigger
 
 from mobile_vla_control.area import yaw_of
@@ -39,7 +41,7 @@ class CommandGateNode(Node):
     """Subscribes ``cmd_vel_<source>`` and ``gripper/command_<source>``; publishes ``cmd_vel`` and ``gripper/command``.
 
     It publishes a velocity at ``rate_hz``, always, and a gripper position when that changes and once a second. If the
-    contract has ``keep_in``, it subscribes to odometry, too.
+    contract has ``keep_in``, it subscribes to odometry, too, and with ``obstacles`` to their sensors.
     """
 
     def __init__(self, scheduling: str = "normal (not asked for)") -> None:
@@ -91,6 +93,9 @@ class CommandGateNode(Node):
                 )
         if self._gate.keep_in.limited:
             self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
+        for index, sensor in enumerate(self._contract.obstacles.sensors if self._contract.obstacles else ()):
+            kind, take = (LaserScan, self._on_scan) if sensor.type == "scan" else (Range, self._on_range)
+            self.create_subscription(kind, sensor.topic, partial(take, index), SENSOR)
         self.create_service(Trigger, "gate/stop", self._on_stop)
         self.create_service(Trigger, "gate/resume", self._on_resume)
         # Steady: a simulated clock, or a clock that is set, must not hold the zeros back.
@@ -123,6 +128,18 @@ class CommandGateNode(Node):
         received_s = time.monotonic()
         measured_s = received_s - self._age_s(message)
         self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_s, received_s)
+
+    def _on_scan(self, sensor: int, scan: LaserScan) -> None:
+        received_s = time.monotonic()
+        ranges = np.frombuffer(scan.ranges, dtype=np.float32)
+        angles, limits = (scan.angle_min, scan.angle_increment), (scan.range_min, scan.range_max)
+        self._gate.obstacles.put_scan(sensor, ranges, angles, limits, received_s - self._age_s(scan), received_s)
+
+    def _on_range(self, sensor: int, message: Range) -> None:
+        received_s = time.monotonic()
+        limits = (message.min_range, message.max_range)
+        measured_s = received_s - self._age_s(message)
+        self._gate.obstacles.put_range(sensor, message.range, message.field_of_view, limits, measured_s, received_s)
 
     def _age_s(self, message: Any) -> float:
         return (now_ns(self) - to_ns(message.header.stamp)) * 1e-9
@@ -223,7 +240,7 @@ class CommandGateNode(Node):
                 self._remember()
             return Health(WARN, f"{self._output.reason}{self._warning()}", values)
         now_s = time.monotonic()
-        if problem := self._gate.keep_in.problem(now_s):
+        if problem := self._gate.keep_in.problem(now_s) or self._gate.obstacles.problem(now_s):
             return Health(WARN, problem, values)
         if refused := self._gate.refused_now(now_s):
             return Health(WARN, f"commands are refused: {refused}", values)

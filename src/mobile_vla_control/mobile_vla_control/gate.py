@@ -13,6 +13,8 @@ Rules, each with a test:
   once.
 - If the contract has ``keep_in``, the robot brakes before the edge of that area; outside, only motion back inside is
   let through, from either source.
+- If the contract has ``obstacles``, the robot slows down and stops before what its sensors see; a silent sensor stops
+  it. Motion that comes no nearer is let through, from either source.
 - The gripper keeps its last position in every case: opening it would drop what it holds.
 """
 
@@ -24,6 +26,7 @@ from dataclasses import dataclass, field
 
 from mobile_vla_control.area import KeepIn
 from mobile_vla_control.limiter import VelocityLimiter, clamp
+from mobile_vla_control.obstacles import ObstacleGuard
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 
@@ -121,6 +124,7 @@ class CommandGate:
         self._can_strafe = contract.base == "holonomic"
         self._limiter = VelocityLimiter(contract.limits)
         self.keep_in = KeepIn(contract)
+        self.obstacles = ObstacleGuard(contract)
         self._settings = settings
         self._inputs = {
             Source.TELEOP: _Input(settings.teleop_timeout_s),
@@ -212,6 +216,7 @@ class CommandGate:
             self._limiter.halt()
         self._note_timeout(driver)
         self._driver, self._sent, self._sent_at = driver, velocity, now_s
+        self.obstacles.sent(velocity, now_s)
         return GateOutput(velocity, self._gripper, driver, reason)
 
     def _follow(self, source: Source, now_s: float) -> tuple[Velocity, str]:
@@ -223,10 +228,10 @@ class CommandGate:
         period_s = self._settings.period_s
         target = clamp(wanted, self._limits, can_strafe=self._can_strafe)
         elapsed_s = 0.0 if self._sent_at is None else min(max(0.0, now_s - self._sent_at), 2 * period_s)
-        # The target first, for a smooth approach to the edge; then the result, because the edge matters more.
-        allowed, held = self.keep_in.apply(target, now_s, period_s)
+        # The target first, for a smooth approach; then the result, because edge and obstacle matter more.
+        allowed, held = self._guarded(target, now_s)
         smooth = self._limiter.follow(allowed, elapsed_s)
-        velocity, cut = self.keep_in.apply(smooth, now_s, period_s)
+        velocity, cut = (smooth, "") if smooth == allowed else self._guarded(smooth, now_s)
         if velocity != smooth:
             self._limiter.hold(velocity)
         if allowed != wanted or velocity != smooth:
@@ -234,6 +239,12 @@ class CommandGate:
         reason = held or cut
         stands = "stands still" if velocity == ZERO and reason else "drives"
         return velocity, f"{source.value} {stands}{': ' if reason else ''}{reason}"
+
+    def _guarded(self, wanted: Velocity, now_s: float) -> tuple[Velocity, str]:
+        """Return what edge and obstacles leave of ``wanted``, and why it is less."""
+        inside, edge = self.keep_in.apply(wanted, now_s, self._settings.period_s)
+        clear, obstacle = self.obstacles.apply(inside, now_s, self._settings.period_s)
+        return clear, "; ".join(reason for reason in (edge, obstacle) if reason)
 
     def _choose(self, now_s: float) -> tuple[Source | None, str]:
         teleop, policy = self._inputs[Source.TELEOP], self._inputs[Source.POLICY]

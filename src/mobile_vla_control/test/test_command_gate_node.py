@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist, TwistStamped
+from sensor_msgs.msg import LaserScan, Range
 from std_srvs.srv import Trigger
 
 from mobile_vla_control.testing import require_timeouts
@@ -235,6 +236,72 @@ def test_the_robot_stays_in_its_area_and_the_status_says_why_it_stands(probe, tm
         wait_for(lambda: "their stamps are not this machine's time; synchronise the clocks" in statuses[-1].reason)
         robot.clock_offset_ns = 0
         wait_for(lambda: "odom" not in statuses[-1].reason, what="a good position again")
+
+
+class Distances:
+    """Publishes a front scan, a rear scan and a distance sensor at 20 Hz, all with one ray."""
+
+    def __init__(self, probe):
+        self.probe, self.silent = probe, set()
+        self.metres = {"front_scan": 5.0, "rear_scan": 5.0, "sonar": 5.0}
+        kinds = {"front_scan": LaserScan, "rear_scan": LaserScan, "sonar": Range}
+        self.publishers = {topic: probe.node.create_publisher(kind, topic, 5) for topic, kind in kinds.items()}
+        probe.node.create_timer(0.05, self.publish)
+
+    def publish(self):
+        for topic, publisher in self.publishers.items():
+            if topic in self.silent:
+                continue
+            metres = self.metres[topic]
+            if topic == "sonar":
+                message = Range(field_of_view=0.3, min_range=0.02, max_range=5.0, range=metres)
+            else:
+                message = LaserScan(range_min=0.02, range_max=5.0, angle_increment=0.1, ranges=[metres])
+            message.header.stamp = to_stamp(self.probe.now_ns())
+            publisher.publish(message)
+
+
+OBSTACLES = """
+obstacles:
+  footprint: [[0.2, 0.2], [-0.2, 0.2], [-0.2, -0.2], [0.2, -0.2]]
+  stop_distance_m: 0.1
+  sensors:
+    - {topic: front_scan, max_age_s: 0.5}
+    - {topic: rear_scan, max_age_s: 0.5, yaw_rad: 3.14159}
+    - {topic: sonar, type: range, max_age_s: 0.5, x_m: 0.2}
+"""
+
+
+def test_obstacles_stop_operator_and_policy_and_the_operator_can_back_away(probe, tmp_path):
+    contract = tmp_path / "robot.yaml"
+    contract.write_text(Path(CONTRACT).read_text() + OBSTACLES)
+    with start_gate(contract=str(contract), release_s=0.0):
+        velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+        Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
+        unknown = "obstacles are unknown: nothing has arrived on 'front_scan'; nothing has arrived on 'rear_scan'"
+        wait_for(lambda: statuses and unknown in statuses[-1].reason, what="the reason to stand")
+        distances = Distances(probe)
+        wait_for(lambda: velocities[-1].linear.x == 0.5, what="full speed")
+        distances.metres["front_scan"] = 0.28
+        reason = "policy stands still: an obstacle is ahead, seen on 'front_scan'"
+        wait_for(lambda: velocities[-1] == Twist() and statuses[-1].reason == reason, what="the policy to stand")
+        wanted = twist(0.5)
+        human = Sender(probe, Twist, "cmd_vel_teleop", lambda: wanted)
+        reason = "teleop stands still: an obstacle is ahead, seen on 'front_scan'"
+        wait_for(lambda: velocities[-1] == Twist() and statuses[-1].reason == reason, what="the operator to stand")
+        wanted.linear.x = -0.5
+        wait_for(lambda: velocities[-1].linear.x == -0.5, what="the operator to back away")
+        distances.metres["rear_scan"] = 0.6
+        wait_for(lambda: -0.4 < velocities[-1].linear.x < 0.0, what="less speed")
+        distances.metres.update(front_scan=5.0, sonar=0.09)
+        wanted.linear.x = 0.5
+        wait_for(lambda: velocities[-1] == Twist() and "'sonar'" in statuses[-1].reason, what="the sonar's stop")
+        human.stop()
+        distances.metres["sonar"] = math.inf
+        wait_for(lambda: velocities[-1].linear.x == 0.5, what="the policy at full speed again")
+        distances.silent = {"rear_scan"}
+        reason = "policy stands still: obstacles are unknown: 'rear_scan' is silent"
+        wait_for(lambda: velocities[-1] == Twist() and statuses[-1].reason == reason, what="a stop")
 
 
 def test_a_simulated_clock_that_does_not_run_holds_back_neither_zeros_nor_diagnostics(probe):

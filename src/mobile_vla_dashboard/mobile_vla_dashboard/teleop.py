@@ -48,7 +48,7 @@ def _fraction(name: str, value: object) -> float:
 class DeadMan:
     """Decides what to publish now, given when the operator's last command came. Thread-safe.
 
-    While commands are fresh, the newest; when they stop for whatever reason, one zero; then nothing, so that an unused
+    While commands are fresh, the newest one; when they stop for any reason, one zero; then nothing, so that an unused
     page does not keep a policy from driving.
     """
 

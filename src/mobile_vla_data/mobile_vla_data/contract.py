@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.compatibility import Comparison, compare
+from mobile_vla_data.obstacles import Obstacles, Strict
 from mobile_vla_data.polygon import Polygon
 from mobile_vla_data.yaml_file import read_yaml
 
@@ -33,11 +34,7 @@ class ContractError(ValueError):
     """A contract file is missing, malformed, or does not fit another contract. The message is one line."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class CameraContract(_Strict):
+class CameraContract(Strict):
     """Source and size of the images of one camera."""
 
     topic: str = Field(min_length=1)
@@ -54,7 +51,7 @@ class CameraContract(_Strict):
     """An image captured longer ago than this at a control tick is stale [s]."""
 
 
-class StateContract(_Strict):
+class StateContract(Strict):
     """Sources of the state ``[x, y, gripper]``: metres in the odometry frame, gripper 0 open .. 1 closed."""
 
     odometry_topic: str = Field(min_length=1)
@@ -69,7 +66,7 @@ class StateContract(_Strict):
     """A gripper position measured longer ago than this is stale [s]."""
 
 
-class ActionContract(_Strict):
+class ActionContract(Strict):
     """The action ``[delta_x, delta_y, gripper]``: metres in ``frame`` during one control period, gripper 0 or 1."""
 
     frame: str = Field(min_length=1)
@@ -78,7 +75,7 @@ class ActionContract(_Strict):
     """True if the action has a fourth column ``delta_yaw``: the turn during one control period [rad]."""
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """Limits that the gate clamps to and that validation checks."""
 
     linear_m_s: float = Field(gt=0)
@@ -95,7 +92,7 @@ class Limits(_Strict):
     """Largest change of angular acceleration [rad/s^3]; None: not limited."""
 
 
-class GripperThresholds(_Strict):
+class GripperThresholds(Strict):
     """Hysteresis on a gripper position or probability in 0 .. 1."""
 
     close_above: float = Field(gt=0, lt=1)
@@ -121,7 +118,7 @@ class GripperThresholds(_Strict):
 _NO_GRIPPER = GripperThresholds(close_above=0.5, open_below=0.5)
 
 
-class Contract(_Strict):
+class Contract(Strict):
     """Description of one robot. Load it with :meth:`load`; it is immutable and compares by value."""
 
     contract_version: Literal[1]
@@ -142,6 +139,8 @@ class Contract(_Strict):
     """Limits of speed, acceleration and jerk."""
     keep_in: list[Annotated[list[float], Field(min_length=2, max_length=2)]] | None = None
     """Corners ``[x, y]`` of the area the gate keeps the robot in [m], in the odometry frame; None: anywhere."""
+    obstacles: Obstacles | None = None
+    """Sensors of distances, and how the gate keeps the robot away from what they see; None: it does not."""
     gripper: GripperThresholds | Literal["none"]
     """When a gripper counts as open or closed; none: the robot has no gripper, and its columns stay 0."""
 

@@ -260,8 +260,8 @@ def _states(signals: Signals) -> Iterator[Finding]:
 def _agreement(signals: Signals) -> Iterator[Finding]:
     """Compare the length of the drive as commanded with odometry's.
 
-    Both are summed over stretches of a second: within one the heading, which the state does not hold, hardly changes,
-    and the noise of odometry, which would add up step by step, does not.
+    Both are summed over stretches of one second. In a second the heading, which is not part of the state, hardly
+    changes, and summing over it keeps the noise of odometry small.
     """
     stride = max(1, round(signals.contract.control_rate_hz))
     starts = np.arange(0, len(signals.states) - 1, stride)

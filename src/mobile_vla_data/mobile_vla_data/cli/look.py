@@ -101,7 +101,7 @@ def _forecast(finish: date | None, fulfilled: bool) -> str:
     if fulfilled:
         return "the plan is fulfilled"
     return (
-        f"at the pace of the last week, the plan is finished on {finish}"
+        f"at the pace of the last week, the plan will be finished on {finish}"
         if finish
         else "no episodes in the last week; cannot forecast"
     )

@@ -23,6 +23,7 @@ from mobile_vla_ros.parameters import flag, integer, load_contract, number, stam
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.run import run
 from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
+from mobile_vla_sim.nodes.obstacle_sensors import ObstacleSensors
 from mobile_vla_sim.nodes.sim_thread import Reading, SimSensors, SimSettings, SimThread
 from mobile_vla_sim.nodes.truth import state_message
 from mobile_vla_sim.tasks.catalogue import UnknownTaskError
@@ -48,6 +49,7 @@ class SimNode(Node):
             number(self, "odometry_rate_hz", 50.0, "rate of odom, gripper/state, sim/state [Hz]", above=0, at_most=100),
             number(self, "command_timeout_s", 0.5, "a base without a command for this long stands still [s]", above=0),
             "localised" if flag(self, "localised", False, "odometry in the world frame, without drift") else "drifting",
+            number(self, "scan_rate_hz", 10.0, "rate of the contract's obstacle sensors [Hz]", above=0, at_most=50),
         )
         self._plan = load_plan_parameter(self)
         quality = integer(self, "jpeg_quality", 90, "quality of the compressed images", at_least=1, at_most=100)
@@ -73,7 +75,7 @@ class SimNode(Node):
             self._contract,
             first_assignment(self, self._plan, self._contract, seed, task),
             settings,
-            SimSensors(self._publish_reading, self._publish_images),
+            SimSensors(self._publish_reading, self._publish_images, ObstacleSensors(self, self._contract).publish),
             lambda: int(self.get_clock().now().nanoseconds),
             self._on_failure,
         )

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
@@ -25,6 +26,7 @@ from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
 from mobile_vla_sim.world.odometry import Odometry, OdometryKind
+from mobile_vla_sim.world.ranging import measure
 from mobile_vla_sim.world.world import Pose, Truth, World
 
 _MAX_LAG_S = 0.25
@@ -41,6 +43,8 @@ class SimSettings:
     command_timeout_s: float = 0.5
     """A command older than this is replaced by zero, as a robot's base does."""
     odometry: OdometryKind = "drifting"
+    scan_rate_hz: float = 10.0
+    """Rate of the obstacle sensors."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class SimSensors:
     on_reading: Callable[[Reading], None]
     on_images: Callable[[int, dict[str, Image]], None]
     """Capture time [ns] and camera -> RGB uint8 ``[height, width, 3]``."""
+    on_scans: Callable[[int, list[npt.NDArray[np.float32]]], None]
+    """Capture time [ns] and the distances that each obstacle sensor measures [m], in the contract's order."""
 
 
 class SimThread:
@@ -159,7 +165,7 @@ class SimThread:
     def _loop(self, world: World) -> None:
         next_step = time.monotonic()
         steps = 0
-        camera_due = reading_due = 0.0
+        camera_due = reading_due = scan_due = 0.0
         while not self._stop.is_set():
             self._answer_requests(world)
             now = time.monotonic()
@@ -177,6 +183,9 @@ class SimThread:
             if now >= camera_due:
                 self._look(world)
                 camera_due = _next_due(camera_due, now, self._settings.camera_rate_hz)
+            if self._contract.obstacles and now >= scan_due:
+                self._scan(world)
+                scan_due = _next_due(scan_due, now, self._settings.scan_rate_hz)
             wake = min(next_step, reading_due, camera_due)
             time.sleep(max(0.0, wake - time.monotonic()))
 
@@ -228,6 +237,10 @@ class SimThread:
         stamp_ns = self._now_ns()
         self._sensors.on_images(stamp_ns, {name: world.render(name) for name in self._contract.cameras})
         self.frames += 1
+
+    def _scan(self, world: World) -> None:
+        sensors = self._contract.obstacles.sensors if self._contract.obstacles else []
+        self._sensors.on_scans(self._now_ns(), [measure(world, sensor) for sensor in sensors])
 
     def _note_progress(self, now: float, simulated_s: float) -> None:
         self._progress.append((now, simulated_s))

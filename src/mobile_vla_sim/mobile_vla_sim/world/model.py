@@ -41,8 +41,8 @@ class RenderQuality:
     """Corners of a circle."""
 
 
-def build_model(scene: Scene, contract: Contract, quality: RenderQuality) -> mujoco.MjModel:
-    """Compile the model of a scene; takes a few milliseconds."""
+def build_spec(scene: Scene, contract: Contract, quality: RenderQuality) -> mujoco.MjSpec:
+    """Describe a scene for MuJoCo; compiling it takes a few milliseconds."""
     spec = mujoco.MjSpec()
     spec.modelname = "mobile_vla_flat"
     spec.option.timestep = TIMESTEP_S
@@ -78,7 +78,7 @@ def build_model(scene: Scene, contract: Contract, quality: RenderQuality) -> muj
     )
     grip.active = False
     world.add_camera(name="static", pos=[0.0, 0.0, CAMERA_HEIGHT_M], fovy=STATIC_FOVY_DEG)
-    return spec.compile()
+    return spec
 
 
 def _set_visual(spec: mujoco.MjSpec, scene: Scene, quality: RenderQuality) -> None:

@@ -33,7 +33,8 @@ def box(
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[*centre, (bottom + top) / 2],
         size=[size[0] / 2, size[1] / 2, (top - bottom) / 2],
-        rgba=[*colour, 0.0 if hidden else 1.0],
+        # Cameras do not see group 4, rays do.
+        rgba=[*colour, 1.0],
         group=4 if hidden else 0,
         contype=solid,
         conaffinity=0,

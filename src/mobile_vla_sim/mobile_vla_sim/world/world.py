@@ -18,7 +18,7 @@ from mobile_vla_sim.world.model import (
     STATIC_FOVY_DEG,
     VISIBLE_HALF_M,
     RenderQuality,
-    build_model,
+    build_spec,
 )
 from mobile_vla_sim.world.renderer import Renderer
 from mobile_vla_sim.world.robot import GRIPPER_FOVY_DEG
@@ -85,7 +85,7 @@ class World:
     def reset(self, scene: Scene) -> None:
         """Build the scene and put the robot at its start; time starts at zero."""
         self.scene = scene
-        self.model = build_model(scene, self.contract, self._quality)
+        self.model = self._describe(scene).compile()
         self.data = mujoco.MjData(self.model)
         joint = {self.model.joint(i).name: i for i in range(self.model.njnt)}
         self._qpos = {name: int(self.model.jnt_qposadr[i]) for name, i in joint.items()}
@@ -104,6 +104,9 @@ class World:
         mujoco.mj_forward(self.model, self.data)
         if scene.held:
             self.arm.take(scene.held)
+
+    def _describe(self, scene: Scene) -> mujoco.MjSpec:
+        return build_spec(scene, self.contract, self._quality)
 
     def command(self, velocity: Velocity) -> None:
         """Hold ``velocity`` (robot frame) until the next command. A holonomic base ignores the yaw rate."""

@@ -1,0 +1,255 @@
+"""The guard against obstacles, with points instead of messages."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mobile_vla_control.gate import CommandGate, Driver, GateSettings, Source
+from mobile_vla_control.obstacles import ObstacleGuard
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+
+STOP_M, HALF_M, TICK_S = 0.1, 0.2, 0.05
+SQUARE = [[HALF_M, HALF_M], [-HALF_M, HALF_M], [-HALF_M, -HALF_M], [HALF_M, -HALF_M]]
+LIMITS = (0.05, 8.0)
+
+
+@pytest.fixture(scope="module")
+def bare(request):
+    return Contract.load(request.config.rootpath / "config" / "robot.yaml")
+
+
+def with_obstacles(bare, *sensors, **changes):
+    sensors = sensors or ({"topic": "scan", "max_age_s": 0.3},)
+    values = {"sensors": list(sensors), "footprint": SQUARE, "stop_distance_m": STOP_M, "reaction_s": 0.0, **changes}
+    return Contract.from_dict({**bare.model_dump(mode="json"), "obstacles": values})
+
+
+class Course:
+    """A robot among points in the world, which does at once what the guard lets through."""
+
+    def __init__(self, contract, points):
+        self.guard = ObstacleGuard(contract)
+        self.points = np.array(points, dtype=float).reshape(-1, 2)
+        self.x = self.y = self.yaw = self.now_s = 0.0
+
+    def seen(self):
+        moved = self.points - (self.x, self.y)
+        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
+        return moved @ np.array([[cosine, -sine], [sine, cosine]])
+
+    def look(self, age_s=0.0):
+        seen = self.seen()
+        # One ray for each point: the increment is of no meaning, so every point is a scan of its own direction.
+        ranges, angles = np.hypot(*seen.T), np.arctan2(seen[:, 1], seen[:, 0])
+        sensor = self.guard._sensors[0]
+        sensor.received_s, sensor.measured_s = self.now_s, self.now_s - age_s
+        sensor.points = np.column_stack([ranges * np.cos(angles), ranges * np.sin(angles)])
+
+    def tick(self, wanted):
+        sent, reason = self.guard.apply(wanted, self.now_s, TICK_S)
+        self.guard.sent(sent, self.now_s)
+        for _ in range(5):
+            step_s = TICK_S / 5
+            cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
+            self.x += (cosine * sent.x - sine * sent.y) * step_s
+            self.y += (sine * sent.x + cosine * sent.y) * step_s
+            self.yaw += sent.yaw_rate * step_s
+        self.now_s += TICK_S
+        return sent, reason
+
+    def clearance_m(self):
+        """Distance of the nearest point from the square robot."""
+        outside = np.maximum(np.abs(self.seen()) - HALF_M, 0.0)
+        return float(np.hypot(*outside.T).min())
+
+
+def wall(x=1.5):
+    return [(x, y) for y in np.arange(-2, 2, 0.02)]
+
+
+def test_a_robot_slows_down_before_a_wall_and_stands_at_the_stop_distance(bare):
+    course = Course(with_obstacles(bare), wall())
+    speeds, reasons = [], []
+    for _ in range(200):
+        course.look()
+        sent, reason = course.tick(Velocity(0.8))
+        speeds.append(sent.x)
+        reasons.append(reason)
+    assert speeds[0] == 0.8 and speeds[-1] == 0.0
+    assert speeds == sorted(speeds, reverse=True)
+    assert reasons[-1] == "an obstacle is ahead, seen on 'scan'"
+    assert STOP_M - 1e-6 <= course.clearance_m() < STOP_M + 0.03
+
+
+def test_the_time_to_the_stop_distance_is_never_less_than_the_contract_says(bare):
+    course = Course(with_obstacles(bare, slow_time_s=2.0), wall())
+    for _ in range(100):
+        course.look()
+        room_m = course.clearance_m() - STOP_M
+        sent, _ = course.tick(Velocity(0.8))
+        assert sent.x <= room_m / 2.0 + 1e-6 or sent.x == 0.8 <= room_m / 2.0
+
+
+def test_what_was_covered_since_the_last_measurement_counts(bare):
+    course = Course(with_obstacles(bare, {"topic": "scan", "max_age_s": 1.0}), wall(1.0))
+    course.look()
+    for _ in range(19):
+        course.tick(Velocity(0.8))
+    assert course.clearance_m() >= STOP_M - 1e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    points=st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=1, max_size=30),
+    x=st.floats(-0.8, 0.8), y=st.floats(-0.8, 0.8), turn=st.floats(-1.5, 1.5), age_s=st.floats(0.0, 0.2),
+)  # fmt: skip
+def test_no_command_brings_any_point_nearer_than_the_stop_distance(bare, points, x, y, turn, age_s):
+    course = Course(with_obstacles(bare), points)
+    if course.clearance_m() <= STOP_M:
+        return
+    for _ in range(60):
+        course.look()
+        course.tick(Velocity(x, y, turn))
+        # Half of a step between two looks, at most.
+        assert course.clearance_m() > STOP_M - 0.015
+
+
+@pytest.mark.parametrize("near_m", [0.02, 0.07])
+def test_a_robot_that_is_too_near_may_back_away_and_go_along_but_come_no_nearer(bare, near_m):
+    course = Course(with_obstacles(bare), wall(HALF_M + near_m))
+    course.look()
+    apply = course.guard.apply
+    assert apply(Velocity(0.5), 0.0, TICK_S)[0] == Velocity()
+    assert apply(Velocity(-0.5), 0.0, TICK_S) == (Velocity(-0.5), "")
+    assert apply(Velocity(-0.3, 0.3), 0.0, TICK_S)[0] == Velocity(-0.3, 0.3)
+    assert apply(Velocity(0.0, 0.5), 0.0, TICK_S)[0] == Velocity(0.0, 0.5)
+
+
+def test_a_robot_that_is_blocked_ahead_may_turn_where_there_is_room(bare):
+    course = Course(with_obstacles(bare), [(HALF_M + STOP_M, 0.0)])
+    course.look()
+    sent, reason = course.guard.apply(Velocity(0.5, 0.0, 1.0), 0.0, TICK_S)
+    assert (sent.x, sent.y) == (0.0, 0.0) and sent.yaw_rate > 0.0
+    assert "an obstacle is ahead" in reason
+    course = Course(with_obstacles(bare), [(HALF_M + 0.02, HALF_M - 0.05)])
+    course.look()
+    assert course.guard.apply(Velocity(0.0, 0.0, -1.0), 0.0, TICK_S)[0] == Velocity(), "its corner would come nearer"
+
+
+def test_an_arc_is_slowed_as_a_whole(bare):
+    course = Course(with_obstacles(bare), wall(1.0))
+    course.look()
+    sent, _ = course.guard.apply(Velocity(0.8, 0.0, 0.4), 0.0, TICK_S)
+    assert 0.0 < sent.x < 0.8 and sent.yaw_rate / sent.x == pytest.approx(0.5)
+
+
+def scan(guard, ranges, *, now_s=0.0, sensor=0, age_s=0.0):
+    guard.put_scan(sensor, ranges, (-math.pi, 2 * math.pi / len(ranges)), LIMITS, now_s - age_s, now_s)
+
+
+def test_a_sensor_is_where_the_contract_says(bare):
+    sensor = {"topic": "rear", "max_age_s": 0.3, "x_m": -0.2, "y_m": 0.1, "yaw_rad": math.pi}
+    guard = ObstacleGuard(with_obstacles(bare, sensor))
+    guard.put_scan(0, [0.5], (0.0, 0.1), LIMITS, 0.0, 0.0)
+    np.testing.assert_allclose(guard._sensors[0].points, [(-0.7, 0.1)], atol=1e-9)
+
+
+def test_parts_of_the_robot_are_no_obstacles_and_no_return_is_free(bare):
+    guard = ObstacleGuard(with_obstacles(bare))
+    scan(guard, [0.1, math.inf, 0.15, math.nan])
+    assert guard.apply(Velocity(0.8, 0.3, 1.0), 0.0, TICK_S) == (Velocity(0.8, 0.3, 1.0), "")
+
+
+def test_minus_infinity_is_an_obstacle_that_is_too_near_to_be_measured(bare):
+    sensor = {"topic": "front", "max_age_s": 0.3, "x_m": 0.25}
+    guard = ObstacleGuard(with_obstacles(bare, sensor))
+    guard.put_scan(0, [-math.inf], (0.0, 0.1), LIMITS, 0.0, 0.0)
+    assert guard.apply(Velocity(0.5), 0.0, TICK_S)[0] == Velocity()
+
+
+@pytest.mark.parametrize(("distance", "share"), [(0.5, "slower"), (0.02, "stands"), (8.0, "free"), (math.inf, "free")])
+def test_a_distance_sensor_is_a_cone(bare, distance, share):
+    sensor = {"topic": "sonar", "type": "range", "max_age_s": 0.3, "x_m": 0.25}
+    guard = ObstacleGuard(with_obstacles(bare, sensor))
+    guard.put_range(0, distance, 0.5, LIMITS, 0.0, 0.0)
+    sent, reason = guard.apply(Velocity(0.8), 0.0, TICK_S)
+    assert {"slower": 0.0 < sent.x < 0.8, "stands": sent.x == 0.0, "free": sent.x == 0.8}[share]
+    assert bool(reason) == (share != "free")
+
+
+def test_every_sensor_counts_and_the_nearest_obstacle_is_named_by_its_topic(bare):
+    sensors = [{"topic": topic, "max_age_s": 0.3} for topic in ("left_scan", "right_scan")]
+    guard = ObstacleGuard(with_obstacles(bare, *sensors))
+    assert guard.problem(0.0) == (
+        "obstacles are unknown: nothing has arrived on 'left_scan'; nothing has arrived on 'right_scan'"
+    )
+    scan(guard, [math.inf] * 8, sensor=0)
+    assert guard.apply(Velocity(0.5), 0.0, TICK_S)[0] == Velocity()
+    guard.put_scan(1, [0.5], (0.0, 0.1), LIMITS, 0.0, 0.0)
+    sent, reason = guard.apply(Velocity(0.5), 0.0, TICK_S)
+    assert 0.0 < sent.x < 0.5 and "'right_scan'" in reason
+
+
+def test_a_sensor_that_is_silent_blind_or_on_another_clock_stops_the_robot(bare):
+    guard = ObstacleGuard(with_obstacles(bare))
+    scan(guard, [math.inf] * 8)
+    assert guard.apply(Velocity(0.5), 0.3, TICK_S)[0] == Velocity(0.5)
+    for wanted in (Velocity(0.5), Velocity(-0.5), Velocity(0.0, 0.0, 1.0)):
+        assert guard.apply(wanted, 3.0, TICK_S) == (Velocity(), "obstacles are unknown: 'scan' is silent")
+    scan(guard, [0.0, math.nan], now_s=3.0)
+    assert "messages on 'scan' are refused: no value in it is a distance" in guard.problem(3.0)
+    scan(guard, [math.inf], now_s=3.1, age_s=7200.0)
+    assert "synchronise the clocks" in guard.problem(3.1)
+    scan(guard, [math.inf], now_s=3.2)
+    assert guard.problem(3.2) == ""
+
+
+def test_a_contract_without_obstacles_changes_nothing(bare):
+    guard = ObstacleGuard(bare)
+    assert not guard.limited and guard.problem(0.0) == ""
+    assert guard.apply(Velocity(9.0), 0.0, TICK_S) == (Velocity(9.0), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"stop_distance_m": 0.0}, "obstacles.stop_distance_m"),
+        ({"footprint": [[0, 0], [1, 1]]}, "an area needs at least 3 corners"),
+        ({"sensors": []}, "obstacles.sensors"),
+        ({"sensors": [{"topic": "a", "max_age_s": 1.0}] * 2}, "two sensors have the same topic: a, a"),
+        ({"sensors": [{"topic": "a", "type": "depth", "max_age_s": 1.0}]}, "obstacles.sensors.0.type"),
+    ],
+)
+def test_a_wrong_contract_is_refused_by_field(bare, changes, complaint):
+    with pytest.raises(ValueError, match=complaint.replace(".", r"\.")):
+        with_obstacles(bare, **{"sensors": [{"topic": "scan", "max_age_s": 0.3}], **changes})
+
+
+@pytest.mark.parametrize("source", list(Source))
+def test_the_gate_stops_operator_and_policy_alike_and_both_may_back_away(bare, source):
+    gate = CommandGate(with_obstacles(bare), GateSettings(0.5, 0.3, 1.0, 0.5, TICK_S))
+    name, now_s, driver = source.value, 0.0, Driver[source.name]
+
+    def drive(velocity, ticks, distance):
+        nonlocal now_s
+        for _ in range(ticks):
+            now_s += TICK_S
+            gate.obstacles.put_scan(0, [distance], (0.0, 0.1), LIMITS, now_s, now_s)
+            gate.offer_velocity(source, velocity, now_s)
+            output = gate.tick(now_s)
+        return output
+
+    assert drive(Velocity(0.5), 40, math.inf).velocity.x == pytest.approx(0.5)
+    output = drive(Velocity(0.5), 1, HALF_M + STOP_M)
+    assert output.velocity == Velocity() and output.driver is driver
+    assert output.reason == f"{name} stands still: an obstacle is ahead, seen on 'scan'"
+    assert drive(Velocity(-0.5), 40, HALF_M + STOP_M).velocity.x == pytest.approx(-0.5)
+    now_s += 0.4
+    gate.offer_velocity(source, Velocity(-0.5), now_s)
+    output = gate.tick(now_s)
+    assert output.velocity == Velocity()
+    assert output.reason == f"{name} stands still: obstacles are unknown: 'scan' is silent"

@@ -8,7 +8,7 @@ setup(
     name=package_name,
     version=ElementTree.parse("package.xml").findtext("version"),
     packages=find_packages(exclude=["test"]),
-    package_data={package_name: ["py.typed"]},
+    package_data={package_name: ["py.typed", "headless/*.css", "headless/*.j2"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
@@ -22,6 +22,7 @@ setup(
         "rich>=13",
         "simplejpeg>=1.6",
         "Pillow>=10",
+        "jinja2>=3",
     ],
     extras_require={"test": ["pytest"]},
     zip_safe=False,

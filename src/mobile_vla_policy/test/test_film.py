@@ -58,7 +58,7 @@ def test_the_act_state_is_unchanged_by_padding_and_neighbours_with_any_cameras(c
     assert together.shape == (3, backbone.hidden_size)
     for index, text in enumerate(words):
         alone = backbone.encode(images[index : index + 1], backbone.tokenise([text]))
-        assert torch.allclose(alone[0], together[index], atol=1e-5)
+        assert torch.allclose(alone[0], together[index], atol=1e-4)
 
 
 def test_the_act_state_depends_on_words_and_on_every_camera() -> None:
@@ -95,8 +95,8 @@ def test_the_planned_way_goes_round_a_wall_and_straight_where_there_is_none() ->
     planner.steps = 40
     target = torch.full((2, side, side), -30.0)
     target[:, 2, 12] = 0.0  # up, on the right
-    blocked = torch.full((2, side, side), 0.0)
-    blocked[1, :12, 8] = 1.0  # a wall from the upper edge down, in the second world
+    blocked = torch.full((2, side, side), -0.2)
+    blocked[1, :12, 8] = 0.5  # a wall from the upper edge down, in the second world
     distances, ways = planner(blocked, target)
     heading = torch.nn.functional.normalize(torch.einsum("ndhw,dc->nhwc", ways, backbone.directions), dim=-1)
     start = (2, 4)  # as far up, on the left
@@ -109,7 +109,7 @@ def test_the_planned_way_goes_round_a_wall_and_straight_where_there_is_none() ->
 def test_a_gradient_reaches_every_parameter() -> None:
     backbone = film(("static", "gripper")).train()
     act, maps = backbone.encode_with_maps(torch.rand(2, 2, 3, SIZE, SIZE), backbone.tokenise(list(GOALS)[:2]))
-    assert maps is not None and maps.robot is not None and maps.blocked is not None
+    assert maps is not None and maps.robot is not None and maps.blocked is not None and maps.ways is not None
     total = sum(value.float().square().sum() for value in (act, *maps))
     assert isinstance(total, torch.Tensor)
     total.backward()
@@ -183,3 +183,40 @@ def target_error(checkpoint: Path, dataset: Path) -> float:
         found = maps.target.softmax(1) @ cell_centres(SIZE // 4)
         errors.append(found[0] - torch.from_numpy(in_image(episode.target_px()[:1], (camera.width, camera.height)))[0])
     return float(torch.stack(errors).norm(dim=1).median())
+
+
+def test_planning_by_sums_equals_planning_by_logarithms() -> None:
+    torch.manual_seed(0)
+    planner = film().planner
+    planner.steps = 30
+    blocked, target = torch.randn(3, 16, 16) / 4, torch.randn(3, 16, 16) * 8
+    distances, ways = planner.train()(blocked, target)
+    driving = planner.eval()(blocked, target)
+    assert torch.allclose(distances, driving[0], atol=1e-3)
+    assert torch.allclose(ways, driving[1], atol=1e-4)
+
+
+def test_the_planner_s_gradient_is_that_of_its_formula() -> None:
+    torch.manual_seed(0)
+    planner = film().planner
+    planner.steps = 12
+    blocked, target = torch.randn(2, 8, 8, requires_grad=True), torch.randn(2, 8, 8) * 8
+    weights = torch.randn(2, 8, 8, 8)
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        total = (planner.taught(blocked, target) * weights).sum()
+        return torch.autograd.grad(total, [blocked, planner.log_temperature, planner.log_contrast])
+
+    by_sums = gradients()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "_by_sums", planner._by_logarithms)
+        by_logarithms = gradients()
+    for mine, theirs in zip(by_sums, by_logarithms, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_floor_that_is_surely_blocked_gives_finite_gradients() -> None:
+    planner = film().planner
+    blocked = (torch.randn(1, 8, 8) * 100).requires_grad_()
+    planner.taught(blocked, torch.randn(1, 8, 8)).square().sum().backward()
+    assert blocked.grad is not None and torch.isfinite(blocked.grad).all()

@@ -1,4 +1,4 @@
-"""What whole episodes teach without a label: where the robot is, and where it can drive."""
+"""What whole episodes teach without a label: where the robot is, where it can drive, and which way to go."""
 
 import math
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from mobile_vla_policy.backbones.film import FilmSettings
-from mobile_vla_policy.backbones.maps import Maps, cell_centres
+from mobile_vla_policy.backbones.maps import DIRECTIONS, Maps, cell_centres
 from mobile_vla_policy.samples.journeys import Journeys
+from mobile_vla_policy.training.elsewhere import elsewhere, what_moved
 from mobile_vla_policy.training.grounding import grounding_loss, shared_among_cells
 from mobile_vla_policy.training.hindsight import fit_odometry, hindsight_loss
 
@@ -35,6 +36,7 @@ def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.
     angle = torch.rand(EPISODES, generator=random) * math.tau
     turn = torch.polar(torch.full((EPISODES,), 2.5), angle)[:, None]
     metres = torch.view_as_real(torch.view_as_complex(places.contiguous()) * turn) + 3.0
+    motions = torch.diff(metres, dim=1, append=metres[:, -1:])
     targets = end[:, None].expand(EPISODES, STEPS, 2)
     steps = torch.stack([torch.randperm(STEPS, generator=random)[:frames] for _ in range(EPISODES)]).flatten()
     group = torch.arange(EPISODES).repeat_interleave(frames)
@@ -42,18 +44,26 @@ def episodes(seed: int, frames: int = 4) -> tuple[torch.Tensor, Journeys, torch.
     here = places[group, steps]
     images = torch.stack([drawn(place, backgrounds[e]) for place, e in zip(here, group.tolist(), strict=True)])
     recorded = torch.ones(EPISODES, STEPS, dtype=torch.bool)
-    return images, Journeys(metres, targets, recorded, steps[:, None]), group, here, places[group]
+    return images, Journeys(metres, motions, targets, recorded, steps[:, None]), group, here, places[group]
 
 
 def perfect(here: torch.Tensor, path: torch.Tensor) -> Maps:
-    """Maps that know the robot's place, and that the floor along ``path`` ``[N, L, 2]`` is free."""
+    """Maps that know the robot's place, and that ``path`` ``[N, L, 2]`` is free and leads to the target."""
     robot = shared_among_cells(here, CELLS).clamp(min=1e-6).log()
     driven = torch.stack([shared_among_cells(places, CELLS).amax(0) for places in path])
-    return Maps(robot, robot, 2 - 4 * driven)
+    toward = torch.nn.functional.normalize(path[:, -1] - path[:, 0])
+    ways = (toward @ DIRECTIONS.T * 6).softmax(1)[..., None].expand(-1, -1, CELLS**2)
+    return Maps(robot, robot, 2 - 4 * driven, ways)
 
 
 def loss(maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor) -> float:
-    return float(hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool)))
+    valid = torch.ones(len(group), 1, dtype=torch.bool)
+
+    def floor(pasted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        assert maps.robot is not None and maps.blocked is not None
+        return maps.robot[::2], maps.blocked[::2]
+
+    return float(hindsight_loss(maps, images[:, None], journeys, group, valid, floor))
 
 
 def test_odometry_is_laid_into_the_image_whatever_its_frame() -> None:
@@ -70,11 +80,13 @@ def test_a_robot_that_hardly_moves_tells_nothing_about_its_odometry() -> None:
     assert not fit_odometry(here, here, torch.zeros(4, dtype=torch.int64), 1).good.any()
 
 
-def test_right_places_and_free_floor_cost_less_than_wrong_ones() -> None:
+def test_right_places_floor_and_ways_cost_less_than_wrong_ones() -> None:
     images, journeys, group, here, path = episodes(2)
     right = loss(perfect(here, path), images, journeys, group)
     assert right < loss(perfect(here, -path), images, journeys, group) - 0.1
     assert right < loss(perfect(-here, path), images, journeys, group) - 0.5
+    backwards = perfect(here, path)._replace(ways=perfect(here, -path).ways)
+    assert right < loss(backwards, images, journeys, group) - 0.5
 
 
 def test_images_of_an_episode_must_agree_about_what_the_robot_hides() -> None:
@@ -83,7 +95,29 @@ def test_images_of_an_episode_must_agree_about_what_the_robot_hides() -> None:
     assert agreed.blocked is not None
     near = ((cell_centres(CELLS) - here[:, None]).norm(dim=2) < 0.2).float()
     hole = agreed._replace(blocked=agreed.blocked - 3 * near)
-    assert loss(agreed, images, journeys, group) < loss(hole, images, journeys, group) - 0.5
+    assert loss(agreed, images, journeys, group) < loss(hole, images, journeys, group) - 0.1
+
+
+def test_a_robot_is_cut_out_and_put_down_elsewhere() -> None:
+    images, _, group, here, _ = episodes(4)
+    moved = what_moved(images, group, EPISODES)
+    # In the others, the robot overlaps with itself in another image.
+    whole = moved.mask.sum((1, 2, 3)) == 49
+    assert whole.sum() > 10
+    torch.manual_seed(0)
+    pasted, mask = elsewhere(images, moved)
+    white = (pasted > 0.99).all(1, keepdim=True)
+    assert torch.equal(white[whole], mask[whole] > 0)
+    assert (mask[whole].sum((1, 2, 3)) == 49).all()
+    shares = torch.nn.functional.adaptive_avg_pool2d(mask, CELLS).flatten(1)
+    places = (shares / shares.sum(1, keepdim=True) @ cell_centres(CELLS))[whole]
+    assert (places - here[whole]).norm(dim=1).median() > 0.3
+    assert places.abs().amax() < 1
+
+
+def test_two_images_of_an_episode_do_not_tell_what_moved() -> None:
+    images, _, group, _, _ = episodes(4, frames=2)
+    assert not what_moved(images, group, EPISODES).mask.any()
 
 
 def test_a_backbone_without_these_maps_is_refused_in_words() -> None:
@@ -102,7 +136,8 @@ def test_the_robot_is_found_without_any_annotation_of_it() -> None:
         images, journeys, group, _, _ = episodes(seed)
         _, maps = backbone.encode_with_maps(images[:, None], backbone.tokenise(["go"] * len(images)))
         assert maps is not None
-        total = hindsight_loss(maps, images, journeys, group, torch.ones(len(group), 1, dtype=torch.bool))
+        valid = torch.ones(len(group), 1, dtype=torch.bool)
+        total = hindsight_loss(maps, images[:, None], journeys, group, valid, backbone.floor)
         optimiser.zero_grad()
         total.backward()
         optimiser.step()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -141,10 +143,12 @@ def evaluate(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
+    report: Annotated[Path | None, typer.Option(help="HTML page to write; it shows the first trials.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Let a policy drive in closed loop, without ROS, and count how often it does what it is told."""
     from mobile_vla_sim.headless.evaluate import EvaluateConfig
+    from mobile_vla_sim.headless.page import TILES
     from mobile_vla_sim.headless.report import document, print_report
 
     conditions = (
@@ -166,6 +170,8 @@ def evaluate(
     load = partial(_load_policy, checkpoint, device, config.contract, _workers(workers) > 1)
     done, latencies_s = _drive(config, load, trials, _workers(workers), quiet=as_json)
     result = document(config, done, latencies_s)
+    if report:
+        _write_report(config, load, min(trials, TILES), result, report)
     if as_json:
         print(json.dumps(result))
     else:
@@ -229,6 +235,20 @@ def _drive(
             plain = [item.success for item in done if item.condition == Condition.PLAIN.value]
             progress.update(bar, advance=1, rate=f"{sum(plain)} of {len(plain)} done")
     return done, latencies_s
+
+
+def _write_report(
+    config: EvaluateConfig, load: partial[DrivingPolicy], tiles: int, result: dict[str, Any], output: Path
+) -> None:
+    from mobile_vla_sim.headless.page import film, write_page
+    from mobile_vla_sim.world.world import World
+
+    world = World(config.contract)
+    with TemporaryDirectory() as folder, closing(world):
+        animation = Path(folder) / "trials.webp"
+        film(world, load(), config, animation, tiles)
+        write_page(result, animation, output, "Trials in the simulator")
+    _console.print(f"report: {output}")
 
 
 def _load_policy(checkpoint: Path, device: str, contract: Contract, one_of_many: bool) -> DrivingPolicy:

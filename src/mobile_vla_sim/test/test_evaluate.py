@@ -2,12 +2,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from mobile_vla_data.action import ActionCodec
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition
 from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator, jobs_of
+from mobile_vla_sim.headless.page import film, write_page
 from mobile_vla_sim.headless.report import document, print_report, wilson
 from mobile_vla_sim.tasks.catalogue import TASKS
 from mobile_vla_sim.tasks.draw import draw
@@ -158,6 +160,32 @@ def test_the_tables_are_printed_with_intervals_and_reasons(small, contract, plan
     print_report(result, console)
     text = console.export_text()
     assert "black images" in text and "never arrived 2" in text and "34 - 100 %" in text
+
+
+class FlickeringWorld(SmallWorld):
+    """No two images are the same."""
+
+    count = 0
+
+    def render(self, camera):
+        self.count += 1
+        return np.full((2, 2, 3), 100 + self.count % 100, dtype=np.uint8)
+
+
+def test_the_page_has_the_tables_and_shows_the_first_trials(contract, plan, tmp_path):
+    small = FlickeringWorld(contract)
+    config = config_of(contract, plan, Condition.BLACK_IMAGES, Condition.SWAPPED)
+    result, _ = run(small, Cheat(small, config), config, 2)
+    animation, page = tmp_path / "trials.webp", tmp_path / "page.html"
+    film(small, Cheat(small, config), config, animation, trials=2)
+    with Image.open(animation) as frames:
+        assert frames.n_frames >= 8
+        assert frames.size == (4 * 160, 160)
+    write_page(result, animation, page, "Two trials")
+    text = page.read_text()
+    assert "<td>black images</td>" in text and "goal of the scene's own instruction was reached in 0 of 2" in text
+    assert text.count("never arrived") == 2 and "No trial failed." in text
+    assert "data:image/webp;base64," in text and "http" not in text
 
 
 def test_wilson_intervals_are_the_known_ones():

@@ -170,6 +170,16 @@ class Backbone(nn.Module, ABC):
         """Return what :meth:`encode` returns, and heatmaps over the first camera's image if this backbone has any."""
         return self.encode(images, tokens), None
 
+    def floor(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits ``[N, P]`` over the first camera's image: the robot is here, and: here nothing can drive.
+
+        ``images`` are as for :meth:`encode`, of which the first camera's are used.
+
+        Raises:
+            NotImplementedError: this backbone has no such heatmaps.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no heatmaps of the floor")
+
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, if this backbone can."""
 

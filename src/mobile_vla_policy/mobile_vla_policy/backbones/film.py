@@ -5,18 +5,17 @@
     image 112 px ─► convolution ─► 56 ─┬─► local features 28 ─► robot heatmap, cost of driving over each cell
                                        └─► * 28 ─► * 14, dilated ─► back to 28 * ─► heatmap of the instructed target
     planner: distance of every cell from the target over the costs, by repeated soft minimum over the neighbours
-    ACT state: places of target and robot and the way between them, what lies under the target, the direction in which
-               the planned way leaves the robot's cell, and its length [, what the other cameras see]
+    ACT state: how far the target is, and where once it is near, what lies under it, the direction in which the planned
+               way leaves the robot's cell, its length, what is blocked within an arm's length of robot and target
+               [, what the other cameras see]
 
-Words enter early, before any pooling: named objects are a few pixels large (BabyAI 1.1, arXiv 2007.12770). Places are
-learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from local features without
-words, so they carry over to new floor plans. The planner is value iteration inside the network (Tamar et al. 2016), in
-its linearly solvable form (Todorov 2009).
+Words come in early and nothing is pooled before them: named objects are a few pixels large (BabyAI 1.1, arXiv
+2007.12770). Places are learned as heatmaps, not as numbers (LingUNet, arXiv 1809.00786). Costs and robot come from
+features that see neither words nor far, so they hold on floor plans that were never seen.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -29,18 +28,15 @@ from transformers import PreTrainedTokenizerBase
 
 from mobile_vla_policy.backbones.backbone import Backbone, BackboneSettings
 from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
+from mobile_vla_policy.backbones.planner import Planner
 from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
 
 _STEM = 24
 _SIDE_VIEW = 64
-#: Cost of a cell of floor that was driven over half of the time, and how fast it rises with the log odds of that.
-_FLOOR_COST, _CONTRAST = 2.2, 4.0
-#: A wall must cost more than the way round it.
-_LEAST_COST, _LARGEST_COST = 0.05, 90.0
-#: Larger than any distance on the grid.
-_FAR = 600.0
-#: Cells whose probability is below this share of the largest are no target of the planner.
-_TARGET_SHARE = 0.1
+#: From about this distance on (image: 2), the head is not shown in which direction the target is.
+_NEAR = 0.2
+#: The head sees what is blocked so many cells around robot and target: an arm's length.
+_REACH = 2
 
 
 class FilmSettings(BackboneSettings):
@@ -94,8 +90,9 @@ class FilmBackbone(Backbone):
         self.stem = nn.Conv2d(3, _STEM, 5, stride=2, padding=2)
         self.words = _Words(words, settings.word_dropout)
         self.local = nn.Sequential(
-            nn.Conv2d(_STEM, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()
-        )
+            nn.Conv2d(_STEM, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=2, dilation=2), nn.ReLU(),
+        )  # fmt: skip
         self.robot = nn.Conv2d(32, 1, 3, padding=1)
         self.blocked = nn.Conv2d(32, 1, 3, padding=1)
         self.enter = nn.Conv2d(_STEM, fine, 3, stride=2, padding=1)
@@ -105,10 +102,10 @@ class FilmBackbone(Backbone):
         self.up = nn.Conv2d(coarse, fine, 1)
         self.last = _Block(fine, words)
         self.target = nn.Conv2d(fine, 1, 1)
-        self.planner = _Planner(settings.plan_steps)
+        self.planner = Planner(settings.plan_steps)
         self.norm = nn.LayerNorm(fine)
         self.other = _OtherCamera(words) if others else None
-        self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + others * _SIDE_VIEW
+        self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * (2 * _REACH + 1) ** 2 + others * _SIDE_VIEW
         self.register_buffer("centres", cell_centres(self.side), persistent=False)
         self.register_buffer("directions", DIRECTIONS.clone(), persistent=False)
 
@@ -138,25 +135,41 @@ class FilmBackbone(Backbone):
         local = self.local(first)
         features = self._features(first, words)
         target = self.target(features).flatten(1).float()
-        robot = self.robot(local).flatten(1).float()
-        blocked = self.blocked(local).flatten(1).float()
+        robot, blocked = self._floor(local)
         with torch.autocast(latents.device.type, enabled=False):
             # Sharpened: between two candidates lies neither.
             at_target, at_robot = (2 * target).softmax(1), robot.softmax(1)
             goal, here = at_target @ self.centres, at_robot @ self.centres
-            # Without gradient. Learned from actions, the floor would be free wherever the arm points, which shows the
-            # last command; and walls would be as low as demonstrations allow that never touch one.
+            # Without gradient: planning is learned in hindsight alone. From the robot's own action it would learn that
+            # floor is free wherever the arm points, which shows the last command.
+            distances, ways = self.planner(self._grid(blocked), self._grid(target))
             with torch.no_grad():
-                distances, ways = self.planner(self._grid(blocked), self._grid(target))
                 leaving, length = _under(ways, at_robot), _under(distances[:, None], at_robot)
+                around = _window(self._grid(blocked)[:, None].clamp(-1, 1))
+                near_robot, near_goal = _under(around, at_robot), _under(around, at_target)
+            # The way to a far target is the planner's alone. The head would learn to drive straight at a target that it
+            # is shown, which is right more often than not, and then pushes against corners.
+            offset, lead = goal - here, leaving @ self.directions
+            distance = offset.norm(dim=1, keepdim=True)
+            near = (-((distance / _NEAR) ** 2)).exp()
             act = [
-                2 * goal, 2 * here, 4 * (goal - here),
+                4 * near * offset, near, distance,
+                2 * lead, lead / (lead.norm(dim=1, keepdim=True) + 0.1), 2 * leaving, length / 10,
+                near_robot, near_goal,
                 self._seen(features, at_target),
-                2 * leaving @ self.directions, 2 * leaving, length / 30,
             ]  # fmt: skip
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))
-        return torch.cat(act, dim=1), Maps(target, robot, blocked)
+        taught = self.planner.taught(self._grid(blocked), self._grid(target)).flatten(2) if self.training else None
+        return torch.cat(act, dim=1), Maps(target, robot, blocked, taught)
+
+    def floor(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits ``[N, P]`` of where the robot is, and of what is blocked; neither depends on the words."""
+        latents = self.embed_images(images[:, :1])
+        return self._floor(self.local(latents[:, 0].contiguous(memory_format=torch.channels_last)))
+
+    def _floor(self, local: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.robot(local).flatten(1).float(), self.blocked(local).flatten(1).float()
 
     def _grid(self, cells: torch.Tensor) -> torch.Tensor:
         grid: torch.Tensor = cells.unflatten(1, (self.side, self.side))
@@ -222,37 +235,6 @@ class _Block(nn.Module):
         return torch.relu(features + self.second(torch.relu(steered)))
 
 
-class _Planner(nn.Module):
-    """Soft distances of every cell from the target, and the directions in which they fall. Nothing in it is learned.
-
-    One step is ``d(cell) = -log mean(exp(-(d(neighbour) + cost(cell) length)))`` over the eight neighbours: the optimal
-    cost of a walk with a price on its controls (Todorov 2009). High costs make it the shortest path.
-    """
-
-    lengths: torch.Tensor
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.steps = steps
-        lengths = torch.tensor([math.hypot(*place) for place in NEIGHBOURS])
-        self.register_buffer("lengths", lengths[:, None, None], persistent=False)
-
-    def forward(self, blocked: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances ``[N, G, G]`` and shares of the eight directions ``[N, 8, G, G]``.
-
-        ``blocked`` and ``target`` are logits ``[N, G, G]``.
-        """
-        costs = (_FLOOR_COST * (_CONTRAST * blocked).exp()).clamp(_LEAST_COST, _LARGEST_COST)
-        costs = costs[:, None] * self.lengths
-        likely = target - target.flatten(1).amax(1)[:, None, None]
-        start = torch.where(likely > math.log(_TARGET_SHARE), -likely, _FAR)[:, None]
-        distances = start
-        for _ in range(self.steps):
-            onwards = _neighbours(distances) + costs + math.log(len(NEIGHBOURS))
-            distances = -_log_sum_exp(-torch.cat([onwards, start], dim=1))
-        return distances[:, 0], (-_neighbours(distances) - costs).softmax(1)
-
-
 class _OtherCamera(nn.Module):
     """Encoder of a camera that rides on the robot: one vector for the whole image."""
 
@@ -274,17 +256,12 @@ class _OtherCamera(nn.Module):
         return seen.reshape(-1, count * _SIDE_VIEW).float()
 
 
-def _neighbours(distances: torch.Tensor) -> torch.Tensor:
-    """Return for each cell of ``[N, 1, G, G]`` the values ``[N, 8, G, G]`` of its neighbours; far outside."""
-    rows, columns = distances.shape[2:]
-    padded = functional.pad(distances, (1, 1, 1, 1), value=_FAR)
-    return torch.cat([padded[:, :, 1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for x, y in NEIGHBOURS], dim=1)
-
-
-def _log_sum_exp(values: torch.Tensor) -> torch.Tensor:
-    """Return it over the channels of ``[N, C, G, G]``, in operations that every export format has."""
-    largest = values.amax(1, keepdim=True)
-    return largest + (values - largest).exp().sum(1, keepdim=True).log()
+def _window(cells: torch.Tensor) -> torch.Tensor:
+    """Return for each cell of ``[N, 1, G, G]`` the values ``[N, 25, G, G]`` around it; blocked outside."""
+    rows, columns = cells.shape[2:]
+    padded = functional.pad(cells, (_REACH,) * 4, value=1.0)
+    along = range(2 * _REACH + 1)
+    return torch.cat([padded[:, :, y : y + rows, x : x + columns] for y in along for x in along], dim=1)
 
 
 def _doubled(image: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,8 @@ class Maps(NamedTuple):
     """Logits ``[N, P]``: the robot is in this cell."""
     blocked: torch.Tensor | None = None
     """Logits ``[N, P]``: the robot cannot drive over this cell."""
+    ways: torch.Tensor | None = None
+    """``[N, 8, P]``: the shares of the directions :data:`DIRECTIONS` in which the way to the target leads."""
 
 
 #: Neighbours of a cell as (columns to the right, rows down).

@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mobile_vla_data.action import position
+from mobile_vla_data.action import displacement, position
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.samples.episodes import EpisodeData
+
+#: Steps over which a base that turns is looked at for the direction in which it drove.
+_AHEAD = 5
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Journeys:
 
     positions: torch.Tensor
     """By odometry, float ``[E, L, 2]`` [m]."""
+    motions: torch.Tensor
+    """The motion wanted at each step, along the odometry's axes, float ``[E, L, 2]`` [m per control period]."""
     targets: torch.Tensor
     """Where the instructed target is in the first camera's image: right and up, -1 .. 1; NaN if unknown.
     Float ``[E, L, 2]``."""
@@ -39,7 +44,9 @@ class JourneyMaker:
     def __init__(self, episodes: Sequence[EpisodeData], contract: Contract) -> None:
         camera = contract.cameras[contract.first_camera]
         self._size = (camera.width, camera.height)
+        turns = contract.base == "differential"
         self._positions = [torch.from_numpy(np.array(position(episode.states))) for episode in episodes]
+        self._motions = [torch.from_numpy(_motions(episode, turns)) for episode in episodes]
         self._targets = [torch.from_numpy(in_image(episode.target_px(), self._size)) for episode in episodes]
 
     def make(self, episodes: Sequence[int], steps: torch.Tensor) -> Journeys:
@@ -48,6 +55,7 @@ class JourneyMaker:
         pad = torch.nn.utils.rnn.pad_sequence
         return Journeys(
             pad([self._positions[episode] for episode in episodes], batch_first=True),
+            pad([self._motions[episode] for episode in episodes], batch_first=True),
             pad([self._targets[episode] for episode in episodes], batch_first=True, padding_value=float("nan")),
             torch.arange(int(lengths.max())) < lengths[:, None],
             steps,
@@ -64,3 +72,13 @@ def in_image(pixels: npt.NDArray[np.int32], size: tuple[int, int]) -> npt.NDArra
     places = scaled * np.array([1.0, -1.0])
     places[(pixels < 0).any(axis=1)] = np.nan
     return np.asarray(places, dtype=np.float32)
+
+
+def _motions(episode: EpisodeData, turns: bool) -> npt.NDArray[np.float32]:
+    if not turns:
+        return np.array(displacement(episode.actions), dtype=np.float32)
+    # Its actions are along axes that turn with it; what it drove is along the odometry's.
+    places = np.array(position(episode.states))
+    last = len(places) - 1
+    ahead = np.minimum(np.arange(len(places)) + _AHEAD, last)
+    return np.asarray((places[ahead] - places) / _AHEAD, dtype=np.float32)

@@ -56,10 +56,11 @@ class View:
     def journeys(self, journeys: Journeys, camera: torch.Tensor) -> Journeys:
         """Return the journeys in the changed world. ``camera`` as for :meth:`motions`."""
         image = self.matrices()[:, None]
-        odometry = (camera.T @ self.matrices() @ camera)[:, None]
+        robot = (camera.T @ self.matrices() @ camera)[:, None]
         return replace(
             journeys,
-            positions=_apply(odometry, journeys.positions),
+            positions=_apply(robot, journeys.positions),
+            motions=_apply(robot, journeys.motions),
             targets=_apply(image, journeys.targets) + self.shift[:, None],
         )
 

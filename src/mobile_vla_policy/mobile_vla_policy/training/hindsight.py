@@ -4,8 +4,9 @@ In one episode hardly anything changes but the robot. So several images of an ep
 
 - where the robot is: at what differs from all other images. Its path through the image has the shape of its path by
   odometry, up to place, scale and rotation, which also shows how the odometry lies in the image;
-- where it can drive: the cells that it drove over, against all others. Each image must mark the same cells as blocked
-  as the others do, which reveals what the robot hides.
+- where it can drive: the cells that it drove over, against all others. Each image must call the same cells blocked as
+  the others do, which shows what the robot hides;
+- and both must be found as well with the robot put down anywhere else (:mod:`.elsewhere`).
 
 This needs no annotation of the robot, no calibrated camera, and no odometry localised in a map. It needs a camera
 that does not move, and at least three images of each episode in a batch.
@@ -13,31 +14,43 @@ that does not move, and at least three images of each episode in a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
-from mobile_vla_policy.backbones.maps import Maps, cell_centres, side_of
+from mobile_vla_policy.backbones.maps import DIRECTIONS, Maps, cell_centres, side_of
 from mobile_vla_policy.samples.journeys import Journeys
+from mobile_vla_policy.training.elsewhere import UNCHANGED, Moved, elsewhere, what_moved
 
-#: Mean difference of colour in 0 .. 1 below which a pixel counts as unchanged: noise and compression.
-_UNCHANGED = 0.06
+#: Of images float ``[N, 1, 3, S, S]`` the logits ``[N, P]`` of robot and of blocked floor.
+LooksAtFloor = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
 #: Mean difference over the image below which nothing moved.
 _LEAST_CHANGE = 2e-4
 #: Odometry must spread so far [m^2, sum of squares] to tell how it lies in the image.
 _LEAST_SPREAD_M2 = 0.1
 #: Share of the robot's motion in the image that odometry leaves unexplained; above it, an episode's fit is not used.
 _WORST_FIT = 0.1
-_LEAST_FRAMES = 3
+#: Slower than this [m per step] there is no direction.
+_LEAST_MOTION_M = 0.03
+#: A target that is further away than this (image's side: 2) is not the same any more.
+_SAME_TARGET = 0.03
+#: How sharply a direction is shared among its neighbours of the eight.
+_SHARPNESS = 6.0
 #: Nearer to the robot than this (image: 2), an image teaches nothing of the floor. The robot hides it, and where it
 #: stands and points is always free.
 _HIDDEN = 0.2
+
 #: How much more than elsewhere the images must agree about what the robot hides.
 _HIDDEN_WEIGHT = 10.0
 
-_ROBOT, _SHAPE, _FREE, _SAME = 0.2, 0.3, 0.5, 0.5
-"""Weights of the four losses, found by driving (docs/explanation/small-policy.md)."""
+#: Of every second image, the robot is put down elsewhere.
+_SOME = slice(None, None, 2)
+
+_ROBOT, _SHAPE, _FREE, _SAME, _WAY = 0.2, 0.3, 0.5, 0.5, 0.5
+"""Weights of robot, path, free floor, agreement and way, found by driving (docs/explanation/small-policy.md)."""
 
 
 @dataclass(frozen=True)
@@ -62,33 +75,46 @@ class Fit:
 
 
 def hindsight_loss(
-    maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor, valid: torch.Tensor
+    maps: Maps, images: torch.Tensor, journeys: Journeys, group: torch.Tensor, valid: torch.Tensor, floor: LooksAtFloor
 ) -> torch.Tensor:
-    """Return the weighted sum of the four losses.
+    """Return the weighted sum of the losses.
 
     Args:
         maps: of the N valid frames, with all of its fields.
-        images: those frames of the first camera, float ``[N, 3, S, S]`` in 0 .. 1.
+        images: those frames, float ``[N, cameras, 3, S, S]`` in 0 .. 1.
         journeys: of the E episodes that the windows are from.
         group: int64 ``[B]``: each window's episode among the E.
         valid: bool ``[B, W]``, N of them true.
+        floor: the network's eyes, for more images.
     """
-    if maps.robot is None or maps.blocked is None:
-        raise ValueError("this backbone has no maps of robot and floor; set hindsight_weight: 0")
+    if maps.robot is None or maps.blocked is None or maps.ways is None:
+        raise ValueError("this backbone has no maps of robot, floor and ways; set hindsight_weight: 0")
     window, place = valid.nonzero(as_tuple=True)
     episode, step = group[window], journeys.steps[window, place]
-    moved = _what_moved(images.detach(), episode, len(journeys.positions), side_of(maps.robot.shape[1]))
-    robot_loss = _cross_entropy(maps.robot, moved)
-    centres = cell_centres(side_of(maps.robot.shape[1])).to(maps.robot.device)
+    side, count = side_of(maps.robot.shape[1]), len(journeys.positions)
+    centres = cell_centres(side).to(maps.robot.device)
     seen = maps.robot.float().softmax(1) @ centres
-    fit = fit_odometry(seen, journeys.positions[episode, step], episode, len(journeys.positions))
-    shape_loss = _mean(fit.residual, fit.spread.float())
-    path = _in_image(journeys.positions, fit)
-    usable = journeys.recorded & fit.good[:, None]
-    hidden = (centres - seen.detach()[:, None]).norm(dim=2) < _HIDDEN
-    free_loss = _free(maps.blocked, path[episode], usable[episode], hidden)
-    same_loss = _same(maps.blocked, hidden, episode, len(journeys.positions))
-    return _ROBOT * robot_loss + _SHAPE * shape_loss + _FREE * free_loss + _SAME * same_loss
+    fit = fit_odometry(seen, journeys.positions[episode, step], episode, count)
+    path, usable = _in_image(journeys.positions, fit), journeys.recorded & fit.good[:, None]
+    driven = _driven_over(path, usable, side)[episode]
+    hidden = _near(seen.detach(), centres)
+    agreed, known = _agreed(maps.blocked, ~hidden, episode, count)
+    with torch.no_grad():
+        moved = what_moved(images[:, 0], episode, count)
+        pasted, mask = elsewhere(images[_SOME, 0], Moved(*(each[_SOME] for each in moved)))
+        robot, robot_there = _shares((moved.difference - UNCHANGED).clamp(min=0), side), _shares(mask[:, 0], side)
+    robot_seen_there, blocked_there = floor(pasted[:, None])
+    hidden_there = _near(robot_there @ centres, centres)
+    apart = (path[episode] - seen.detach()[:, None]).norm(dim=2) > _HIDDEN
+    return (
+        _ROBOT * (_cross_entropy(maps.robot, robot) + _cross_entropy(robot_seen_there, robot_there))
+        + _SHAPE * _mean(fit.residual, fit.spread.float())
+        + _FREE
+        * (_free(maps.blocked, driven, ~hidden) + _free(blocked_there, driven[_SOME], torch.ones_like(hidden_there)))
+        + _SAME * _same(maps.blocked, agreed, known, hidden)
+        + _SAME * _same(blocked_there, agreed[_SOME], known[_SOME], hidden_there)
+        + _WAY * _way(maps.ways, path, journeys, usable[episode] & apart, fit, episode, step)
+    )
 
 
 def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor, count: int) -> Fit:
@@ -112,49 +138,77 @@ def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor
     return Fit(turn, centre_m, centre.detach(), residual, metres_square > _LEAST_SPREAD_M2)
 
 
-@torch.no_grad()
-def _what_moved(images: torch.Tensor, episode: torch.Tensor, count: int, side: int) -> torch.Tensor:
-    """Return ``[N, side * side]``: how much each cell differs from every other image of the episode.
-
-    Rows sum to 1, or are 0 if nothing moved or there are too few images.
-    """
-    small = functional.adaptive_avg_pool2d(images, 2 * side)
-    moved = images.new_zeros(len(images), side * side)
-    for index in range(count):
-        members = (episode == index).nonzero()[:, 0]
-        if len(members) < _LEAST_FRAMES:
-            continue
-        mine = small[members]
-        differences = (mine[:, None] - mine[None]).abs().mean(2)
-        differences[range(len(mine)), range(len(mine))] = 1.0
-        changed = (differences.amin(1) - _UNCHANGED).clamp(min=0)
-        moved[members] = functional.avg_pool2d(changed[:, None], 2).flatten(1)
-    total = moved.sum(1, keepdim=True)
-    return torch.where(total > _LEAST_CHANGE * side * side, moved / total.clamp(min=1e-9), 0.0)
+def _shares(values: torch.Tensor, side: int) -> torch.Tensor:
+    """Return ``[N, S, S]`` as shares ``[N, side * side]`` of the cells: rows sum to 1, or are 0 where nothing is."""
+    cells = functional.adaptive_avg_pool2d(values[:, None], side).flatten(1)
+    total = cells.sum(1, keepdim=True)
+    return torch.where(total > _LEAST_CHANGE * side * side, cells / total.clamp(min=1e-9), 0.0)
 
 
-def _free(blocked: torch.Tensor, path: torch.Tensor, usable: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    """Cells that were driven over against all others, both of the same weight. ``path`` ``[N, L, 2]``."""
-    side = side_of(blocked.shape[1])
+def _near(places: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """Return bool ``[N, P]``: the cell is so near to the robot at ``places`` ``[N, 2]`` that it may be hidden."""
+    return (centres - places[:, None]).norm(dim=2) < _HIDDEN
+
+
+def _driven_over(path: torch.Tensor, usable: torch.Tensor, side: int) -> torch.Tensor:
+    """Return ``[E, P]``: 1 in cells that the robot drove over; ``path`` ``[E, L, 2]`` as far as it is ``usable``."""
     column = ((path[..., 0] + 1) / 2 * side).long().clamp(0, side - 1)
     row = ((1 - path[..., 1]) / 2 * side).long().clamp(0, side - 1)
     # One more place takes what is not usable.
     cells = torch.where(usable, row * side + column, side * side)
-    driven = torch.zeros(len(path), side * side + 1, device=path.device).scatter_(1, cells, 1.0)[:, :-1]
+    return torch.zeros(len(path), side * side + 1, device=path.device).scatter_(1, cells, 1.0)[:, :-1]
+
+
+def _free(blocked: torch.Tensor, driven: torch.Tensor, where: torch.Tensor | None = None) -> torch.Tensor:
+    """Cells that were driven over against all others, both of the same weight, as far as they lie in ``where``."""
     count = driven.sum(1, keepdim=True)
-    weights = torch.where(driven > 0, 0.5 / count.clamp(min=1), 0.5 / (side * side - count).clamp(min=1))
+    weights = torch.where(driven > 0, 0.5 / count.clamp(min=1), 0.5 / (driven.shape[1] - count).clamp(min=1))
     # These log odds are what the planner's costs are made of.
     entropy = functional.binary_cross_entropy_with_logits(-2 * blocked.float(), driven, reduction="none")
-    return _mean((entropy * weights * ~hidden).sum(1), (count[:, 0] > 0).float())
+    if where is not None:
+        weights = weights * where
+    return _mean((entropy * weights).sum(1), (count[:, 0] > 0).float())
 
 
-def _same(blocked: torch.Tensor, hidden: torch.Tensor, episode: torch.Tensor, count: int) -> torch.Tensor:
-    """Squared difference of each image's ``blocked`` from the mean over those that see the cell, ``hidden`` or not."""
-    seen = (~hidden).float()
-    times = _sum(seen, episode, count)
-    mean = (_sum(blocked.float() * seen, episode, count) / times.clamp(min=1)).detach()[episode]
-    weights = (times[episode] > 0) * (1 + (_HIDDEN_WEIGHT - 1) * hidden)
-    return ((blocked.float() - mean).square() * weights).mean()
+def _agreed(
+    blocked: torch.Tensor, seen: torch.Tensor, episode: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean of ``blocked`` ``[N, P]`` over the episode's images that see a cell, and whether any does."""
+    times = _sum(seen.float(), episode, count)
+    mean = _sum(blocked.detach().float() * seen, episode, count) / times.clamp(min=1)
+    return mean[episode], times[episode] > 0
+
+
+def _same(blocked: torch.Tensor, agreed: torch.Tensor, known: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """Squared difference from what the episode's images agree on."""
+    weights = known * (1 + (_HIDDEN_WEIGHT - 1) * hidden)
+    return ((blocked.float() - agreed).square() * weights).mean()
+
+
+def _way(
+    ways: torch.Tensor,
+    path: torch.Tensor,
+    journeys: Journeys,
+    usable: torch.Tensor,
+    fit: Fit,
+    episode: torch.Tensor,
+    step: torch.Tensor,
+) -> torch.Tensor:
+    """Cross-entropy of the directions in each frame at every place of its episode with what was done there."""
+    motions = torch.view_as_complex(journeys.motions.contiguous())
+    speeds = motions.abs()
+    turned = motions * (fit.turn / fit.turn.abs().clamp(min=1e-6))[:, None] / speeds.clamp(min=1e-6)
+    wanted = (torch.view_as_real(turned) @ DIRECTIONS.to(path.device).T * _SHARPNESS).softmax(-1)
+    now = journeys.targets[episode, step]
+    apart = (journeys.targets[episode] - now[:, None]).norm(dim=2)
+    weights = usable & (speeds > _LEAST_MOTION_M)[episode] & (apart < _SAME_TARGET)
+    side = side_of(ways.shape[2])
+    places = (path * torch.tensor([1.0, -1.0], device=path.device))[episode, None]
+    read = functional.grid_sample(
+        ways.float().unflatten(2, (side, side)), places, padding_mode="border", align_corners=False
+    )[:, :, 0]
+    entropy = -(wanted[episode].transpose(1, 2) * read.clamp(min=1e-6).log()).sum(1)
+    return _mean(entropy, weights.float())
 
 
 def _in_image(positions: torch.Tensor, fit: Fit) -> torch.Tensor:

@@ -78,9 +78,15 @@ class Objective:
             grounding = grounding_loss(maps.target, places) * share
             loss = replace(loss, total=loss.total + settings.grounding_weight * grounding, grounding=grounding)
         if settings.hindsight_weight:
-            hindsight = hindsight_loss(maps, images[:, 0], journeys, batch.group, batch.valid) * share
+            hindsight = hindsight_loss(maps, images, journeys, batch.group, batch.valid, self._floor) * share
             loss = replace(loss, total=loss.total + settings.hindsight_weight * hindsight, hindsight=hindsight)
         return loss
+
+    def _floor(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # Beside the model that accelerate prepared, which would do this.
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self._settings.precision)
+        with torch.autocast(self._device.type, dtype, enabled=dtype is not None):
+            return self._network.backbone.floor(images)
 
 
 def changed(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:

@@ -29,10 +29,10 @@ class DrivingNoise:
         fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
         self._noise = persistence * self._noise + fresh
         speed = math.hypot(command.x, command.y)
-        if self._push_ticks == 0 and self._random.random() < 0.03 and speed > 0.3:
+        if self._push_ticks == 0 and self._random.random() < 0.05 and speed > 0.3:
             angle = self._random.uniform(0.0, math.tau)
             self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])
-            self._push_ticks = int(self._random.integers(3, 8))
+            self._push_ticks = int(self._random.integers(3, 13))
         push = self._push if self._push_ticks > 0 else np.zeros(2)
         self._push_ticks = max(0, self._push_ticks - 1)
         # Less of it where the expert slows down: at the goal the lesson is to stand still.
@@ -42,6 +42,22 @@ class DrivingNoise:
             disturbed = Velocity(command.x + 0.5 * float(extra[0]), 0.0, command.yaw_rate + 2.0 * float(extra[1]))
             return limited(disturbed, self._contract)
         return limited(Velocity(command.x + float(extra[0]), command.y + float(extra[1])), self._contract)
+
+
+class GripperNoise:
+    """Closes the open gripper now and then on the way, so that demonstrations show how to open it again."""
+
+    def __init__(self, random: np.random.Generator, chance_per_tick: float = 0.02) -> None:
+        self._random, self._chance = random, chance_per_tick
+        self._ticks = 0
+
+    def disturb(self, closed: bool, velocity: Velocity) -> bool:
+        """Whether to close the gripper in this control period, instead of ``closed``."""
+        # Where the robot stands, its gripper is at work.
+        if not closed and math.hypot(velocity.x, velocity.y) > 0.3 and self._random.random() < self._chance:
+            self._ticks = int(self._random.integers(4, 9))
+        self._ticks = max(0, self._ticks - 1)
+        return closed or self._ticks > 0
 
 
 def limited(velocity: Velocity, contract: Contract) -> Velocity:

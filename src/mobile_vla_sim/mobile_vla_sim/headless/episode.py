@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import ActionCodec
 from mobile_vla_sim.expert.expert import Expert
-from mobile_vla_sim.expert.noise import DrivingNoise
+from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
 from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import STANDSTILL_M_S
@@ -66,7 +66,7 @@ def drive_episode(
     for attempt in range(attempts):
         random = np.random.default_rng([assignment.scene.seed, assignment.place, attempt])
         robot = HeadlessRobot(world, assignment, random, epoch_ns, odometry)
-        noise = DrivingNoise(random, world.contract, noise_m_s) if noise_m_s > 0.0 else None
+        noise = (DrivingNoise(random, world.contract, noise_m_s), GripperNoise(random)) if noise_m_s > 0.0 else None
         steps = _demonstrate(world, robot, noise)
         if steps:
             return steps
@@ -74,7 +74,9 @@ def drive_episode(
     raise DemonstrationError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
 
 
-def _demonstrate(world: World, robot: HeadlessRobot, noise: DrivingNoise | None) -> list[Step] | None:
+def _demonstrate(
+    world: World, robot: HeadlessRobot, noise: tuple[DrivingNoise, GripperNoise] | None
+) -> list[Step] | None:
     contract = world.contract
     expert, codec = Expert(robot.assignment, contract), ActionCodec(contract)
     steps: list[Step] = []
@@ -89,5 +91,9 @@ def _demonstrate(world: World, robot: HeadlessRobot, noise: DrivingNoise | None)
         standing = standing + 1 if slow and command.done else 0
         if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:
             return steps
-        robot.advance(noise.disturb(velocity) if noise else velocity, command.gripper)
+        if noise:
+            driving, gripper = noise
+            closed = gripper.disturb(closed, velocity)
+            velocity = driving.disturb(velocity)
+        robot.advance(velocity, float(closed))
     return None

@@ -133,7 +133,7 @@ def print_report(result: dict[str, Any], console: Console) -> None:
         table = Table("given", "done", "trials", "rate", "95 % interval", "most frequent failures")
         for name, entry in conditions.items():
             reasons = ", ".join(f"{reason} {count}" for reason, count in list(entry["reasons"].items())[:3])
-            table.add_row(_TITLES[Condition(name)], *_cells(entry), reasons)
+            table.add_row(TITLES[Condition(name)], *_cells(entry), reasons)
             if "old_goal" in entry:
                 table.add_row("  the scene's own goal instead", *_cells(entry["old_goal"]), "")
         console.print(table)
@@ -143,7 +143,7 @@ def print_report(result: dict[str, Any], console: Console) -> None:
         console.print(line)
 
 
-_TITLES = {
+TITLES = {
     Condition.PLAIN: "everything",
     Condition.HELD_OUT_WORDING: "wordings never collected",
     Condition.SWAPPED: "another instruction",

@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 unexport MAKEFLAGS
 
 IN_ENV := . ./env.sh &&
-BENCHES := collect model realtime dashboard sim interop
+BENCHES := collect model gpu realtime dashboard sim interop
 QUICK ?=
 # Packages that a target needs beyond the nodes and commands. ROS 2 from wheels comes with all of them; on a distribution
 # they are added when first needed, or with: make setup EXTRAS="sim onnx rosbag dev"

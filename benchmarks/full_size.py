@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.checkpoint import save_checkpoint
 from mobile_vla_policy.model.lora import LoraSettings
+from mobile_vla_policy.model.loss import action_loss
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
@@ -26,6 +28,7 @@ from mobile_vla_policy.normalisation import Normalisation, Range
 INSTRUCTION_TOKENS = 20
 CAMERAS = 2
 IMAGE_PX = 224
+INSTRUCTION = "go to the kitchen and pick up the cup"
 
 
 def network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
@@ -34,14 +37,15 @@ def network_and_input() -> tuple[PolicyNetwork, torch.Tensor, Tokens]:
     tell("building full-size Kosmos-2")
     settings = PolicySettings(backbone=Kosmos2Settings(weights="random"), lora=LoraSettings(enabled=False))
     network = build_network(settings, dtype=torch.bfloat16).eval().requires_grad_(False)
-    ids = network.backbone.tokenise(["go to the kitchen and pick up the cup"]).ids.repeat(1, INSTRUCTION_TOKENS)
+    ids = network.backbone.tokenise([INSTRUCTION]).ids.repeat(1, INSTRUCTION_TOKENS)
     tokens = Tokens(ids[:, :INSTRUCTION_TOKENS], torch.tensor([INSTRUCTION_TOKENS]))
     return network, torch.rand(1, CAMERAS, 3, IMAGE_PX, IMAGE_PX), tokens
 
 
 def step_of(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> torch.Tensor:
     """One frame from pixels to a chunk."""
-    return network.act(network.backbone.encode(images, tokens)[None], torch.zeros(1, 1, 3))[0, -1]
+    state = torch.zeros(1, 1, 3, device=images.device)
+    return network.act(network.backbone.encode(images, tokens)[None], state)[0, -1]
 
 
 def straightforward_way(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens) -> Callable[[], None]:
@@ -68,6 +72,58 @@ def write_checkpoint(folder: Path) -> None:
     network = build_network(settings, instructions=["go to the kitchen"], dtype=torch.bfloat16)
     ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
     save_checkpoint(folder, network, settings, ranges, Contract.load(ROOT / "config" / "robot.yaml"), {"steps": 0})
+
+
+@dataclass(frozen=True)
+class TrainingSteps:
+    """Times of training steps, and the number of parameters that learn."""
+
+    steps_s: tuple[float, ...]
+    learns: int
+
+
+def training_steps(
+    device: torch.device,
+    steps: int,
+    *,
+    checkpointing: bool = True,
+    settings: PolicySettings | None = None,
+) -> TrainingSteps:
+    """Time forward, backward and an AdamW step: batch 2, window 8, LoRA r 32; Kosmos-2 at full size by default."""
+    torch.manual_seed(0)
+    settings = settings or PolicySettings(backbone=Kosmos2Settings(weights="random"))
+    tell("building the network with LoRA")
+    network = build_network(settings, instructions=[INSTRUCTION], dtype=torch.bfloat16).to(device).train()
+    if checkpointing:
+        network.backbone.enable_gradient_checkpointing()
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, 1e-4)
+    batch, window, cameras = 2, settings.head.window, len(settings.backbone.cameras)
+    side = network.backbone.image_size
+    valid = torch.ones(batch, window, dtype=torch.bool, device=device)
+    tokens = network.backbone.tokenise([INSTRUCTION] * batch).to(device)
+    taken = []
+    for _ in range(steps):
+        images = torch.rand(batch * window, cameras, 3, side, side, device=device)
+        began = time.perf_counter()
+        _training_step(network, optimizer, images, tokens, valid)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - began)
+        tell(f"training step: {taken[-1]:.1f} s")
+    return TrainingSteps(tuple(taken), sum(parameter.numel() for parameter in learning))
+
+
+def _training_step(
+    network: PolicyNetwork, optimizer: torch.optim.Optimizer, images: torch.Tensor, tokens: Tokens, valid: torch.Tensor
+) -> None:
+    device = images.device
+    target = torch.zeros(*valid.shape, network.head.horizon, 3, device=device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        predicted = network(images, torch.zeros(*valid.shape, 3, device=device), tokens, valid)
+    action_loss(predicted, target, torch.ones(target.shape[:-1], dtype=torch.bool, device=device)).total.backward()
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def time_of(run: Callable[[], object]) -> float:

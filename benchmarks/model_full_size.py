@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
@@ -25,19 +24,18 @@ from full_size import (
     straightforward_way,
     tell,
     time_of,
+    training_steps,
     write_checkpoint,
 )
 
-from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.benchmark.products import kosmos2_products, runner
 from mobile_vla_policy.checkpoint import read_info
 from mobile_vla_policy.engine.optimise import Precision, optimise
 from mobile_vla_policy.export.verify import random_run
 from mobile_vla_policy.load_policy import load_policy
-from mobile_vla_policy.model.loss import action_loss
-from mobile_vla_policy.model.network import PolicyNetwork, build_network
-from mobile_vla_policy.model.settings import PolicySettings
+from mobile_vla_policy.model.network import PolicyNetwork
 
 _FRAMES_COMPARED = 4
 
@@ -131,24 +129,8 @@ def memory(precision: Precision, folder: Path) -> dict[str, float]:
 
 def training(quick: bool) -> dict[str, float]:
     """Forward, backward and an AdamW step with LoRA r 32 and gradient checkpointing."""
-    torch.manual_seed(0)
-    tell("building full-size Kosmos-2 with LoRA")
-    settings = PolicySettings(backbone=Kosmos2Settings(weights="random"))
-    network = build_network(settings, dtype=torch.bfloat16).train()
-    network.backbone.enable_gradient_checkpointing()
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning, 1e-4)
-    batch, window = 2, settings.head.window
-    valid = torch.ones(batch, window, dtype=torch.bool)
-    tokens = network.backbone.tokenise(["go to the kitchen and pick up the cup"] * batch)
-    taken = []
-    for _ in range(1 if quick else 2):
-        images = torch.rand(batch * window, CAMERAS, 3, IMAGE_PX, IMAGE_PX)
-        began = time.perf_counter()
-        _training_step(network, optimizer, images, tokens, valid)
-        taken.append(time.perf_counter() - began)
-        tell(f"training step: {taken[-1]:.1f} s")
-    return {"step_s": min(taken), "peak_gb": peak_gb(), "learns_m": sum(p.numel() for p in learning) / 1e6}
+    found = training_steps(torch.device("cpu"), 1 if quick else 2)
+    return {"step_s": min(found.steps_s), "peak_gb": peak_gb(), "learns_m": found.learns / 1e6}
 
 
 def _deviations(trained: PolicyNetwork, others: dict[str, PolicyNetwork], tokens: Tokens) -> dict[str, float]:
@@ -160,17 +142,6 @@ def _deviations(trained: PolicyNetwork, others: dict[str, PolicyNetwork], tokens
         chunks = torch.stack([step_of(network, frame, tokens) for frame in frames])
         found[f"{name}_deviation_percent"] = 100 * float((chunks - expected).norm() / expected.norm())
     return found
-
-
-def _training_step(
-    network: PolicyNetwork, optimizer: torch.optim.Optimizer, images: torch.Tensor, tokens: Tokens, valid: torch.Tensor
-) -> None:
-    target = torch.zeros(*valid.shape, network.head.horizon, 3)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        predicted = network(images, torch.zeros(*valid.shape, 3), tokens, valid)
-    action_loss(predicted, target, torch.ones(target.shape[:-1], dtype=torch.bool)).total.backward()
-    optimizer.step()
-    optimizer.zero_grad()
 
 
 def _in_process(part: str, quick: bool, folder: str = "") -> dict[str, float]:

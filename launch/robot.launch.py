@@ -40,7 +40,7 @@ def start(context):
         sim = launching.include(context, "sim.launch.py", *launching.COMMON, "compressed")
         return [sim, launching.namespaced(context, *nodes)]
     cameras = [camera(name, parameters) for name in ("static", "gripper") if value(context, f"{name}_camera")]
-    return [launching.namespaced(context, *cameras, *nodes)]
+    return [launching.namespaced(context, *cameras, *launching.gripper_adapter(context), *nodes)]
 
 
 def camera(name, parameters):

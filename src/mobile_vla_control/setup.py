@@ -19,5 +19,10 @@ setup(
     maintainer_email="maintainers@mobile-vla.org",
     description="The only way to the wheels and the gripper",
     license="Apache-2.0",
-    entry_points={"console_scripts": ["command_gate_node = mobile_vla_control.start:command_gate_node"]},
+    entry_points={
+        "console_scripts": [
+            "command_gate_node = mobile_vla_control.start:command_gate_node",
+            "gripper_adapter_node = mobile_vla_control.start:gripper_adapter_node",
+        ]
+    },
 )

@@ -23,7 +23,13 @@ Set them in `config/*.yaml`, or with `-p NAME:=VALUE` after `ros2 run PACKAGE NO
 the defaults below. A value outside its range stops the node with one line. Every node also has `use_sim_time`.
 """
 #: Parameters without which a node does not start. A file that exists is enough for the node to be built.
-REQUIRED = {"camera_node": {"source": "docs/images"}, "recorder_node": {"dataset": "{folder}"}}
+REQUIRED = {
+    "camera_node": {"source": "docs/images"},
+    "recorder_node": {"dataset": "{folder}"},
+    "gripper_adapter_node": {"contract": "{folder}/robot.yaml"},
+}
+#: Added to config/robot.yaml in ``{folder}/robot.yaml``.
+_DRIVER = "\ngripper_driver: {command: {type: float, name: hand}}\n"
 
 
 def page(root: Path) -> str:
@@ -50,6 +56,7 @@ def _section(root: Path, node: Executable) -> str:
 
 def _declared(root: Path, node: Executable) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "robot.yaml").write_text((root / "config" / "robot.yaml").read_text() + _DRIVER)
         required = {"contract": "config/robot.yaml", **REQUIRED.get(node.name, {})}
         pairs = [f"{name}:={value.format(folder=folder)}" for name, value in required.items()]
         arguments = ["--ros-args", *(word for pair in pairs for word in ("-p", pair))]

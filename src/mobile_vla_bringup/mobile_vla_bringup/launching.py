@@ -34,7 +34,7 @@ from launch_ros.actions import Node, PushRosNamespace, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_ros.run import LAUNCH_PID
 
 SHARE = FindPackageShare("mobile_vla_bringup")
@@ -252,6 +252,24 @@ def _remaps(context: Any) -> list[tuple[str, str]]:
         state = Contract.load(value(context, "contract")).state
         names |= {"odom": state.odometry_topic, "gripper_state": state.gripper_topic}
     return [(names[name], topic) for name, topic in given.items()]
+
+
+def gripper_adapter(context: Any) -> list[Node]:
+    """Return the node for a gripper with another interface; none if the contract names none."""
+    try:
+        contract = Contract.load(value(context, "contract"))
+    except ContractError as error:
+        raise RuntimeError(str(error)) from None
+    if contract.gripper_driver is None or not contract.has_gripper:
+        return []
+    return [
+        Node(
+            package="mobile_vla_control",
+            executable="gripper_adapter_node",
+            output="screen",
+            parameters=[{"contract": text("contract")}],
+        )
+    ]
 
 
 def page_port(context: Any) -> int:

@@ -14,6 +14,8 @@ from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Fields that say where data comes from and how it is wired. They may differ freely.
 WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic"})
+#: Groups that only wire.
+_WIRING_GROUPS = ("gripper_driver",)
 
 Change = Literal["stricter", "looser"]
 _Rule: TypeAlias = Callable[[Any, Any], Change]
@@ -40,6 +42,8 @@ def compare(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Comparison:
     lines: dict[str, list[str]] = {"conflict": [], "stricter": [], "looser": []}
     for field in sorted(here.keys() | there.keys()):
         if here.get(field, _ABSENT) == there.get(field, _ABSENT) or field.rsplit(".", 1)[-1] in WIRING_FIELDS:
+            continue
+        if field.split(".")[0] in _WIRING_GROUPS:
             continue
         rule = _rule(field)
         line = f"{field}: {here.get(field, _ABSENT)} != {there.get(field, _ABSENT)}"

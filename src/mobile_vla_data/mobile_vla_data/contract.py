@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.compatibility import Comparison, compare
+from mobile_vla_data.gripper_driver import GripperDriver
 from mobile_vla_data.obstacles import Obstacles, Strict
 from mobile_vla_data.polygon import Polygon
 from mobile_vla_data.yaml_file import read_yaml
@@ -143,6 +144,9 @@ class Contract(Strict):
     """Sensors of distances, and how the gate keeps the robot away from what they see; None: it does not."""
     gripper: GripperThresholds | Literal["none"]
     """When a gripper counts as open or closed; none: the robot has no gripper, and its columns stay 0."""
+
+    gripper_driver: GripperDriver | None = None
+    """Interface of a gripper that does not speak ``gripper/command``, for gripper_adapter_node; None: it does."""
 
     @field_validator("cameras")
     @classmethod

@@ -29,7 +29,7 @@ def parts_of(run: Run, quick: bool) -> dict[str, Part]:
         "train": run.train,
         "offline": run.offline,
         "trials": partial(sim_trials.measure, run),
-        "ablations": partial(sim_trials.measure_ablations, run),
+        "conditions": partial(sim_trials.measure_conditions, run),
         "ros": partial(sim_trials.measure_ros, run),
     }
 

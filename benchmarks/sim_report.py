@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from common import OUT, ROOT, say
 from jinja2 import ChoiceLoader, FileSystemLoader
@@ -20,23 +19,19 @@ def write(run: Run) -> None:
     """Write the page from whatever has been measured so far."""
     templates = environment()
     templates.loader = ChoiceLoader([FileSystemLoader(Path(__file__).parent), templates.loader])
-    trials, ablations = run.read("trials"), run.read("ablations")
-    conditions = {**(trials or {}).get("conditions", {}), **_without_plain(ablations)}
+    trials, others = run.read("trials") or {}, run.read("conditions") or {}
     loss = run.output / "loss.png"
     page = templates.get_template("sim_report.html.j2").render(
         parts=read_parts(OUT / "sim.json"),
-        conditions=conditions,
-        warnings=(trials or {}).get("warnings", []) + (ablations or {}).get("warnings", []),
+        plain=trials.get("conditions", {}).get("plain"),
+        conditions=others.get("conditions", {}),
+        warnings=others.get("warnings", []),
         loss=as_data(loss.read_bytes(), "png") if loss.exists() else "",
         video=as_data(_video(run), "webp") if trials else "",
     )
     path = run.folder / "report.html"
     path.write_text(page)
     say(f"report: {path}")
-
-
-def _without_plain(ablations: Any) -> dict[str, Any]:
-    return {name: entry for name, entry in (ablations or {}).get("conditions", {}).items() if name != "plain"}
 
 
 def _video(run: Run) -> bytes:

@@ -40,7 +40,11 @@ _WATCH_PERIOD_S = 0.05
 _PATH_PERIOD_S = 0.1
 _ANSWER_S = 10.0
 #: Codes of policy/execute with which a trial simply counts as missed; any other means the graph is broken.
-_ORDINARY_ENDS = (ExecuteInstruction.Result.OK, ExecuteInstruction.Result.CANCELLED)
+_ORDINARY_ENDS = (
+    ExecuteInstruction.Result.OK,
+    ExecuteInstruction.Result.CANCELLED,
+    ExecuteInstruction.Result.ARRIVED,
+)
 
 
 class TrialNode(Node):

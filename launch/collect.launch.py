@@ -19,6 +19,7 @@ def start(context):
     if not value(context, "dataset"):
         raise RuntimeError("argument 'dataset' is missing: name the folder for the episodes, dataset:=/path/to/folder")
     launching.require_contract(context)
+    launching.require_one_simulator(context)
     launching.require_teleop(context)
     shared = {"contract": text("contract"), "stamped": text("stamped")}
     expert = value(context, "teleop") == "expert"

@@ -25,6 +25,7 @@ def check(context):
     else:
         launching_policy.refuse_policy(context)
     launching.require_contract(context)
+    launching.require_one_simulator(context)
     launching.require_teleop(context)
     trials = value(context, "trials")
     if not trials.isdigit():

@@ -46,12 +46,15 @@ def test_quotes_pipelines_and_an_awkward_workspace_path_reach_the_nodes_unchange
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", f"dataset:={dataset}", "dashboard:=false",
-            f"static_camera:={PIPELINE}", "images:=compressed",
+            f"static_camera:={PIPELINE}", "images:=compressed", "use_sim_time:=true",
         )  # fmt: skip
         wait_for(lambda: len(launched.pids()) == 3 or launched.process.poll() is not None, 60, "three nodes")
         assert launched.process.poll() is None, launched.output
         assert parameters_of(probe, "recorder_node", "dataset", "plan") == [str(dataset), str(plan)]
         assert parameters_of(probe, "recorder_node", "images") == ["compressed"]
+        for node in ("recorder_node", "command_gate_node", "static_camera_node"):
+            request = GetParameters.Request(names=["use_sim_time"])
+            assert probe.call(GetParameters, f"{node}/get_parameters", request, 60).values[0].bool_value, node
         source, contract = parameters_of(probe, "static_camera_node", "source", "contract")
         assert source == PIPELINE
         assert contract == str(moved_workspace / "config/robot.yaml")

@@ -17,7 +17,7 @@ setup(
         "setuptools",
         "mobile_vla_data",
         "numpy>=1.26",
-        "torch>=2.4",
+        "torch>=2.5",
         "transformers>=5.4",
         "tokenizers",
         "peft>=0.18",

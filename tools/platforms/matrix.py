@@ -85,7 +85,7 @@ def _platforms() -> list[Platform]:
         ]
     found += [
         Platform(f"JetPack 6, torch {torch}", "3.10", "/opt/ros/humble", "aarch64", _JETPACK_6 | {"torch": torch})
-        for torch in ("2.4.0", "2.5.0", "2.6.0", "2.7.0", "2.8.0")
+        for torch in ("2.5.0", "2.6.0", "2.7.0", "2.8.0")
     ]
     jetpack_7 = _NOBLE | {"torch": "2.8.0"}
     return [*found, Platform("JetPack 7, torch 2.8.0", "3.12", "/opt/ros/jazzy", "aarch64", jetpack_7)]

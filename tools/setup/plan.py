@@ -31,10 +31,11 @@ PLATFORM = {
     "colcon-core": "colcon_core",
 }
 LEAST_NUMPY = (1, 26)
-LEAST_TORCH = (2, 4)
+#: torch.nn.Buffer came with it.
+LEAST_TORCH = (2, 5)
 #: Newest transformers that works with a torch below the version on the left; later ones switch torch off, and fail
 #: when a model is imported (``is_torch_available`` in transformers/utils/import_utils.py of each wheel).
-NEWEST_TRANSFORMERS = {(2, 5): "5.13.1", (2, 6): "5.19.0"}
+NEWEST_TRANSFORMERS = {(2, 6): "5.19.0"}
 #: Chosen by the torch that a platform brings, and installed with it.
 FOLLOW_TORCH = ("sympy", "networkx", "fsspec")
 #: Their versions follow from that of transformers.
@@ -101,7 +102,7 @@ def _check_numpy(version: str, ros: str) -> None:
 
 def _with_torch(pins: dict[str, str], torch: str) -> dict[str, str]:
     if release(torch) < LEAST_TORCH:
-        raise PlanError(f"this platform has torch {torch}; 2.4 or later is needed, 2.6 or later recommended")
+        raise PlanError(f"this platform has torch {torch}; 2.5 or later is needed, 2.6 or later recommended")
     pins = {name: pin for name, pin in pins.items() if name not in FOLLOW_TORCH}
     for below, transformers in NEWEST_TRANSFORMERS.items():
         if release(torch) < below:

@@ -30,7 +30,7 @@ from launch.actions import (
 )
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node, PushRosNamespace, SetRemap
+from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -49,7 +49,7 @@ TOPICS = {
     "gripper_state": ("the position of the gripper", "the one in the contract"),
 }
 #: Arguments that every launch file has.
-COMMON = ("contract", "namespace", "stamped", *TOPICS)
+COMMON = ("contract", "namespace", "stamped", "use_sim_time", *TOPICS)
 
 
 # Values of arguments --------------------------------------------------------------------------------------------------
@@ -113,6 +113,12 @@ def common_arguments() -> list[Any]:
             choices=["auto", *BOOLEAN],
             description="velocity topics: true is TwistStamped, false is Twist; auto: the gate sends what the robot "
             "subscribes to",
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="false",
+            choices=BOOLEAN,
+            description="take the time from /clock, for a robot in Gazebo or Isaac Sim; not for sim:=true",
         ),
         *(
             DeclareLaunchArgument(
@@ -187,6 +193,12 @@ def require_contract(context: Any) -> None:
         )
 
 
+def require_one_simulator(context: Any) -> None:
+    """Raise RuntimeError, one line, if our simulator, which runs in real time, is to run on a simulated clock."""
+    if is_true(context, "sim") and is_true(context, "use_sim_time"):
+        raise RuntimeError("sim:=true runs in real time and publishes no /clock: leave use_sim_time:=true out")
+
+
 def require_teleop(context: Any) -> None:
     """Raise RuntimeError, one line, if something that the chosen teleop needs is missing."""
     teleop = value(context, "teleop")
@@ -241,7 +253,8 @@ def robot(context: Any, parameters: Any, *, remote: bool = False) -> GroupAction
 def namespaced(context: Any, *actions: Any) -> GroupAction:
     """Put nodes into the namespace of the launch, and give the robot's topics the names of the arguments."""
     remaps = [SetRemap(src=source, dst=target) for source, target in _remaps(context)]
-    return GroupAction([PushRosNamespace(value(context, "namespace")), *remaps, *actions])
+    simulated = SetParameter("use_sim_time", is_true(context, "use_sim_time"))
+    return GroupAction([PushRosNamespace(value(context, "namespace")), simulated, *remaps, *actions])
 
 
 def _remaps(context: Any) -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ def start_request(**fields):
     return StartEpisode.Request(**given)
 
 
-def recorder_process(dataset, namespace="", **parameters):
+def recorder_process(dataset, namespace="", env=None, **parameters):
     """Start a recorder; in a namespace it still listens to the one robot."""
     given = {"contract": str(CONTRACT_PATH), "dataset": str(dataset), "autostart": True}
     given |= {"min_free_mb": 1.0, "min_steps": 1}
@@ -139,4 +139,5 @@ def recorder_process(dataset, namespace="", **parameters):
         {**given, **parameters},
         remap=remap,
         namespace=f"/{namespace}" if namespace else "",
+        env=env,
     )

@@ -1,11 +1,15 @@
 """The recorder under other contracts than the default one: cameras, columns, encodings."""
 
 import array
+import threading
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
 import yaml
 from recorder_client import CONTRACT_PATH, Recording
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
 from mobile_vla_data.action import Velocity, displacement, yaw
@@ -180,3 +184,76 @@ def test_compressed_images_are_recorded_and_a_jpeg_of_the_right_size_is_kept_as_
             expected = fit(jpeg.decode(of_another_size), contract.cameras["gripper"])
             assert episode.jpeg("gripper", step) == jpeg.encode(expected, 95)
         assert episode.source_encoding("static") == "jpeg"
+
+
+class SimulatedTime:
+    """Publishes /clock, and makes the robot stamp with it: faster than real time, paused, or set back."""
+
+    def __init__(self, probe, robot, factor):
+        self.probe, self.robot, self.factor = probe, robot, factor
+        self.now_ns, self.paused, self._running = 5 * 10**9, False, True
+        self._publisher = probe.node.create_publisher(Clock, "/clock", 10)
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        before = time.monotonic_ns()
+        while self._running:
+            time.sleep(0.01)
+            elapsed_ns, before = time.monotonic_ns() - before, time.monotonic_ns()
+            if not self.paused:
+                self.now_ns += int(self.factor * elapsed_ns)
+                self.robot.clock_offset_ns = self.now_ns - self.probe.now_ns()
+                self._publisher.publish(Clock(clock=to_stamp(self.now_ns)))
+
+    def pause(self, paused):
+        self.robot.silent = {"static", "gripper", "odom", "gripper_state"} if paused else set()
+        self.paused = paused
+
+    def close(self):
+        self._running = False
+        self._thread.join()
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5])
+def test_episodes_are_sampled_in_simulated_time_however_fast_it_runs_and_a_pause_leaves_no_gap(
+    probe, start_recorder, recording, tmp_path, factor
+):
+    robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True, rate_hz=20.0)
+    with closing(SimulatedTime(probe, robot, factor)) as simulated:
+        start_recorder(tmp_path / "data", use_sim_time=True)
+        recording.start()
+        recording.until_steps(8)
+        simulated.pause(True)
+        time.sleep(1.5)
+        paused_at = recording.status.steps
+        time.sleep(0.7)
+        assert recording.status.steps == paused_at, "no time passes, so there are no steps"
+        simulated.pause(False)
+        recording.until_steps(paused_at + 8)
+        path = recording.stop().path
+    with Episode.open(path) as episode:
+        assert 5 * 10**9 < episode.timestamps_ns[0] < episode.timestamps_ns[-1] < simulated.now_ns
+        ticks_s = np.diff(episode.timestamps_ns) * 1e-9
+        assert np.median(ticks_s) == pytest.approx(0.1, rel=0.1) and ticks_s.max() < 0.5
+        assert np.median(episode.actions, axis=0) == pytest.approx([0.03, -0.01, 0.0], abs=1e-6)
+
+
+def test_a_simulation_that_is_reset_ends_the_usable_part_of_an_episode_and_the_next_one_is_whole(
+    probe, start_recorder, recording, tmp_path
+):
+    robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True, rate_hz=20.0)
+    with closing(SimulatedTime(probe, robot, 1.0)) as simulated:
+        simulated.now_ns = 100 * 10**9
+        start_recorder(tmp_path / "data", use_sim_time=True)
+        recording.start()
+        recording.until_steps(8)
+        simulated.now_ns = 10**9
+        recording.until_said("clock was set back by")
+        recording.discard()
+        recording.start()
+        recording.until_steps(10)
+        path = recording.stop().path
+    with Episode.open(path) as episode:
+        assert 10**9 < episode.timestamps_ns[0] < 60 * 10**9
+        assert np.median(episode.actions, axis=0) == pytest.approx([0.03, -0.01, 0.0], abs=1e-6)

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import LaserScan, Range
 from std_srvs.srv import Trigger
@@ -23,6 +22,7 @@ from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.convert import to_ns, velocity_of
 from mobile_vla_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import load_contract, number, stamping
+from mobile_vla_ros.pose_input import PoseInput
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR
 from mobile_vla_ros.realtime import ask_for_realtime
 from mobile_vla_ros.run import run, without_shared_memory
@@ -92,7 +92,7 @@ class CommandGateNode(Node):
                     GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
                 )
         if self._gate.keep_in.limited:
-            self.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR)
+            PoseInput(self, self._contract, self._on_pose, self._report_pose)
         for index, sensor in enumerate(self._contract.obstacles.sensors if self._contract.obstacles else ()):
             kind, take = (LaserScan, self._on_scan) if sensor.type == "scan" else (Range, self._on_range)
             self.create_subscription(kind, sensor.topic, partial(take, index), SENSOR)
@@ -122,12 +122,16 @@ class CommandGateNode(Node):
         age_s = self._age_s(message) if self._sources[source].stamped else 0.0
         self._report(source, self._gate.offer_gripper(source, float(message.position), time.monotonic(), age_s))
 
-    def _on_odometry(self, message: Odometry) -> None:
-        position, q = message.pose.pose.position, message.pose.pose.orientation
-        yaw = yaw_of(q.w, q.x, q.y, q.z)
+    def _on_pose(
+        self, stamp_ns: int, x: float, y: float, rotation: tuple[float, float, float, float], frame: str
+    ) -> None:
+        qx, qy, qz, qw = rotation
         received_s = time.monotonic()
-        measured_s = received_s - self._age_s(message)
-        self._gate.keep_in.put(position.x, position.y, yaw, message.header.frame_id, measured_s, received_s)
+        measured_s = received_s - (now_ns(self) - stamp_ns) * 1e-9
+        self._gate.keep_in.put(x, y, yaw_of(qw, qx, qy, qz), frame, measured_s, received_s)
+
+    def _report_pose(self, why: str) -> None:
+        self.get_logger().warning(f"the position is unknown: {why}", throttle_duration_sec=5.0)
 
     def _on_scan(self, sensor: int, scan: LaserScan) -> None:
         received_s = time.monotonic()

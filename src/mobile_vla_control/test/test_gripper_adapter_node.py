@@ -1,5 +1,6 @@
 """The adapter for other grippers, over DDS."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_ros.qos import SENSOR
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
+HAND = str(Path(__file__).with_name("hand_node.py"))
 CONTRACT = Path(__file__).parents[3] / "config" / "robot.yaml"
 
 
@@ -37,13 +40,13 @@ def start(tmp_path):
     """Start the adapter with a gripper_driver."""
     nodes = []
 
-    def start(command, state=None):
+    def start(command, state=None, env=None):
         file = tmp_path / "robot.yaml"
         driver = {"command": command, **({"state": state} if state else {})}
         file.write_text(
             yaml.safe_dump({**yaml.safe_load(CONTRACT.read_text()), "gripper_driver": driver}, sort_keys=False)
         )
-        nodes.append(NodeProcess("mobile_vla_control", "gripper_adapter_node", {"contract": str(file)}))
+        nodes.append(NodeProcess("mobile_vla_control", "gripper_adapter_node", {"contract": str(file)}, env=env))
         return nodes[-1]
 
     yield start
@@ -147,3 +150,31 @@ def test_a_wrong_driver_is_refused_and_another_driver_changes_no_meaning(command
         Contract.from_dict({**data, "gripper_driver": {"command": command}})
     other = Contract.from_dict({**data, "gripper_driver": {"command": {"type": "float", "name": "hand"}}})
     assert other.differences(Contract.from_dict(data)) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "package", "second"),
+    [
+        ({"type": "action", "max_effort": 40.0}, "control_msgs", 40.0),
+        ({"type": "trajectory", "joint": "finger", "duration_s": 0.75}, "trajectory_msgs", 0.75),
+    ],
+)
+def test_a_gripper_with_an_action_or_a_trajectory_gets_its_own_values(
+    probe, start, tmp_path_factory, command, package, second
+):
+    environment = build(package, tmp_path_factory.mktemp(package))
+    heard = probe.collect(Float64MultiArray, "hand/got")
+    with NodeProcess("", "", env=environment, command=[sys.executable, HAND, command["type"]]):
+        start({**command, "name": "hand/command", "open": 0.08, "closed": 0.0}, env=environment)
+        publisher = probe.publisher(GripperCommand, "gripper/command")
+        for position, expected in ((1.0, 0.0), (0.25, 0.06)):
+            # As the gate does, again and again: the gripper may not be there yet.
+            wait_for(
+                lambda p=position, e=expected: (
+                    publisher.publish(GripperCommand(position=p)) or (heard and list(heard[-1].data) == [e, second])
+                ),
+                what=f"{expected}",
+            )
+        # A topic without a listener and an action without a server are told again; once told, an action is not.
+        if package == "control_msgs":
+            assert len(heard) == 2

@@ -202,7 +202,8 @@ class CommandIntegrator:
         self._advance(end_ns)
         elapsed_s = (end_ns - self._start_ns) * 1e-9
         mean = Velocity(*(self._sum / elapsed_s).tolist()) if elapsed_s > 0 else Velocity()
-        self._start_ns, self._sum = end_ns, np.zeros(3)
+        # A simulated clock may have been set back: then the command holds from now on.
+        self._start_ns, self._since_ns, self._sum = end_ns, end_ns, np.zeros(3)
         self.lost_yaw_rad = self._codec.lost_yaw_rad(mean)
         return self._codec.to_action(mean, gripper_closed=self._closed)
 

@@ -55,6 +55,9 @@ class CameraContract(Strict):
 class StateContract(Strict):
     """Sources of the state ``[x, y, gripper]``: metres in the odometry frame, gripper 0 open .. 1 closed."""
 
+    pose: Literal["odom", "tf"] = "odom"
+    """odom: the position is that of ``odometry_topic``; tf: the place of ``action.frame`` in ``odometry_frame`` by
+    /tf and /tf_static, for a robot that localises itself (AMCL, SLAM)."""
     odometry_topic: str = Field(min_length=1)
     """Topic of the position."""
     odometry_frame: str = Field(min_length=1)

@@ -184,6 +184,10 @@ class ObservationBuilder:
             return self._refuse(self._odometry, now_ns, f"frame_id is '{frame}', the contract says '{expected}'")
         return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
 
+    def refuse_odometry(self, now_ns: int, why: str) -> None:
+        """Count a message that gave no position, with the reason in one line."""
+        self._refuse(self._odometry, now_ns, why)
+
     def put_gripper(self, stamp_ns: int, now_ns: int, position: float) -> bool:
         """Take a gripper position, 0 open .. 1 closed. Returns whether it was accepted, as :meth:`put_image`.
 

@@ -22,10 +22,10 @@ def place_of(image: torch.Tensor) -> torch.Tensor:
 
 
 def journeys(places: torch.Tensor) -> Journeys:
-    """One episode whose targets and positions are both ``places`` ``[L, 2]``."""
+    """One episode whose positions, motions and targets are all ``places`` ``[L, 2]``."""
     length = len(places)
     recorded, steps = torch.ones(1, length, dtype=torch.bool), torch.arange(length)[None]
-    return Journeys(places[None], places[None], recorded, steps)
+    return Journeys(places[None], places[None], places[None], recorded, steps)
 
 
 @pytest.mark.parametrize("symmetry", range(SYMMETRIES))
@@ -44,9 +44,12 @@ def test_driving_leads_to_the_changed_place_whichever_way_the_camera_hangs(symme
     start, motion = torch.tensor([0.1, 0.2]), torch.tensor([0.3, -0.15])
     path = torch.stack([start, start + camera @ motion])
     view = View(torch.tensor([symmetry]), torch.tensor([[0.05, -0.1]]))
-    seen = view.journeys(journeys(path), camera).targets[0]
+    changed = view.journeys(journeys(path), camera)
+    seen, wanted = changed.targets[0], changed.motions[0]
     driven = view.motions(motion[None], torch.tensor([0]), camera)[0]
     assert torch.allclose(seen[1] - seen[0], camera @ driven, atol=1e-6)
+    moved = view.motions(path.diff(dim=0), torch.tensor([0]), camera)[0]
+    assert torch.allclose(wanted[1] - wanted[0], moved, atol=1e-6)
 
 
 def test_the_eight_views_differ_and_keep_lengths() -> None:

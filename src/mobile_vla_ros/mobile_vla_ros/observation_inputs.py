@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from nav_msgs.msg import Odometry
 from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -15,6 +14,7 @@ from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_msgs.msg import GripperState
 from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.pose_input import PoseInput
 from mobile_vla_ros.qos import SENSOR
 
 
@@ -48,20 +48,21 @@ class ObservationInputs:
             )
             for name, camera in contract.cameras.items()
         ]
-        state = contract.state
-        self._subscriptions += [
-            node.create_subscription(Odometry, state.odometry_topic, self._on_odometry, SENSOR, **group),
-        ]
+        self._pose = PoseInput(node, contract, self._on_pose, self._on_no_pose, **group)
+        topics = [*(subscription.topic_name for subscription in self._subscriptions), self._pose.topic]
         if contract.has_gripper:
-            topic = state.gripper_topic
-            self._subscriptions.append(node.create_subscription(GripperState, topic, self._on_gripper, SENSOR, **group))
+            topic = contract.state.gripper_topic
+            gripper = node.create_subscription(GripperState, topic, self._on_gripper, SENSOR, **group)
+            self._subscriptions.append(gripper)
+            topics.append(gripper.topic_name)
 
         # Messages for humans use the name that `ros2 topic list` shows, after remapping and namespace.
-        for stream, subscription in zip(self.builder.streams, self._subscriptions, strict=True):
-            stream.topic = subscription.topic_name
+        for stream, name in zip(self.builder.streams, topics, strict=True):
+            stream.topic = name
 
     def destroy(self) -> None:
         """End the subscriptions."""
+        self._pose.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -87,11 +88,11 @@ class ObservationInputs:
         if accepted and self._image_listener is not None:
             self._image_listener(camera)
 
-    def _on_odometry(self, message: Odometry) -> None:
-        position = message.pose.pose.position
-        self.builder.put_odometry(
-            to_ns(message.header.stamp), now_ns(self._node), position.x, position.y, message.header.frame_id
-        )
+    def _on_pose(self, stamp_ns: int, x: float, y: float, _rotation: object, frame: str) -> None:
+        self.builder.put_odometry(stamp_ns, now_ns(self._node), x, y, frame)
+
+    def _on_no_pose(self, why: str) -> None:
+        self.builder.refuse_odometry(now_ns(self._node), why)
 
     def _on_gripper(self, message: GripperState) -> None:
         self.builder.put_gripper(to_ns(message.header.stamp), now_ns(self._node), float(message.position))

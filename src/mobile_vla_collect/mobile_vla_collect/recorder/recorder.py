@@ -44,8 +44,9 @@ _B = TypeVar("_B")
 class Recorder:
     """Records episodes of what ``builder`` and :attr:`commands` are fed.
 
-    ``now_ns`` is the clock of the header stamps. Call its methods from one thread; results are futures, because they
-    wait for the disk.
+    ``now_ns`` is the clock of the header stamps. ``mono_ns`` is the clock of ticks and commands: the monotonic one, or
+    the simulated one where stamps are simulated, too. Call its methods from one thread; results are futures, because
+    they wait for the disk.
     """
 
     def __init__(
@@ -54,13 +55,16 @@ class Recorder:
         settings: RecorderSettings,
         command_topic: str,
         now_ns: Callable[[], int],
+        mono_ns: Callable[[], int] | None = None,
     ) -> None:
         self._settings = settings
         self._now_ns = now_ns
+        self.mono_ns = mono_ns or time.monotonic_ns
+        """Clock of ticks and commands."""
         self.commands = CommandTrack(builder.contract, command_topic, settings.command_max_age_s)
         self.sampler = Sampler(builder, self.commands, settings.pre_trigger_s)
         self.writer = WriterThread(builder.contract, settings.writer)
-        self.ticker = Ticker(builder.contract.period_s, self._on_tick)
+        self.ticker = Ticker(builder.contract.period_s, self._on_tick, mono_ns)
         self._lock = threading.RLock()
         self._phase = Phase.NONE
         self._episode: OpenEpisode | None = None
@@ -91,7 +95,7 @@ class Recorder:
                 raise RefusedError("ALREADY_RECORDING", f"{open_id} is being recorded; stop or discard it first")
             if self._phase.waits_for_disk:
                 raise RefusedError("ALREADY_RECORDING", f"{self._phase.value}; try again when it is done")
-            problems = self.sampler.problems(time.monotonic_ns(), self._now_ns())
+            problems = self.sampler.problems(self.mono_ns(), self._now_ns())
             if problems:
                 raise RefusedError("INPUT_MISSING", "; ".join(problems))
             self._require_space()
@@ -162,7 +166,7 @@ class Recorder:
 
     def _begin(self, episode_id: str, metadata: EpisodeMetadata, cameras: tuple[str, ...]) -> str:
         self.message = ""
-        ticks, before = self.sampler.begin(time.monotonic_ns(), cameras, policy_drives=metadata.source == "policy")
+        ticks, before = self.sampler.begin(self.mono_ns(), cameras, policy_drives=metadata.source == "policy")
         self._episode = OpenEpisode(metadata, episode_id, time.monotonic(), ticks)
         self._phase = Phase.RECORDING
         for step in before:
@@ -244,7 +248,7 @@ class Recorder:
                     self._end_by_itself(self._episode, f"sampling failed: {why}")
 
     def _sample(self, missed: int) -> None:
-        step = self.sampler.tick(time.monotonic_ns(), self._now_ns(), missed)
+        step = self.sampler.tick(self.mono_ns(), self._now_ns(), missed)
         with self._lock:
             episode = self._episode
             if self._phase is not Phase.RECORDING or episode is None:

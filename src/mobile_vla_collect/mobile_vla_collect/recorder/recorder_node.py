@@ -7,7 +7,7 @@ episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A sign
 from __future__ import annotations
 
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
-from mobile_vla_ros.clock import now_ns
+from mobile_vla_ros.clock import STEADY, now_ns
 from mobile_vla_ros.convert import velocity_of
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
@@ -42,8 +42,6 @@ class RecorderNode(AutostartNode):
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
-        if self.get_parameter("use_sim_time").value:
-            raise StartError("recorder_node: use_sim_time is true; episodes are sampled in real time, set it to false")
         self._contract = load_contract(self)
         self._stamped = stamping(self)
         self._compressed = compressed_images(self)
@@ -69,7 +67,7 @@ class RecorderNode(AutostartNode):
             lambda: self._plan,
             self._publish_status,
         )
-        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status)
+        self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health, adapt=self._adapt)
 
     @loud
@@ -107,7 +105,10 @@ class RecorderNode(AutostartNode):
         """Begin sampling; episodes can be started from now on."""
         assert self._inputs is not None and self._plan is not None
         topic = self.resolve_topic_name("cmd_vel")
-        self._recorder = Recorder(self._inputs.builder, self._settings, topic, lambda: now_ns(self))
+        simulated = self.get_parameter("use_sim_time").value
+        clock = partial(now_ns, self)
+        # In simulated time a tick is a tenth of a simulated second, however fast the simulation is.
+        self._recorder = Recorder(self._inputs.builder, self._settings, topic, clock, clock if simulated else None)
         self._velocities = VelocitySubscription(
             self, "cmd_vel", self._on_velocity, EVERY_COMMAND, stamped=self._stamped
         )
@@ -170,7 +171,7 @@ class RecorderNode(AutostartNode):
 
     def _on_velocity(self, message: Any) -> None:
         if self._recorder is not None:
-            self._recorder.commands.take_velocity(time.monotonic_ns(), now_ns(self), velocity_of(message))
+            self._recorder.commands.take_velocity(self._recorder.mono_ns(), now_ns(self), velocity_of(message))
 
     def _on_gripper(self, message: GripperCommand) -> None:
         if self._recorder is not None:

@@ -53,7 +53,7 @@ def fill_recorder(status: RecorderStatus, recorder: Recorder, streams: Sequence[
     elif recorder.last is not None:
         status.episode_id = recorder.last.episode_id
     if not status.message and recorder.phase is Phase.NONE:
-        status.message = "; ".join(recorder.sampler.problems(time.monotonic_ns(), now_ns))
+        status.message = "; ".join(recorder.sampler.problems(recorder.mono_ns(), now_ns))
 
 
 def _remark(episode: OpenEpisode) -> str:
@@ -81,7 +81,7 @@ def health_of(recorder: Recorder | None, last_error: str, dataset: Path, now_ns:
     }
     if recorder.phase is Phase.ENDED:
         return Health(ERROR, recorder.message, values)
-    problems = recorder.sampler.problems(time.monotonic_ns(), now_ns)
+    problems = recorder.sampler.problems(recorder.mono_ns(), now_ns)
     if problems or recorder.message:
         return Health(WARN, "; ".join(problems) or recorder.message, values)
     return Health(OK, "recording" if recorder.phase is Phase.RECORDING else "ready", values)

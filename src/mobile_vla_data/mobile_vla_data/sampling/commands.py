@@ -96,6 +96,6 @@ class CommandTrack:
         if heard_mono_ns is None:
             return f"nothing has arrived on '{self.stream.topic}'"
         age_s, limit_s = (mono_ns - heard_mono_ns) * 1e-9, self.stream.max_age_s
-        if age_s <= limit_s:
+        if abs(age_s) <= limit_s:
             return ""
         return f"'{self.stream.topic}' is silent: newest command {age_s:.1f} s old, limit {limit_s} s"

@@ -147,7 +147,7 @@ def _shares(values: torch.Tensor, side: int) -> torch.Tensor:
 
 def _near(places: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
     """Return bool ``[N, P]``: the cell is so near to the robot at ``places`` ``[N, 2]`` that it may be hidden."""
-    return (centres - places[:, None]).norm(dim=2) < _HIDDEN
+    return torch.lt((centres - places[:, None]).norm(dim=2), _HIDDEN)
 
 
 def _driven_over(path: torch.Tensor, usable: torch.Tensor, side: int) -> torch.Tensor:

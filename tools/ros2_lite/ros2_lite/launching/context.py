@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from ros2_lite.launching.supervisor import Supervisor
 
@@ -15,6 +16,8 @@ class LaunchContext:
     def __init__(self, supervisor: Supervisor | None = None) -> None:
         self.launch_configurations: dict[str, str] = {}
         self.environment: dict[str, str] = {"PYTHONUNBUFFERED": "1", **os.environ}
+        self.parameters: dict[str, Any] = {}
+        """Parameters of every node that starts."""
         self.remaps: list[tuple[str, str]] = []
         """Names and their replacements, for every node that starts."""
         self.supervisor = supervisor
@@ -26,11 +29,11 @@ class LaunchContext:
 
     @contextmanager
     def scope(self) -> Iterator[None]:
-        """Forget configurations, environment and remaps set inside at the end."""
+        """Forget configurations, environment, remaps and parameters set inside at the end."""
         configurations, environment = dict(self.launch_configurations), dict(self.environment)
-        remaps = list(self.remaps)
+        remaps, parameters = list(self.remaps), dict(self.parameters)
         try:
             yield
         finally:
             self.launch_configurations, self.environment = configurations, environment
-            self.remaps = remaps
+            self.remaps, self.parameters = remaps, parameters

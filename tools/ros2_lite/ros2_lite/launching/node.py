@@ -40,6 +40,16 @@ class SetRemap(LaunchDescriptionEntity):
         context.remaps.append((perform(context, self._src), perform(context, self._dst)))
 
 
+class SetParameter(LaunchDescriptionEntity):
+    """Sets a parameter of the following nodes of its group; a node's own parameters override it."""
+
+    def __init__(self, name: SomeText, value: Any) -> None:
+        self._name, self._value = name, value
+
+    def execute(self, context: LaunchContext) -> None:
+        context.parameters[perform(context, self._name)] = self._value
+
+
 class Node(LaunchDescriptionEntity):
     """Starts a node in its own process."""
 
@@ -74,5 +84,6 @@ class Node(LaunchDescriptionEntity):
             command += ["-r", f"__ns:={namespace}"]
         for source, target in context.remaps:
             command += ["-r", f"{source}:={target}"]
-        command += parameter_arguments(context, self._parameters, context.supervisor.folder)
+        parameters = [*([context.parameters] if context.parameters else []), *self._parameters]
+        command += parameter_arguments(context, parameters, context.supervisor.folder)
         context.supervisor.start(self._executable, command, dict(context.environment), self._show_stdout, ended)

@@ -23,7 +23,7 @@ MODULES: dict[str, tuple[type, ...]] = {
     "launch.launch_description_sources": (description.PythonLaunchDescriptionSource,),
     "launch.substitutions": (substitutions.LaunchConfiguration, substitutions.PathJoinSubstitution),
     "launch_ros": (),
-    "launch_ros.actions": (node.Node, node.PushRosNamespace, node.SetRemap),
+    "launch_ros.actions": (node.Node, node.PushRosNamespace, node.SetParameter, node.SetRemap),
     "launch_ros.parameter_descriptions": (parameters.ParameterValue,),
     "launch_ros.substitutions": (substitutions.FindPackageShare,),
 }

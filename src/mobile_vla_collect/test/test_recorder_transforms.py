@@ -1,0 +1,64 @@
+"""A robot whose pose is in /tf: recorded in the frame of its map."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from recorder_client import CONTRACT_PATH, Recording, recorder_process
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, wait_for
+from mobile_vla_ros.testing.built_messages import build
+
+pytestmark = pytest.mark.alone
+
+TRANSFORMS = str(Path(__file__).with_name("transforms_node.py"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The environment with tf2_msgs, which is part of every distribution but of no wheel."""
+    return build("tf2_msgs", tmp_path_factory.mktemp("tf2"))
+
+
+@pytest.fixture
+def contract(tmp_path):
+    data = yaml.safe_load(CONTRACT_PATH.read_text())
+    data["state"] |= {"pose": "tf", "odometry_frame": "map"}
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file
+
+
+def test_the_pose_of_a_robot_that_localises_itself_is_recorded_in_its_map(probe, tmp_path, contract, environment):
+    FakeRobot(probe, Contract.load(contract), commands=True).silent = {"odom"}
+    transforms = NodeProcess("", "", env=environment, command=[sys.executable, TRANSFORMS])
+    dataset = tmp_path / "data"
+    with transforms, Recording(probe) as recording:
+        recorder = recorder_process(dataset, contract=str(contract), env=environment)
+        try:
+            recording.start()
+            recording.until_steps(8)
+            path = recording.stop().path
+        finally:
+            recorder.stop()
+    with Episode.open(path) as episode:
+        # (1, 0.5) in odom, turned by 90 degrees, and moved by (2, 3).
+        assert np.abs(episode.states[:, :2] - [1.5, 4.0]).max() < 1e-5
+
+
+def test_a_chain_without_the_map_is_named(probe, tmp_path, contract, environment):
+    FakeRobot(probe, Contract.load(contract), commands=True).silent = {"odom"}
+    with (
+        NodeProcess("", "", env=environment, command=[sys.executable, TRANSFORMS, "lost"]),
+        Recording(probe) as recording,
+    ):
+        recorder = recorder_process(tmp_path / "data", contract=str(contract), env=environment)
+        try:
+            said = "messages on '/tf' are refused: no transform from 'map' to 'base_link': 'odom' has no parent"
+            wait_for(lambda: said in recording.status.message, what="the missing link")
+        finally:
+            recorder.stop()

@@ -1,0 +1,103 @@
+"""The robot's pose: from odometry, or from the transforms that a robot with a map publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from nav_msgs.msg import Odometry
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.transforms import TransformError, Transforms
+from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.qos import SENSOR
+from mobile_vla_ros.run import StartError
+
+_STATIC = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+_MOVING = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+#: stamp [ns], x [m], y [m], quaternion x, y, z, w, frame_id.
+OnPose = Callable[[int, float, float, tuple[float, float, float, float], str], None]
+
+
+class PoseInput:
+    """Subscribes to what ``state.pose`` in the contract says, and calls ``on_pose`` for each new pose.
+
+    With ``tf``, ``on_problem`` is called with one line when no chain leads from ``action.frame`` to
+    ``state.odometry_frame``.
+
+    Raises:
+        StartError: ``tf`` is asked for and tf2_msgs is not installed.
+    """
+
+    def __init__(
+        self, node: Any, contract: Contract, on_pose: OnPose, on_problem: Callable[[str], None], **options: Any
+    ) -> None:
+        self._node, self._on_pose, self._on_problem = node, on_pose, on_problem
+        self._frame, self._base = contract.state.odometry_frame, contract.action.frame
+        self._transforms = Transforms()
+        if contract.state.pose == "odom":
+            topic = contract.state.odometry_topic
+            self._subscriptions = [node.create_subscription(Odometry, topic, self._on_odometry, SENSOR, **options)]
+        else:
+            self._subscriptions = [
+                node.create_subscription(_tf_message(), "/tf", self._on_moving, _MOVING, **options),
+                node.create_subscription(_tf_message(), "/tf_static", self._on_static, _STATIC, **options),
+            ]
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic that the pose comes from."""
+        return str(self._subscriptions[0].topic_name)
+
+    def destroy(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _on_odometry(self, message: Odometry) -> None:
+        position, q = message.pose.pose.position, message.pose.pose.orientation
+        rotation = (q.x, q.y, q.z, q.w)
+        self._on_pose(to_ns(message.header.stamp), position.x, position.y, rotation, message.header.frame_id)
+
+    def _on_static(self, message: Any) -> None:
+        self._take(message, static=True)
+
+    def _on_moving(self, message: Any) -> None:
+        self._take(message, static=False)
+        try:
+            pose = self._transforms.pose(self._frame, self._base)
+        except TransformError as error:
+            self._on_problem(str(error))
+            return
+        if pose.stamp_ns is not None:
+            self._on_pose(pose.stamp_ns, pose.x, pose.y, pose.rotation, self._frame)
+
+    def _take(self, message: Any, *, static: bool) -> None:
+        for item in message.transforms:
+            move, q = item.transform.translation, item.transform.rotation
+            self._transforms.put(
+                item.header.frame_id,
+                item.child_frame_id,
+                (move.x, move.y, move.z),
+                (q.x, q.y, q.z, q.w),
+                None if static else to_ns(item.header.stamp),
+            )
+
+
+def _tf_message() -> type:
+    try:
+        from tf2_msgs.msg import TFMessage
+    except ImportError:
+        raise StartError(
+            "state.pose is tf in the contract: that needs tf2_msgs; install ros-$ROS_DISTRO-tf2-msgs with apt-get"
+        ) from None
+    message_type: type = TFMessage
+    return message_type

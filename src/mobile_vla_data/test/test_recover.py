@@ -107,7 +107,7 @@ def test_a_flipped_bit_ends_the_log_there(dataset, contract, make_demonstration)
     part.write_bytes(data)
     (recovery,) = recover_dataset(dataset)
     assert recovery.result == "recovered" and 8 <= recovery.steps <= 11
-    assert f"step {recovery.steps} is torn or damaged" in recovery.reason
+    assert f"step {recovery.steps} is incomplete or damaged" in recovery.reason
 
 
 def test_a_log_whose_first_step_is_damaged_is_kept_in_the_trash(dataset, contract, make_demonstration):

@@ -24,7 +24,7 @@ class Sizes:
     """As many of each category as the collection plan says: 400, 300, 300."""
     train_minutes: float = 55.0
     """Optimisation of stage 1."""
-    head_minutes: float = 4.0
+    head_minutes: float = 6.0
     """Optimisation of stage 2, after its features were computed."""
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""

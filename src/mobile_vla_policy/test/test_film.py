@@ -26,7 +26,6 @@ from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.samples.journeys import in_image
-from mobile_vla_policy.training.geometry import View
 from mobile_vla_policy.training.train import train
 
 SIZE = 32
@@ -221,38 +220,3 @@ def test_floor_that_is_surely_blocked_gives_finite_gradients() -> None:
     blocked = (torch.randn(1, 8, 8) * 100).requires_grad_()
     planner.taught(blocked, torch.randn(1, 8, 8)).square().sum().backward()
     assert blocked.grad is not None and torch.isfinite(blocked.grad).all()
-
-
-def test_an_act_state_changes_with_the_world_as_its_symmetries_say() -> None:
-    torch.manual_seed(0)
-    backbone = film()
-    maps = {name: torch.randn(1, SIZE // 4, SIZE // 4) for name in ("target", "robot", "blocked")}
-    before = act_of(backbone, maps)
-    for symmetry, matrix in enumerate(backbone.symmetries()):
-        turned = {name: image_under(grid, symmetry) for name, grid in maps.items()}
-        after = act_of(backbone, turned)
-        assert torch.allclose(matrix @ before, after, atol=1e-4), symmetry
-
-
-def image_under(grid: torch.Tensor, symmetry: int) -> torch.Tensor:
-    view = View(torch.tensor([symmetry]), torch.zeros(1, 2))
-    return view.images(grid[:, None, None], torch.zeros(1, dtype=torch.int64))[:, 0, 0]
-
-
-def act_of(backbone: FilmBackbone, maps: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The ACT state of given maps; what lies under the target is left out, because only maps are turned."""
-    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        for name, grid in maps.items():
-            patch.setitem(backbone._modules, name, Fixed(grid))
-        patch.setattr(backbone, "_seen", lambda features, where: torch.zeros(len(where), features.shape[1]))
-        act: torch.Tensor = backbone.encode(torch.zeros(1, 1, 3, SIZE, SIZE), backbone.tokenise(["go"]))[0]
-    return act
-
-
-class Fixed(torch.nn.Module):
-    def __init__(self, grid: torch.Tensor) -> None:
-        super().__init__()
-        self.grid = grid
-
-    def forward(self, _features: torch.Tensor) -> torch.Tensor:
-        return self.grid[:, None]

@@ -180,13 +180,6 @@ class Backbone(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no heatmaps of the floor")
 
-    def symmetries(self) -> torch.Tensor | None:
-        """Return ``[8, hidden_size, hidden_size]``: what the symmetries of the square make of an ACT state, if known.
-
-        For training a head on features that were computed once, in turned and mirrored worlds (``augment.dihedral``).
-        """
-        return None
-
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, if this backbone can."""
 

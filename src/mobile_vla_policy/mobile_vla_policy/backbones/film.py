@@ -27,25 +27,16 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
 from mobile_vla_policy.backbones.backbone import Backbone, BackboneSettings
-from mobile_vla_policy.backbones.maps import (
-    DIRECTIONS,
-    NEIGHBOURS,
-    SYMMETRIES,
-    Maps,
-    cell_centres,
-    moved_places,
-    symmetry_matrices,
-)
+from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
 from mobile_vla_policy.backbones.planner import Planner
 from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
 
 _STEM = 24
 _SIDE_VIEW = 64
 #: From about this distance on (image: 2), the head is not shown in which direction the target is.
-_NEAR = 0.35
+_NEAR = 0.2
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
 _REACH = 2
-_WINDOW = [(x, y) for y in range(-_REACH, _REACH + 1) for x in range(-_REACH, _REACH + 1)]
 
 
 class FilmSettings(BackboneSettings):
@@ -114,7 +105,7 @@ class FilmBackbone(Backbone):
         self.planner = Planner(settings.plan_steps)
         self.norm = nn.LayerNorm(fine)
         self.other = _OtherCamera(words) if others else None
-        self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * len(_WINDOW) + others * _SIDE_VIEW
+        self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * (2 * _REACH + 1) ** 2 + others * _SIDE_VIEW
         self.register_buffer("centres", cell_centres(self.side), persistent=False)
         self.register_buffer("directions", DIRECTIONS.clone(), persistent=False)
 
@@ -122,16 +113,6 @@ class FilmBackbone(Backbone):
     def has_maps(self) -> bool:
         """True: target, robot, blocked floor and ways."""
         return True
-
-    def symmetries(self) -> torch.Tensor:
-        """Return ``[8, hidden_size, hidden_size]``: how an ACT state changes with the first camera's image."""
-        fixed, changing = torch.eye, []
-        for matrix in symmetry_matrices(torch.arange(SYMMETRIES)):
-            window = moved_places(matrix, _WINDOW)
-            ways = moved_places(matrix, NEIGHBOURS)
-            known = [matrix, fixed(2), matrix, matrix, ways, fixed(1), window, window]
-            changing.append(torch.block_diag(*known, fixed(self.hidden_size - sum(len(part) for part in known))))
-        return torch.stack(changing)
 
     def embed_images(self, images: torch.Tensor) -> torch.Tensor:
         """Return the output of the first convolution, float ``[N, cameras, 24, S / 2, S / 2]``."""
@@ -279,8 +260,8 @@ def _window(cells: torch.Tensor) -> torch.Tensor:
     """Return for each cell of ``[N, 1, G, G]`` the values ``[N, 25, G, G]`` around it; blocked outside."""
     rows, columns = cells.shape[2:]
     padded = functional.pad(cells, (_REACH,) * 4, value=1.0)
-    starts = [(_REACH + x, _REACH + y) for x, y in _WINDOW]
-    return torch.cat([padded[:, :, y : y + rows, x : x + columns] for x, y in starts], dim=1)
+    along = range(2 * _REACH + 1)
+    return torch.cat([padded[:, :, y : y + rows, x : x + columns] for y in along for x in along], dim=1)
 
 
 def _doubled(image: torch.Tensor) -> torch.Tensor:

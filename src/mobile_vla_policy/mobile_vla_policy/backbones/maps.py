@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -27,28 +26,6 @@ NEIGHBOURS = ((-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1, 
 
 DIRECTIONS = torch.nn.functional.normalize(torch.tensor([[x, -y] for x, y in NEIGHBOURS], dtype=torch.float32))
 """Unit vectors ``[8, 2]`` to the neighbours: right and up in the image."""
-
-
-#: The symmetries of the square. Bit 0 mirrors right and left, bit 1 up and down, bit 2 swaps the axes after that.
-SYMMETRIES = 8
-
-
-def symmetry_matrices(symmetry: torch.Tensor) -> torch.Tensor:
-    """Return symmetries int64 ``[E]`` as float ``[E, 2, 2]``, to be multiplied from the left with (right, up)."""
-    mirror = 1 - 2 * torch.stack([symmetry & 1, symmetry >> 1 & 1], dim=1).float()
-    plain = torch.diag_embed(mirror)
-    # Swapping rows and columns of an image sends (right, up) to (-up, -right).
-    swapped = -plain.flip(1)
-    return torch.where((symmetry >> 2).bool()[:, None, None], swapped, plain)
-
-
-def moved_places(matrix: torch.Tensor, places: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """Return the permutation ``[n, n]`` of values at ``places`` (columns to the right, rows down) under a symmetry."""
-    moved = [tuple((matrix @ torch.tensor([x, -y], dtype=torch.float32)).round().int().tolist()) for x, y in places]
-    permutation = torch.zeros(len(places), len(places))
-    for before, (right, up) in enumerate(moved):
-        permutation[places.index((right, -up)), before] = 1.0
-    return permutation
 
 
 def side_of(cells: int) -> int:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mobile_vla_policy.backbones.maps import SYMMETRIES, symmetry_matrices
 from mobile_vla_policy.samples.journeys import Journeys
+
+SYMMETRIES = 8
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,11 @@ class View:
 
     def matrices(self) -> torch.Tensor:
         """Return the symmetries as float ``[E, 2, 2]``, to be multiplied from the left with (right, up)."""
-        return symmetry_matrices(self.symmetry)
+        mirror = 1 - 2 * torch.stack([self.symmetry & 1, self.symmetry >> 1 & 1], dim=1).float()
+        plain = torch.diag_embed(mirror)
+        # Swapping rows and columns of an image sends (right, up) to (-up, -right).
+        swapped = -plain.flip(1)
+        return torch.where((self.symmetry >> 2).bool()[:, None, None], swapped, plain)
 
     def images(self, images: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
         """Return ``images`` float ``[N, cameras, 3, S, S]`` under their episodes' symmetries, int64 ``[N]``.

@@ -13,7 +13,7 @@ from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.windows import Batch
 from mobile_vla_policy.training.augment import augment
-from mobile_vla_policy.training.geometry import camera_turn, draw_views
+from mobile_vla_policy.training.geometry import camera_turn
 from mobile_vla_policy.training.grounding import grounding_loss
 from mobile_vla_policy.training.hindsight import hindsight_loss
 from mobile_vla_policy.training.settings import AugmentSettings, TrainSettings
@@ -37,15 +37,12 @@ class Objective:
     ) -> None:
         """Without a gripper its loss is left out."""
         self._settings, self._network, self._model, self._device = settings, network, model, device
-        symmetries = network.backbone.symmetries() if settings.augment.dihedral else None
-        self._symmetries = None if symmetries is None else symmetries.to(device)
         self._gripper_weight = settings.gripper_weight if has_gripper else 0.0
 
     def train(self, batch: Batch, count: torch.Tensor) -> ActionLoss:
         """Return the loss with augmented images, divided by ``count`` actions instead of those of this batch."""
         batch, settings = batch.to(self._device), self._settings
         if settings.policy.head_only:
-            batch = turned(batch, self._symmetries, settings.augment, torch.default_generator)
             return self._compare(self._model(batch.frames, batch.state), batch, count)
         batch, images = changed(batch, settings.augment, torch.default_generator)
         predicted, maps = self._run(batch, images)
@@ -104,20 +101,6 @@ def changed(batch: Batch, settings: AugmentSettings, generator: torch.Generator)
     if batch.journeys is not None:
         batch = replace(batch, journeys=view.journeys(batch.journeys, camera))
     return batch, images
-
-
-def turned(
-    batch: Batch, symmetries: torch.Tensor | None, settings: AugmentSettings, generator: torch.Generator
-) -> Batch:
-    """Return a batch of ACT states with each window in a turned or mirrored world of its own."""
-    if symmetries is None:
-        return batch
-    windows = torch.arange(len(batch.frames), device=batch.frames.device)
-    view = draw_views(len(windows), True, 0.0, 1, generator).to(batch.frames.device)
-    target, camera = batch.target.clone(), camera_turn(settings.camera_turn_deg).to(batch.frames.device)
-    displacement(target)[:] = view.motions(displacement(batch.target), windows, camera)
-    changing = symmetries[view.symmetry].transpose(1, 2).to(batch.frames.dtype)
-    return replace(batch, frames=batch.frames @ changing, target=target)
 
 
 def require_finite(loss: ActionLoss, what: str, step: int, batch: Batch) -> None:

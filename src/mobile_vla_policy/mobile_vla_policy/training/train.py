@@ -189,8 +189,7 @@ def open_windows(
     if not settings.policy.head_only:
         return {name: _image_windows(episodes, data, settings, network, console) for name, episodes in splits.items()}
     if any(settings.augment.model_dump().values()):
-        kept = "" if network.backbone.symmetries() is None else ", except for dihedral"
-        console.print(f"only the head learns, on features that are computed once: augment is off{kept}")
+        console.print("only the head learns, on features that are computed once: augment is off")
     if settings.init_from is None:
         console.print("the ACT embedding is random and frozen; set init_from=CHECKPOINT to start from a trained one")
     network.to(accelerator.device).backbone.eval()

@@ -24,11 +24,11 @@ class Sizes:
     """As many of each category as the collection plan says: 400, 300, 300."""
     train_minutes: float = 55.0
     """Optimisation of stage 1."""
-    head_minutes: float = 6.0
+    head_minutes: float = 2.5
     """Optimisation of stage 2, after its features were computed."""
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
-    condition_trials: int = 96
+    condition_trials: int = 48
     """The first of them, driven again under every other condition."""
     ros_trials: int = 20
 

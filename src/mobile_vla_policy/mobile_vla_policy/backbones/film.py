@@ -34,7 +34,7 @@ from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_toke
 _STEM = 24
 _SIDE_VIEW = 64
 #: From about this distance on (image: 2), the head is not shown in which direction the target is.
-_NEAR = 0.2
+_NEAR = 0.35
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
 _REACH = 2
 

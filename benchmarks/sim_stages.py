@@ -28,7 +28,7 @@ class Sizes:
     """Optimisation of stage 2, after its features were computed."""
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
-    condition_trials: int = 48
+    condition_trials: int = 36
     """The first of them, driven again under every other condition."""
     ros_trials: int = 20
 

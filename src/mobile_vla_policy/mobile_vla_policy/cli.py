@@ -252,8 +252,9 @@ def benchmark(
 
 def main() -> NoReturn:
     """Run the command; exit with 0 when done, 1 after a failure with one line on stderr, 2 after wrong usage."""
-    # OpenMP threads that spin while they wait take the cores from every other program here.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # OpenMP threads that spin while they wait take the cores from every other program here. Training is what its
+    # machine is for, and is 1.7 times as fast with them: the small policy, two cores, 258 against 153 frames/s.
+    os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE" if sys.argv[1:2] == ["train"] else "PASSIVE")
     sys.exit(_run(app))
 
 

@@ -176,9 +176,10 @@ class Backbone(nn.Module, ABC):
         ``images`` are as for :meth:`encode`, of which the first camera's are used.
 
         Raises:
-            NotImplementedError: this backbone has no such heatmaps.
+            BackboneError: this backbone sees no places.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no heatmaps of the floor")
+        del images
+        raise BackboneError("this backbone has no maps of robot and floor; set hindsight_weight: 0")
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, if this backbone can."""

@@ -107,7 +107,7 @@ def test_merge_gives_new_ids_and_can_be_repeated(record, dataset, tmp_path):
 
 def test_merge_refuses_another_robot_and_copies_nothing(record, dataset, tmp_path, contract):
     record()
-    changed = Contract.from_json(contract.to_json().replace('"odom"', '"map"'))
+    changed = Contract.from_json(contract.to_json().replace('"odometry_frame":"odom"', '"odometry_frame":"map"'))
     record(seed=1, folder=tmp_path / "other", with_contract=changed)
     with pytest.raises(ContractError, match=r"state.odometry_frame: odom != map"):
         edit.merge(dataset, [tmp_path / "other"])

@@ -12,8 +12,12 @@ from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
 
 from mobile_vla_dashboard.access import HEALTH_PATH, Access, App
+from mobile_vla_dashboard.episodes_api import episodes
+from mobile_vla_dashboard.jobs import Jobs
+from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import DEFAULT_PATIENCE_S, PATIENCE_S, Reply, Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
@@ -83,14 +87,15 @@ async def instruct_policy(robot: Robot, instruction: str) -> Reply:
     return await ask(robot, "policy/set_instruction", {"instruction": ""}) if cancelled.ok else reply
 
 
-def make_app(robot: Robot, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
-    """Build the application that serves ``robot``."""
+def make_app(robot: Robot, library: Library, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
+    """Build the application that serves ``robot`` and the episodes of ``library``."""
     app = FastAPI(title="Mobile VLA", docs_url=None, redoc_url=None, openapi_url=None)
     wheel = Wheel()
 
     _refusals(app)
     _pages(app)
     _buttons(app, robot)
+    app.include_router(episodes(library, Jobs()))
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:
@@ -113,6 +118,10 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(InstructionError)
     async def bad_instruction(_request: Request, error: InstructionError) -> Response:
         return JSONResponse({"ok": False, "message": str(error)}, status_code=422)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_request: Request, error: HTTPException) -> Response:
+        return JSONResponse({"ok": False, "message": str(error.detail)}, status_code=error.status_code)
 
     @app.exception_handler(RequestValidationError)
     async def bad_fields(_request: Request, error: RequestValidationError) -> Response:

@@ -1,6 +1,7 @@
-from __future__ import os
+from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from datetime import date
 from pathlib import Path

@@ -22,6 +22,7 @@ from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
+from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
@@ -42,15 +43,15 @@ _LINGER_S = 5.0
 _PROGRESS_PERIOD_S = 5.0
 
 _SERVICES: dict[str, tuple[type, str, str]] = {
-    # name on the page: type, service, who offers it
-    "gate/stop": (Trigger, "gate/stop", "command gate"),
-    "gate/resume": (Trigger, "gate/resume", "command gate"),
-    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "policy"),
-    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "policy"),
-    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "recorder"),
-    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "recorder"),
-    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "recorder"),
-    "recorder/get_progress": (GetProgress, "recorder/get_progress", "recorder"),
+    # name on the page: type, service, who offers it (in the table of words)
+    "gate/stop": (Trigger, "gate/stop", "node.gate"),
+    "gate/resume": (Trigger, "gate/resume", "node.gate"),
+    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "node.policy"),
+    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "node.policy"),
+    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "node.recorder"),
+    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "node.recorder"),
+    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "node.recorder"),
+    "recorder/get_progress": (GetProgress, "recorder/get_progress", "node.recorder"),
 }
 
 
@@ -159,7 +160,7 @@ class DashboardNode(Node):
         kind, path, who = _SERVICES[service]
         client = self._clients_by_name[service]
         if not client.service_is_ready():
-            _settle(reply, Reply(False, f"no {who} is running (service {path} does not exist)"))
+            _settle(reply, Reply.refusal(say("reply.absent", who=say(who), service=path)))
             return
         future = client.call_async(kind.Request(**fields))
         # An answer that is no longer waited for must not be kept forever.
@@ -250,7 +251,8 @@ def _settle(reply: Future[Reply], value: Reply) -> None:
 
 def _reply_of(response: Any) -> Reply:
     if isinstance(response, CancelGoal.Response):
-        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, "goals cancelled")
+        words = say("reply.cancelled")
+        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, in_english(words), words=words)
     details = [response.message] if response.message else []
     if getattr(response, "path", ""):
         details.append(response.path)

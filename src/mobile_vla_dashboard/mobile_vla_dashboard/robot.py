@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mobile_vla_dashboard.latest import Latest
+from mobile_vla_dashboard.wording import Words, in_english
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 
@@ -23,6 +24,13 @@ class Reply:
     ok: bool
     message: str
     error_code: int = 0
+    words: Words | None = None
+    """The same message for the page, if this package worded it."""
+
+    @staticmethod
+    def refusal(words: Words) -> Reply:
+        """Return a refusal that this package words."""
+        return Reply(False, in_english(words), words=words)
 
 
 class Robot(Protocol):

@@ -30,7 +30,9 @@ ARGUMENTS = {
         "contract", "checkpoint", "instruction", "device", "images", "namespace",
         "backend", "precision", "shadow", "trace",
     },
-    "replay.launch.py": {"episode", "mode", "speed", "repeat", "output", "max_deviation_m", "sim", "teleop", "contract"},
+    "replay.launch.py": {
+        "episode", "mode", "speed", "repeat", "output", "max_deviation_m", "sim", "teleop", "contract",
+    },
     "sim.launch.py": {"contract", "namespace"},
 }  # fmt: skip
 

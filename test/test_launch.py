@@ -30,6 +30,9 @@ ARGUMENTS = {
         "contract", "checkpoint", "instruction", "device", "images", "namespace",
         "backend", "precision", "shadow", "trace",
     },
+    "replay.launch.py": {
+        "episode", "mode", "speed", "repeat", "output", "max_deviation_m", "sim", "teleop", "contract",
+    },
     "sim.launch.py": {"contract", "namespace"},
 }  # fmt: skip
 
@@ -163,6 +166,7 @@ def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, 
         ("inference.launch.py", "sim:=true", "argument 'checkpoint' is missing"),
         ("inference.launch.py", f"checkpoint:={tmp_path}/none", "is not a folder"),
         ("policy.launch.py", "device:=cpu", "argument 'checkpoint' is missing"),
+        ("replay.launch.py", "mode:=actions", "argument 'episode' is missing"),
     ):
         words = [argument, "contract:=/nowhere.yaml"] if said == "contract" else [argument]
         ended = subprocess.run(

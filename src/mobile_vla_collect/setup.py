@@ -25,6 +25,7 @@ setup(
             "joy_teleop_node = mobile_vla_collect.start:joy_teleop_node",
             "keyboard_teleop_node = mobile_vla_collect.start:keyboard_teleop_node",
             "recorder_node = mobile_vla_collect.start:recorder_node",
+            "replay_node = mobile_vla_collect.start:replay_node",
         ]
     },
 )

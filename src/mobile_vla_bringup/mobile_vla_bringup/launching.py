@@ -75,6 +75,11 @@ def whole(name: str) -> ParameterValue:
     return ParameterValue(LaunchConfiguration(name), value_type=int)
 
 
+def decimal(name: str) -> ParameterValue:
+    """Return the launch argument as a number."""
+    return ParameterValue(LaunchConfiguration(name), value_type=float)
+
+
 def switch(name: str) -> ParameterValue:
     """Return the launch argument as true or false."""
     return ParameterValue(LaunchConfiguration(name), value_type=bool)

@@ -57,8 +57,8 @@ function row(card) {
     ...(card.dropped_ticks ? [t("episodes.dropped", { ticks: card.dropped_ticks })] : []),
   ].join(" · ");
   button.append(make("span", { className: "what" },
-    make("b", { translate: false }, card.language ?? card.episode_id), make("small", {}, facts),
-    ...(wrong && !card.problem ? [make("small", { className: "found" }, card.findings[0].message)] : [])));
+    make("b", { translate: false }, card.language ?? card.episode_id), make("small", { translate: false }, facts),
+    ...(wrong && !card.problem ? [make("small", { className: "found", translate: false }, card.findings[0].message)] : [])));
   if (card.outcome) button.append(make("span", { className: `outcome ${card.outcome}` }, t(`outcome.${card.outcome}`)));
   button.addEventListener("click", () => play(card));
   return button;

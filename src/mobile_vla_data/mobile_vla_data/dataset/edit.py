@@ -140,7 +140,7 @@ def trim(path: str | Path, first: int, last: int) -> None:
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
-    """Move episodes into the trash folder and out of splits.json; return their new paths.
+    """Move episodes, with their raw recordings, into the trash folder and out of splits.json; return their new paths.
 
     Raises:
         DatasetError: an episode does not exist; none was deleted.
@@ -148,6 +148,9 @@ def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
     folder = Dataset.open(dataset)
     paths = [folder.episode_path(episode_id) for episode_id in episode_ids]
     moved = [move_to_trash(path) for path in paths]
+    for path in paths:
+        if (raw := schema.raw_path(folder.path, path.stem)).exists():
+            move_to_trash(raw)
     splits_path = folder.path / schema.SPLITS_FILE
     if folder.splits() is not None:
         document = json.loads(splits_path.read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ setup(
         package_name: ["py.typed"],
         f"{package_name}.look": ["report.css", "report.html.j2"],
         f"{package_name}.hub": ["card.md.j2"],
+        f"{package_name}.trials": ["page.css", "parts.html.j2"],
         # A link to mobile_vla_msgs/msg: recordings may not bring the definitions of their messages.
         f"{package_name}.convert.rosbag": ["msg/*.msg"],
     },

@@ -10,7 +10,7 @@ from std_msgs.msg import Header
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.dataset.edit import delete
+from mobile_vla_data.dataset.trash import delete, restore
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_ros.qos import EVERY_COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, wait_for
@@ -116,6 +116,8 @@ def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain,
 
     delete(dataset, [last])
     assert not (dataset / f"{last}.mcap").exists() and (dataset / ".trash" / f"{last}.mcap").exists()
+    restore(dataset, f"{last}.h5")
+    assert (dataset / f"{last}.mcap").exists()
     broken = tmp_path / "cut.mcap"
     broken.write_bytes((dataset / "episode_000000.mcap").read_bytes()[:-5000])
     with pytest.raises(ConvertError, match="no readable recording"):

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
 from mobile_vla_dashboard.latest import Latest
+from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
@@ -32,7 +33,7 @@ from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
-from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, stamping, text
+from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, path, stamping, text
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
@@ -78,6 +79,8 @@ class DashboardNode(Node):
             "auto",
             "token that opens the page; auto: a new one at each start unless address is local; empty: none",
         )
+        own = "dataset folder whose episodes the page shows; empty: the one that the recorder reports"
+        self._dataset = path(self, "dataset", own)
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
@@ -110,7 +113,8 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        self._web = WebServer(make_app(self, token=self._token, allowed_hosts=names), listener, self.latest.attach)
+        app = make_app(self, Library(self._folder), token=self._token, allowed_hosts=names)
+        self._web = WebServer(app, listener, self.latest.attach)
         self._web.start()
         self._announce(address)
 
@@ -120,6 +124,13 @@ class DashboardNode(Node):
         self._dead_man.release()
         if self._commands is not None and self._dead_man.due(time.monotonic()) is not None:
             self._commands.stop()
+
+    def _folder(self) -> str:
+        """Return the dataset folder; empty if none is known."""
+        if self._dataset is not None:
+            return str(self._dataset)
+        status = self.latest.status("recorder")
+        return "" if status is None else str(status.message.dataset)
 
     # Robot, for the web server: called from its thread.
 

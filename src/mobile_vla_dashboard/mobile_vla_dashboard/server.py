@@ -9,6 +9,9 @@ from starlette.exceptions import HTTPException
 
 from mobile_vla_dashboard.access import HEALTH_PATH, Access, App
 from mobile_vla_dashboard.buttons import buttons
+from mobile_vla_dashboard.episodes_api import episodes
+from mobile_vla_dashboard.jobs import Jobs
+from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.pages import pages
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
@@ -16,14 +19,15 @@ from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_data.instruction import InstructionError
 
 
-def make_app(robot: Robot, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
-    """Build the application that serves ``robot``."""
+def make_app(robot: Robot, library: Library, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
+    """Build the application that serves ``robot`` and the episodes of ``library``."""
     app = FastAPI(title="Mobile VLA", docs_url=None, redoc_url=None, openapi_url=None)
     wheel = Wheel()
 
     _refusals(app)
     _health(app)
     app.include_router(buttons(robot))
+    app.include_router(episodes(library, Jobs()))
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:

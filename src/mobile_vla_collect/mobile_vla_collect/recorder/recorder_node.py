@@ -6,6 +6,7 @@ episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A sign
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,12 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from std_msgs.msg import Header
 
 from mobile_vla_collect.recorder.recorder import Recorder
-from mobile_vla_collect.recorder.recording import RecorderSettings
+from mobile_vla_collect.recorder.recording import Phase, RecorderSettings
 from mobile_vla_collect.recorder.services import RecorderServices
 from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
 from mobile_vla_collect.recorder.task_plan import TaskPlan
 from mobile_vla_collect.recorder.writer_thread import WriterSettings
+from mobile_vla_data.dataset.folder import DatasetError
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
@@ -215,10 +217,15 @@ class RecorderNode(AutostartNode):
         self._status_publisher.publish(status)
 
     def _count(self, recorder: Recorder) -> None:
-        """Count the episodes committed since, so that the plan proposes the next task."""
+        """Count the episodes committed or edited since, so that the plan proposes the next task."""
         for saved in recorder.take_saved():
             if self._plan is not None:
                 self._plan.add(saved)
+        # Not while one is recorded: many edited files would keep images waiting.
+        if self._plan is not None and recorder.phase is Phase.NONE:
+            # A folder that is not there now, for example an unmounted disk, shows elsewhere.
+            with contextlib.suppress(DatasetError, OSError):
+                self._plan.recount()
 
     def _adapt(self) -> None:
         if self._velocities is not None:

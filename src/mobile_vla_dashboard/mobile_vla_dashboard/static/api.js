@@ -35,6 +35,16 @@ export async function post(path, body = {}) {
   }
 }
 
+export async function get(path) {
+  try {
+    const response = await fetch(path);
+    const reply = await response.json();
+    return { ...reply, ok: response.ok, words: wordsOf(reply, response.status) };
+  } catch {
+    return { ok: false, words: { key: "reply.none" } };
+  }
+}
+
 export async function press(path, body) {
   const reply = await post(path, body);
   toast(reply.words, reply.ok);

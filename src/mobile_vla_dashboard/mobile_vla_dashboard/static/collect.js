@@ -1,86 +1,121 @@
-// The Collect view: the open episode, and how far the collection is.
+// The Collect view: the next episode, the open one, and how it ended. Plan and past episodes have modules of their own.
 
-import { press } from "/api.js";
+import { post, toast } from "/api.js";
 import { card } from "/card.js";
-import { $, gigabytes, make, text, unit } from "/dom.js";
-import { label, t } from "/words.js";
+import { $, gigabytes, text, unit } from "/dom.js";
+import { loadEpisodes, onChange } from "/episodes.js";
+import { loadPlan, proposal, stepRange } from "/plan.js";
+import { view } from "/views.js";
+import { label, tell } from "/words.js";
 
-export function showCollect({ recorder, progress }) {
+let recorder = {};
+let known = ""; // dataset and number of episodes that plan and list were loaded for
+
+export function showCollect(state) {
+  recorder = state.recorder;
   card($("recorder"), recorder);
-  showRecorder(recorder);
-  showProgress(progress.tasks);
-}
-
-function showRecorder(recorder) {
-  $("start").hidden = !recorder.present || recorder.recording;
+  $("waiting").hidden = !recorder.present || recorder.recording;
   $("running").hidden = !recorder.recording;
   $("start").querySelector("button").disabled = !recorder.ready;
+  refresh();
   if (!recorder.present) return;
-  $("language").placeholder = recorder.next_language || t("recorder.what");
+  $("language").placeholder = recorder.next_language || "";
   $("task").placeholder = recorder.next_task || "";
-  text("episode", `${recorder.episode_id}: ${recorder.language}`);
-  text("steps", String(recorder.steps));
+  text("episode", recorder.language);
   text("duration", unit(recorder.duration_s, 1, "s"));
   text("real", `${unit(recorder.real_rate_hz, 1, "")} / ${unit(recorder.declared_rate_hz, 1, "Hz")}`);
-  text("dropped", String(recorder.dropped_ticks));
-  text("saved", String(recorder.episodes_saved));
   text("disk", gigabytes(recorder.disk_free_bytes));
+  if (recorder.recording) showSteps();
 }
 
-let progressShown = "";
-function showProgress(tasks) {
-  const key = document.documentElement.lang + JSON.stringify(tasks);
-  if (key === progressShown) return;
-  progressShown = key;
-  const categories = new Map();
-  for (const task of tasks) {
-    const sum = categories.get(task.category) || { done: 0, wanted: 0, failed: 0 };
-    sum.done += task.done;
-    sum.wanted += task.wanted;
-    sum.failed += task.failed;
-    categories.set(task.category, sum);
+// Loads plan and list when an episode was added, whoever did it, and when the view is opened.
+function refresh(again = false) {
+  const now = `${recorder.dataset} ${recorder.episodes_saved}`;
+  if (view() !== "collect" || (now === known && !again)) return;
+  known = now;
+  loadPlan();
+  loadEpisodes();
+}
+
+function showSteps() {
+  const range = stepRange();
+  const { steps, dropped_ticks: dropped } = recorder;
+  const scale = range ? range[1] * 1.2 : Math.max(100, steps);
+  const [bar, band] = $("meter").children;
+  bar.style.width = `${Math.min(100, (100 * steps) / scale)}%`;
+  band.hidden = !range;
+  if (range) {
+    band.style.left = `${(100 * range[0]) / scale}%`;
+    band.style.width = `${(100 * (range[1] - range[0])) / scale}%`;
+    bar.className = steps < range[0] ? "short" : steps > range[1] ? "long" : "right";
   }
-  $("progress").replaceChildren(...[...categories].map(([category, sum]) => bar(category, sum)));
+  const words = range ? { key: "collect.range", steps, min: range[0], max: range[1] } : { key: "collect.steps", steps };
+  tell($("stepcount"), words);
+  tell($("dropcount"), dropped ? { key: "collect.dropped", ticks: dropped } : "");
 }
 
-function bar(category, { done, wanted, failed }) {
-  const count = t(wanted ? "progress.of" : "progress.count", { done, wanted });
-  const name = make("span", {}, t(`category.${category || "none"}`));
-  const row = make("div", {}, make("div", { className: "bar" }, name,
-    make("span", {}, failed ? t("progress.failed", { count, failed }) : count)));
-  if (wanted) {
-    const fill = make("i", { style: { width: `${Math.min(100, (100 * done) / wanted)}%` } });
-    row.append(make("div", { className: "track" }, fill));
-  }
-  return row;
+// How the last episode ended stays in sight until the next one starts.
+function showResult(words, good) {
+  tell($("result"), words);
+  $("result").className = `result ${good ? "good" : "poor"}`;
+  $("result").hidden = false;
 }
 
-$("start").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  document.activeElement?.blur();
+async function start() {
   const environment = {};
   for (const field of document.querySelectorAll("[data-env]")) environment[field.dataset.env] = field.value.trim();
-  const body = { language: $("language").value, task: $("task").value, category: $("category").value, environment };
-  await press("/api/recorder/start", body);
+  const typed = { language: $("language").value, task: $("task").value, category: $("category").value, environment };
+  const asked = typed.language.trim() || typed.task.trim() || typed.category || Object.values(environment).some(Boolean);
+  // What is shown is what is recorded, even if the recorder would propose another task by now.
+  const next = $("proposal").hidden ? null : proposal();
+  const reply = await post("/api/recorder/start", asked || !next ? typed : next);
+  toast(reply.words, reply.ok);
+  if (reply.ok) $("result").hidden = true;
+}
+
+async function finish(outcome) {
+  const id = recorder.episode_id;
+  const reply = await post("/api/recorder/stop", { outcome });
+  showResult(reply.ok ? { key: "collect.saved", id } : reply.words, reply.ok);
+  refresh(true);
+}
+
+$("start").addEventListener("submit", (event) => {
+  event.preventDefault();
+  document.activeElement?.blur();
+  start();
 });
 for (const button of document.querySelectorAll("[data-outcome]")) {
-  button.addEventListener("click", () => press("/api/recorder/stop", { outcome: button.dataset.outcome }));
+  button.addEventListener("click", () => finish(button.dataset.outcome));
 }
 
 // Discarding an episode takes two presses.
 let discardTimer = 0;
-$("discard").addEventListener("click", () => {
+async function discard() {
   clearTimeout(discardTimer);
   if ($("discard").dataset.sure) {
     disarm();
-    press("/api/recorder/discard");
+    const reply = await post("/api/recorder/discard");
+    showResult(reply.words, reply.ok);
   } else {
     $("discard").dataset.sure = "yes";
     label($("discard"), "recorder.really");
     discardTimer = setTimeout(disarm, 3000);
   }
-});
+}
 function disarm() {
   delete $("discard").dataset.sure;
   label($("discard"), "recorder.discard");
 }
+$("discard").addEventListener("click", discard);
+
+// One key each, in this view only, and not while a field has the focus.
+const KEYS = { KeyN: start, KeyS: () => finish("success"), KeyF: () => finish("failure"), KeyX: discard };
+addEventListener("keydown", (event) => {
+  if (view() !== "collect" || !(event.code in KEYS) || event.repeat) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches?.("input, textarea, select")) return;
+  if (event.code === "KeyN" ? recorder.ready : recorder.recording) KEYS[event.code]();
+});
+
+onChange(loadPlan);
+document.addEventListener("view", () => refresh(true));

@@ -35,7 +35,8 @@ def is_onlooker(info: Any) -> bool:
 
 def type_name(message_type: type) -> str:
     """Return the name of a message class as ROS writes it, for example ``geometry_msgs/msg/Twist``."""
-    return f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
+    package, kind, *_ = message_type.__module__.split(".")
+    return f"{package}/{kind}/{message_type.__name__}"
 
 
 def wrong_types(node: Any) -> list[str]:

@@ -21,7 +21,7 @@ _RED, _GREEN = [220, 40, 40], [40, 160, 60]
 def open_in_rerun(episode: Episode, save: Path | None = None) -> None:
     """Open rerun's viewer with an episode, on the axis of its control ticks.
 
-    It shows the cameras with the annotated target, the path with the robot on it, actions, states and takeovers, and for
+    It shows the cameras with the annotated target, the path with the robot on it, actions, states and takeovers, and at
     each step the chunk of the next five actions as a path in the robot's frame (forward is up, left is left).
 
     With ``save`` the recording is written to that ``.rrd`` file instead.

@@ -48,7 +48,7 @@ def page(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         page = LaunchedPage(folder, browser, "inference.launch.py", *arguments)
         try:
             page.open("run")
-            browser.wait_until("!document.querySelector('#unfollow').disabled", 60)
+            browser.wait_until("!document.querySelector('#unfollow').disabled", 180)
             yield page
         finally:
             page.close()

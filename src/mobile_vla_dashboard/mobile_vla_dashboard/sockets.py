@@ -18,6 +18,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.teleop import Operator, StickError, Wheel, velocity_of_stick
+from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.words import page_state
 
 #: Header of an image message: camera, sequence, capture stamp [ns]; big-endian; the JPEG follows.
@@ -49,10 +50,11 @@ def _parse(text: str) -> dict[str, Any]:
 class ViewSocket:
     """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second."""
 
-    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
+    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel, desk: TrialDesk) -> None:
         self._socket = socket
         self._robot = robot
         self._wheel = wheel
+        self._desk = desk
         self._sent = [0] * len(robot.latest.cameras)
         self._outstanding = [0] * len(robot.latest.cameras)
         self._news = asyncio.Event()
@@ -106,7 +108,8 @@ class ViewSocket:
     def _state(self, now_s: float) -> dict[str, Any]:
         operator = self._wheel.operator(now_s)
         return {
-            **page_state(self._robot.latest, self._robot.contract),
+            **page_state(self._robot.latest, self._robot.contract, self._desk.names),
+            "trial": self._desk.state(),
             "wheel": {"possible": self._robot.drivable, "operator": operator.address if operator else None},
         }
 

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[1]
 #: Every name that people rely on; see docs/explanation/architecture.md.
 ARGUMENTS = {
-    "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace"},
+    "collect.launch.py": {
+        "sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace", "record_raw",
+    },
     "inference.launch.py": {
         "sim", "teleop", "contract", "dashboard", "dashboard_port", "checkpoint", "instruction", "device", "namespace",
         "inference_host", "dataset", "plan", "backend", "precision", "shadow", "trace",

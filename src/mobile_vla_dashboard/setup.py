@@ -13,7 +13,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "fastapi>=0.100", "uvicorn>=0.23", "websockets>=11"],
+    install_requires=["setuptools", "fastapi>=0.100", "uvicorn>=0.23", "websockets>=11", "prometheus-client>=0.14"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",

@@ -39,7 +39,7 @@ setup(
         "test": ["pytest", "hypothesis"],
         "rerun": ["rerun-sdk"],
         "lerobot": ["av>=12", "pyarrow>=14"],
-        "rosbag": ["rosbags>=0.11"],
+        "rosbag": ["rosbags>=0.11", "mcap"],
         "hub": ["huggingface-hub>=0.34"],
     },
     zip_safe=False,

@@ -251,6 +251,7 @@ def robot(context: Any, parameters: Any, *, remote: bool = False) -> GroupAction
         *("sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera", "images"),
         compressed=str(compressed).lower(),
         web_teleop=str(value(context, "teleop") == "web").lower(),
+        plan=context.launch_configurations.get("plan", ""),
         parameters=parameters,
     )
 

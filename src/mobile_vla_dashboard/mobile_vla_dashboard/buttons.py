@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from mobile_vla_dashboard.calls import answer, ask, instruct_policy, stop_robot
+from mobile_vla_dashboard.instructions import known_instructions
 from mobile_vla_dashboard.robot import Robot
+from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.instruction import normalise_instruction
+
+
+class Answer(BaseModel):
+    """Answer to every request: whether it was done, and one line for a human."""
+
+    ok: bool
+    message: str
+    words: dict[str, Any] | None = None
+    """The same line as a key of /words.json with its values, if the dashboard worded it."""
 
 
 class Start(BaseModel):
@@ -35,9 +46,27 @@ class Instruction(BaseModel):
     instruction: str
 
 
+#: For the description of every address that answers this way.
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Answer, "description": "Done"},
+    409: {"model": Answer, "description": "Refused by the robot, or nobody answers"},
+    413: {"description": "The request is too large"},
+    422: {"model": Answer, "description": "The request is malformed"},
+    429: {"description": "Too many requests"},
+}
+
+
+class Goal(BaseModel):
+    """Goal of policy/execute."""
+
+    instruction: str
+    time_limit_s: float = Field(60.0, ge=0, le=3600, allow_inf_nan=False)
+    """0: until it is cancelled."""
+
+
 def buttons(robot: Robot) -> APIRouter:
     """Return the routes of the buttons."""
-    router = APIRouter(prefix="/api")
+    router = APIRouter(prefix="/api", tags=["robot"], responses=ANSWERS)
 
     @router.post("/stop")
     async def stop() -> Response:
@@ -53,6 +82,20 @@ def buttons(robot: Robot) -> APIRouter:
     async def instruction(body: Instruction) -> Response:
         """Set the instruction that the policy follows; an empty one also cancels a running goal."""
         return answer(await instruct_policy(robot, normalise_instruction(body.instruction)))
+
+    @router.post("/policy/execute")
+    async def execute(body: Goal) -> Response:
+        """Follow an instruction until the robot has arrived, or for a time; answers when the goal is accepted."""
+        fields = {"instruction": normalise_instruction(body.instruction), "time_limit_s": str(body.time_limit_s)}
+        return answer(await ask(robot, "policy/execute", fields))
+
+    @router.get("/instructions")
+    def instructions() -> Response:
+        """Return the instructions that the collection plan knows, by task."""
+        try:
+            return JSONResponse({"tasks": known_instructions(robot.plan())})
+        except PlanError as error:
+            raise HTTPException(409, str(error)) from None
 
     @router.post("/recorder/start")
     async def start(body: Start) -> Response:

@@ -11,25 +11,31 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from action_msgs.srv import CancelGoal
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
+from unique_identifier_msgs.msg import UUID
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
 from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
+from mobile_vla_dashboard.goal_watch import GoalWatch
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import Reply
+from mobile_vla_dashboard.run_watch import RunWatch
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
 from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
 from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.action import Velocity
+from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
+from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
 from mobile_vla_ros.clock import STEADY
@@ -51,6 +57,7 @@ _SERVICES: dict[str, tuple[type, str, str]] = {
     "gate/stop": (Trigger, "gate/stop", "node.gate"),
     "gate/resume": (Trigger, "gate/resume", "node.gate"),
     "policy/set_instruction": (SetInstruction, "policy/set_instruction", "node.policy"),
+    "policy/execute": (ExecuteInstruction.Impl.SendGoalService, "policy/execute/_action/send_goal", "node.policy"),
     "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "node.policy"),
     "recorder/start_episode": (StartEpisode, "recorder/start_episode", "node.recorder"),
     "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "node.recorder"),
@@ -86,6 +93,8 @@ class DashboardNode(Node):
         self._dataset = path(self, "dataset", own)
         kept = "folder for the results of trials; empty: mobile_vla/trials in the user's folder for state"
         self._trials = path(self, "trials", kept) or _state_folder() / "trials"
+        also = "collection plan whose instructions the page offers; empty, or with a dataset: the dataset's"
+        self._plan = path(self, "plan", also)
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
@@ -104,6 +113,8 @@ class DashboardNode(Node):
             self._commands = CommandPublisher(self, "teleop", self.contract.action.frame, stamped=stamped)
         for name, message in (("gate", GateStatus), ("policy", PolicyStatus), ("recorder", RecorderStatus)):
             self.create_subscription(message, f"{name}/status", partial(self.latest.put_status, name), LATCHED)
+        GoalWatch(self, partial(self.latest.put_status, "goal"))
+        self._run_watch = RunWatch(self, self.latest, self.contract)
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
 
         self._switch = CheckpointSwitch(self)
@@ -139,7 +150,13 @@ class DashboardNode(Node):
         status = self.latest.status("recorder")
         return "" if status is None else str(status.message.dataset)
 
-    # Robot, for the web server: called from its thread.
+    # Robot, for the web server: called from its threads.
+
+    def plan(self) -> CollectionPlan | None:
+        """Read the dataset's plan, or the one of the parameter."""
+        folder = self._folder()
+        plan = CollectionPlan.of_dataset(Path(folder)) if folder else None
+        return CollectionPlan.load(self._plan) if plan is None and self._plan is not None else plan
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""
@@ -183,7 +200,7 @@ class DashboardNode(Node):
         if not client.service_is_ready():
             _settle(reply, Reply.refusal(say("reply.absent", who=say(who), service=path)))
             return
-        future = client.call_async(kind.Request(**fields))
+        future = client.call_async(_goal_of(fields) if service == "policy/execute" else kind.Request(**fields))
         # An answer that is no longer waited for must not be kept forever.
         reply.add_done_callback(
             lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
@@ -218,6 +235,7 @@ class DashboardNode(Node):
             for subscription in self._image_subscriptions:
                 self.destroy_subscription(subscription)
             self._image_subscriptions = []
+        self._run_watch.follow(self.latest.run_viewers > 0)
         if self.latest.watched and now_s >= self._progress_due_s:
             self._progress_due_s = now_s + _PROGRESS_PERIOD_S
             client = self._clients_by_name["recorder/get_progress"]
@@ -275,7 +293,17 @@ def _settle(reply: Future[Reply], value: Reply) -> None:
         reply.set_result(value)
 
 
+def _goal_of(fields: Mapping[str, str]) -> Any:
+    """Return the request that an action client would send, with the fields of the goal."""
+    goal = ExecuteInstruction.Goal(instruction=fields["instruction"], time_limit_s=float(fields["time_limit_s"]))
+    number = UUID(uuid=[*uuid4().bytes])
+    return ExecuteInstruction.Impl.SendGoalService.Request(goal_id=number, goal=goal)
+
+
 def _reply_of(response: Any) -> Reply:
+    if isinstance(response, ExecuteInstruction.Impl.SendGoalService.Response):
+        words = say("reply.accepted" if response.accepted else "reply.rejected")
+        return Reply(bool(response.accepted), in_english(words), words=words)
     if isinstance(response, CancelGoal.Response):
         words = say("reply.cancelled")
         return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, in_english(words), words=words)

@@ -11,6 +11,7 @@ from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.wording import Words, in_english
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.plan import CollectionPlan
 
 #: Longest wait for a service [s]; committing an episode waits for the disk, a large checkpoint for minutes.
 PATIENCE_S = {"recorder/stop_episode": 30.0, "policy/load_checkpoint": 600.0}
@@ -40,6 +41,13 @@ class Robot(Protocol):
     contract: Contract
     drivable: bool
     """True if this page may drive (teleop)."""
+
+    def plan(self) -> CollectionPlan | None:
+        """Read the collection plan: that of the dataset, or the one of the parameter. May wait for the disk.
+
+        Raises:
+            PlanError: the file is wrong.
+        """
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""

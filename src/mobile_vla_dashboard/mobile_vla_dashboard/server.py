@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from mobile_vla_dashboard.access import HEALTH_PATH, Access, App
+from mobile_vla_dashboard.access import Access, App
 from mobile_vla_dashboard.buttons import buttons
 from mobile_vla_dashboard.episodes_api import episodes
+from mobile_vla_dashboard.health import health
 from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.library import Library
+from mobile_vla_dashboard.limits import Limits
 from mobile_vla_dashboard.pages import pages
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
@@ -26,11 +30,19 @@ def make_app(
     robot: Robot, library: Library, store: Store, *, token: str = "", allowed_hosts: tuple[str, ...] = ()
 ) -> App:
     """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``store``."""
-    app = FastAPI(title="Mobile VLA", docs_url=None, redoc_url=None, openapi_url=None)
+    # Described under /api/openapi.json. FastAPI's pages that show it load their scripts from other hosts.
+    app = FastAPI(
+        title="Mobile VLA dashboard",
+        description="What the page can do, for programs. Requests need the token, if there is one, as ?token=...",
+        version=version("mobile-vla-dashboard"),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
     wheel = Wheel()
 
     _refusals(app)
-    _health(app)
+    app.include_router(health(robot))
     app.include_router(buttons(robot))
     jobs = Jobs()
     app.include_router(episodes(library, jobs))
@@ -47,13 +59,7 @@ def make_app(
 
     # Last: it takes every name that nothing before it has.
     app.include_router(pages())
-    return Access(app, token=token, allowed_hosts=allowed_hosts)
-
-
-def _health(app: FastAPI) -> None:
-    @app.get(HEALTH_PATH)
-    async def health() -> Response:
-        return JSONResponse({"ok": True})
+    return Access(Limits(app), token=token, allowed_hosts=allowed_hosts)
 
 
 def _refusals(app: FastAPI) -> None:

@@ -11,13 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from mobile_vla_dashboard.latest import Latest, ReceivedStatus
+from mobile_vla_dashboard.latest import SILENT_S, Latest, ReceivedStatus
 from mobile_vla_dashboard.wording import Words, say
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
-
-#: Every status comes at 2 Hz; after six missing ones the node counts as silent [s].
-SILENT_S = 3.0
 
 #: A camera without an image for this long counts as silent [s].
 CAMERA_SILENT_S = 1.0

@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.trials import Store
@@ -60,7 +61,7 @@ class Server:
     """The web application on a free port, for one dataset folder."""
 
     def __init__(self, dataset: Path, **options: Any) -> None:
-        robot: Any = SimpleNamespace(contract=CONTRACT)
+        robot: Any = SimpleNamespace(contract=CONTRACT, latest=Latest({}))
         listener = bind("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         app = make_app(robot, Library(lambda: str(dataset)), Store(dataset / "trials"), **options)

@@ -12,6 +12,7 @@ const listeners = [];
 const losers = [];
 let retryMs = 500;
 let last = null;
+let socket = null;
 
 // Calls `listener(state)` for every state, five times a second.
 export function onState(listener) {
@@ -25,12 +26,12 @@ export function onLost(listener) {
 
 export function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  const socket = new WebSocket(`${scheme}://${location.host}/ws/view`);
+  socket = new WebSocket(`${scheme}://${location.host}/ws/view`);
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => { retryMs = 500; linked(true); };
+  socket.onopen = () => { retryMs = 500; linked(true); sayView(); };
   socket.onmessage = (event) => {
     if (typeof event.data === "string") show(JSON.parse(event.data));
-    else paint(event.data, socket);
+    else paint(event.data, event.target);
   };
   socket.onclose = () => {
     linked(false);
@@ -39,6 +40,13 @@ export function connect() {
     retryMs = Math.min(retryMs * 1.6, 3000);
   };
 }
+
+// The server sends what only one view shows to those who show it.
+function sayView() {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ view: document.body.dataset.view }));
+}
+
+document.addEventListener("view", sayView);
 
 function linked(yes) {
   label($("link"), yes ? "link.live" : "link.lost");

@@ -18,7 +18,7 @@ _FILE = re.compile(rf"(episode_\d{{6,}})\.h5({re.escape(UNTRIMMED)})?(?:\.\d+)?"
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
-    """Move episodes into the trash folder and out of splits.json; return their new paths.
+    """Move episodes, with their raw recordings, into the trash folder and out of splits.json; return their new paths.
 
     Raises:
         DatasetError: an episode does not exist; none was deleted.
@@ -28,6 +28,9 @@ def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
     with EditLock(folder.path):
         paths = [folder.episode_path(episode_id) for episode_id in episode_ids]
         moved = [move_to_trash(path) for path in paths]
+        for path in paths:
+            if (raw := schema.raw_path(folder.path, path.stem)).exists():
+                move_to_trash(raw)
         if (splits := folder.splits()) is not None:
             kept = {name: [item for item in ids if item not in set(episode_ids)] for name, ids in splits.items()}
             _write_splits(folder, kept)
@@ -56,6 +59,9 @@ def restore(dataset: str | Path, name: str, split: str = "") -> str:
         if target.exists() and not match[2]:
             raise DatasetError(f"{target}: exists; delete it before you restore {name}")
         publish(path, target)
+        raw = schema.raw_path(folder.path, episode_id)
+        if name == target.name and (thrown := path.with_name(raw.name)).is_file() and not raw.exists():
+            publish(thrown, raw)
         splits = folder.splits()
         if splits is not None and split in splits and not any(episode_id in ids for ids in splits.values()):
             _write_splits(folder, {**splits, split: sorted([*splits[split], episode_id])})

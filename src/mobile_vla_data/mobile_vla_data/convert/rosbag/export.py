@@ -16,9 +16,8 @@ from typing import Any
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.labels import describe
-from mobile_vla_data.convert.rosbag.bag import EXTRA, typestore
+from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, EXTRA, typestore
 from mobile_vla_data.convert.rosbag.compose import compose
-from mobile_vla_data.convert.rosbag.importing import CUSTOM_KEY
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import fsync_path

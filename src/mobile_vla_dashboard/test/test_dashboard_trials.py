@@ -120,7 +120,10 @@ def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
     page.tap("s", "KeyS")
     wait_for(lambda: ask(page, "/api/trials")["series"][0]["done"] == 1, what="the first result")
     prepared(page)
+    # A page that is loaded anew shows what is at work; any other series is taken up from the list.
     page.open("trials")
+    prepared(page)
+    page.click("#trialleave")
     browser.wait_until("document.querySelectorAll('#serieslist button').length === 2")
     page.click("#serieslist button")
     prepared(page)

@@ -37,7 +37,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest", "hypothesis"],
-        "rerun": ["rerun-sdk"],
+        "rerun": ["rerun-sdk>=0.23"],
         "lerobot": ["av>=12", "pyarrow>=14"],
         "rosbag": ["rosbags>=0.11", "mcap"],
         "hub": ["huggingface-hub>=0.34"],

@@ -55,7 +55,9 @@ def phase(page: LaunchedPage) -> str:
 
 
 def prepared(page: LaunchedPage) -> None:
-    page.browser.wait_until("document.querySelector('#trialphase').textContent.endsWith('then begin')", 120)
+    begin = "document.querySelector('#trialbegin')"
+    said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
+    page.browser.wait_until(f"{begin}.checkVisibility() && !{begin}.disabled && {said}", 120)
 
 
 def begin(page: LaunchedPage) -> None:

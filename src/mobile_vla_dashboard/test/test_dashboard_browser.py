@@ -18,7 +18,7 @@ from mobile_vla_ros.testing import wait_for
 
 pytestmark = pytest.mark.alone
 
-VIEWS = ("collect", "run")
+VIEWS = ("collect", "run", "trials")
 
 #: A number and its unit, the same in every language.
 MEASURE = re.compile(r"[^a-z]+ (m/s|rad/s|Hz|ms|s|GB)")
@@ -188,6 +188,15 @@ def test_the_keyboard_alone_reaches_every_control(page: Chromium) -> None:
         if len(reached) > 1 and reached[-1] == reached[0]:
             break
     assert {"#collect", "#run", "lang", "stop", "wheel", "speed"} <= set(reached)
+
+
+def test_a_robot_without_a_gripper_has_no_control_for_one(page: Chromium) -> None:
+    state = {"wheel": {"possible": True, "operator": None}, "gate": {}, "base": "holonomic"}
+    hidden = "['gripper', 'gripperkey'].map((id) => document.getElementById(id).hidden)"
+    for gripper in (False, True):
+        given = json.dumps({**state, "gripper": gripper})
+        shown = page.evaluate(f"import('/drive.js').then(({{ drive }}) => {{ drive.show({given}); return {hidden}; }})")
+        assert shown == [not gripper] * 2
 
 
 def test_no_script_of_the_page_has_failed(page: Chromium) -> None:

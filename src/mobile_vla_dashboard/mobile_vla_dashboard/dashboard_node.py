@@ -20,6 +20,7 @@ from std_srvs.srv import Trigger
 from unique_identifier_msgs.msg import UUID
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
+from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
 from mobile_vla_dashboard.goal_watch import GoalWatch
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
@@ -27,6 +28,7 @@ from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.run_watch import RunWatch
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
+from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
 from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.action import Velocity
@@ -89,6 +91,8 @@ class DashboardNode(Node):
         )
         own = "dataset folder whose episodes the page shows; empty: the one that the recorder reports"
         self._dataset = path(self, "dataset", own)
+        kept = "folder for the results of trials; empty: mobile_vla/trials in the user's folder for state"
+        self._trials = path(self, "trials", kept) or _state_folder() / "trials"
         also = "collection plan whose instructions the page offers; empty, or with a dataset: the dataset's"
         self._plan = path(self, "plan", also)
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
@@ -113,6 +117,8 @@ class DashboardNode(Node):
         self._run_watch = RunWatch(self, self.latest, self.contract)
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
 
+        self._switch = CheckpointSwitch(self)
+
         # Steady: a simulated or a set clock must not stretch the dead-man time.
         self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=STEADY)
         self._drive_timer.cancel()
@@ -125,7 +131,7 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        app = make_app(self, Library(self._folder), token=self._token, allowed_hosts=names)
+        app = make_app(self, Library(self._folder), Store(self._trials), token=self._token, allowed_hosts=names)
         self._web = WebServer(app, listener, self.latest.attach)
         self._web.start()
         self._announce(address)
@@ -185,6 +191,9 @@ class DashboardNode(Node):
 
     def _call(self, service: str, fields: dict[str, str], reply: Future[Reply]) -> None:
         if reply.cancelled():
+            return
+        if service == "policy/load_checkpoint":
+            self._switch.load(fields["checkpoint"], partial(_settle, reply))
             return
         kind, path, who = _SERVICES[service]
         client = self._clients_by_name[service]
@@ -271,6 +280,11 @@ class DashboardNode(Node):
                 f"anyone who can reach {address}:{self.port} can stop, resume and instruct this robot"
                 f"{' and drive it' if self.drivable else ''}; set the parameter token, or address to 127.0.0.1"
             )
+
+
+def _state_folder() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state, "mobile_vla")
 
 
 def _settle(reply: Future[Reply], value: Reply) -> None:

@@ -13,8 +13,8 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.plan import CollectionPlan
 
-#: Longest wait for a service [s]; committing an episode waits for the disk.
-PATIENCE_S = {"recorder/stop_episode": 30.0}
+#: Longest wait for a service [s]; committing an episode waits for the disk, a large checkpoint for minutes.
+PATIENCE_S = {"recorder/stop_episode": 30.0, "policy/load_checkpoint": 600.0}
 DEFAULT_PATIENCE_S = 5.0
 
 

@@ -20,11 +20,16 @@ from mobile_vla_dashboard.pages import pages
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
+from mobile_vla_dashboard.trial_desk import TrialDesk
+from mobile_vla_dashboard.trials import Store
+from mobile_vla_dashboard.trials_api import trials
 from mobile_vla_data.instruction import InstructionError
 
 
-def make_app(robot: Robot, library: Library, *, token: str = "", allowed_hosts: tuple[str, ...] = ()) -> App:
-    """Build the application that serves ``robot`` and the episodes of ``library``."""
+def make_app(
+    robot: Robot, library: Library, store: Store, *, token: str = "", allowed_hosts: tuple[str, ...] = ()
+) -> App:
+    """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``store``."""
     # Described under /api/openapi.json. FastAPI's pages that show it load their scripts from other hosts.
     app = FastAPI(
         title="Mobile VLA dashboard",
@@ -39,11 +44,14 @@ def make_app(robot: Robot, library: Library, *, token: str = "", allowed_hosts: 
     _refusals(app)
     app.include_router(health(robot))
     app.include_router(buttons(robot))
-    app.include_router(episodes(library, Jobs()))
+    jobs = Jobs()
+    app.include_router(episodes(library, jobs))
+    desk = TrialDesk(robot, store, jobs)
+    app.include_router(trials(robot, desk, store, jobs))
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:
-        await ViewSocket(socket, robot, wheel).serve()
+        await ViewSocket(socket, robot, wheel, desk).serve()
 
     @app.websocket("/ws/drive")
     async def drive(socket: WebSocket) -> None:

@@ -20,6 +20,7 @@ from mobile_vla_dashboard.limits import MESSAGES_BURST, MESSAGES_HZ, Bucket
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.run_card import run_card
 from mobile_vla_dashboard.teleop import Operator, StickError, Wheel, velocity_of_stick
+from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.words import page_state
 
 #: Header of an image message: camera, sequence, capture stamp [ns]; big-endian; the JPEG follows.
@@ -59,10 +60,11 @@ async def _receive_text(socket: WebSocket) -> str:
 class ViewSocket:
     """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second."""
 
-    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
+    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel, desk: TrialDesk) -> None:
         self._socket = socket
         self._robot = robot
         self._wheel = wheel
+        self._desk = desk
         self._sent = [0] * len(robot.latest.cameras)
         self._outstanding = [0] * len(robot.latest.cameras)
         self._news = asyncio.Event()
@@ -126,7 +128,8 @@ class ViewSocket:
     def _state(self, now_s: float) -> dict[str, Any]:
         operator = self._wheel.operator(now_s)
         return {
-            **page_state(self._robot.latest, self._robot.contract),
+            **page_state(self._robot.latest, self._robot.contract, self._desk.names),
+            "trial": self._desk.state(),
             "run": run_card(self._robot.latest) if self._shows_run else None,
             "wheel": {"possible": self._robot.drivable, "operator": operator.address if operator else None},
         }

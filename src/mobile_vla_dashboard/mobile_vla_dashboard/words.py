@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from mobile_vla_dashboard.latest import SILENT_S, Latest, ReceivedStatus
@@ -48,8 +49,11 @@ def number(value: float, digits: int = 2) -> float | None:
     return round(float(value), digits) if math.isfinite(value) else None
 
 
-def page_state(latest: Latest, contract: Contract) -> Card:
-    """Return everything that the page shows besides images, ready for JSON."""
+def page_state(latest: Latest, contract: Contract, names: Mapping[str, Words] | None = None) -> Card:
+    """Return everything that the page shows besides images, ready for JSON.
+
+    ``names``: what the page calls a checkpoint instead, while nobody is to know which one drives.
+    """
     now_s = time.monotonic()
     return {
         "robot": contract.robot,
@@ -57,7 +61,7 @@ def page_state(latest: Latest, contract: Contract) -> Card:
         "gripper": contract.has_gripper,
         "cameras": [camera_card(latest, index, name) for index, name in enumerate(latest.cameras)],
         "gate": gate_card(latest.status("gate"), now_s),
-        "policy": policy_card(latest.status("policy"), now_s),
+        "policy": without_names(policy_card(latest.status("policy"), now_s), names or {}),
         "recorder": recorder_card(latest.status("recorder"), now_s),
         "progress": progress_card(latest.status("progress")),
     }
@@ -138,6 +142,16 @@ def policy_card(received: ReceivedStatus | None, now_s: float) -> Card:
         "memory_bytes": status.memory_bytes,
         "temperature_c": number(status.temperature_c, 0),
     }
+
+
+def without_names(card: Card, names: Mapping[str, Words]) -> Card:
+    """Return a card of the policy that does not say which checkpoint it has."""
+    if not names:
+        return card
+    checkpoint, detail = card.get("checkpoint"), card.get("detail", "")
+    if isinstance(detail, str) and any(folder in detail for folder in names):
+        detail = ""
+    return {**card, "checkpoint": names.get(checkpoint, "") if checkpoint else "", "detail": detail}
 
 
 def recorder_card(received: ReceivedStatus | None, now_s: float) -> Card:

@@ -7,13 +7,16 @@ import struct
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.server import make_app
+from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import WebServer, bind
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
@@ -57,10 +60,11 @@ def record(
 class Server:
     """The web application on a free port, for one dataset folder."""
 
-    def __init__(self, dataset: Path, robot: Any = None, **options: Any) -> None:
+    def __init__(self, dataset: Path, **options: Any) -> None:
+        robot: Any = SimpleNamespace(contract=CONTRACT, latest=Latest({}))
         listener = bind("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(robot, Library(lambda: str(dataset)), **options)
+        app = make_app(robot, Library(lambda: str(dataset)), Store(dataset / "trials"), **options)
         self._web = WebServer(app, listener, lambda loop: None)
         self._web.start()
 

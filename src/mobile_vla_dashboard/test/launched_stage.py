@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ class LaunchedPage:
 
     def __init__(self, folder: Path, browser: Chromium, file: str, *arguments: str) -> None:
         self.port, self.browser = free_port(), browser
+        self.state = os.environ["XDG_STATE_HOME"]
         words = [str(LITE), "launch", "mobile_vla_bringup", file, *arguments, f"dashboard_port:={self.port}"]
         self.launched = Launched(words, folder / "launch.log")
         try:

@@ -7,6 +7,7 @@ import { drive, releaseStick } from "/drive.js";
 import { showGate } from "/gate.js";
 import { connect, onLost, onState } from "/live.js";
 import { showRun } from "/run.js";
+import { showTrials } from "/trials.js";
 import { suggest } from "/views.js";
 import { tell } from "/words.js";
 
@@ -16,6 +17,7 @@ function show(state) {
   showGate(state.gate, state.gripper);
   showCollect(state);
   showRun(state);
+  showTrials(state);
   drive.show(state);
 }
 

@@ -29,9 +29,10 @@ SIZES = {"": (1360, 1000, False), "_phone": (390, 844, True)}
 SCENES = 10
 
 
-def shoot(page: LaunchedPage, name: str, top: str = "body") -> None:
-    """Write the images of what is shown; on a phone, scrolled to ``top``."""
-    for ending, (width, height, phone) in SIZES.items():
+def shoot(page: LaunchedPage, name: str, top: str, *endings: str) -> None:
+    """Write the images of what is shown, of all sizes or of ``endings``; on a phone, scrolled to ``top``."""
+    for ending in endings or SIZES:
+        width, height, phone = SIZES[ending]
         page.browser.resize(width, height, phone=phone)
         target = top if phone else "body"
         page.browser.evaluate(f"document.querySelector('{target}').scrollIntoView(); scrollBy(0, -130); true")
@@ -55,7 +56,7 @@ def draw_collect(page: LaunchedPage) -> None:
     browser = page.browser
     browser.wait_until("!document.querySelector('#proposal').hidden", 60)
     browser.wait_until("!document.querySelector('#start button').disabled", 60)
-    shoot(page, "collect_next", "#recorder")
+    shoot(page, "collect_next", "#recorder", "_phone")
     page.click(".episode")
     browser.wait_until("document.querySelectorAll('#traces canvas').length === 2", 30)
     browser.evaluate(
@@ -81,7 +82,7 @@ def trials(folder: Path, browser: Chromium) -> None:
         }
         for name, value in fields.items():
             browser.evaluate(f"document.querySelector('#series{name}').value = {json.dumps(value)}; true")
-        shoot(page, "trials_new", "#trialsetup")
+        shoot(page, "trials_new", "#trialsetup", "_phone")
         page.click("#newseries button")
         for key, code in (("s", "KeyS"), ("s", "KeyS"), ("f", "KeyF")):
             prepared(page)

@@ -18,16 +18,16 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 #: Two, so that playback goes on while an episode is checked or rewritten.
-_THREADS = 2
+THREADS = 2
 #: Requests that may wait for a thread. A page asks for a dozen thumbnails at once.
-_WAITING = 48
+WAITING = 48
 
 
 class Jobs:
     """Runs work for requests, a limited number at a time. Used on the event loop only."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="episodes")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="episodes")
         self._running = 0
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -36,7 +36,7 @@ class Jobs:
         Raises:
             HTTPException: 409 with one line if it cannot be done, 503 if too much is waiting already.
         """
-        if self._running >= _THREADS + _WAITING:
+        if self._running >= THREADS + WAITING:
             raise HTTPException(503, "the dashboard is busy with earlier requests; try again")
         self._running += 1
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from episodes_stage import CONTRACT, Server, record, split_frames
 
+from mobile_vla_dashboard.jobs import THREADS, WAITING
+from mobile_vla_dashboard.library import Library
 from mobile_vla_data.dataset.split import split_dataset
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.lock import DatasetLock, EditLock
+from mobile_vla_ros.testing import wait_for
 
 PLAN = Path(__file__).parents[3] / "config" / "collection_plan.yaml"
 
@@ -178,6 +182,26 @@ def test_no_request_names_a_file_outside_the_dataset(dataset: Path, server: Serv
     status, content, _ = server.fetch(path, body)
     assert status in (404, 422), (status, content)
     assert not json.loads(content).get("ok")
+
+
+def test_a_disk_that_does_not_answer_keeps_nothing_else_waiting(
+    dataset: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(Library, "plan", lambda *_: {"answered": answer.wait(60)})
+    statuses: list[int] = []
+    asking = [
+        threading.Thread(target=lambda: statuses.append(server.fetch("/api/plan")[0]))
+        for _ in range(THREADS + WAITING + 5)
+    ]
+    for thread in asking:
+        thread.start()
+    wait_for(lambda: len(statuses) == 5, what="a refusal of every request too many")
+    assert set(statuses) == {503} and server.fetch("/healthz")[0] == 200
+    answer.set()
+    for thread in asking:
+        thread.join()
+    assert sorted(statuses) == [200] * (THREADS + WAITING) + [503] * 5
 
 
 def test_an_episode_that_is_not_there_is_one_line(dataset: Path, server: Server) -> None:

@@ -39,8 +39,8 @@ export async function play(card) {
   if (shown !== session || !loaded.ok) return;
   session.steps = loaded;
   session.traces = [
-    new Traces(t("player.actions"), loaded.action_names, loaded.actions, loaded.stride),
-    new Traces(t("player.states"), loaded.state_names, loaded.states, loaded.stride),
+    new Traces(t("player.actions"), loaded.action_names, loaded.actions, loaded.stride, loaded.takeover),
+    new Traces(t("player.states"), loaded.state_names, loaded.states, loaded.stride, loaded.takeover),
   ];
   $("traces").replaceChildren(...session.traces.map(({ element }) => element));
   paint(session.step);
@@ -64,7 +64,9 @@ function describe() {
   for (const button of document.querySelectorAll("[data-relabel]")) {
     button.setAttribute("aria-pressed", String(button.dataset.relabel === card.outcome));
   }
-  const scene = Object.entries(card.environment).map(([name, value]) => `${name}: ${String(value).replaceAll("_", " ")}`);
+  // Numbers and lists are a simulator's notes.
+  const words = Object.entries(card.environment).filter(([, value]) => typeof value === "string");
+  const scene = words.map(([name, value]) => `${name}: ${String(value).replaceAll("_", " ")}`);
   text("playerfacts", [card.source, `${card.real_rate_hz.toFixed(1)} Hz`, ...scene].join(" · "));
   $("playerfindings").replaceChildren(...card.findings.map((found) => make("li", { className: found.severity, translate: false },
     `${found.step === null ? "" : `${t("player.step", { step: found.step })}: `}${found.message}; ${found.advice}`)));

@@ -5,9 +5,10 @@ import { make } from "/dom.js";
 const COLOURS = ["--trace-1", "--trace-2", "--trace-3", "--trace-4"];
 
 export class Traces {
-  // `names`: of the columns; `rows`: their values per step.
-  constructor(title, names, rows, stride) {
+  // `names`: of the columns; `rows`: their values per step; `takeover`: 1 where the operator was in command of a policy.
+  constructor(title, names, rows, stride, takeover) {
     this.rows = rows;
+    this.takeover = takeover;
     this.stride = stride;
     this.canvas = make("canvas", { className: "traces", "aria-hidden": "true" });
     this.values = names.map((name, index) => {
@@ -32,6 +33,9 @@ export class Traces {
     const style = getComputedStyle(document.documentElement);
     context.scale(scale, scale);
     const place = (index) => (count > 1 ? (index / (count - 1)) * (width - 2) + 1 : width / 2);
+    context.fillStyle = style.getPropertyValue("--blue-tint");
+    const wide = place(this.stride) - place(0);
+    this.takeover.forEach((taken, index) => { if (taken) context.fillRect(place(index * this.stride), 0, wide + 0.5, height); });
     context.fillStyle = style.getPropertyValue("--line");
     context.fillRect(0, 0, place(kept[0]) - 1, height);
     context.fillRect(place(kept[1]) + 1, 0, width, height);

@@ -35,6 +35,11 @@ class ExpertConfig:
     creep_m_s: float = 0.1
     """Speed just before it stops; at lower speeds the last centimetres would take seconds."""
     stop_within_m: float = 0.05
+    face_speed_m_s: float = 0.3
+    """Towards the target, from where the path ends; the arm follows from 0.2 m/s on."""
+    reach_early_m: float = 0.3
+    """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
+    ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
     turn_per_s: float = 2.5
     """Differential base: yaw rate per radian of heading error [1/s]."""
 
@@ -67,6 +72,7 @@ class Expert:
         self._planner = Planner(assignment.stand, assignment.scene.obstacles)
         self._script = self._steps()
         self._done = False
+        self._path_left_m = math.inf
         self._truth: Truth
 
     def command(self, truth: Truth, period_s: float) -> Command:
@@ -90,11 +96,13 @@ class Expert:
         aim = self._assignment.goal.aim
         while True:
             yield from self._drive()
-            if aim is Aim.GRASP:
+            if aim in (Aim.ROOM, Aim.APPROACH):
+                yield from self._stop()
+            elif aim is Aim.GRASP:
                 yield from self._grasp()
             elif aim is Aim.PLACE:
                 yield from self._place()
-            elif aim in (Aim.OPEN, Aim.CLOSE):
+            else:
                 yield from self._slide(aim)
             while self._achieved() and self._left_m() < 0.3:
                 self._done = True
@@ -110,11 +118,18 @@ class Expert:
         return math.dist((self._truth.pose.x, self._truth.pose.y), self._assignment.stand)
 
     def _drive(self) -> Iterator[Points]:
+        """Follow the path to its end, or to where the arm reaches."""
+        acts = self._assignment.goal.aim not in (Aim.ROOM, Aim.APPROACH)
         while True:
             wanted = self._approach()
-            yield wanted
-            if not wanted.any() and float(np.linalg.norm(self._velocity)) < 0.12:
+            if not wanted.any() or (acts and self._path_left_m < self._config.reach_early_m and self._in_position()):
                 return
+            yield wanted
+
+    def _stop(self) -> Iterator[Points]:
+        yield _STILL
+        while float(np.linalg.norm(self._velocity)) >= 0.12:
+            yield self._approach()
 
     def _grasp(self) -> Iterator[Points]:
         yield from self._face()
@@ -171,7 +186,7 @@ class Expert:
                 return
             x, y = self._aim_point()
             away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
-            yield away * (0.25 / max(float(np.linalg.norm(away)), 1e-6))
+            yield away * (self._config.face_speed_m_s / max(float(np.linalg.norm(away)), 1e-6))
 
     def _in_position(self) -> bool:
         """Return True if the gripper is in the right place."""
@@ -199,7 +214,7 @@ class Expert:
         self._follow_moved_target()
         path = self._planner.path(self._truth.pose.x, self._truth.pose.y)
         lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
-        left_m = float(lengths.sum())
+        self._path_left_m = left_m = float(lengths.sum())
         if left_m < self._config.stop_within_m:
             return _STILL
         aim = _along(path, lengths, min(self._config.look_ahead_m, left_m)) - path[0]

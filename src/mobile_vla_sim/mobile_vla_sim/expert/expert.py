@@ -245,8 +245,9 @@ class Expert:
         if backwards:
             error = math.remainder(error + math.pi, math.tau)
         limit = self._contract.limits.angular_rad_s
-        # Never a turn on the spot: it would have no image as a displacement.
-        forward = speed * max(0.15, math.cos(error)) * (-1.0 if backwards else 1.0)
+        # A turn on the spot only where an action can carry it.
+        least = 0.0 if self._contract.action.yaw else 0.15
+        forward = speed * max(least, math.cos(error)) * (-1.0 if backwards else 1.0)
         return Velocity(forward, 0.0, max(-limit, min(limit, self._config.turn_per_s * error)))
 
 

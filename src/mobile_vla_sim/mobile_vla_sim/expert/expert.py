@@ -57,7 +57,8 @@ class Command:
 
 
 _STILL = np.zeros(2)
-_FACE_S, _ACT_S, _SLIDE_S = 1.4, 1.6, 4.0
+_TOO_NEAR_M = REACH_M[0] + 0.05
+_FACE_S, _ACT_S, _SLIDE_S = 1.4, 2.5, 4.0
 """Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
 
 
@@ -186,6 +187,8 @@ class Expert:
                 return
             x, y = self._aim_point()
             away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
+            if float(np.linalg.norm(away)) < _TOO_NEAR_M and not isinstance(self._assignment.goal, PutOn):
+                away = -away
             yield away * (self._config.face_speed_m_s / max(float(np.linalg.norm(away)), 1e-6))
 
     def _in_position(self) -> bool:
@@ -197,7 +200,7 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
-        return abs(beside) < 0.5 and math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+        return abs(beside) < 0.5 and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""

@@ -66,7 +66,10 @@ def drive_episode(
     for attempt in range(attempts):
         random = np.random.default_rng([assignment.scene.seed, assignment.place, attempt])
         robot = HeadlessRobot(world, assignment, random, epoch_ns, odometry)
-        noise = (DrivingNoise(random, world.contract, noise_m_s), GripperNoise(random)) if noise_m_s > 0.0 else None
+        noise = None
+        if noise_m_s > 0.0:
+            gripper = GripperNoise(random, closed=bool(assignment.scene.held))
+            noise = DrivingNoise(random, world.contract, noise_m_s), gripper
         steps = _demonstrate(world, robot, noise)
         if steps:
             return steps

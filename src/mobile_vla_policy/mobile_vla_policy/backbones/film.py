@@ -32,7 +32,7 @@ from mobile_vla_policy.backbones.planner import Planner
 from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
 
 _STEM, _LOCAL = 24, 32
-_SIDE_VIEW = 64
+_SIDE_VIEW, _SIDE_CHANNELS = 64, 16
 #: From about this distance on (image: 2), the head is not shown in which direction the target is.
 _NEAR = 0.35
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
@@ -109,7 +109,7 @@ class FilmBackbone(Backbone):
         self.planner = Planner(settings.plan_steps)
         self.norm = nn.LayerNorm(fine)
         self.heading = settings.heading
-        self.other = _OtherCamera(words) if others else None
+        self.other = _OtherCamera(words, settings.image_size) if others else None
         self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * (2 * _REACH + 1) ** 2 + others * _SIDE_VIEW
         self.hidden_size += _LOCAL if settings.heading else 0
         self.register_buffer("centres", cell_centres(self.side), persistent=False)
@@ -244,23 +244,25 @@ class _Block(nn.Module):
 
 
 class _OtherCamera(nn.Module):
-    """Encoder of a camera that rides on the robot: one vector for the whole image."""
+    """Encoder of a camera that rides on the robot: one vector for the whole image, which keeps places apart."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, image_size: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(_STEM, 32, 3, stride=2, padding=1)
         self.block = _Block(32, words)
         self.down = nn.Conv2d(32, _SIDE_VIEW, 3, stride=2, padding=1)
-        self.out = nn.Linear(_SIDE_VIEW * 4, _SIDE_VIEW)
+        self.narrow = nn.Conv2d(_SIDE_VIEW, _SIDE_CHANNELS, 1)
+        # The stem, two convolutions and the pooling halve the image each.
+        self.out = nn.Linear(_SIDE_CHANNELS * (image_size // 16) ** 2, _SIDE_VIEW)
 
     def forward(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Return ``[N, cameras * 64]`` of ``[N, cameras, 24, h, w]``."""
         count = latents.shape[1]
         fine = torch.relu(self.enter(latents.flatten(0, 1)))
         coarse = torch.relu(self.down(self.block(fine, words.repeat_interleave(count, 0))))
-        # Quarters of the image: left and right, near and far.
-        quarters = functional.adaptive_avg_pool2d(coarse, 2).flatten(1)
-        seen: torch.Tensor = torch.relu(self.out(quarters))
+        # What matters is small and has a place: whether it is under the gripper, beside it, or before it.
+        places = self.narrow(functional.max_pool2d(coarse, 2)).flatten(1)
+        seen: torch.Tensor = torch.relu(self.out(places))
         return seen.reshape(-1, count * _SIDE_VIEW).float()
 
 

@@ -12,7 +12,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
-from mobile_vla_sim.tasks.goals import Hold, PutOn
+from mobile_vla_sim.tasks.goals import Hold, PutOn, SlideDrawer
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
@@ -57,7 +57,7 @@ class Command:
 
 
 _STILL = np.zeros(2)
-_TOO_NEAR_M = REACH_M[0] + 0.05
+_TOO_NEAR_M, _OFF_AXIS_M = REACH_M[0] + 0.05, 0.1
 _FACE_S, _ACT_S, _SLIDE_S = 1.4, 2.5, 4.0
 """Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
 
@@ -109,6 +109,7 @@ class Expert:
                 self._done = True
                 yield self._approach() if aim in (Aim.ROOM, Aim.APPROACH) else _STILL
             self._done = False
+            yield _STILL
 
     def _achieved(self) -> bool:
         return self._assignment.goal.reached(self._assignment.scene, self._truth)
@@ -138,16 +139,19 @@ class Expert:
 
     def _place(self) -> Iterator[Points]:
         yield from self._face()
-        self._closed = False
         began_s = self._truth.time_s
-        while self._truth.time_s - began_s < _ACT_S:
+        while self._truth.time_s - began_s < _ACT_S and self._truth.grip is not Grip.OPEN:
+            # It may have been pushed away from there before the gripper opens.
+            self._closed = self._truth.grip is Grip.HOLDING and not self._in_position()
+            if self._closed:
+                return
             yield _STILL
-            if self._truth.grip is Grip.OPEN:
-                break
 
     def _slide(self, aim: Aim) -> Iterator[Points]:
         yield from self._face()
         yield from self._close()
+        if self._truth.grip is not Grip.HOLDING:
+            return
         outwards = np.array(self._assignment.scene.piece("cabinet").front, dtype=float)
         direction = outwards if aim is Aim.OPEN else -outwards
         began_s = self._truth.time_s
@@ -163,13 +167,13 @@ class Expert:
         yield from self._wait(0.2)
 
     def _close(self) -> Iterator[Points]:
-        """Close the gripper and wait for the result; open it again if it closed on nothing."""
-        self._closed = True
+        """Close the gripper and wait for the result; open it again if it closed on nothing, or was pushed away."""
         began_s = self._truth.time_s
-        while self._truth.time_s - began_s < _ACT_S:
+        while self._truth.time_s - began_s < _ACT_S and self._truth.grip not in (Grip.HOLDING, Grip.EMPTY):
+            self._closed = self._truth.grip is not Grip.OPEN or self._in_position()
+            if not self._closed:
+                return
             yield _STILL
-            if self._truth.grip in (Grip.HOLDING, Grip.EMPTY):
-                break
         if self._truth.grip is not Grip.HOLDING:
             self._closed = False
             yield from self._wait(0.2)
@@ -200,7 +204,14 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
+        if isinstance(goal, SlideDrawer) and self._off_axis_m() > _OFF_AXIS_M:
+            return False
         return abs(beside) < 0.5 and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+
+    def _off_axis_m(self) -> float:
+        """How far the robot is beside the line on which the drawer slides: pulled at an angle, it jams."""
+        (dx, dy), (x, y) = self._assignment.scene.piece("cabinet").front, self._aim_point()
+        return abs((self._truth.pose.x - x) * dy - (self._truth.pose.y - y) * dx)
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""

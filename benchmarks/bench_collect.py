@@ -16,6 +16,7 @@ def main() -> int:
         "validation": collect_data.validation,
         "steady": collect_ros.steady,
         "ceiling": collect_ros.ceiling,
+        "raw": collect_ros.raw,
         "kills": collect_ros.kills,
     }
     given = parser_of(__doc__, parts).parse_args()

@@ -1,7 +1,8 @@
-"""A headless Chromium driven over its DevTools protocol: a real browser for measurements, without a driver package."""
+"""A headless Chromium driven over its DevTools protocol, for measurements, tests and images of the page."""
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -41,14 +42,14 @@ class BrowserError(RuntimeError):
 class Chromium:
     """One browser with one page."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str = "about:blank", language: str = "en-US") -> None:
         """Open ``url``. Raises :class:`BrowserError`."""
         program = next((path for name in NAMES if (path := shutil.which(name))), None)
         if program is None:
             raise BrowserError("no Chromium on the path; install it (Debian: apt-get install chromium) and run again")
         self._profile = tempfile.TemporaryDirectory(prefix="mobile_vla_browser_", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={self._profile.name}", url],
+            [program, *FLAGS, f"--lang={language}", f"--user-data-dir={self._profile.name}", url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -56,10 +57,14 @@ class Chromium:
             start_new_session=True,
         )
         self._ids = itertools.count(1)
+        self.failures: list[str] = []
+        """Exceptions that no script of the page caught, and messages of the console at level error."""
         try:
             # A context manager in newer releases of websockets, the connection itself in older ones: enter either.
             self._connection = connect(self._page_address(), max_size=None)
             self._socket = self._connection.__enter__()
+            self.command("Runtime.enable")
+            self.command("Page.enable")
         except BaseException:
             self.kill()
             raise
@@ -86,24 +91,65 @@ class Chromium:
         self._socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
             message = json.loads(self._socket.recv(timeout=30))
+            self._note(message)
             if message.get("id") == number:
                 if "error" in message:
                     raise BrowserError(f"{method}: {message['error']['message']}")
                 return dict(message["result"])
 
+    def _note(self, message: dict[str, Any]) -> None:
+        details = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            thrown = details["exceptionDetails"]
+            self.failures.append(thrown.get("exception", {}).get("description", thrown["text"]))
+        elif message.get("method") == "Runtime.consoleAPICalled" and details["type"] == "error":
+            self.failures.append(" ".join(str(item.get("value", "")) for item in details["args"]))
+
+    def open(self, url: str, *, at_start: str = "") -> None:
+        """Go to ``url``; ``at_start`` is a script that runs before those of this page and of every later one."""
+        if at_start:
+            self.command("Page.addScriptToEvaluateOnNewDocument", source=at_start)
+        # An address that differs only behind # would not load the page again.
+        self.command("Page.navigate", url="about:blank")
+        self.wait_until("location.href === 'about:blank'")
+        self.command("Page.navigate", url=url)
+        self.wait_until(f"location.href.startsWith({json.dumps(url)}) && document.readyState === 'complete'")
+
+    def resize(self, width: int, height: int, *, phone: bool = False, scale: float = 1.0) -> None:
+        """Show the page at a size in CSS pixels; ``phone``: with fingers instead of a mouse."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale}
+        self.command("Emulation.setDeviceMetricsOverride", mobile=phone, **size)
+        self.command("Emulation.setTouchEmulationEnabled", enabled=phone)
+
+    def screenshot(self, *, quality: int = 80) -> bytes:
+        """Return what the page shows, as WebP."""
+        taken = self.command("Page.captureScreenshot", format="webp", quality=quality)
+        return base64.b64decode(taken["data"])
+
+    def write(self, text: str) -> None:
+        """Type text into the element that has the focus."""
+        self.command("Input.insertText", text=text)
+
     def evaluate(self, expression: str) -> Any:
         """Value of a JavaScript expression; promises are waited for."""
         result = self.command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in result:
-            raise BrowserError(f"{expression:.80}: {result['exceptionDetails']['text']}")
+            details = result["exceptionDetails"]
+            raise BrowserError(f"{expression:.80}: {details.get('exception', {}).get('description', details['text'])}")
         return result["result"].get("value")
 
     def wait_until(self, expression: str, timeout_s: float = 20.0) -> None:
-        """Poll until a JavaScript expression is true."""
+        """Poll until a JavaScript expression is true; one that raises is not, such as while a page is loaded."""
         deadline_s = time.monotonic() + timeout_s
-        while not self.evaluate(expression):
+        problem = ""
+        while True:
+            try:
+                if self.evaluate(expression):
+                    return
+            except BrowserError as error:
+                problem = f": {error}"
             if time.monotonic() > deadline_s:
-                raise BrowserError(f"waited {timeout_s:g} s for {expression}")
+                raise BrowserError(f"waited {timeout_s:g} s for {expression}{problem}")
             time.sleep(0.05)
 
     def press(self, selector: str) -> float:

@@ -5,6 +5,7 @@
   straight line through all samples of these minutes; an episode recorded before them fills caches and heaps.
 * ceiling: control at the cameras' own rate, raised until frames or ticks are lost; a rate holds when a minute of both
   cameras arrives complete (99.9 %) and no tick is dropped. 200 Hz is the highest that is tried.
+* raw: an episode of a minute without raw_recorder_node and one with it, all else as in steady.
 * kills: SIGKILL at random moments, then an unattended restart (src/mobile_vla_collect/test/kills.py, as the test does).
 """
 
@@ -32,7 +33,7 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GripperState
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
-from mobile_vla_ros.testing import Probe, unique_domain
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 sys.path.insert(0, str(ROOT / "src" / "mobile_vla_collect" / "test"))
 from kills import kill_many
@@ -112,6 +113,12 @@ def ceiling(quick: bool) -> list[Figure]:
     """Up to six minutes, or half a minute when ``quick``."""
     with _folder() as folder:
         return _ceiling(folder, Pictures(), 5.0 if quick else 60.0)
+
+
+def raw(quick: bool) -> list[Figure]:
+    """Two minutes, or half a minute when ``quick``."""
+    with _folder() as folder:
+        return _raw(folder, Pictures(), 15.0 if quick else 60.0)
 
 
 def kills(quick: bool) -> list[Figure]:
@@ -209,6 +216,36 @@ def _keeps_up(folder: Path, pictures: Pictures, rate_hz: int, seconds: float) ->
     # The sender must have kept its own rate, or nothing was tested.
     offered = min(sent.values()) >= 0.99 * rate_hz * took_s
     return offered and response.dropped_ticks == 0 and all(received[name] >= 0.999 * sent[name] for name in sent)
+
+
+def _raw(folder: Path, pictures: Pictures, seconds: float) -> list[Figure]:
+    figures = []
+    with Probe() as probe, recorder_process(folder, min_steps=10):
+        robot, recording = PreparedRobot(probe, pictures, CAMERA_RATE_HZ), Recording(probe)
+        parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0}
+        for name in ("without", "with"):
+            say(f"raw recording: an episode {name} it, {seconds:g} s")
+            beside = NodeProcess("mobile_vla_collect", "raw_recorder_node", parameters) if name == "with" else None
+            if beside is not None:
+                wait_for(lambda: probe.node.count_subscribers("/recorder/tick"), what="raw_recorder_node")
+            recording.start()
+            began_s, began_cpu_s = time.monotonic(), _cpu_s(beside.process.pid) if beside is not None else 0.0
+            time.sleep(seconds)
+            took_s = time.monotonic() - began_s
+            cores = (_cpu_s(beside.process.pid) - began_cpu_s) / took_s if beside is not None else 0.0
+            response = recording.stop()
+            late_ms = float(np.percentile(_lateness_ms(Path(response.path)), 99))
+            figures.append(Figure(f"{name} raw recording: dropped ticks", response.dropped_ticks, "ticks", "== 0"))
+            figures.append(Figure(f"{name} raw recording: tick lateness p99", late_ms, "ms", "<= 5"))
+            if beside is not None:
+                file = Path(response.path).with_suffix(".mcap")
+                wait_for(file.exists, what=str(file))
+                size_mb = 60 * file.stat().st_size / 1e6 / took_s
+                beside.stop()
+                figures.append(Figure("raw recording: share of one core", 100 * cores, "%"))
+                figures.append(Figure("raw recording: size of a minute, two cameras", size_mb, "MB"))
+        robot.stop()
+    return figures
 
 
 def _kills(folder: Path, count: int) -> list[Figure]:

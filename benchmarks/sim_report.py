@@ -12,7 +12,8 @@ from sim_stages import Run
 from sim_trials import SEED
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_sim.headless.page import as_data, environment, film
+from mobile_vla_data.trials.page import as_data
+from mobile_vla_sim.headless.page import environment, film
 
 
 def write(run: Run) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from common import Figure, say
 from sim_stages import Run
 
-from mobile_vla_sim.headless.report import wilson
+from mobile_vla_data.trials.rates import wilson
 
 ROOMS = ("go_to_kitchen", "go_to_living_room", "go_to_bedroom", "go_to_bathroom")
 SEED = 7

@@ -9,7 +9,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchDescription
 from mobile_vla_bringup import launching
-from mobile_vla_bringup.launching import text, value, whole
+from mobile_vla_bringup.launching import is_true, text, value, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
 
@@ -33,6 +33,8 @@ def start(context):
         on_exit=launching.ended,
     )
     nodes = [recorder, *launching.joystick(context, PARAMETERS)]
+    if is_true(context, "record_raw"):
+        nodes.append(raw_recorder())
     if expert:
         nodes.append(
             Node(
@@ -54,6 +56,18 @@ def start(context):
     ]
 
 
+def raw_recorder():
+    """Return the node that writes an MCAP file beside each episode."""
+    return Node(
+        package="mobile_vla_collect",
+        executable="raw_recorder_node",
+        output="screen",
+        parameters=[PARAMETERS, {"contract": text("contract"), "images": text("images")}],
+        # Otherwise days of recording could pass without what was asked for.
+        on_exit=launching.ended,
+    )
+
+
 def generate_launch_description():
     arguments = [
         *launching.common_arguments(),
@@ -68,6 +82,12 @@ def generate_launch_description():
             "plan",
             default=launching.parameter_file("collection_plan.yaml"),
             description="collection plan for a new dataset folder; empty: none. teleop:=expert uses its own tasks",
+        ),
+        DeclareLaunchArgument(
+            "record_raw",
+            default_value="false",
+            choices=launching.BOOLEAN,
+            description="also write every message of the robot, unsampled, into an MCAP file beside each episode",
         ),
         *launching.robot_arguments(),
         DeclareLaunchArgument(

@@ -33,6 +33,7 @@ def start(context):
                 parameters=[
                     *parameters,
                     {"teleop": switch("web_teleop"), "port": launching.page_port(context), "images": text("images")},
+                    {"plan": text("plan")},
                 ],
             )
         )
@@ -64,6 +65,7 @@ def generate_launch_description():
             choices=launching.BOOLEAN,
             description="let the web page drive the robot",
         ),
+        *launching.path_argument("plan", description="collection plan whose instructions the page offers; empty: none"),
         *launching.path_argument(
             "parameters",
             default=launching.parameter_file("collect.yaml"),

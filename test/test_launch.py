@@ -21,7 +21,9 @@ pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[1]
 #: Every name that people rely on; see docs/explanation/architecture.md.
 ARGUMENTS = {
-    "collect.launch.py": {"sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace"},
+    "collect.launch.py": {
+        "sim", "teleop", "dataset", "contract", "dashboard", "dashboard_port", "namespace", "record_raw",
+    },
     "inference.launch.py": {
         "sim", "teleop", "contract", "dashboard", "dashboard_port", "checkpoint", "instruction", "device", "namespace",
         "inference_host", "dataset", "plan", "backend", "precision", "shadow", "trace",
@@ -29,6 +31,9 @@ ARGUMENTS = {
     "policy.launch.py": {
         "contract", "checkpoint", "instruction", "device", "images", "namespace",
         "backend", "precision", "shadow", "trace",
+    },
+    "replay.launch.py": {
+        "episode", "mode", "speed", "repeat", "output", "max_deviation_m", "sim", "teleop", "contract",
     },
     "sim.launch.py": {"contract", "namespace"},
 }  # fmt: skip
@@ -163,6 +168,7 @@ def test_a_missing_argument_is_one_clear_line_before_anything_starts(ros2: str, 
         ("inference.launch.py", "sim:=true", "argument 'checkpoint' is missing"),
         ("inference.launch.py", f"checkpoint:={tmp_path}/none", "is not a folder"),
         ("policy.launch.py", "device:=cpu", "argument 'checkpoint' is missing"),
+        ("replay.launch.py", "mode:=actions", "argument 'episode' is missing"),
     ):
         words = [argument, "contract:=/nowhere.yaml"] if said == "contract" else [argument]
         ended = subprocess.run(

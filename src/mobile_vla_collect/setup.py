@@ -24,7 +24,9 @@ setup(
             "camera_node = mobile_vla_collect.start:camera_node",
             "joy_teleop_node = mobile_vla_collect.start:joy_teleop_node",
             "keyboard_teleop_node = mobile_vla_collect.start:keyboard_teleop_node",
+            "raw_recorder_node = mobile_vla_collect.start:raw_recorder_node",
             "recorder_node = mobile_vla_collect.start:recorder_node",
+            "replay_node = mobile_vla_collect.start:replay_node",
         ]
     },
 )

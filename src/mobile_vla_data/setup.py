@@ -12,6 +12,7 @@ setup(
         package_name: ["py.typed"],
         f"{package_name}.look": ["report.css", "report.html.j2"],
         f"{package_name}.hub": ["card.md.j2"],
+        f"{package_name}.trials": ["page.css", "parts.html.j2"],
         # A link to mobile_vla_msgs/msg: recordings may not bring the definitions of their messages.
         f"{package_name}.convert.rosbag": ["msg/*.msg"],
     },
@@ -36,9 +37,9 @@ setup(
     ],
     extras_require={
         "test": ["pytest", "hypothesis"],
-        "rerun": ["rerun-sdk"],
+        "rerun": ["rerun-sdk>=0.23"],
         "lerobot": ["av>=12", "pyarrow>=14"],
-        "rosbag": ["rosbags>=0.11"],
+        "rosbag": ["rosbags>=0.11", "mcap"],
         "hub": ["huggingface-hub>=0.34"],
     },
     zip_safe=False,

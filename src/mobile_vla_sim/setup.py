@@ -8,7 +8,7 @@ setup(
     name=package_name,
     version=ElementTree.parse("package.xml").findtext("version"),
     packages=find_packages(exclude=["test"]),
-    package_data={package_name: ["py.typed", "headless/*.css", "headless/*.j2"]},
+    package_data={package_name: ["py.typed", "headless/*.j2"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),

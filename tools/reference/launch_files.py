@@ -12,6 +12,7 @@ FILES = {
     "collect.launch.py": "Collect episodes: robot, operator, recorder.",
     "inference.launch.py": "Drive with a trained policy: robot, policy, and an operator who can take over.",
     "policy.launch.py": "The policy alone, on a machine other than the robot.",
+    "replay.launch.py": "Replay a recorded episode: its inputs, or its actions through the gate.",
     "sim.launch.py": "The simulated robot alone.",
 }
 INTRODUCTION = """# Launch arguments

@@ -26,6 +26,7 @@ the defaults below. A value outside its range stops the node with one line. Ever
 REQUIRED = {
     "camera_node": {"source": "docs/images"},
     "recorder_node": {"dataset": "{folder}"},
+    "replay_node": {"episode": "{folder}/robot.yaml"},
     "gripper_adapter_node": {"contract": "{folder}/robot.yaml"},
 }
 #: Added to config/robot.yaml in ``{folder}/robot.yaml``.

@@ -75,6 +75,11 @@ def whole(name: str) -> ParameterValue:
     return ParameterValue(LaunchConfiguration(name), value_type=int)
 
 
+def decimal(name: str) -> ParameterValue:
+    """Return the launch argument as a number."""
+    return ParameterValue(LaunchConfiguration(name), value_type=float)
+
+
 def switch(name: str) -> ParameterValue:
     """Return the launch argument as true or false."""
     return ParameterValue(LaunchConfiguration(name), value_type=bool)
@@ -246,6 +251,7 @@ def robot(context: Any, parameters: Any, *, remote: bool = False) -> GroupAction
         *("sim", "dashboard", "dashboard_port", "static_camera", "gripper_camera", "images"),
         compressed=str(compressed).lower(),
         web_teleop=str(value(context, "teleop") == "web").lower(),
+        plan=context.launch_configurations.get("plan", ""),
         parameters=parameters,
     )
 

@@ -8,6 +8,8 @@ from geometry_msgs.msg import Twist
 from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, start_request
 
 from mobile_vla_data.action import gripper
+from mobile_vla_data.dataset import trash
+from mobile_vla_data.dataset.edit import Labels, relabel
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus
@@ -151,7 +153,7 @@ def test_short_episodes_and_discarded_ones_leave_nothing_behind(probe, start_rec
     wait_for(lambda: not list(tmp_path.glob("*episode*")), what="an empty folder")
 
 
-def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording):
+def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording, tmp_path):
     start_recorder(min_steps=1)
     fake_robot(probe)
     for outcome in ("success", "failure"):
@@ -161,6 +163,16 @@ def test_progress_counts_what_the_folder_holds(probe, start_recorder, recording)
     progress = probe.call(GetProgress, "recorder/get_progress")
     (task,) = progress.tasks
     assert (progress.episodes, task.task, task.done, task.failed) == (2, "go_to_kitchen", 1, 1)
+
+    def now():
+        progress = probe.call(GetProgress, "recorder/get_progress")
+        return progress.episodes, progress.tasks[0].done, progress.tasks[0].failed
+
+    # Corrected and deleted beside the recorder, for example on the web page.
+    relabel(tmp_path / "episode_000000.h5", Labels(outcome="failure"))
+    wait_for(lambda: now() == (2, 0, 2), what="the relabelled episode in the count")
+    trash.delete(tmp_path, ["episode_000001"])
+    wait_for(lambda: now() == (1, 0, 1), what="a count without the deleted episode")
 
 
 def test_a_command_that_falls_silent_drops_the_ticks(probe, start_recorder, recording):

@@ -6,6 +6,9 @@ A browser sends a foreign web site's request to ``http://robot:8080``, too. So:
   to this machine (DNS rebinding) is refused;
 * an ``Origin``, which browsers send with every WebSocket and every POST, must be this page's own;
 * where a token is set, it must come once as ``/?token=...`` and from then on as a cookie.
+
+Not starlette's TrustedHostMiddleware: it takes a list of names, and this robot is reached by whatever address DHCP gave
+it, IPv6 in brackets included.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "mobile_vla_token"
 
-#: Reachable without a token: says only that the server runs.
-HEALTH_PATH = "/healthz"
+#: Reachable without a token: they say only whether the server runs, and whether the robot can be stopped through it.
+LIVE_PATH, READY_PATH = "/healthz", "/readyz"
 
 
 def is_loopback(address: str) -> bool:
@@ -80,7 +83,7 @@ class Access:
             await _refuse(scope, send, f"'{host:.80}' is not a name of this robot; if it is, add it to allowed_hosts")
         elif not origin_is_ours(headers.get("origin", ""), host):
             await _refuse(scope, send, "requests from other web sites are refused")
-        elif not self._token or scope["path"] == HEALTH_PATH or self._matches(_cookie(headers)):
+        elif not self._token or scope["path"] in (LIVE_PATH, READY_PATH) or self._matches(_cookie(headers)):
             await self._app(scope, receive, send)
         elif self._matches(parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]):
             await self._welcome(scope, receive, send)
@@ -114,6 +117,11 @@ async def _refuse(scope: Scope, send: Send, why: str) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 4403, "reason": why})
         return
+    await answer_text(send, 403, why)
+
+
+async def answer_text(send: Send, status: int, line: str) -> None:
+    """Answer a request with one line."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
-    await send({"type": "http.response.body", "body": f"{why}\n".encode()})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": f"{line}\n".encode()})

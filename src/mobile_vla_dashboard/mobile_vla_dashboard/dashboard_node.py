@@ -9,29 +9,40 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from action_msgs.srv import CancelGoal
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
+from unique_identifier_msgs.msg import UUID
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
+from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
+from mobile_vla_dashboard.goal_watch import GoalWatch
 from mobile_vla_dashboard.latest import Latest
+from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import Reply
+from mobile_vla_dashboard.run_watch import RunWatch
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
+from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
+from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.action import Velocity
+from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
+from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
-from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, stamping, text
+from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, path, stamping, text
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.run import StartError, run
 
@@ -42,15 +53,16 @@ _LINGER_S = 5.0
 _PROGRESS_PERIOD_S = 5.0
 
 _SERVICES: dict[str, tuple[type, str, str]] = {
-    # name on the page: type, service, who offers it
-    "gate/stop": (Trigger, "gate/stop", "command gate"),
-    "gate/resume": (Trigger, "gate/resume", "command gate"),
-    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "policy"),
-    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "policy"),
-    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "recorder"),
-    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "recorder"),
-    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "recorder"),
-    "recorder/get_progress": (GetProgress, "recorder/get_progress", "recorder"),
+    # name on the page: type, service, who offers it (in the table of words)
+    "gate/stop": (Trigger, "gate/stop", "node.gate"),
+    "gate/resume": (Trigger, "gate/resume", "node.gate"),
+    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "node.policy"),
+    "policy/execute": (ExecuteInstruction.Impl.SendGoalService, "policy/execute/_action/send_goal", "node.policy"),
+    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "node.policy"),
+    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "node.recorder"),
+    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "node.recorder"),
+    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "node.recorder"),
+    "recorder/get_progress": (GetProgress, "recorder/get_progress", "node.recorder"),
 }
 
 
@@ -77,6 +89,12 @@ class DashboardNode(Node):
             "auto",
             "token that opens the page; auto: a new one at each start unless address is local; empty: none",
         )
+        own = "dataset folder whose episodes the page shows; empty: the one that the recorder reports"
+        self._dataset = path(self, "dataset", own)
+        kept = "folder for the results of trials; empty: mobile_vla/trials in the user's folder for state"
+        self._trials = path(self, "trials", kept) or _state_folder() / "trials"
+        also = "collection plan whose instructions the page offers; empty, or with a dataset: the dataset's"
+        self._plan = path(self, "plan", also)
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
@@ -95,7 +113,11 @@ class DashboardNode(Node):
             self._commands = CommandPublisher(self, "teleop", self.contract.action.frame, stamped=stamped)
         for name, message in (("gate", GateStatus), ("policy", PolicyStatus), ("recorder", RecorderStatus)):
             self.create_subscription(message, f"{name}/status", partial(self.latest.put_status, name), LATCHED)
+        GoalWatch(self, partial(self.latest.put_status, "goal"))
+        self._run_watch = RunWatch(self, self.latest, self.contract)
         self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
+
+        self._switch = CheckpointSwitch(self)
 
         # Steady: a simulated or a set clock must not stretch the dead-man time.
         self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=STEADY)
@@ -109,7 +131,8 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        self._web = WebServer(make_app(self, token=self._token, allowed_hosts=names), listener, self.latest.attach)
+        app = make_app(self, Library(self._folder), Store(self._trials), token=self._token, allowed_hosts=names)
+        self._web = WebServer(app, listener, self.latest.attach)
         self._web.start()
         self._announce(address)
 
@@ -120,7 +143,20 @@ class DashboardNode(Node):
         if self._commands is not None and self._dead_man.due(time.monotonic()) is not None:
             self._commands.stop()
 
-    # Robot, for the web server: called from its thread.
+    def _folder(self) -> str:
+        """Return the dataset folder; empty if none is known."""
+        if self._dataset is not None:
+            return str(self._dataset)
+        status = self.latest.status("recorder")
+        return "" if status is None else str(status.message.dataset)
+
+    # Robot, for the web server: called from its threads.
+
+    def plan(self) -> CollectionPlan | None:
+        """Read the dataset's plan, or the one of the parameter."""
+        folder = self._folder()
+        plan = CollectionPlan.of_dataset(Path(folder)) if folder else None
+        return CollectionPlan.load(self._plan) if plan is None and self._plan is not None else plan
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""
@@ -156,12 +192,15 @@ class DashboardNode(Node):
     def _call(self, service: str, fields: dict[str, str], reply: Future[Reply]) -> None:
         if reply.cancelled():
             return
+        if service == "policy/load_checkpoint":
+            self._switch.load(fields["checkpoint"], partial(_settle, reply))
+            return
         kind, path, who = _SERVICES[service]
         client = self._clients_by_name[service]
         if not client.service_is_ready():
-            _settle(reply, Reply(False, f"no {who} is running (service {path} does not exist)"))
+            _settle(reply, Reply.refusal(say("reply.absent", who=say(who), service=path)))
             return
-        future = client.call_async(kind.Request(**fields))
+        future = client.call_async(_goal_of(fields) if service == "policy/execute" else kind.Request(**fields))
         # An answer that is no longer waited for must not be kept forever.
         reply.add_done_callback(
             lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
@@ -196,6 +235,7 @@ class DashboardNode(Node):
             for subscription in self._image_subscriptions:
                 self.destroy_subscription(subscription)
             self._image_subscriptions = []
+        self._run_watch.follow(self.latest.run_viewers > 0)
         if self.latest.watched and now_s >= self._progress_due_s:
             self._progress_due_s = now_s + _PROGRESS_PERIOD_S
             client = self._clients_by_name["recorder/get_progress"]
@@ -242,15 +282,31 @@ class DashboardNode(Node):
             )
 
 
+def _state_folder() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state, "mobile_vla")
+
+
 def _settle(reply: Future[Reply], value: Reply) -> None:
     # A cancelled reply: the web server has stopped waiting and has told the browser.
     if reply.set_running_or_notify_cancel():
         reply.set_result(value)
 
 
+def _goal_of(fields: Mapping[str, str]) -> Any:
+    """Return the request that an action client would send, with the fields of the goal."""
+    goal = ExecuteInstruction.Goal(instruction=fields["instruction"], time_limit_s=float(fields["time_limit_s"]))
+    number = UUID(uuid=[*uuid4().bytes])
+    return ExecuteInstruction.Impl.SendGoalService.Request(goal_id=number, goal=goal)
+
+
 def _reply_of(response: Any) -> Reply:
+    if isinstance(response, ExecuteInstruction.Impl.SendGoalService.Response):
+        words = say("reply.accepted" if response.accepted else "reply.rejected")
+        return Reply(bool(response.accepted), in_english(words), words=words)
     if isinstance(response, CancelGoal.Response):
-        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, "goals cancelled")
+        words = say("reply.cancelled")
+        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, in_english(words), words=words)
     details = [response.message] if response.message else []
     if getattr(response, "path", ""):
         details.append(response.path)

@@ -21,6 +21,10 @@ from mobile_vla_data.image import Image
 JPEG_QUALITY = 85
 
 
+#: Every status comes at 2 Hz; after six missing ones the node counts as silent [s].
+SILENT_S = 3.0
+
+
 @dataclass
 class Frame:
     """One image of a camera; encoded at most once, and only if a browser takes it."""
@@ -52,6 +56,11 @@ class ReceivedStatus:
     received_s: float
     """On :func:`time.monotonic` [s]."""
 
+    @property
+    def fresh(self) -> bool:
+        """True unless it is so old that its node counts as silent."""
+        return time.monotonic() - self.received_s <= SILENT_S
+
 
 @dataclass(frozen=True)
 class CameraReception:
@@ -78,6 +87,8 @@ class Latest:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wakers: set[Callable[[], None]] = set()
+        self.run_viewers = 0
+        """Browsers that show the Run view."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the event loop of the viewers to wake."""
@@ -87,6 +98,11 @@ class Latest:
         """Call ``waker`` on the event loop for every new frame or status; return a function that ends this."""
         self._wakers.add(waker)
         return lambda: self._wakers.discard(waker)
+
+    @property
+    def viewers(self) -> int:
+        """Browsers that show the page."""
+        return len(self._wakers)
 
     @property
     def watched(self) -> bool:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mobile_vla_dashboard.latest import Latest
+from mobile_vla_dashboard.wording import Words, in_english
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.plan import CollectionPlan
 
-#: Longest wait for a service [s]; committing an episode waits for the disk.
-PATIENCE_S = {"recorder/stop_episode": 30.0}
+#: Longest wait for a service [s]; committing an episode waits for the disk, a large checkpoint for minutes.
+PATIENCE_S = {"recorder/stop_episode": 30.0, "policy/load_checkpoint": 600.0}
 DEFAULT_PATIENCE_S = 5.0
 
 
@@ -23,6 +25,13 @@ class Reply:
     ok: bool
     message: str
     error_code: int = 0
+    words: Words | None = None
+    """The same message for the page, if this package worded it."""
+
+    @staticmethod
+    def refusal(words: Words) -> Reply:
+        """Return a refusal that this package words."""
+        return Reply(False, in_english(words), words=words)
 
 
 class Robot(Protocol):
@@ -32,6 +41,13 @@ class Robot(Protocol):
     contract: Contract
     drivable: bool
     """True if this page may drive (teleop)."""
+
+    def plan(self) -> CollectionPlan | None:
+        """Read the collection plan: that of the dataset, or the one of the parameter. May wait for the disk.
+
+        Raises:
+            PlanError: the file is wrong.
+        """
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""

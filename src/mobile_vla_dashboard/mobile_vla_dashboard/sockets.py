@@ -16,8 +16,11 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from mobile_vla_dashboard.limits import MESSAGES_BURST, MESSAGES_HZ, Bucket
 from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.run_card import run_card
 from mobile_vla_dashboard.teleop import Operator, StickError, Wheel, velocity_of_stick
+from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.words import page_state
 
 #: Header of an image message: camera, sequence, capture stamp [ns]; big-endian; the JPEG follows.
@@ -39,23 +42,33 @@ def _address(socket: WebSocket) -> str:
 def _parse(text: str) -> dict[str, Any]:
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise StickError("not JSON") from None
     if not isinstance(message, dict):
         raise StickError("not a JSON object")
     return message
 
 
+async def _receive_text(socket: WebSocket) -> str:
+    """Return the next message; one that is not text is an empty string, which is no JSON."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    return message.get("text") or ""
+
+
 class ViewSocket:
     """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second."""
 
-    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel) -> None:
+    def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel, desk: TrialDesk) -> None:
         self._socket = socket
         self._robot = robot
         self._wheel = wheel
+        self._desk = desk
         self._sent = [0] * len(robot.latest.cameras)
         self._outstanding = [0] * len(robot.latest.cameras)
         self._news = asyncio.Event()
+        self._shows_run = False
 
     async def serve(self) -> None:
         """Serve until the browser disconnects."""
@@ -67,18 +80,27 @@ class ViewSocket:
             await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             unwatch()
+            self._show(False)
             for task in (sender, receiver):
                 task.cancel()
             await asyncio.gather(sender, receiver, return_exceptions=True)
 
     async def _receive_all(self) -> None:
+        bucket = Bucket(MESSAGES_HZ, MESSAGES_BURST)
         with contextlib.suppress(WebSocketDisconnect, StickError):
-            while True:
-                message = _parse(await self._socket.receive_text())
+            while bucket.take():
+                message = _parse(await _receive_text(self._socket))
+                if "view" in message:
+                    self._show(message["view"] == "run")
                 camera, sequence = message.get("camera"), message.get("ack")
                 if isinstance(camera, int) and isinstance(sequence, int) and 0 <= camera < len(self._outstanding):
                     self._outstanding[camera] = max(0, self._outstanding[camera] - 1)
                     self._news.set()
+
+    def _show(self, run: bool) -> None:
+        """Note whether the browser shows the Run view."""
+        self._robot.latest.run_viewers += run - self._shows_run
+        self._shows_run = run
 
     async def _send_all(self) -> None:
         with contextlib.suppress(WebSocketDisconnect, RuntimeError):
@@ -106,7 +128,9 @@ class ViewSocket:
     def _state(self, now_s: float) -> dict[str, Any]:
         operator = self._wheel.operator(now_s)
         return {
-            **page_state(self._robot.latest, self._robot.contract),
+            **page_state(self._robot.latest, self._robot.contract, self._desk.names),
+            "trial": self._desk.state(),
+            "run": run_card(self._robot.latest) if self._shows_run else None,
             "wheel": {"possible": self._robot.drivable, "operator": operator.address if operator else None},
         }
 
@@ -142,8 +166,13 @@ class WheelSocket:
                 self._robot.release()
 
     async def _listen(self) -> None:
+        bucket = Bucket(MESSAGES_HZ, MESSAGES_BURST)
         while True:
-            text = await self._socket.receive_text()
+            text = await _receive_text(self._socket)
+            if not bucket.take():
+                self._robot.release()
+                await self._socket.close(4429, "too many messages")
+                return
             if not self._wheel.take(self._operator, time.monotonic()):
                 await self._socket.close(4409, "control was released: no message for too long")
                 return

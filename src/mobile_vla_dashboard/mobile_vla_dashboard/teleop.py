@@ -40,9 +40,12 @@ def velocity_of_stick(x: object, y: object, turn: object, contract: Contract) ->
 
 
 def _fraction(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise StickError(f"{name} must be a number from -1 to 1, got {value!r:.40}")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass  # a whole number beyond every float
+    raise StickError(f"{name} must be a number from -1 to 1, got {value!r:.40}")
 
 
 class DeadMan:

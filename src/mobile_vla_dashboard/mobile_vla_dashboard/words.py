@@ -1,4 +1,4 @@
-"""Status messages as the page shows them: plain words, a tone, numbers. No rclpy, no web framework.
+"""Status messages as the page shows them: words, a tone, numbers. No rclpy, no web framework.
 
 Everything comes from a topic. If a status has never arrived, or not for :data:`SILENT_S`, the page says so; its last
 content is never shown as if it were current.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from mobile_vla_dashboard.latest import Latest, ReceivedStatus
+from mobile_vla_dashboard.latest import SILENT_S, Latest, ReceivedStatus
+from mobile_vla_dashboard.wording import Words, say
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
-
-#: Every status comes at 2 Hz; after six missing ones the node counts as silent [s].
-SILENT_S = 3.0
 
 #: A camera without an image for this long counts as silent [s].
 CAMERA_SILENT_S = 1.0
@@ -23,25 +22,25 @@ CAMERA_SILENT_S = 1.0
 Card = dict[str, Any]
 
 _GATE = {
-    GateStatus.DRIVER_NONE: ("idle", "No driver"),
-    GateStatus.DRIVER_TELEOP: ("active", "The operator drives"),
-    GateStatus.DRIVER_POLICY: ("active", "The policy drives"),
-    GateStatus.DRIVER_STOPPED: ("bad", "Stopped"),
+    GateStatus.DRIVER_NONE: ("idle", "gate.none"),
+    GateStatus.DRIVER_TELEOP: ("active", "gate.teleop"),
+    GateStatus.DRIVER_POLICY: ("active", "gate.policy"),
+    GateStatus.DRIVER_STOPPED: ("bad", "gate.stopped"),
 }
 _POLICY = {
-    PolicyStatus.STATE_UNCONFIGURED: ("idle", "Not loaded"),
-    PolicyStatus.STATE_LOADING: ("warn", "Loading the checkpoint"),
-    PolicyStatus.STATE_INACTIVE: ("idle", "Loaded, not active"),
-    PolicyStatus.STATE_WAITING: ("idle", "Waiting"),
-    PolicyStatus.STATE_RUNNING: ("active", "Following the instruction"),
-    PolicyStatus.STATE_ERROR: ("bad", "Failed"),
+    PolicyStatus.STATE_UNCONFIGURED: ("idle", "policy.unconfigured"),
+    PolicyStatus.STATE_LOADING: ("warn", "policy.loading"),
+    PolicyStatus.STATE_INACTIVE: ("idle", "policy.inactive"),
+    PolicyStatus.STATE_WAITING: ("idle", "policy.waiting"),
+    PolicyStatus.STATE_RUNNING: ("active", "policy.running"),
+    PolicyStatus.STATE_ERROR: ("bad", "policy.error"),
 }
 _RECORDER = {
-    RecorderStatus.STATE_INACTIVE: ("idle", "Not active"),
-    RecorderStatus.STATE_IDLE: ("ok", "Ready to record"),
-    RecorderStatus.STATE_RECORDING: ("active", "Recording"),
-    RecorderStatus.STATE_SAVING: ("warn", "Saving the episode"),
-    RecorderStatus.STATE_ERROR: ("bad", "Failed"),
+    RecorderStatus.STATE_INACTIVE: ("idle", "recorder.inactive"),
+    RecorderStatus.STATE_IDLE: ("ok", "recorder.idle"),
+    RecorderStatus.STATE_RECORDING: ("active", "recorder.recording"),
+    RecorderStatus.STATE_SAVING: ("warn", "recorder.saving"),
+    RecorderStatus.STATE_ERROR: ("bad", "recorder.error"),
 }
 
 
@@ -50,15 +49,19 @@ def number(value: float, digits: int = 2) -> float | None:
     return round(float(value), digits) if math.isfinite(value) else None
 
 
-def page_state(latest: Latest, contract: Contract) -> Card:
-    """Return everything that the page shows besides images, ready for JSON."""
+def page_state(latest: Latest, contract: Contract, names: Mapping[str, Words] | None = None) -> Card:
+    """Return everything that the page shows besides images, ready for JSON.
+
+    ``names``: what the page calls a checkpoint instead, while nobody is to know which one drives.
+    """
     now_s = time.monotonic()
     return {
         "robot": contract.robot,
         "base": contract.base,
+        "gripper": contract.has_gripper,
         "cameras": [camera_card(latest, index, name) for index, name in enumerate(latest.cameras)],
         "gate": gate_card(latest.status("gate"), now_s),
-        "policy": policy_card(latest.status("policy"), now_s),
+        "policy": without_names(policy_card(latest.status("policy"), now_s), names or {}),
         "recorder": recorder_card(latest.status("recorder"), now_s),
         "progress": progress_card(latest.status("progress")),
     }
@@ -67,40 +70,40 @@ def page_state(latest: Latest, contract: Contract) -> Card:
 def camera_card(latest: Latest, index: int, name: str) -> Card:
     """Return the card of one camera: its rate, or why there are no images."""
     topic, received = latest.cameras[name], latest.reception(index)
+    words: Words | None = None
     if received.refusal:
-        tone, words = "bad", f"images on {topic} cannot be shown: {received.refusal}"
+        words = say("camera.refused", topic=topic, why=received.refusal)
     elif received.silent_s is None:
-        tone, words = "bad", f"no image has arrived on {topic}"
+        words = say("camera.never", topic=topic)
     elif received.silent_s > CAMERA_SILENT_S:
-        tone, words = "bad", f"{topic} has been silent for {received.silent_s:.0f} s"
-    else:
-        tone, words = "ok", ""
-    return {"name": name, "tone": tone, "words": words, "rate_hz": number(received.rate_hz, 1)}
+        words = say("camera.silent", topic=topic, seconds=round(received.silent_s))
+    rate_hz = number(received.rate_hz, 1)
+    return {"name": name, "tone": "bad" if words else "ok", "words": words or "", "rate_hz": rate_hz}
 
 
-def _absent(received: ReceivedStatus | None, now_s: float, who: str, hint: str) -> Card | None:
-    """Return the card of a node that does not run; None if it runs."""
+def _absent(received: ReceivedStatus | None, now_s: float, who: str) -> Card | None:
+    """Return the card of a node that does not run, ``who`` in the table of words; None if it runs."""
+    hint = say(f"hint.{who}")
     if received is None:
-        return {"present": False, "tone": "off", "headline": f"No {who} running", "detail": hint}
+        return {"present": False, "tone": "off", "headline": say(f"absent.{who}"), "detail": hint}
     silent_s = now_s - received.received_s
     if silent_s > SILENT_S:
-        detail = f"No message from it for {silent_s:.0f} s. {hint}"
-        return {"present": False, "tone": "bad", "headline": f"The {who} went silent", "detail": detail}
+        detail = say("silent.detail", seconds=round(silent_s), hint=hint)
+        return {"present": False, "tone": "bad", "headline": say(f"silent.{who}"), "detail": detail}
     return None
 
 
 def gate_card(received: ReceivedStatus | None, now_s: float) -> Card:
     """Return the card of the gate: who drives, and why."""
-    hint = "Without the command gate this page can neither move nor stop the robot: use its own emergency stop."
-    card = _absent(received, now_s, "command gate", hint)
+    card = _absent(received, now_s, "gate")
     if card or received is None:
         return {"stopped": False, **(card or {})}
     status: GateStatus = received.message
-    tone, headline = _GATE.get(status.driver, ("bad", f"Unknown driver {status.driver}"))
+    tone, headline = _GATE.get(status.driver, ("bad", "gate.unknown"))
     return {
         "present": True,
         "tone": "bad" if status.fault else tone,
-        "headline": headline,
+        "headline": say(headline, number=status.driver),
         "detail": "; ".join(part for part in (status.fault, status.reason) if part),
         "stopped": bool(status.stopped),
         "velocity": [number(status.output.linear.x), number(status.output.linear.y), number(status.output.angular.z)],
@@ -113,20 +116,20 @@ def gate_card(received: ReceivedStatus | None, now_s: float) -> Card:
 
 def policy_card(received: ReceivedStatus | None, now_s: float) -> Card:
     """Return the card of the policy: its instruction, its rates, and what prevents it from driving."""
-    card = _absent(received, now_s, "policy", "inference.launch.py starts one.")
+    card = _absent(received, now_s, "policy")
     if card or received is None:
         return card or {}
     status: PolicyStatus = received.message
-    tone, headline = _POLICY.get(status.state, ("bad", f"Unknown state {status.state}"))
+    tone, headline = _POLICY.get(status.state, ("bad", "state.unknown"))
     if status.state == PolicyStatus.STATE_WAITING and not status.instruction:
-        headline = "Waiting for an instruction"
+        headline = "policy.uninstructed"
     if status.shadow and status.state == PolicyStatus.STATE_RUNNING:
-        headline = "Predicting without driving (shadow mode)"
+        headline = "policy.shadow"
     total = next((stage for stage in status.latency if stage.stage == "total"), None)
     return {
         "present": True,
         "tone": tone,
-        "headline": headline,
+        "headline": say(headline, number=status.state),
         "detail": status.message,
         "ready": status.state in (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING),
         "instruction": status.instruction,
@@ -141,21 +144,29 @@ def policy_card(received: ReceivedStatus | None, now_s: float) -> Card:
     }
 
 
+def without_names(card: Card, names: Mapping[str, Words]) -> Card:
+    """Return a card of the policy that does not say which checkpoint it has."""
+    if not names:
+        return card
+    checkpoint, detail = card.get("checkpoint"), card.get("detail", "")
+    if isinstance(detail, str) and any(folder in detail for folder in names):
+        detail = ""
+    return {**card, "checkpoint": names.get(checkpoint, "") if checkpoint else "", "detail": detail}
+
+
 def recorder_card(received: ReceivedStatus | None, now_s: float) -> Card:
     """Return the card of the recorder: the open episode, and what the plan proposes next."""
-    card = _absent(
-        received, now_s, "recorder", "collect.launch.py starts one, and inference.launch.py with dataset:=DIR."
-    )
+    card = _absent(received, now_s, "recorder")
     if card or received is None:
         return card or {}
     status: RecorderStatus = received.message
-    tone, headline = _RECORDER.get(status.state, ("bad", f"Unknown state {status.state}"))
+    tone, headline = _RECORDER.get(status.state, ("bad", "state.unknown"))
     recording = status.state == RecorderStatus.STATE_RECORDING
     missing = [stream.problem for stream in status.streams if stream.required and stream.problem]
     return {
         "present": True,
         "tone": "warn" if missing and tone == "ok" else tone,
-        "headline": headline,
+        "headline": say(headline, number=status.state),
         "detail": status.message or "; ".join(missing),
         "ready": status.state == RecorderStatus.STATE_IDLE,
         "recording": recording,

@@ -16,7 +16,9 @@ from mobile_vla_ros.testing import Probe, unique_domain, wait_for
 
 # pytest's importlib mode leaves the test folder off the path; the helper beside the tests is imported from there.
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(1, str(Path(__file__).parents[3] / "benchmarks"))
 
+from chromium import BrowserError, Chromium
 from dashboard_stage import Stage
 
 
@@ -28,6 +30,17 @@ def stage() -> Iterator[Stage]:
             yield stage
         finally:
             stage.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
+    """A real browser; one for all tests of a file."""
+    try:
+        browser = Chromium()
+    except BrowserError as error:
+        pytest.skip(str(error))
+    with browser:
+        yield browser
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def _travelled_m(odometry: list[Odometry]) -> float:
 def test_a_held_stick_drives_and_letting_go_is_one_zero_and_then_silence(stage: Stage, driving) -> None:
     wheel, commands = driving
     hold(wheel, commands, lambda: moving(commands))
-    stage.wait_state(lambda state: state["gate"]["headline"] == "The operator drives", "the gate to follow")
+    stage.wait_state(lambda state: state["gate"]["headline"]["key"] == "gate.teleop", "the gate to follow")
     hold(wheel, commands, lambda: moving(commands))
     wheel.send(json.dumps({"release": True}))
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
@@ -146,4 +146,4 @@ def test_an_episode_is_driven_and_recorded_from_the_page(stage: Stage, driving, 
     finally:
         recorder.stop()
         sim.stop()
-    stage.wait_state(lambda state: state["recorder"]["headline"] == "The recorder went silent", "its absence")
+    stage.wait_state(lambda state: state["recorder"]["headline"]["key"] == "silent.recorder", "its absence")

@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from mobile_vla_dashboard.pages import FILES
 from mobile_vla_dashboard.sockets import FRAME_HEADER
 from mobile_vla_data.episode import jpeg
 from mobile_vla_msgs.srv import SetInstruction
@@ -42,8 +43,11 @@ def test_the_page_and_its_parts_are_served_from_this_machine_only(stage: Stage) 
     page = stage.get("/").decode()
     assert "STOP" in page
     assert "https://" not in page
-    for path in ("/style.css", "/app.js", "/drive.js", "/favicon.svg", "/favicon.ico"):
-        assert stage.get(path), path
+    for name in FILES:
+        assert stage.get(f"/{name}"), name
+    for path in ("/nothing.js", "/..%2Fserver.py", "/%2e%2e/server.py", "/static/app.js"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            stage.get(path)
 
 
 def test_images_reach_the_browser_with_their_capture_stamp_and_are_not_queued(stage: Stage) -> None:
@@ -143,6 +147,7 @@ def test_a_recorder_that_is_not_there_is_a_plain_refusal(stage: Stage) -> None:
     assert reply == {
         "ok": False,
         "message": "no recorder is running (service recorder/start_episode does not exist)",
+        "words": {"key": "reply.absent", "who": {"key": "node.recorder"}, "service": "recorder/start_episode"},
     }
 
 

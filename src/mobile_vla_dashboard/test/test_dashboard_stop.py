@@ -23,7 +23,7 @@ def test_stop_reaches_the_gate_and_resume_lifts_it(stage: Stage) -> None:
     reply = stage.post("/api/stop")
     assert reply["ok"], reply
     state = stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
-    assert state["gate"]["headline"] == "Stopped"
+    assert state["gate"]["headline"]["key"] == "gate.stopped"
     assert stage.post("/api/resume")["ok"]
     stage.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
 
@@ -34,7 +34,7 @@ def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_l
     stage.gate = stage.start_gate()
     said = "before this gate started; call gate/resume to continue"
     state = stage.wait_state(lambda state: said in state["gate"].get("detail", ""), "the new gate")
-    assert state["gate"]["stopped"] and state["gate"]["headline"] == "Stopped"
+    assert state["gate"]["stopped"] and state["gate"]["headline"]["key"] == "gate.stopped"
     assert stage.post("/api/resume") == {"ok": True, "message": "resumed"}
     stage.wait_state(lambda state: state["gate"]["present"] and not state["gate"]["stopped"], "the resumed gate")
 

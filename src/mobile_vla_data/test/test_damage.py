@@ -154,7 +154,7 @@ def test_a_file_that_cannot_grow_is_named_and_leaves_nothing_half_written(record
     assert str(tmp_path) in done.stderr and "Errno" not in done.stderr
     assert episode.read_bytes() == before
     left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
-    assert left <= {"episode_000000.h5", ".recording.lock"}
+    assert left <= {"episode_000000.h5", ".recording.lock", ".editing.lock"}
 
 
 def test_an_error_of_the_file_system_says_what_to_do():

@@ -9,7 +9,7 @@ import pytest
 
 from mobile_vla_data.checks.validate import check_episode, validate_dataset
 from mobile_vla_data.contract import Contract, ContractError
-from mobile_vla_data.dataset import edit
+from mobile_vla_data.dataset import edit, trash
 from mobile_vla_data.dataset.edit import EditError, Labels
 from mobile_vla_data.dataset.folder import Dataset, DatasetError
 from mobile_vla_data.dataset.split import split_dataset
@@ -30,7 +30,7 @@ def test_relabel_changes_what_was_asked_and_nothing_else(record):
         )
         assert episode.metadata.environment == {"room": "kitchen"} and episode.jpeg("static", 7) == picture
         np.testing.assert_array_equal(episode.actions, before)
-    assert check_episode(path) == [] and os.listdir(path.parent) == [path.name]
+    assert check_episode(path) == [] and sorted(os.listdir(path.parent)) == [".editing.lock", path.name]
 
 
 def test_relabel_repairs_an_empty_instruction(record):
@@ -47,7 +47,7 @@ def test_a_label_that_cannot_be_leaves_the_file_as_it_was(record, labels):
     before = path.read_bytes()
     with pytest.raises(MetadataError):
         edit.relabel(path, labels)
-    assert path.read_bytes() == before and os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == before and sorted(os.listdir(path.parent)) == [".editing.lock", path.name]
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
@@ -66,6 +66,21 @@ def test_trim_keeps_the_steps_between_and_the_whole_in_the_trash(record, dataset
         assert episode.num_steps == 50
 
 
+def test_an_episode_comes_back_from_the_trash_unless_another_has_its_place(record, dataset):
+    path = record()
+    before = path.read_bytes()
+    (moved,) = trash.delete(dataset, ["episode_000000"])
+    assert trash.restore(dataset, moved.name) == "episode_000000"
+    assert path.read_bytes() == before and os.listdir(dataset / ".trash") == []
+    with pytest.raises(DatasetError, match=r"the trash has no episode file '\.\./episode_000000\.h5'"):
+        trash.restore(dataset, "../episode_000000.h5")
+    (moved,) = trash.delete(dataset, ["episode_000000"])
+    path.write_bytes(b"another")
+    with pytest.raises(DatasetError, match=r"exists; delete it before you restore"):
+        trash.restore(dataset, moved.name)
+    assert path.read_bytes() == b"another"
+
+
 @pytest.mark.parametrize(("first", "last"), [(5, 4), (0, 20), (-1, 3)])
 def test_trim_refuses_a_range_outside_the_episode(record, first, last):
     path = record()
@@ -78,18 +93,18 @@ def test_delete_moves_to_the_trash_and_out_of_the_splits(record, dataset):
     for seed in range(10):
         record(seed=seed, steps=5, cameras=("static",), language=f"go {seed}")
     split_dataset(dataset)
-    edit.delete(dataset, ["episode_000003", "episode_000004"])
+    trash.delete(dataset, ["episode_000003", "episode_000004"])
     assert len(Dataset.open(dataset).episode_ids) == 8 and validate_dataset(dataset).findings == []
     assert sorted(os.listdir(dataset / ".trash")) == ["episode_000003.h5", "episode_000004.h5"]
     # The id of a deleted episode is not given again, even the highest.
-    edit.delete(dataset, ["episode_000009"])
+    trash.delete(dataset, ["episode_000009"])
     assert record(seed=20, steps=5, cameras=("static",)).name == "episode_000010.h5"
 
 
 def test_delete_of_an_unknown_episode_deletes_nothing(record, dataset):
     record()
     with pytest.raises(DatasetError, match="no episode 'episode_000007'"):
-        edit.delete(dataset, ["episode_000000", "episode_000007"])
+        trash.delete(dataset, ["episode_000000", "episode_000007"])
     assert Dataset.open(dataset).episode_ids == ["episode_000000"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import yaml
 
 from mobile_vla_data.checks.validate import validate_dataset
+from mobile_vla_data.dataset import trash
+from mobile_vla_data.dataset.edit import Labels, relabel, trim
 from mobile_vla_data.dataset.plan import CollectionPlan, PlanError, put_in, wording_of
 from mobile_vla_data.dataset.progress import Tally, _Seen, propose
 
@@ -182,3 +185,30 @@ def test_a_broken_plan_is_a_finding(dataset, record):
     record()
     (dataset / "plan.yaml").write_text("{}")
     assert [finding.code for finding in validate_dataset(dataset).findings] == ["plan-invalid"]
+
+
+def test_a_tally_follows_what_is_edited_deleted_and_restored(record, dataset):
+    first, second = record(seed=1), record(seed=2)
+    tally = Tally.of(dataset)
+
+    def counts():
+        tally.follow(dataset)
+        (task,) = tally.tasks(None)
+        return tally.episodes, task.done, task.failed, tally.steps
+
+    assert counts() == (2, 2, 0, 40)
+    relabel(first, Labels(outcome="failure"))
+    trim(second, 0, 9)
+    assert counts() == (2, 1, 1, 30)
+    trash.delete(dataset, [first.stem])
+    assert counts() == (1, 1, 0, 10)
+    trash.restore(dataset, first.name)
+    assert counts() == (2, 1, 1, 30)
+
+
+def test_a_tally_does_not_read_a_folder_again_that_is_as_it_was(record, dataset, monkeypatch):
+    path = record()
+    os.utime(dataset, (1_700_000_000, 1_700_000_000))
+    tally = Tally.of(dataset)
+    path.write_bytes(b"changed in place, which nothing of this project does")
+    assert not tally.follow(dataset) and tally.episodes == 1

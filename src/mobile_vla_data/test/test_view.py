@@ -67,8 +67,16 @@ def test_without_rerun_the_command_says_how_to_get_it(run, record, tmp_path, mon
     assert done.returncode == 1 and done.stderr.strip().endswith("'pip install rerun-sdk'")
 
 
-def test_rerun_gets_every_step(record, tmp_path):
+def test_rerun_gets_every_step(run, record, tmp_path):
     pytest.importorskip("rerun")
-    with Episode.open(record(steps=6)) as episode:
-        rerun_view.open_in_rerun(episode, save=tmp_path / "out.rrd")
-    assert (tmp_path / "out.rrd").stat().st_size > 10_000
+    path = record(steps=6)
+    done = run("view", path, "--output", tmp_path, "--no-video", "--no-sheet", "--rrd")
+    assert done.returncode == 0 and done.stdout.split() == [str(tmp_path / f"{path.stem}.rrd")], done.stderr
+    assert (tmp_path / f"{path.stem}.rrd").stat().st_size > 10_000
+
+
+def test_a_chunk_is_a_path_in_the_robots_frame():
+    straight = np.array([[0.1, 0.02, 0], [0.1, 0.02, 1]], dtype=np.float32)
+    np.testing.assert_allclose(rerun_view.chunk_path(straight), [[0, 0], [0.1, 0.02], [0.2, 0.04]], atol=1e-6)
+    quarter = np.array([[0.1, 0, 0, np.pi / 2], [0.1, 0, 0, 0]], dtype=np.float32)
+    np.testing.assert_allclose(rerun_view.chunk_path(quarter), [[0, 0], [0.1, 0], [0.1, 0.1]], atol=1e-6)

@@ -18,6 +18,7 @@ import torch
 
 from mobile_vla_data.action import gripper, motion
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.backbones.maps import side_of
 from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS, InstructionCache, Tokens, load_tokenizer
 from mobile_vla_policy.checkpoint import CheckpointInfo
 from mobile_vla_policy.engine.protocol import Engine
@@ -45,6 +46,16 @@ class PredictedChunk:
     def gripper(self) -> npt.NDArray[np.float32]:
         """float32 ``[horizon]``: probability that the gripper is to be closed."""
         return np.asarray(gripper(self.actions))
+
+
+@dataclass(frozen=True)
+class PredictedMaps:
+    """Where the policy believes things are in the first camera's image: probabilities over a square grid of cells."""
+
+    target: npt.NDArray[np.float32]
+    """float32 ``[side, side]``, upper row first: the instructed target is in this cell."""
+    robot: npt.NDArray[np.float32] | None
+    """float32 ``[side, side]``: the robot is in this cell; None if the policy does not look for it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,8 @@ class Policy:
         self._followed: tuple[str, Tokens] | None = None
         """The instruction of the last prediction, padded and on the device; only predictions use it."""
         self._past: _Past | None = None
+        self._seen: tuple[torch.Tensor, Tokens] | None = None
+        """Latents and instruction of the last prediction."""
         self.stage_latency_s: dict[str, float] = {}
         """Duration of each stage of the last prediction, in order [s]."""
 
@@ -176,6 +189,7 @@ class Policy:
         tokens = self._follow(instruction)
         prepared = self._now()
         latents = engine.see(pixels)
+        self._seen = latents, tokens
         seen = self._now()
         new_input = engine.read(latents, tokens, where)
         read = self._now()
@@ -205,6 +219,17 @@ class Policy:
         *past, _ = self._window(expected)
         self._past = _Past(tuple(past), recurrent.state_after(torch.stack(past))) if past else None
 
+    @torch.inference_mode()
+    def maps(self) -> PredictedMaps | None:
+        """Return the heatmaps of the last prediction; None without one, or from a policy without heatmaps.
+
+        They are computed once more, because a policy that only drives never returns them.
+        """
+        maps = self.engine.maps(*self._seen) if self._seen is not None else None
+        if maps is None:
+            return None
+        return PredictedMaps(_grid(maps.target), None if maps.robot is None else _grid(maps.robot))
+
     def _window(self, memory: PolicyMemory) -> list[torch.Tensor]:
         head = self.config.head
         return [memory.inputs[i] for i in strided(memory.periods, head.window, head.frame_stride)]
@@ -231,6 +256,13 @@ class Policy:
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         return time.perf_counter()
+
+
+def _grid(logits: torch.Tensor) -> npt.NDArray[np.float32]:
+    """Return probabilities ``[side, side]`` of logits ``[1, side * side]``."""
+    side = side_of(logits.shape[1])
+    shares: npt.NDArray[np.float32] = logits[0].float().softmax(0).reshape(side, side).cpu().numpy()
+    return shares
 
 
 def set_gripper_probability(chunks: torch.Tensor, contract: Contract) -> None:

@@ -6,7 +6,7 @@ BEHAVIOUR is one or more of these, joined by commas: ``slow=SECONDS`` (each pass
 sleeps), ``nan`` and ``nan-gripper`` (from the fifth pass on), ``raise`` (from the fifth pass on), ``stuck`` (the fifth
 pass never returns), ``echo-length`` (delta_x is the instruction's length in millimetres), ``echo-x`` (delta_x is a
 hundredth of the odometry's x), ``undecided`` (the gripper opens, and from the fifth pass on says nothing about it),
-``arrives`` (stands still from the fifteenth pass on),
+``arrives`` (stands still from the fifteenth pass on), ``no-maps`` (it has no heatmaps),
 ``count`` (prints how many policies of before are still in memory when one is loaded), ``no-timer`` (activation fails
 at its end).
 """
@@ -34,6 +34,12 @@ DELTA_X, DELTA_Y, GRIPPER = 0.03, -0.01, 0.9
 class Chunk:
     deltas: np.ndarray
     gripper: np.ndarray
+
+
+@dataclass(frozen=True)
+class Maps:
+    target: np.ndarray
+    robot: np.ndarray
 
 
 class ScriptedPolicy:
@@ -66,6 +72,14 @@ class ScriptedPolicy:
 
     def prepare(self, memory: int) -> None:
         pass
+
+    def maps(self) -> Maps | None:
+        print("heatmaps are computed", flush=True)
+        if "no-maps" in self._behaviours:
+            return None
+        target, robot = np.zeros((2, 28, 28), np.float32)
+        target[3, 20], target[4, 20], robot[14, 7] = 0.5, 0.25, 1.0
+        return Maps(target, robot)
 
     def _misbehave(self, deltas: np.ndarray, gripper: np.ndarray) -> None:
         if "undecided" in self._behaviours:

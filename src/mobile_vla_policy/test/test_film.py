@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -22,7 +23,7 @@ from mobile_vla_policy.model.lora import LoraSettings
 from mobile_vla_policy.model.network import PolicyNetwork, build_network
 from mobile_vla_policy.model.settings import PolicySettings
 from mobile_vla_policy.normalisation import Normalisation, Range
-from mobile_vla_policy.preprocess import to_float
+from mobile_vla_policy.preprocess import stack_cameras, to_float
 from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.samples.journeys import in_image
@@ -148,6 +149,19 @@ def test_every_export_predicts_what_the_checkpoint_predicts(format_: str, checkp
 def test_fewer_bits_drive_too(precision: str, checkpoint: Path) -> None:
     eager, rounded = (load_policy(checkpoint, device="cpu", precision=name) for name in ("fp32", precision))
     assert compare(eager, rounded, [random_run(read_info(checkpoint))]) < 0.3
+
+
+def test_the_heatmaps_of_the_last_prediction_are_those_that_the_network_reads(checkpoint: Path) -> None:
+    policy, images = load_policy(checkpoint, device="cpu"), random_run(read_info(checkpoint))[0].images
+    assert policy.maps() is None
+    policy.predict(images, np.zeros(3, np.float32), "go to the kitchen", policy.initial_memory())
+    maps = policy.maps()
+    pixels = to_float(torch.from_numpy(stack_cameras(images, policy.cameras, SIZE)))
+    _, expected = network().backbone.encode_with_maps(pixels[None], network().backbone.tokenise(["go to the kitchen"]))
+    assert maps.target.shape == maps.robot.shape == (SIZE // 4, SIZE // 4)
+    assert maps.target.sum() == pytest.approx(1.0, abs=1e-4)
+    assert maps.target.ravel() == pytest.approx(expected.target[0].softmax(0).detach().numpy(), abs=1e-5)
+    assert maps.robot.ravel() == pytest.approx(expected.robot[0].softmax(0).detach().numpy(), abs=1e-5)
 
 
 def test_targets_are_learned_from_annotations_and_the_head_goes_on_alone(tmp_path: Path) -> None:

@@ -39,12 +39,15 @@ class CameraPublisher:
         """Full name of the topic of the images, after remapping."""
         return str(self._images.topic_name)
 
-    def publish(self, image: Image, stamp_ns: int) -> None:
-        """Publish an image, RGB uint8 ``[height, width, 3]``, captured at ``stamp_ns``, on every topic."""
+    def publish(self, image: Image, stamp_ns: int, encoded: bytes | None = None) -> None:
+        """Publish an image, RGB uint8 ``[height, width, 3]``, captured at ``stamp_ns``, on every topic.
+
+        ``encoded`` is a JPEG of it, if there is one already.
+        """
         self._images.publish(image_message(image, stamp_ns, self._info.header.frame_id))
         self._info.header.stamp = to_stamp(stamp_ns)
         self._infos.publish(self._info)
         if self._jpegs is not None and self._jpegs.get_subscription_count() > 0:
             message = CompressedImage(header=self._info.header, format="rgb8; jpeg compressed rgb8")
-            message.data = array.array("B", jpeg.encode(image, self._jpeg_quality))
+            message.data = array.array("B", encoded or jpeg.encode(image, self._jpeg_quality))
             self._jpegs.publish(message)

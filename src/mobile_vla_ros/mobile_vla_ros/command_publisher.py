@@ -44,6 +44,11 @@ class CommandPublisher:
         """Full name of the velocity topic, after remapping."""
         return str(self._velocity.topic_name)
 
+    @property
+    def heard(self) -> bool:
+        """True if something subscribes to the velocity topic with its type."""
+        return bool(self._velocity.get_subscription_count())
+
     def adapt(self) -> None:
         """Send the type that robots subscribe to, if ``stamped`` was None. Call it about once a second."""
         if not self._adapts:

@@ -8,7 +8,16 @@ from typing import Any
 NO_NAME = "a node without a name"
 _UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
 #: Nodes that watch commands and move nothing: they take the type that is published.
-_ONLOOKERS = ("recorder_node", "policy_node", "trial_node", "rosbag2_recorder", "rviz", "foxglove_bridge", "_ros2cli")
+_ONLOOKERS = (
+    "recorder_node",
+    "raw_recorder_node",
+    "policy_node",
+    "trial_node",
+    "rosbag2_recorder",
+    "rviz",
+    "foxglove_bridge",
+    "_ros2cli",
+)
 _STAMPED = {"geometry_msgs/msg/Twist": "false", "geometry_msgs/msg/TwistStamped": "true"}
 
 
@@ -26,7 +35,8 @@ def is_onlooker(info: Any) -> bool:
 
 def type_name(message_type: type) -> str:
     """Return the name of a message class as ROS writes it, for example ``geometry_msgs/msg/Twist``."""
-    return f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
+    package, kind, *_ = message_type.__module__.split(".")
+    return f"{package}/{kind}/{message_type.__name__}"
 
 
 def wrong_types(node: Any) -> list[str]:

@@ -47,8 +47,8 @@ class PoseInput:
             self._subscriptions = [node.create_subscription(Odometry, topic, self._on_odometry, SENSOR, **options)]
         else:
             self._subscriptions = [
-                node.create_subscription(_tf_message(), "/tf", self._on_moving, _MOVING, **options),
-                node.create_subscription(_tf_message(), "/tf_static", self._on_static, _STATIC, **options),
+                node.create_subscription(tf_message(), "/tf", self._on_moving, _MOVING, **options),
+                node.create_subscription(tf_message(), "/tf_static", self._on_static, _STATIC, **options),
             ]
 
     @property
@@ -92,7 +92,8 @@ class PoseInput:
             )
 
 
-def _tf_message() -> type:
+def tf_message() -> type:
+    """Return TFMessage. Raises :class:`StartError` where tf2_msgs is not installed."""
     try:
         from tf2_msgs.msg import TFMessage
     except ImportError:

@@ -147,8 +147,8 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Let a policy drive in closed loop, without ROS, and count how often it does what it is told."""
+    from mobile_vla_data.trials.page import TILES
     from mobile_vla_sim.headless.evaluate import EvaluateConfig
-    from mobile_vla_sim.headless.page import TILES
     from mobile_vla_sim.headless.report import document, print_report
 
     conditions = (

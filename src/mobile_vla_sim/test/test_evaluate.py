@@ -6,14 +6,15 @@ from PIL import Image
 from rich.console import Console
 
 from mobile_vla_data.action import ActionCodec
+from mobile_vla_data.trials.rates import wilson
+from mobile_vla_data.trials.reasons import Reason
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition
 from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator, jobs_of
 from mobile_vla_sim.headless.page import film, write_page
-from mobile_vla_sim.headless.report import document, print_report, wilson
+from mobile_vla_sim.headless.report import document, print_report
 from mobile_vla_sim.tasks.catalogue import TASKS
 from mobile_vla_sim.tasks.draw import draw
-from mobile_vla_sim.tasks.goal import Reason
 from mobile_vla_sim.tasks.watch import Watch
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.plans import HELD_OUT_FAMILIES

@@ -45,7 +45,8 @@ class Recorder:
     """Records episodes of what ``builder`` and :attr:`commands` are fed.
 
     ``now_ns`` is the clock of the header stamps. ``mono_ns`` is the clock of ticks and commands: the monotonic one, or
-    the simulated one where stamps are simulated, too. Call its methods from one thread; results are futures, because
+    the simulated one where stamps are simulated, too. ``on_tick`` is told the stamp of each tick [ns] and how many were
+    missed before it, on the ticker's thread. Call its methods from one thread; results are futures, because
     they wait for the disk.
     """
 
@@ -56,8 +57,10 @@ class Recorder:
         command_topic: str,
         now_ns: Callable[[], int],
         mono_ns: Callable[[], int] | None = None,
+        on_tick: Callable[[int, int], None] | None = None,
     ) -> None:
         self._settings = settings
+        self._listener = on_tick
         self._now_ns = now_ns
         self.mono_ns = mono_ns or time.monotonic_ns
         """Clock of ticks and commands."""
@@ -239,7 +242,9 @@ class Recorder:
 
     def _on_tick(self, missed: int) -> None:
         try:
-            self._sample(missed)
+            stamp_ns = self._sample(missed)
+            if self._listener is not None:
+                self._listener(stamp_ns, missed)
         except Exception as error:
             # Whatever it is: without the ticker an episode would stay open without steps, and nothing would say so.
             with self._lock:
@@ -247,18 +252,21 @@ class Recorder:
                     why = " ".join(f"{type(error).__name__}: {error}".split())
                     self._end_by_itself(self._episode, f"sampling failed: {why}")
 
-    def _sample(self, missed: int) -> None:
-        step = self.sampler.tick(self.mono_ns(), self._now_ns(), missed)
+    def _sample(self, missed: int) -> int:
+        """Take a sample and return its stamp [ns]."""
+        stamp_ns = self._now_ns()
+        step = self.sampler.tick(self.mono_ns(), stamp_ns, missed)
         with self._lock:
             episode = self._episode
             if self._phase is not Phase.RECORDING or episode is None:
-                return
+                return stamp_ns
             if self.writer.failure is not None:
                 self._end_by_itself(episode, str(self.writer.failure))
             elif self.writer.free_bytes < self._settings.min_free_bytes:
                 self._end_by_itself(episode, f"only {self.writer.free_bytes / 1e6:.0f} MB free on the disk")
             elif step is not None:
                 self._add(episode, step)
+        return stamp_ns
 
     def _add(self, episode: OpenEpisode, step: SampledStep) -> None:
         if self.writer.add(step):

@@ -6,26 +6,29 @@ episode is kept as ``unlabelled`` if it is long enough (see recorder.py). A sign
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from std_msgs.msg import Header
 
 from mobile_vla_collect.recorder.recorder import Recorder
-from mobile_vla_collect.recorder.recording import RecorderSettings
+from mobile_vla_collect.recorder.recording import Phase, RecorderSettings
 from mobile_vla_collect.recorder.services import RecorderServices
 from mobile_vla_collect.recorder.status import fill_plan, fill_recorder, health_of
 from mobile_vla_collect.recorder.task_plan import TaskPlan
 from mobile_vla_collect.recorder.writer_thread import WriterSettings
+from mobile_vla_data.dataset.folder import DatasetError
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY, now_ns
-from mobile_vla_ros.convert import velocity_of
+from mobile_vla_ros.convert import to_stamp, velocity_of
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.lifecycle import AutostartNode, loud
 from mobile_vla_ros.observation_inputs import ObservationInputs
@@ -60,6 +63,7 @@ class RecorderNode(AutostartNode):
         self._velocities: VelocitySubscription | None = None
         self._subscriptions_of_commands: list[Any] = []
         self._status_publisher = self.create_publisher(RecorderStatus, "recorder/status", LATCHED)
+        self._tick_publisher = self.create_publisher(Header, "recorder/tick", EVERY_COMMAND)
         self._episode_services = RecorderServices(
             self,
             self._settings.writer.dataset,
@@ -108,7 +112,8 @@ class RecorderNode(AutostartNode):
         simulated = self.get_parameter("use_sim_time").value
         clock = partial(now_ns, self)
         # In simulated time a tick is a tenth of a simulated second, however fast the simulation is.
-        self._recorder = Recorder(self._inputs.builder, self._settings, topic, clock, clock if simulated else None)
+        mono = clock if simulated else None
+        self._recorder = Recorder(self._inputs.builder, self._settings, topic, clock, mono, self._publish_tick)
         self._velocities = VelocitySubscription(
             self, "cmd_vel", self._on_velocity, EVERY_COMMAND, stamped=self._stamped
         )
@@ -190,6 +195,11 @@ class RecorderNode(AutostartNode):
         if self._recorder is not None and self._followed:
             self._recorder.note_instruction(self._followed)
 
+    def _publish_tick(self, stamp_ns: int, missed: int) -> None:
+        """Publish a control tick, for raw recordings: with it an import samples when the recorder did."""
+        if self._tick_publisher.get_subscription_count():
+            self._tick_publisher.publish(Header(stamp=to_stamp(stamp_ns), frame_id=str(missed) if missed else ""))
+
     def _publish_status(self) -> None:
         recorder = self._recorder
         if recorder is not None:
@@ -207,10 +217,15 @@ class RecorderNode(AutostartNode):
         self._status_publisher.publish(status)
 
     def _count(self, recorder: Recorder) -> None:
-        """Count the episodes committed since, so that the plan proposes the next task."""
+        """Count the episodes committed or edited since, so that the plan proposes the next task."""
         for saved in recorder.take_saved():
             if self._plan is not None:
                 self._plan.add(saved)
+        # Not while one is recorded: many edited files would keep images waiting.
+        if self._plan is not None and recorder.phase is Phase.NONE:
+            # A folder that is not there now, for example an unmounted disk, shows elsewhere.
+            with contextlib.suppress(DatasetError, OSError):
+                self._plan.recount()
 
     def _adapt(self) -> None:
         if self._velocities is not None:

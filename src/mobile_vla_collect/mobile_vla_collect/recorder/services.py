@@ -26,7 +26,7 @@ class RecorderServices:
         dataset: the folder, for messages.
         recorder: returns the recorder, or None while the node is not active.
         plan: returns the plan and the count, or None while the node is not configured.
-        changed: called after an episode has ended: counts it and publishes the status.
+        changed: called after an episode has begun or ended: counts it and publishes the status.
     """
 
     def __init__(
@@ -67,6 +67,8 @@ class RecorderServices:
             )
             response.episode_id = await self._result(recorder.start(metadata))
             response.success, response.message = True, f"recording {response.episode_id}: {metadata.language}"
+            # At once: a raw recording begins with it.
+            self._changed()
         except MetadataError as error:
             response.error_code, response.message = StartEpisode.Response.INVALID_REQUEST, str(error)
         except RefusedError as refusal:

@@ -29,13 +29,18 @@ class TaskPlan:
         dataset.mkdir(parents=True, exist_ok=True)
         self.plan = CollectionPlan.ensure(dataset, plan_file) if plan_file else CollectionPlan.of_dataset(dataset)
         self.tally = Tally.of(dataset)
-        self._source = source
+        self._source, self._dataset = source, dataset
         self.next = None if source == "policy" else self._propose()
 
     def add(self, path: Path) -> None:
         """Count one more committed episode."""
         self.tally.add(path)
         if self._source != "policy":
+            self.next = self._propose()
+
+    def recount(self) -> None:
+        """Count what was relabelled, trimmed, deleted or restored since, for example on the web page."""
+        if self.tally.follow(self._dataset) and self._source != "policy":
             self.next = self._propose()
 
     def follow(self, instruction: str) -> None:

@@ -1,7 +1,10 @@
 // Driving from the page. While the pad or a key is held, the stick is sent at 20 Hz; the robot's side stops after a
 // quarter of a second without a message, whatever the reason. Values are fractions of the robot's limits.
 
-const $ = (id) => document.getElementById(id);
+import { $ } from "/dom.js";
+import { recall, remember } from "/store.js";
+import { label, t, tell } from "/words.js";
+
 const SEND_MS = 50;
 const HEARTBEAT_MS = 1000;
 // [forward, left, turn left] of a held key.
@@ -11,7 +14,7 @@ const KEYS = {
 
 let socket = null;
 let hasWheel = false;
-let reason = "";
+let reason = ""; // why control ended: words, or the dashboard's own line
 let pad = null; // [forward, left] of the finger on the pad
 let closed = false; // last position sent to the gripper
 const keys = new Set();
@@ -74,7 +77,7 @@ function take() {
   };
   socket.onclose = (event) => {
     hasWheel = false;
-    reason = event.reason || (event.code === 1000 ? "" : "the connection was lost");
+    reason = event.reason || (event.code === 1000 ? "" : { key: "drive.lost" });
     releaseStick();
     render();
   };
@@ -92,16 +95,21 @@ function render() {
   element.hidden = !state.wheel.possible;
   const other = !hasWheel && state.wheel.operator;
   element.className = `card ${hasWheel ? "active driving" : other ? "warn" : "idle"}`;
-  element.querySelector(".headline span").textContent = hasWheel
-    ? "You are driving"
-    : other ? `${other} is driving` : reason ? `Nobody is driving: ${reason}` : "Nobody is driving";
-  $("wheel").textContent = hasWheel ? "Release control" : "Take control";
+  tell(element.querySelector(".headline span"), headline(other));
+  label($("wheel"), hasWheel ? "drive.release" : "drive.take");
   $("wheel").disabled = Boolean(other);
+  $("gripper").hidden = $("gripperkey").hidden = !state.gripper;
   $("gripper").disabled = !hasWheel;
-  $("gripper").textContent = closed ? "Open gripper" : "Close gripper";
-  $("pad").querySelectorAll(".left, .right").forEach((arrow) => {
-    arrow.title = state.base === "holonomic" ? "sideways" : "turn";
-  });
+  label($("gripper"), closed ? "gripper.open" : "gripper.close");
+  for (const arrow of $("pad").querySelectorAll(".left, .right")) {
+    arrow.title = t(state.base === "holonomic" ? "drive.sideways" : "drive.turn");
+  }
+}
+
+function headline(other) {
+  if (hasWheel) return { key: "drive.mine" };
+  if (other) return { key: "drive.other", operator: other };
+  return reason ? { key: "drive.ended", why: reason } : { key: "drive.nobody" };
 }
 
 export const drive = {
@@ -113,7 +121,7 @@ export const drive = {
 };
 
 function moveGripper() {
-  if (!hasWheel) return;
+  if (!hasWheel || !state.gripper) return;
   closed = !closed;
   send({ gripper: closed ? 1 : 0 });
   render();
@@ -161,5 +169,13 @@ document.addEventListener("visibilitychange", () => { if (document.hidden) relea
 
 $("wheel").addEventListener("click", () => (hasWheel ? leave() : take()));
 $("gripper").addEventListener("click", moveGripper);
-$("speed").addEventListener("input", () => { $("speedshown").textContent = `${$("speed").value} %`; });
+$("speed").addEventListener("input", () => {
+  remember("speed", $("speed").value);
+  showSpeed();
+});
+function showSpeed() {
+  $("speedshown").textContent = `${$("speed").value} %`;
+}
+$("speed").value = recall("speed") || 50; // the slider itself keeps this within its limits
+showSpeed();
 setInterval(tick, SEND_MS);

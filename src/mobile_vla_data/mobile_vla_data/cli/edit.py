@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
-from mobile_vla_data.dataset import edit
+from mobile_vla_data.dataset import edit, trash
 from mobile_vla_data.dataset.edit import Labels
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.paraphrase import Paraphrases
@@ -115,7 +115,7 @@ def delete(
     """Move episodes into the dataset's trash folder, and out of its splits."""
     Dataset.open(dataset)
     with DatasetLock(dataset):
-        for path in edit.delete(dataset, episode_ids):
+        for path in trash.delete(dataset, episode_ids):
             print_line(f"moved to {path}")
 
 

@@ -113,6 +113,7 @@ def view(
     video: Annotated[bool, typer.Option(help="Write the MP4.")] = True,
     sheet: Annotated[bool, typer.Option(help="Write the contact sheet.")] = True,
     rerun: Annotated[bool, typer.Option("--rerun", help="Open rerun's viewer as well.")] = False,
+    rrd: Annotated[bool, typer.Option("--rrd", help="Write a recording for rerun's viewer.")] = False,
 ) -> None:
     """Make an MP4 and a contact sheet of an episode: cameras, instruction, actions, states and path."""
     with Episode.open(episode) as opened:
@@ -127,6 +128,10 @@ def view(
             target = output / f"{episode.stem}.mp4"
             with progress_bar("writing video") as bar:
                 write_video(opened, target, bar)
+            print_line(str(target))
+        if rrd:
+            target = output / f"{episode.stem}.rrd"
+            open_in_rerun(opened, target)
             print_line(str(target))
         if rerun:
             open_in_rerun(opened)

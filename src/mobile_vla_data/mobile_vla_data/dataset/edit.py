@@ -1,7 +1,8 @@
-"""Editing committed episodes: relabel, trim, merge, delete. A file is never changed in place.
+"""Editing committed episodes: relabel, annotate, trim, merge. A file is never changed in place.
 
 Each edit writes a complete new file beside the old one, fsyncs it and renames it over; a crash leaves the old or the
-new. The caller holds the :class:`~mobile_vla_data.storage.lock.DatasetLock`.
+new. Edits of committed episodes take the :class:`~mobile_vla_data.storage.lock.EditLock`, so that a recorder may add
+episodes meanwhile. The caller of :func:`merge`, which adds episodes, holds the ``DatasetLock``.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from mobile_vla_data.action import gripper
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset, move_to_trash
 from mobile_vla_data.dataset.split import fingerprint
+from mobile_vla_data.dataset.trash import UNTRIMMED
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder, write_alternatives
 from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of
 from mobile_vla_data.episode.reader import Episode, EpisodeError, EpisodeUnavailableError
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.storage.access import open_hdf5
-from mobile_vla_data.storage.durable import as_disk_full, publish, require_room, write_text_atomically
+from mobile_vla_data.storage.durable import as_disk_full, publish, require_room
+from mobile_vla_data.storage.lock import EditLock
 
 #: An edited file may be larger than the original by this much [bytes]; only labels grow.
 _ROOM_BYTES = 1 << 18
@@ -54,8 +57,14 @@ def relabel(path: str | Path, labels: Labels) -> None:
     Raises:
         MetadataError: a value is not allowed.
         EpisodeError: the file cannot be read.
+        DatasetBusyError: another process is editing an episode.
     """
     path = Path(path)
+    with _lock_of(path):
+        _relabel(path, labels)
+
+
+def _relabel(path: Path, labels: Labels) -> None:
     with Episode.open(path) as episode:
         old = {name: _text_or_empty(episode, name) for name in ("language", "task", "category", "source")}
         new = EpisodeMetadata(
@@ -96,8 +105,14 @@ def annotate(path: str | Path, column: int, row: int) -> int:
     Raises:
         EditError: the place is outside the image.
         EpisodeError: the file cannot be read.
+        DatasetBusyError: another process is editing an episode.
     """
     path = Path(path)
+    with _lock_of(path):
+        return _annotate(path, column, row)
+
+
+def _annotate(path: Path, column: int, row: int) -> int:
     with Episode.open(path) as episode:
         size = episode.contract.cameras[episode.contract.first_camera]
         if not (0 <= column < size.width and 0 <= row < size.height):
@@ -126,8 +141,14 @@ def trim(path: str | Path, first: int, last: int) -> None:
     Raises:
         EditError: the range is empty or outside the episode.
         EpisodeError: the file cannot be read.
+        DatasetBusyError: another process is editing an episode.
     """
     path = Path(path)
+    with _lock_of(path):
+        _trim(path, first, last)
+
+
+def _trim(path: Path, first: int, last: int) -> None:
     with Episode.open(path) as episode:
         if not 0 <= first <= last < episode.num_steps:
             raise EditError(f"{path}: steps {first} .. {last} are not within 0 .. {episode.num_steps - 1}")
@@ -137,25 +158,6 @@ def trim(path: str | Path, first: int, last: int) -> None:
             _copy_steps(episode, range(first, last + 1), temporary)
 
     _replace(path, path, write, keep_old=True)
-
-
-def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
-    """Move episodes into the trash folder and out of splits.json; return their new paths.
-
-    Raises:
-        DatasetError: an episode does not exist; none was deleted.
-    """
-    folder = Dataset.open(dataset)
-    paths = [folder.episode_path(episode_id) for episode_id in episode_ids]
-    moved = [move_to_trash(path) for path in paths]
-    splits_path = folder.path / schema.SPLITS_FILE
-    if folder.splits() is not None:
-        document = json.loads(splits_path.read_text(encoding="utf-8"))
-        document["splits"] = {
-            name: [item for item in ids if item not in set(episode_ids)] for name, ids in document["splits"].items()
-        }
-        write_text_atomically(splits_path, json.dumps(document, indent=2) + "\n")
-    return moved
 
 
 def merge(
@@ -256,13 +258,20 @@ def _replace(source: Path, target: Path, write: Callable[[Path], None], keep_old
     try:
         write(temporary)
         if keep_old:
-            shutil.copyfile(target, untrimmed := target.with_name(f"{target.name}.untrimmed"))
+            shutil.copyfile(target, untrimmed := target.with_name(f"{target.name}{UNTRIMMED}"))
             move_to_trash(untrimmed)
         publish(temporary, target)
     except OSError as error:
         raise as_disk_full(error, target) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> EditLock:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise EpisodeError(f"{path}: no such episode file")  # the lock would make the folder
+    return EditLock(folder)
 
 
 def _text_or_empty(episode: Episode, name: str) -> str:

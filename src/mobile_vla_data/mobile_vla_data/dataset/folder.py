@@ -82,6 +82,15 @@ class Dataset:
         return splits
 
 
+def signature(path: Path) -> tuple[int, ...]:
+    """Return numbers that change whenever a file is replaced; empty if there is none that can be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def move_to_trash(path: Path) -> Path:
     """Move a file of a dataset folder into its trash folder and return its new path; nothing there is overwritten."""
     trash = path.parent / schema.TRASH_FOLDER

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 
-from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.folder import Dataset, signature
 from mobile_vla_data.dataset.plan import CollectionPlan, put_in, wording_of
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 
 #: The pace of the last days predicts the next ones better than the first day does.
 _PACE_DAYS = 7
+#: A folder that changed less than this ago may change again without another time of change [ns].
+_SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
@@ -59,17 +62,44 @@ class Tally:
     problems: list[str] = field(default_factory=list)
     """Files that cannot be read, one line each."""
     _seen: dict[str, _Seen] = field(default_factory=dict)
+    _signatures: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    _folder_changed_ns: int = -1
 
     @classmethod
     def of(cls, dataset: str | Path) -> Tally:
         """Count the committed episodes of a folder; this alone resumes a collection after any restart."""
         tally = cls()
-        for path in Dataset.open(dataset).episode_paths:
-            tally.add(path)
+        tally.follow(dataset)
         return tally
+
+    def follow(self, dataset: str | Path) -> bool:
+        """Count again what was added, edited or deleted in the folder since; return whether anything was.
+
+        Where nothing was, this costs one look at the folder's time of change.
+
+        Raises:
+            DatasetError: there is no such folder.
+        """
+        folder = Dataset.open(dataset)
+        changed_ns = folder.path.stat().st_mtime_ns
+        if changed_ns == self._folder_changed_ns:
+            return False
+        paths = {path.name: path for path in folder.episode_paths}
+        gone = self._signatures.keys() - paths.keys()
+        for name in gone:
+            del self._signatures[name]
+            self._seen.pop(name, None)
+        changed = [path for name, path in paths.items() if self._signatures.get(name) != signature(path)]
+        for path in changed:
+            self.add(path)
+        # A second change within the resolution of the file system's clock would not show: look again next time.
+        self._folder_changed_ns = changed_ns if time.time_ns() - changed_ns > _SETTLED_NS else -1
+        return bool(gone or changed)
 
     def add(self, path: Path) -> None:
         """Count one committed episode; adding it twice counts it once."""
+        self._signatures[path.name] = signature(path)
+        self._seen.pop(path.name, None)
         try:
             with Episode.open(path) as episode:
                 metadata = episode.metadata

@@ -110,6 +110,11 @@ def part_path(dataset: Path, episode_id: str) -> Path:
     return dataset / f".{episode_id}.h5.part"
 
 
+def raw_path(dataset: Path, episode_id: str) -> Path:
+    """Return the path of the raw recording beside an episode, if it has one."""
+    return dataset / f"{episode_id}.mcap"
+
+
 def next_number(dataset: Path) -> int:
     """Return the lowest number above every one ever used in a dataset, open, crashed and deleted episodes included."""
     return max(_numbers(dataset), default=-1) + 1

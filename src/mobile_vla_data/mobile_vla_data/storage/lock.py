@@ -18,6 +18,8 @@ from mobile_vla_data.storage.access import NO_LOCKS, is_locked_elsewhere, obstac
 
 #: The file that the writer of a dataset folder holds locked.
 LOCK_FILE = ".recording.lock"
+#: The file that a process holds locked while it changes a committed episode.
+EDIT_LOCK_FILE = ".editing.lock"
 #: Where the system has no locks, a file of this name, with the writer's host and pid, takes their place.
 _MARKER_SUFFIX = ".holder"
 #: How long a reader that only asks whether the lock is taken (:func:`is_locked`) is waited for [s].
@@ -125,6 +127,21 @@ class DatasetLock(FolderLock):
 
     def cannot(self, reason: str) -> OSError:
         """Return the error that the folder cannot be made or written to."""
+        return OSError(f"dataset {self.folder}: {reason}")
+
+
+class EditLock(FolderLock):
+    """Held for the moment in which a committed episode is changed, also while a recorder adds new ones."""
+
+    def __init__(self, dataset: str | Path) -> None:
+        super().__init__(dataset, EDIT_LOCK_FILE)
+
+    def busy(self, holder: str) -> DatasetBusyError:
+        """Return the error that another process, ``holder``, is changing an episode there."""
+        return DatasetBusyError(f"dataset {self.folder} is being edited by {holder}; try again")
+
+    def cannot(self, reason: str) -> OSError:
+        """Return the error that the folder cannot be written to."""
         return OSError(f"dataset {self.folder}: {reason}")
 
 

@@ -170,6 +170,11 @@ class Backbone(nn.Module, ABC):
         """Return what :meth:`encode` returns, and heatmaps over the first camera's image if this backbone has any."""
         return self.encode(images, tokens), None
 
+    def maps(self, latents: torch.Tensor, tokens: Tokens) -> Maps | None:
+        """Return the heatmaps over the first camera's image that :meth:`act_states` reads, if this backbone has any."""
+        del latents, tokens
+        return None
+
     def floor(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits ``[N, P]`` over the first camera's image: the robot is here, and: here nothing can drive.
 

@@ -171,6 +171,10 @@ class FilmBackbone(Backbone):
         taught = self.planner.taught(self._grid(blocked), self._grid(target)).flatten(2) if self.training else None
         return torch.cat(act, dim=1), Maps(target, robot, blocked, taught)
 
+    def maps(self, latents: torch.Tensor, tokens: Tokens) -> Maps | None:
+        """Return the heatmaps of target, robot and blocked floor."""
+        return self._look(latents, tokens)[1]
+
     def floor(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits ``[N, P]`` of where the robot is, and of what is blocked; neither depends on the words."""
         latents = self.embed_images(images[:, :1])

@@ -55,7 +55,7 @@ def eager_engine(
         for name in (VISION, TEXT):
             run[name] = torch.compile(run[name], fullgraph=True, dynamic=False)
     shape = EngineShape(network.backbone.image_size, window, COMPILED_TOKENS if compile_ else 0)
-    return Engine(run, shape, device, "eager", precision, RecurrentHead(network.head))
+    return Engine(run, shape, device, "eager", precision, RecurrentHead(network.head), network.backbone.maps)
 
 
 def _load(info: CheckpointInfo, device: torch.device, precision: str) -> PolicyNetwork:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.backbones.tokenizer import Tokens
 from mobile_vla_policy.engine.stages import HEAD, TEXT, VISION
 from mobile_vla_policy.model.head import RecurrentHead
@@ -47,6 +48,10 @@ class EngineShape:
     """Instructions are padded to this length; 0: any length is allowed."""
 
 
+def _no_maps(_latents: torch.Tensor, _tokens: Tokens) -> Maps | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Engine:
     """The stages of one network, ready to run. It keeps no state between calls."""
@@ -58,6 +63,8 @@ class Engine:
     precision: str
     recurrent: RecurrentHead | None = None
     """The head one frame at a time, if the backend can do that."""
+    maps: Callable[[torch.Tensor, Tokens], Maps | None] = _no_maps
+    """Heatmaps over the first camera's image, of latents and one instruction; None from a backend without them."""
 
     def see(self, images: torch.Tensor) -> torch.Tensor:
         """Return the backbone's latents of one frame, images float32 ``[cameras, 3, S, S]`` in 0 .. 1."""

@@ -21,6 +21,7 @@ from mobile_vla_policy.node.execute import ExecuteServer
 from mobile_vla_policy.node.gate_watch import GateWatch
 from mobile_vla_policy.node.instruction import InstructionService
 from mobile_vla_policy.node.loading import Loading, keep_in_memory, release_memory, require_same_robot
+from mobile_vla_policy.node.map_views import MapViews
 from mobile_vla_policy.node.parameters import FixedParameters, SettableParameters
 from mobile_vla_policy.node.session import Session
 from mobile_vla_policy.node.status import health, state_of, status_message
@@ -62,6 +63,7 @@ class PolicyNode(AutostartNode):
             in_command=lambda: not (gate.operator_drives or gate.nobody_drives),
         )
         self._instruction = InstructionService(self, self._driver, lambda: self._execute.busy, self._publish_status)
+        self._map_views = MapViews(self, self._driver)
         self._diagnostics = Diagnostics(self, lambda: health(self._status()), adapt=self._commands.adapt)
         self._status_timer = self.create_timer(_STATUS_PERIOD_S, self._publish_status, clock=STEADY)
 
@@ -275,6 +277,7 @@ class PolicyNode(AutostartNode):
     def _publish_status(self) -> None:
         if self._drive is not None:
             self._drive.rivals = self._commands.rivals()
+        self._map_views.adapt()
         self._status_publisher.publish(self._status())
 
     def _publish_progress(self) -> None:

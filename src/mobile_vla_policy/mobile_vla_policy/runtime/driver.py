@@ -16,7 +16,7 @@ from enum import Enum
 
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
-from mobile_vla_policy.runtime.inference import ForwardPass, Inference, Task
+from mobile_vla_policy.runtime.inference import ForwardPass, Inference, SeenMaps, Task
 from mobile_vla_policy.runtime.scheduler import Action, ChunkRefusedError, ChunkScheduler, SchedulerOptions
 from mobile_vla_policy.runtime.statistics import LatencyWindow, RateMeter
 from mobile_vla_policy.runtime.worker import Failure, InferenceWorker
@@ -117,6 +117,15 @@ class PolicyDriver:
     def check_instruction(self, instruction: str) -> str:
         """Return why this policy cannot follow an instruction, in one line; empty if it can."""
         return self._policy.check_instruction(instruction)
+
+    def want_maps(self, wanted: bool) -> None:
+        """Compute heatmaps from now on, or no longer."""
+        self._inference.want_maps = wanted
+
+    @property
+    def maps(self) -> SeenMaps | None:
+        """The newest heatmaps, None if there are none."""
+        return self._inference.maps
 
     def start(self) -> None:
         """Start inference as soon as there are an instruction and an observation."""

@@ -24,6 +24,18 @@ class PredictedActions(Protocol):
         """float32 ``[horizon]``: probability that the gripper is to be closed."""
 
 
+class PredictedMaps(Protocol):
+    """Probabilities over a square grid of cells of the first camera's image, upper row first."""
+
+    @property
+    def target(self) -> npt.NDArray[np.float32]:
+        """float32 ``[side, side]``: the instructed target is in this cell."""
+
+    @property
+    def robot(self) -> npt.NDArray[np.float32] | None:
+        """float32 ``[side, side]``: the robot is in this cell; None if unknown."""
+
+
 class DrivingPolicy(Protocol):
     """A loaded policy. One thread at a time calls it, except for :meth:`check_instruction`."""
 
@@ -62,6 +74,9 @@ class DrivingPolicy(Protocol):
 
     def prepare(self, memory: Any) -> None:
         """Do the work of the next :meth:`predict` that depends on the past only. Optional; changes no result."""
+
+    def maps(self) -> PredictedMaps | None:
+        """Return the heatmaps of the last :meth:`predict`, None if there are none. Called only if somebody looks."""
 
     def check_instruction(self, instruction: str) -> str:
         """Return why a non-empty instruction cannot be followed (too long, for example), in one line; empty if it can.

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.observation import ObservationBuilder
-from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy, PredictedMaps
 
 #: An image is taken up to this share of a period before it is due: the next one would come much too late.
 _EARLY = 0.25
+
+#: Heatmaps are computed at most this often [s]: they are for people to look at.
+_MAPS_PERIOD_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,17 @@ class ForwardPass:
 
 
 @dataclass(frozen=True)
+class SeenMaps:
+    """Heatmaps of one forward pass."""
+
+    stamp_ns: int
+    """Capture time of the observation."""
+    camera: str
+    """The camera whose image they are over."""
+    maps: PredictedMaps
+
+
+@dataclass(frozen=True)
 class Task:
     """Task of the inference thread; a new generation begins with an empty memory."""
 
@@ -43,7 +57,7 @@ class Task:
 class Inference:
     """The inference thread's side of a drive: the thread calls :meth:`step`.
 
-    The driver, on another thread, only replaces ``task``, ``replan_ns`` and ``retry_at_s``.
+    The driver, on another thread, only replaces ``task``, ``replan_ns``, ``retry_at_s`` and ``want_maps``.
     """
 
     def __init__(self, policy: DrivingPolicy, builder: ObservationBuilder, clock_ns: Callable[[], int]) -> None:
@@ -52,6 +66,11 @@ class Inference:
         """Observations captured before this time are skipped [ns]."""
         self.retry_at_s = 0.0
         """No pass begins before this time of time.monotonic() [s]."""
+        self.want_maps = False
+        """Compute heatmaps, after passes that leave time for it."""
+        self.maps: SeenMaps | None = None
+        """The newest heatmaps."""
+        self._maps_due_s = 0.0
         self._policy, self._builder, self._clock_ns = policy, builder, clock_ns
         self._period_ns = policy.contract.period_ns
         self._cameras = set(policy.cameras)
@@ -102,7 +121,15 @@ class Inference:
         generation, memory = self._memory
         if not self._prepared and generation == task.generation:
             self._policy.prepare(memory)
+            self._compute_maps()
         self._prepared = True
+
+    def _compute_maps(self) -> None:
+        now_s = time.monotonic()
+        if self.want_maps and now_s >= self._maps_due_s:
+            self._maps_due_s = now_s + _MAPS_PERIOD_S
+            maps = self._policy.maps()
+            self.maps = SeenMaps(self._used_ns, self._policy.cameras[0], maps) if maps is not None else None
 
     def _is_due(self, stamp_ns: int) -> bool:
         """Return whether an image captured at ``stamp_ns`` is the one of the next control period.

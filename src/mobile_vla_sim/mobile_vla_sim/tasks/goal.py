@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from mobile_vla_data.trials.reasons import Reason
 from mobile_vla_sim.world.access import Point
 from mobile_vla_sim.world.scene import Needs, Scene
 from mobile_vla_sim.world.world import Truth
@@ -21,20 +22,6 @@ class Aim(Enum):
     PLACE = "place"
     OPEN = "open"
     CLOSE = "close"
-
-
-class Reason(Enum):
-    """Why a run failed."""
-
-    NEVER_ARRIVED = "never arrived"
-    WRONG_ROOM = "wrong room"
-    WRONG_OBJECT = "wrong object"
-    NEVER_CLOSED = "never closed the gripper"
-    CLOSED_ON_NOTHING = "closed on nothing"
-    DROPPED = "dropped"
-    NEVER_OPENED = "never opened the gripper"
-    NOT_MOVED = "did not move the drawer"
-    DID_NOT_STAY = "did not stay"
 
 
 @dataclass(frozen=True)

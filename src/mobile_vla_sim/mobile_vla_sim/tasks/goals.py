@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mobile_vla_sim.tasks.goal import Aim, Reason, Run
+from mobile_vla_data.trials.reasons import Reason
+from mobile_vla_sim.tasks.goal import Aim, Run
 from mobile_vla_sim.world.access import (
     Point,
     drawer_opening,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mobile_vla_data.trials.reasons import Reason
 from mobile_vla_sim.tasks.draw import Assignment
-from mobile_vla_sim.tasks.goal import Reason, Run
+from mobile_vla_sim.tasks.goal import Run
 from mobile_vla_sim.tasks.goals import NEAR_OBJECT_M
 from mobile_vla_sim.world.world import Truth
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -17,6 +17,10 @@ from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.rosbag.mapping import same_topic
 
 EXTRA = "rosbag"
+#: Key of an episode's labels in a recording: in ``metadata.yaml``, or in a metadata record of a single MCAP file.
+CUSTOM_KEY = "mobile_vla"
+#: Among the labels, in raw recordings only: the times of the first tick and of the end of the last step [ns].
+SPAN = "span_ns"
 _PACKAGE = "mobile_vla_msgs"
 
 
@@ -66,9 +70,19 @@ class Bag:
 
     @property
     def custom_data(self) -> dict[str, str]:
-        """Additions of the writer to ``metadata.yaml``; empty for single files."""
+        """Additions of the writer: to ``metadata.yaml``, or as metadata record of a single MCAP file."""
+        if self.path.is_file() and self.path.suffix == ".mcap":
+            return self._metadata_record()
         about = getattr(getattr(self._reader.readers[0], "storage", None), "metadata", None)
         return dict(getattr(about, "custom", None) or {})
+
+    def _metadata_record(self) -> dict[str, str]:
+        mcap, errors = import_extra("mcap.reader", EXTRA), import_extra("mcap.exceptions", EXTRA)
+        with self.path.open("rb") as stream, suppress(errors.McapError):
+            for item in mcap.make_reader(stream).iter_metadata():
+                if item.name == CUSTOM_KEY:
+                    return dict(item.metadata)
+        return {}
 
     def count(self, topics: Collection[str]) -> int:
         """Number of messages on some topics."""

@@ -16,9 +16,8 @@ from typing import Any
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.labels import describe
-from mobile_vla_data.convert.rosbag.bag import EXTRA, typestore
+from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, EXTRA, typestore
 from mobile_vla_data.convert.rosbag.compose import compose
-from mobile_vla_data.convert.rosbag.importing import CUSTOM_KEY
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import fsync_path
@@ -55,8 +54,7 @@ def export_rosbag(
     """
     target = Path(target)
     selection = select(dataset, options.cameras, options.outcomes)
-    episodes = [(str(item.path.resolve()), item.size_bytes, item.mtime_ns) for item in selection.episodes]
-    with building(target, {"options": asdict(options), "episodes": episodes}) as (work, _):
+    with building(target, {"options": asdict(options), "episodes": selection.identity}) as (work, _):
         for number, item in enumerate(selection.episodes, start=1):
             folder = work / item.episode_id
             if not folder.exists():

@@ -16,7 +16,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Adoption
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.rosbag import messages as ros
-from mobile_vla_data.convert.rosbag.bag import Bag, BagMessage, open_bag
+from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, SPAN, Bag, BagMessage, open_bag
 from mobile_vla_data.convert.rosbag.mapping import BagMapping, same_topic
 from mobile_vla_data.convert.rosbag.play import Player
 from mobile_vla_data.convert.rosbag.segments import Segment, cut
@@ -27,8 +27,6 @@ from mobile_vla_data.storage.lock import DatasetLock
 
 #: Images earlier than this before an episode are not read: none could be fresh at its first tick [ns].
 _IMAGE_LEAD_NS = 1_000_000_000
-#: Key of the labels that :mod:`~mobile_vla_data.convert.rosbag.export` adds to a recording.
-CUSTOM_KEY = "mobile_vla"
 
 
 @dataclass(frozen=True)
@@ -134,7 +132,7 @@ class _BagImporter:
         """Read the recording once, from its first message to its last."""
         messages = self._messages()
         message = next(messages, None)
-        for segment in cut(self._bag, self.mapping):
+        for segment in self._segments():
             current = _OpenSegment(segment, self._bag, self._player, self._adoption, self)
             try:
                 while message is not None and message.time_ns <= segment.end_ns:
@@ -145,6 +143,13 @@ class _BagImporter:
                 current.discard()
                 raise
             self._result.segments.append(found)
+
+    def _segments(self) -> list[Segment]:
+        """Return the parts that become episodes: a raw recording of an episode says which part that is."""
+        span_ns = self._labels.get(SPAN)
+        if span_ns is not None and self.mapping.episodes.by == "marker":
+            return [Segment(*span_ns)]
+        return cut(self._bag, self.mapping)
 
     def _own_contract(self) -> Contract:
         if "contract" not in self._labels:
@@ -229,7 +234,8 @@ class _OpenSegment:
         self._tick_until(message.time_ns)
         if message.topic == self._importer.ticks_topic:
             if message.time_ns >= self.segment.start_ns:
-                self._tick(message.time_ns, ros.time_ns(self._bag.decode(message).stamp))
+                tick = self._bag.decode(message)
+                self._tick(message.time_ns, ros.time_ns(tick.stamp), ros.missed_ticks(tick))
         elif (
             message.topic not in self._player.image_topics or message.time_ns >= self.segment.start_ns - _IMAGE_LEAD_NS
         ):
@@ -269,7 +275,7 @@ class _OpenSegment:
             self._tick(self._next_ns, self._next_ns)
             self._next_ns += self._importer.contract.period_ns
 
-    def _tick(self, mono_ns: int, stamp_ns: int) -> None:
+    def _tick(self, mono_ns: int, stamp_ns: int, missed: int = 0) -> None:
         self._player.before_tick(mono_ns)
         sampler = self._player.sampler
         if self._ticks is None:
@@ -290,7 +296,7 @@ class _OpenSegment:
                 episode_id=self._importer.episode_id(),
                 created_at=self._importer.created_at(stamp_ns),
             )
-        step = sampler.tick(mono_ns, stamp_ns, 0)
+        step = sampler.tick(mono_ns, stamp_ns, missed)
         if step is not None and self._writer is not None:
             self._add(self._writer, step)
 

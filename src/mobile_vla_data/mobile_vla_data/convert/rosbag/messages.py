@@ -47,6 +47,11 @@ def time_ns(stamp: Any) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
+def missed_ticks(tick: Any) -> int:
+    """Return the number of control ticks that the recorder missed before a ``recorder/tick``."""
+    return int(tick.frame_id) if str(tick.frame_id).isdigit() else 0
+
+
 def velocity(message: Any, msgtype: str) -> Velocity:
     """Return the planar velocity of a Twist or TwistStamped."""
     twist = message.twist if msgtype == TWIST_STAMPED else message

@@ -1,0 +1,240 @@
+"""Record raw messages as a node: topics in, one MCAP file for each episode; raw_file.py writes it.
+
+A process of its own, with low priority: the recorder's ticks do not wait for it. It listens to ``recorder/status``: an
+episode that begins opens a file, which also gets the messages of the last seconds; an episode that is saved gives the
+file its name and labels, and one that is discarded removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
+from std_msgs.msg import Header
+
+from mobile_vla_collect.raw_recorder.definitions import UnknownTypeError, definition, message_type
+from mobile_vla_collect.raw_recorder.raw_file import RawFile, RawMessage
+from mobile_vla_collect.raw_recorder.topics import STATUS, TICK, wanted_topics
+from mobile_vla_data.convert.labels import describe
+from mobile_vla_data.convert.rosbag.bag import SPAN
+from mobile_vla_data.episode import schema
+from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.storage.durable import free_bytes
+from mobile_vla_msgs.msg import RecorderStatus
+from mobile_vla_ros.clock import STEADY, now_ns
+from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
+from mobile_vla_ros.parameters import compressed_images, load_contract, number, text
+from mobile_vla_ros.run import run
+
+_LOOK_PERIOD_S = 0.25
+#: rclpy says when a message was sent (from Iron on). That time does not depend on how busy this process is.
+_WITH_INFO = hasattr(Subscription, "CallbackType")
+#: A message may have been on its way this long [ns].
+_LATE_NS = 2_000_000_000
+#: Time that the recorder may take to save its last episode when both are stopped together [s].
+_SAVED_WITHIN_S = 4.0
+_NICE = 5
+
+
+class RawRecorderNode(Node):
+    """Writes ``EPISODE_ID.mcap`` beside each episode of the recorder."""
+
+    def __init__(self) -> None:
+        super().__init__("raw_recorder_node")
+        contract = load_contract(self)
+        compressed = compressed_images(self)
+        extra = text(self, "extra_topics", "", "further topics to record, comma-separated")
+        self._lead_ns = int(
+            1e9 * number(self, "lead_s", 3.0, "a file begins this long before its episode [s]", at_least=1, at_most=60)
+        )
+        # Below the recorder's own limit nothing may be taken from it.
+        self._min_free_bytes = 2e6 * number(
+            self, "min_free_mb", 500.0, "raw recording ends below twice this much free space [MB]", at_least=0
+        )
+        names = tuple(name.strip() for name in extra.split(",") if name.strip())
+        self._wanted = {
+            self.resolve_topic_name(topic.name): topic
+            for topic in wanted_topics(contract, compressed=compressed, extra=names)
+        }
+        self._latched = frozenset(name for name, topic in self._wanted.items() if topic.latched)
+        self._tick, self._status = (self.resolve_topic_name(name) for name in (TICK, STATUS))
+        self._types: dict[str, str] = {}
+        self._subscriptions_by_topic: dict[str, Any] = {}
+        self._before: deque[RawMessage] = deque()
+        """Messages of the last ``lead_s``."""
+        self._newest: dict[str, RawMessage] = {}
+        """Newest message of each latched topic."""
+        self._file: RawFile | None = None
+        self._ended: list[RawFile] = []
+        """Files whose episodes are being saved, discarded or labelled."""
+        self._written = 0
+        self._problem = ""
+        self._looked_at = 0.0
+        self._timer = self.create_timer(_LOOK_PERIOD_S, self._look, clock=STEADY)
+        self._diagnostics = Diagnostics(self, self._health)
+
+    def close(self) -> None:
+        """Finish the files of episodes that are saved; wait for the recorder, which may be saving its last one."""
+        self._timer.cancel()
+        self._end_file()
+        deadline = time.monotonic() + _SAVED_WITHIN_S
+        while self._ended and time.monotonic() < deadline:
+            self._settle()
+            time.sleep(0.05)
+        for file in self._ended:
+            # An episode that was left for `recover`: its messages may be all there is.
+            self._finish(file, {})
+        self._ended = []
+
+    def _look(self) -> None:
+        """Subscribe to topics that have appeared, and settle ended files."""
+        for name, types in self.get_topic_names_and_types():
+            if name in self._wanted and types and types[0] != self._types.get(name):
+                self._subscribe(name, types[0])
+        self._settle()
+        if self._file is not None and self._file.failure:
+            self._give_up(self._file.failure)
+        elif self._file is not None and free_bytes(self._file.path.parent) < self._min_free_bytes:
+            self._give_up(f"{self._file.path.parent}: less than {self._min_free_bytes / 1e6:.0f} MB free")
+
+    def _subscribe(self, name: str, msgtype: str) -> None:
+        self._types[name] = msgtype
+        if (old := self._subscriptions_by_topic.pop(name, None)) is not None:
+            self.destroy_subscription(old)
+        try:
+            definition(msgtype)
+            kind = message_type(msgtype)
+        except UnknownTypeError as error:
+            self.get_logger().warning(f"'{name}' is not recorded: {error}")
+            return
+        take: Callable[..., None] = partial(self._on_message if _WITH_INFO else self._on_arrival, name, msgtype)
+        self._subscriptions_by_topic[name] = self.create_subscription(
+            kind, name, take, self._wanted[name].qos, raw=True
+        )
+
+    def _on_arrival(self, name: str, msgtype: str, data: bytes) -> None:
+        self._take(name, msgtype, data, now_ns(self))
+
+    def _on_message(self, name: str, msgtype: str, data: bytes, info: Any) -> None:
+        arrived_ns, sent_ns = now_ns(self), int(info["source_timestamp"])
+        # A simulated clock, or the clock of another machine, is not comparable.
+        self._take(name, msgtype, data, sent_ns if 0 <= arrived_ns - sent_ns < _LATE_NS else arrived_ns)
+
+    def _take(self, name: str, msgtype: str, data: bytes, time_ns: int) -> None:
+        if name == self._tick:
+            # As the recorder's clock said: an import takes the newest of everything before it.
+            time_ns = to_ns(deserialize_message(data, Header).stamp)
+        message = RawMessage(name, msgtype, time_ns, data)
+        self._before.append(message)
+        while self._before and self._before[0].time_ns < time_ns - self._lead_ns:
+            self._before.popleft()
+        if name in self._latched:
+            self._newest[name] = message
+        if self._file is not None:
+            self._file.add(message)
+        if name == self._status:
+            self._on_status(deserialize_message(data, RecorderStatus))
+
+    def _on_status(self, status: RecorderStatus) -> None:
+        recording = status.episode_id if status.state == RecorderStatus.STATE_RECORDING else ""
+        if self._file is not None and self._file.path.stem != recording:
+            self._end_file()
+        if recording and self._file is None and all(file.path.stem != recording for file in self._ended):
+            self._begin_file(schema.raw_path(Path(status.dataset), recording))
+
+    def _begin_file(self, path: Path) -> None:
+        if path.exists():
+            self._problem = f"{path} exists; it is not overwritten"
+            self.get_logger().error(self._problem)
+            return
+        try:
+            self._file = RawFile(path, self._latched)
+        except OSError as error:
+            self._problem = f"{path}: {error.strerror}"
+            self.get_logger().error(self._problem)
+            return
+        self._problem = ""
+        begin_ns = self._before[0].time_ns if self._before else now_ns(self)
+        for message in self._newest.values():
+            if message.time_ns < begin_ns:
+                # Its time is that of the begin: in a file times only rise, and what is latched is valid until then.
+                self._file.add(RawMessage(message.topic, message.msgtype, begin_ns, message.data))
+        for message in self._before:
+            self._file.add(message)
+
+    def _end_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            file.end()
+            self._ended.append(file)
+
+    def _give_up(self, why: str) -> None:
+        file, self._file = self._file, None
+        assert file is not None
+        self._problem = f"raw recording of {file.path.stem} ended: {why}"
+        self.get_logger().error(self._problem)
+        file.end()
+        self._ended.append(file)
+
+    def _settle(self) -> None:
+        """Finish or discard the files whose episodes were saved or discarded."""
+        for file in list(self._ended):
+            folder, episode_id = file.path.parent, file.path.stem
+            saved = schema.final_path(folder, episode_id)
+            if saved.exists():
+                self._ended.remove(file)
+                self._finish(file, _labels(saved))
+            elif not schema.part_path(folder, episode_id).exists():
+                self._ended.remove(file)
+                file.discard()
+
+    def _finish(self, file: RawFile, labels: dict[str, Any]) -> None:
+        try:
+            file.finish(labels)
+        except OSError as error:
+            self._problem = f"{file.path}: {error.strerror or error}"
+            self.get_logger().error(self._problem)
+            return
+        self._written += 1
+        lost = f"; {file.lost} messages were lost: the disk is too slow" if file.lost else ""
+        self.get_logger().info(f"{file.path}: {file.path.stat().st_size / 1e6:.1f} MB{lost}")
+
+    def _health(self) -> Health:
+        values = {
+            "topics": len(self._subscriptions_by_topic),
+            "files": self._written,
+            "lost messages": self._file.lost if self._file is not None else 0,
+        }
+        return Health(ERROR if self._problem else OK, self._problem or "OK", values)
+
+
+def _labels(path: Path) -> dict[str, Any]:
+    """Return the labels of a saved episode, and the times of its first tick and of the end of its last step [ns]."""
+    try:
+        with Episode.open(path) as episode:
+            ticks = episode.timestamps_ns
+            # The last step ends with the tick after it, which may come late.
+            end_ns = int(ticks[-1]) + episode.contract.period_ns * 3 // 2
+            return {**describe(episode), SPAN: [int(ticks[0]), end_ns]}
+    except EpisodeError:
+        return {}
+
+
+def main() -> None:
+    """Record until it is stopped."""
+    os.setpriority(os.PRIO_PROCESS, 0, max(_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    sys.exit(run(RawRecorderNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""raw_recorder_node beside a real recorder: what it writes, and that an import of it gives the recorded episode."""
+
+import math
+
+import numpy as np
+import pytest
+from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, recorder_process
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.trash import delete, restore
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_ros.qos import EVERY_COMMAND, SENSOR_OFFERED
+from mobile_vla_ros.testing import NodeProcess, wait_for
+
+highlevel = pytest.importorskip("rosbags.highlevel")
+pytest.importorskip("mcap")
+
+from mobile_vla_data.convert.errors import ConvertError  # noqa: E402
+from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags  # noqa: E402
+
+pytestmark = pytest.mark.alone
+
+
+def answer_ticks(probe, robot):
+    """Let the robot publish after each tick, so that nothing arrives while the recorder samples."""
+    info = probe.node.create_publisher(CameraInfo, "static_camera/camera_info", SENSOR_OFFERED)
+
+    def publish(_):
+        robot.velocity = Velocity(0.3 * math.sin(robot.number / 5), 0.1 * math.cos(robot.number / 7))
+        robot.gripper = float(robot.number % 16 > 8)
+        robot.publish()
+        info.publish(CameraInfo(width=224, height=224))
+
+    robot.pause()
+    probe.node.create_subscription(Header, "recorder/tick", publish, EVERY_COMMAND)
+
+
+def counts(path):
+    with highlevel.AnyReader([path]) as reader:
+        for connection, _, data in reader.messages():
+            reader.deserialize(data, connection.msgtype)
+        return {connection.topic: connection.msgcount for connection in reader.connections}
+
+
+def compare_steps(live, copy, steps):
+    for field in ("states", "timestamps_ns", "takeover"):
+        np.testing.assert_array_equal(getattr(copy, field), getattr(live, field)[:steps], field)
+    # A command reaches two processes at different times, on a busy machine by tens of milliseconds.
+    np.testing.assert_allclose(copy.actions, live.actions[:steps], atol=4e-3)
+    assert np.abs(copy.actions - live.actions[:steps]).mean() < 1e-3
+    assert np.abs(live.actions[:, :2]).max() > 0.005
+    for stream, stamps in live.stamps_ns.items():
+        np.testing.assert_array_equal(copy.stamps_ns[stream], stamps[:steps], stream)
+    for camera in live.cameras:
+        for step in range(steps):
+            assert copy.jpeg(camera, step) == live.jpeg(camera, step)
+
+
+def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain, probe, tmp_path):
+    dataset, again = tmp_path / "flat", tmp_path / "again"
+    robot = fake_robot(probe)
+    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0}
+    with (
+        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters) as raw,
+        recorder_process(dataset) as recorder,
+        Recording(probe) as human,
+    ):
+        answer_ticks(probe, robot)
+        # The recorder and the raw recorder: an episode that began before that would lack its first inputs.
+        topics = [item.topic_name for item in robot.publishers.values()]
+        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), what="both recorders")
+        heard = robot.number
+        wait_for(lambda: robot.number > heard + 5, what="five ticks")
+        human.start()
+        human.until_steps(20)
+        human.save()
+        wait_for(lambda: (dataset / "episode_000000.mcap").exists(), what=f"a recording: {raw.output}")
+        human.start()
+        human.until_steps(2)
+        assert human.discard().success
+        wait_for(lambda: not list(dataset.glob(".episode_000001*")), what="the end of a discarded recording")
+        last = human.start()
+        human.until_steps(5)
+        # Both at once, as a launch does: the recorder saves what is open.
+        recorder.process.send_signal(2)
+        assert raw.stop() == 0, raw.output
+        assert recorder.stop() == 0, recorder.output
+    assert sorted(path.name for path in dataset.glob("*.mcap")) == ["episode_000000.mcap", f"{last}.mcap"]
+
+    found = counts(dataset / "episode_000000.mcap")
+    streams = [*(camera.topic for camera in CONTRACT.cameras.values()), "odom", "gripper/state", "cmd_vel"]
+    assert all(found[f"/{topic}"] >= 20 for topic in (*streams, "recorder/tick", "static_camera/camera_info")), found
+    assert found["/diagnostics"] and found["/recorder/status"]
+
+    imported = import_rosbags([dataset / "episode_000000.mcap", dataset / f"{last}.mcap"], again, BagImport())
+    assert imported.episodes == 2
+    segments = "".join(f"{segment}\n" for segment in imported.segments)
+    for name, cut_off in (("episode_000000.h5", 0), (f"{last}.h5", 2)):
+        with Episode.open(dataset / name) as live, Episode.open(again / name) as copy:
+            # The recorder may sample once more after the other process was told to stop.
+            assert live.num_steps - cut_off <= copy.num_steps <= live.num_steps, segments
+            assert copy.metadata == live.metadata and copy.contract == live.contract
+            assert (copy.outcome, copy.created_at) == (live.outcome, live.created_at)
+            assert copy.dropped_ticks == live.dropped_ticks
+            compare_steps(live, copy, copy.num_steps)
+    slower = Contract.from_dict({**CONTRACT.model_dump(mode="json"), "control_rate_hz": 5.0})
+    import_rosbags([dataset / "episode_000000.mcap"], tmp_path / "slower", BagImport(slower))
+    with (
+        Episode.open(dataset / "episode_000000.h5") as live,
+        Episode.open(tmp_path / "slower/episode_000000.h5") as copy,
+    ):
+        assert abs(2 * copy.num_steps - live.num_steps) <= 4 and copy.contract.control_rate_hz == 5.0
+
+    delete(dataset, [last])
+    assert not (dataset / f"{last}.mcap").exists() and (dataset / ".trash" / f"{last}.mcap").exists()
+    restore(dataset, f"{last}.h5")
+    assert (dataset / f"{last}.mcap").exists()
+    broken = tmp_path / "cut.mcap"
+    broken.write_bytes((dataset / "episode_000000.mcap").read_bytes()[:-5000])
+    with pytest.raises(ConvertError, match="no readable recording"):
+        import_rosbags([broken], again, BagImport())

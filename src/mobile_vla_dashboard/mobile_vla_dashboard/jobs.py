@@ -1,0 +1,49 @@
+"""Work that waits for the disk, on threads of its own: the event loop, and STOP with it, never waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fastapi import HTTPException
+
+from mobile_vla_data.episode.damage import DAMAGE
+from mobile_vla_data.storage.lock import FolderBusyError
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+#: Two, so that playback goes on while an episode is checked or rewritten.
+THREADS = 2
+#: Requests that may wait for a thread. A page asks for a dozen thumbnails at once.
+WAITING = 48
+
+
+class Jobs:
+    """Runs work for requests, a limited number at a time. Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="episodes")
+        self._running = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Return the result of ``work``.
+
+        Raises:
+            HTTPException: 409 with one line if it cannot be done, 503 if too much is waiting already.
+        """
+        if self._running >= THREADS + WAITING:
+            raise HTTPException(503, "the dashboard is busy with earlier requests; try again")
+        self._running += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (*DAMAGE, IndexError) as error:
+            if not isinstance(error, (ValueError, OSError, FolderBusyError)):
+                _log.warning("an episode may be damaged", exc_info=error)
+            raise HTTPException(409, " ".join(str(error).split()) or type(error).__name__) from None
+        finally:
+            self._running -= 1

@@ -1,0 +1,241 @@
+"""The episodes of the dataset folder, for the page: list, play back, correct. No rclpy, no web framework.
+
+Everything here waits for the disk: call it from a worker thread. Reading needs no lock. An edit takes the folder's lock
+for edits, which a recorder that adds episodes does not need.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobile_vla_data.action import STATE, action_names
+from mobile_vla_data.checks.findings import Finding
+from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.dataset import edit, trash
+from mobile_vla_data.dataset.folder import Dataset, DatasetError, signature
+from mobile_vla_data.dataset.info import episode_info
+from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.dataset.progress import Tally
+from mobile_vla_data.episode import jpeg, schema
+from mobile_vla_data.episode.damage import DAMAGE
+from mobile_vla_data.episode.reader import Episode, EpisodeError
+
+Json = dict[str, Any]
+
+#: Rows of actions and states that are sent of one episode; of a longer one, every second, third ...
+MOST_ROWS = 2000
+#: Images in one answer.
+MOST_FRAMES = 64
+#: In front of each JPEG of an answer: its length [bytes].
+LENGTH = struct.Struct("!I")
+_QUALITY = 90
+
+
+class Library:
+    """Reads and edits the episodes of the folder that ``folder()`` returns; empty: none is known."""
+
+    def __init__(self, folder: Callable[[], str]) -> None:
+        self._folder = folder
+        self._cards: dict[Path, tuple[tuple[int, ...], Json]] = {}
+        self._tally: tuple[Path, Tally] | None = None
+        # Another edit of this page is waited for; one of another process is refused by the lock of the folder.
+        self._editing = threading.Lock()
+        self._counting = threading.Lock()
+
+    def dataset(self) -> Dataset:
+        """Return the dataset. Raises :class:`DatasetError` if none is known, or the folder is not there."""
+        folder = self._folder()
+        if not folder:
+            raise DatasetError("no dataset: no recorder is running, and the parameter dataset is empty")
+        try:
+            return Dataset.open(folder)
+        except DatasetError:
+            raise DatasetError(f"{folder}: no such dataset folder on this machine") from None
+
+    def episodes(self, limit: int, before: str = "") -> Json:
+        """Return the newest episodes, those before the episode ``before`` if it is given, newest first."""
+        dataset = self.dataset()
+        paths = dataset.episode_paths[::-1]
+        last = schema.number_in_name(f"{before}.h5")
+        older = [path for path in paths if last is None or (schema.number_in_name(path.name) or 0) < last]
+        return {
+            "dataset": str(dataset.path),
+            "total": len(paths),
+            "more": len(older) > limit,
+            "episodes": [self._card(path) for path in older[:limit]],
+        }
+
+    def episode(self, episode_id: str) -> Json:
+        """Return the card of one episode, with the findings of the whole check. Raises :class:`DatasetError`."""
+        path = self.dataset().episode_path(episode_id)
+        return {**self._card(path), "findings": _findings(check_episode(path))}
+
+    def _card(self, path: Path) -> Json:
+        now = signature(path)
+        known = self._cards.get(path)
+        if known is None or known[0] != now:
+            known = self._cards[path] = now, _card(path)
+        return known[1]
+
+    def steps(self, episode_id: str) -> Json:
+        """Return times, states, actions, takeovers and targets of an episode, as lists over its steps."""
+        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+            stride = max(1, math.ceil(episode.num_steps / MOST_ROWS))
+            ticks, target = episode.timestamps_ns[::stride], episode.target
+            return {
+                "count": episode.num_steps,
+                "stride": stride,
+                "period_s": episode.contract.period_s,
+                "times_s": _rows((ticks - ticks[:1]) * 1e-9),
+                "state_names": list(STATE),
+                "states": _rows(episode.states[::stride]),
+                "action_names": list(action_names(episode.contract)),
+                "actions": _rows(episode.actions[::stride]),
+                "takeover": episode.takeover[::stride].astype(int).tolist(),
+                "target": None if target is None else target[::stride].tolist(),
+            }
+
+    def frames(self, episode_id: str, camera: str, first: int, count: int) -> bytes:
+        """Return JPEGs of ``count`` steps from ``first`` on, each behind its length (:data:`LENGTH`).
+
+        They are the bytes of the file, unless the file holds raw images. Steps behind the end are left out.
+
+        Raises:
+            EpisodeError: the file cannot be read, or has no such camera.
+        """
+        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+            steps = range(first, min(first + min(count, MOST_FRAMES), episode.num_steps))
+            images = _jpegs(episode, camera, steps) if steps else []
+        return b"".join(part for image in images for part in (LENGTH.pack(len(image)), image))
+
+    def thumbnail(self, episode_id: str) -> bytes:
+        """Return the first camera's image of the last step, as JPEG."""
+        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+            last = max(0, episode.num_steps - 1)
+            return _jpegs(episode, episode.cameras[0], range(last, last + 1))[0]
+
+    def relabel(self, episode_id: str, labels: edit.Labels) -> Json:
+        """Set labels; return the card. Raises MetadataError for a value that is not allowed."""
+        path = self.dataset().episode_path(episode_id)
+        with self._editing:
+            edit.relabel(path, labels)
+        return self._card(path)
+
+    def trim(self, episode_id: str, first: int, last: int) -> Json:
+        """Keep the steps ``first`` .. ``last``; return the card, and where the whole episode is in the trash."""
+        dataset = self.dataset()
+        path = dataset.episode_path(episode_id)
+        with self._editing:
+            before = set(_trash(dataset))
+            edit.trim(path, first, last)
+            kept = [name for name in _trash(dataset) if name not in before]
+        return {"episode": self._card(path), "undo": {"name": kept[0], "split": ""}}
+
+    def annotate(self, episode_id: str, column: int, row: int) -> Json:
+        """Set the target of the instruction in the first camera's image; return the number of steps that show it."""
+        path = self.dataset().episode_path(episode_id)
+        with self._editing:
+            steps = edit.annotate(path, column, row)
+        return {"steps": steps}
+
+    def discard(self, episode_id: str) -> Json:
+        """Move an episode to the trash; return what :meth:`restore` takes."""
+        dataset = self.dataset()
+        with self._editing:
+            splits = dataset.splits() or {}
+            split = next((name for name, ids in splits.items() if episode_id in ids), "")
+            (moved,) = trash.delete(dataset.path, [episode_id])
+        return {"undo": {"name": moved.name, "split": split}}
+
+    def restore(self, name: str, split: str) -> Json:
+        """Take an episode back out of the trash; return its card. Raises :class:`DatasetError`."""
+        dataset = self.dataset()
+        with self._editing:
+            episode_id = trash.restore(dataset.path, name, split)
+        return self._card(dataset.episode_path(episode_id))
+
+    def plan(self, task: str = "") -> Json:
+        """Return the progress of the collection, its forecast, and the next episode, of ``task`` if that is given.
+
+        Raises:
+            PlanError: plan.yaml is wrong.
+        """
+        dataset = self.dataset()
+        plan = CollectionPlan.of_dataset(dataset.path)
+        with self._counting:
+            if self._tally is None or self._tally[0] != dataset.path:
+                self._tally = dataset.path, Tally()
+            tally = self._tally[1]
+            tally.follow(dataset.path)
+            return _progress(tally, plan, task)
+
+
+def _progress(tally: Tally, plan: CollectionPlan | None, task: str) -> Json:
+    tasks = [
+        {"category": item.category, "task": item.task, "wanted": item.wanted, "done": item.done, "failed": item.failed}
+        for item in tally.tasks(plan)
+    ]
+    found: Json = {"episodes": tally.episodes, "steps": tally.steps, "tasks": tasks, "next": None, "step_range": None}
+    if plan is None:
+        return {**found, "planned": False}
+    chosen = plan
+    if task in plan.tasks:
+        chosen = plan.model_copy(update={"tasks": {task: plan.tasks[task]}})
+    proposal, finish = tally.propose(chosen), tally.forecast(plan, datetime.now(timezone.utc).date())
+    if proposal is not None:
+        found["next"] = {
+            "category": proposal.category,
+            "task": proposal.task,
+            "language": proposal.language,
+            "environment": proposal.environment,
+        }
+    done = sum(min(item.done, item.wanted) for item in tally.tasks(plan))
+    return {
+        **found,
+        "planned": True,
+        "step_range": [plan.steps.min, plan.steps.max],
+        "done": done,
+        "wanted": plan.episodes,
+        "forecast": finish.isoformat() if finish and done < plan.episodes else None,
+    }
+
+
+def _card(path: Path) -> Json:
+    version = "-".join(f"{number:x}" for number in signature(path))
+    try:
+        info = episode_info(path)
+    except (*DAMAGE, IndexError) as error:
+        why = str(error) if isinstance(error, EpisodeError) else f"{path}: damaged; 'mobile-vla-data validate' says how"
+        return {"episode_id": path.stem, "version": version, "problem": why, "findings": []}
+    # Without images: they are decoded when the episode is opened.
+    return {**info, "version": version, "problem": "", "findings": _findings(check_episode(path, images=False))}
+
+
+def _findings(found: Sequence[Finding]) -> list[Json]:
+    return [{name: value for name, value in item.as_dict().items() if name != "file"} for item in found]
+
+
+def _rows(values: npt.NDArray[Any]) -> Any:
+    """Return nested lists, with None for what JSON cannot say."""
+    rounded = np.round(values.astype(np.float64), 4)
+    return np.where(np.isfinite(rounded), rounded, None).tolist()  # type: ignore[call-overload]
+
+
+def _jpegs(episode: Episode, camera: str, steps: range) -> list[bytes]:
+    if episode.encoding(camera) == schema.JPEG:
+        return [image.tobytes() for image in episode.jpegs(camera, steps)]
+    return [jpeg.encode(episode.image(camera, step), _QUALITY) for step in steps]
+
+
+def _trash(dataset: Dataset) -> list[str]:
+    folder = dataset.path / schema.TRASH_FOLDER
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -1,0 +1,249 @@
+"""Makes the trials of a series on the robot, one at a time: load the checkpoint, begin, stop, judge. No rclpy."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from mobile_vla_dashboard.calls import ask, instruct_policy
+from mobile_vla_dashboard.jobs import Jobs
+from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.trials import REASONS, Judged, Series, Store, TrialsError
+from mobile_vla_dashboard.wording import Words, say
+from mobile_vla_msgs.msg import PolicyStatus
+
+#: Images of the first camera are kept at this period, and at most so many [s].
+VIDEO_PERIOD_S, MOST_IMAGES = 0.2, 1500
+#: Pause between two looks at a policy that is being loaded [s].
+_POLL_S = 0.2
+_READY = (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
+
+
+class Phase(Enum):
+    """What the desk is doing."""
+
+    IDLE = "idle"
+    LOADING = "loading"
+    READY = "ready"
+    RUNNING = "running"
+    JUDGING = "judging"
+
+
+@dataclass
+class _Run:
+    """The trial on the robot."""
+
+    began_s: float
+    began_at: str
+    images: list[bytes] = field(default_factory=list)
+    duration_s: float = 0.0
+
+
+class TrialDesk:
+    """At most one series is at the desk; another page sees the same. Used on the event loop only."""
+
+    def __init__(self, robot: Robot, store: Store, jobs: Jobs) -> None:
+        self._robot, self._store, self._jobs = robot, store, jobs
+        self._series: Series | None = None
+        self._phase = Phase.IDLE
+        self._run: _Run | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._message: Words | str = ""
+
+    def state(self) -> dict[str, Any]:
+        """Return what the page shows, for every view of it."""
+        elapsed_s = 0.0
+        if self._run is not None:
+            elapsed_s = self._run.duration_s or time.monotonic() - self._run.began_s
+        return {
+            "series": self._series.id if self._series else None,
+            "phase": self._phase.value,
+            "elapsed_s": round(elapsed_s, 1),
+            "message": self._message,
+        }
+
+    @property
+    def names(self) -> dict[str, Words]:
+        """Checkpoint -> what the page calls it until the series is over."""
+        series = self._series
+        if series is None or series.over or len(series.checkpoints) < 2:
+            return {}
+        return {folder: say("trials.checkpoint", letter=letter) for letter, folder in series.checkpoints.items()}
+
+    async def prepare(self, series_id: str) -> Series:
+        """Take up a series, and load the checkpoint of its next trial if the policy has another.
+
+        Raises:
+            TrialsError: a trial is running, or the series is over.
+        """
+        self._require(Phase.IDLE, Phase.READY)
+        series = self._series = await self._jobs.run(lambda: self._store.load(series_id))
+        planned = series.next
+        self._message, self._phase = "", Phase.IDLE
+        if planned is None:
+            self._series = None
+            return series
+        try:
+            await self._load(planned.checkpoint, series.checkpoints[planned.checkpoint])
+        finally:
+            if self._phase is Phase.LOADING:
+                self._phase = Phase.IDLE
+        return series
+
+    async def _load(self, letter: str, wanted: str) -> None:
+        """Load a checkpoint unless the policy has it; an empty one is whatever the policy has."""
+        self._phase, self._message = Phase.LOADING, say("trials.loading", letter=letter)
+        while self._policy_state() == PolicyStatus.STATE_LOADING:
+            await asyncio.sleep(_POLL_S)
+        if wanted and self._loaded() != wanted:
+            reply = await ask(self._robot, "policy/load_checkpoint", {"checkpoint": wanted})
+            if not reply.ok:
+                why = reply.message.replace(wanted, letter)
+                self._message = say("trials.loadit", letter=letter, why=why)
+                return
+        self._phase, self._message = Phase.READY, ""
+
+    async def begin(self, series_id: str) -> None:
+        """Give the policy the instruction of the next trial.
+
+        Raises:
+            TrialsError: it is not prepared, the robot is stopped, or the policy refuses.
+        """
+        self._require(Phase.READY, Phase.IDLE)
+        series = self._at_desk(series_id)
+        planned = series.next
+        if planned is None:
+            raise TrialsError("every trial of this series is made")
+        gate = self._robot.latest.status("gate")
+        if gate is not None and gate.message.stopped:
+            raise TrialsError("the robot is stopped; resume it first")
+        self._phase = Phase.RUNNING
+        self._run = _Run(time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        reply = await instruct_policy(self._robot, planned.instruction)
+        if not reply.ok:
+            self._run, self._phase = None, Phase.READY
+            raise TrialsError(reply.message)
+        self._message = ""
+        task = asyncio.create_task(self._watch(self._run, series.plan.time_limit_s))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def halt(self, series_id: str, message: Words | str = "") -> None:
+        """End the driving of the trial; it waits to be judged. Raises :class:`TrialsError` if none is running."""
+        self._require(Phase.RUNNING)
+        self._at_desk(series_id)
+        run = self._run
+        assert run is not None
+        run.duration_s = max(0.1, time.monotonic() - run.began_s)
+        self._phase, self._message = Phase.JUDGING, message
+        reply = await instruct_policy(self._robot, "")
+        if not reply.ok:
+            self._message = reply.message
+
+    async def judge(self, series_id: str, outcome: str, reason: str, note: str) -> Series:
+        """Keep the result of the trial, and its video.
+
+        Raises:
+            TrialsError: no trial waits for it, or the reason is none of the list.
+        """
+        if (outcome == "failure") != bool(reason) or (reason and reason not in REASONS):
+            raise TrialsError(f"a failure needs one of these reasons, a success none: {', '.join(REASONS)}")
+        if self._phase is Phase.RUNNING:
+            await self.halt(series_id)
+        self._require(Phase.JUDGING)
+        series, run = self._at_desk(series_id), self._run
+        assert run is not None
+        number = len(series.results)
+        result = Judged.model_validate(
+            {
+                "outcome": outcome,
+                "reason": reason,
+                "note": note,
+                "duration_s": round(run.duration_s, 2),
+                "began_at": run.began_at,
+                "video": f"trial_{number:04d}.mjpeg" if run.images else "",
+            }
+        )
+
+        def keep() -> Series:
+            if result.video:
+                (self._store.path(series.id) / result.video).write_bytes(b"".join(run.images))
+            kept = series.model_copy(update={"results": [*series.results, result]})
+            self._store.save(kept)
+            return kept
+
+        return await self._change(keep)
+
+    async def discard(self, series_id: str) -> None:
+        """End the trial without a result; it is made again. Raises :class:`TrialsError` if there is none."""
+        if self._phase is Phase.RUNNING:
+            await self.halt(series_id)
+        self._require(Phase.JUDGING)
+        self._run, self._phase, self._message = None, Phase.READY, ""
+
+    async def forget(self, series_id: str) -> Series:
+        """Take back the last result; that trial is made again. Raises :class:`TrialsError` if there is none."""
+        self._require(Phase.IDLE, Phase.READY)
+        series = await self._jobs.run(lambda: self._store.load(series_id))
+        if not series.results:
+            raise TrialsError("no trial of this series has a result")
+        return await self._change(lambda: self._keep(series, results=series.results[:-1], closed=False))
+
+    async def close(self, series_id: str) -> Series:
+        """End a series early, and reveal its checkpoints."""
+        self._require(Phase.IDLE, Phase.READY)
+        series = await self._jobs.run(lambda: self._store.load(series_id))
+        return await self._change(lambda: self._keep(series, closed=True))
+
+    def _keep(self, series: Series, **changes: Any) -> Series:
+        kept = series.model_copy(update=changes)
+        self._store.save(kept)
+        return kept
+
+    async def _change(self, keep: Callable[[], Series]) -> Series:
+        self._series = await self._jobs.run(keep)
+        self._run, self._phase, self._message = None, Phase.IDLE, ""
+        return self._series
+
+    async def _watch(self, run: _Run, limit_s: float) -> None:
+        """Keep images until the trial ends, and end it when its time is over."""
+        sequence = 0
+        while self._run is run and self._phase is Phase.RUNNING:
+            frame = self._robot.latest.frame(0)
+            if frame is not None and frame.sequence != sequence and len(run.images) < MOST_IMAGES:
+                sequence = frame.sequence
+                run.images.append(frame.jpeg())
+            if time.monotonic() - run.began_s >= limit_s and self._series is not None:
+                await self.halt(self._series.id, say("trials.timeup", seconds=f"{limit_s:g}"))
+                return
+            await asyncio.sleep(VIDEO_PERIOD_S)
+
+    def _policy_state(self) -> int:
+        status = self._robot.latest.status("policy")
+        return PolicyStatus.STATE_UNCONFIGURED if status is None else int(status.message.state)
+
+    def _loaded(self) -> str:
+        """Return the checkpoint that the policy has loaded; empty if none is ready."""
+        status = self._robot.latest.status("policy")
+        return "" if status is None or self._policy_state() not in _READY else str(status.message.checkpoint)
+
+    def _at_desk(self, series_id: str) -> Series:
+        if self._series is None or self._series.id != series_id:
+            raise TrialsError("another series is at work; prepare this one first")
+        return self._series
+
+    def _require(self, *phases: Phase) -> None:
+        if self._phase not in phases:
+            words = {
+                Phase.IDLE: "no trial is prepared",
+                Phase.LOADING: "a checkpoint is being loaded",
+                Phase.READY: "no trial is running",
+                Phase.RUNNING: "a trial is running; judge it first",
+                Phase.JUDGING: "a trial waits to be judged",
+            }
+            raise TrialsError(words[self._phase])

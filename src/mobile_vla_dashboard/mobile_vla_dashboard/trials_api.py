@@ -1,0 +1,143 @@
+"""Addresses of trials on the robot, under ``/api/trials``. No rclpy."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, HTTPException, Path
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from mobile_vla_dashboard.jobs import Jobs
+from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.trial_desk import TrialDesk
+from mobile_vla_dashboard.trial_report import images, report
+from mobile_vla_dashboard.trials import REASONS, Series, SeriesPlan, Store, TrialsError, for_page
+
+SeriesId = Annotated[str, Path(pattern=r"^series_[0-9]{8}_[0-9]{6}$", max_length=32)]
+Trial = Annotated[int, Path(ge=0, le=9999)]
+
+#: Series of which the page shows a line.
+_LISTED = 20
+#: The report brings its style and its images along, and runs nothing.
+_REPORT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+
+T = TypeVar("T")
+
+
+class Verdict(BaseModel):
+    """Outcome of a trial; a failure has a reason of the list."""
+
+    model_config = ConfigDict(extra="forbid")
+    outcome: Literal["success", "failure"]
+    reason: str = Field("", max_length=100)
+    note: str = Field("", max_length=500)
+
+
+async def _possible(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except TrialsError as error:
+        raise HTTPException(409, str(error)) from None
+
+
+def _shown(series: Series) -> Response:
+    return JSONResponse({"ok": True, "series": for_page(series)})
+
+
+def trials(robot: Robot, desk: TrialDesk, store: Store, jobs: Jobs) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/api/trials", tags=["trials"])
+
+    @router.get("")
+    async def listed() -> Response:
+        """Return the newest series, without their trials, and the reasons of failure."""
+
+        def lines() -> list[dict[str, Any]]:
+            found = []
+            for series_id in store.ids()[:_LISTED]:
+                try:
+                    shown = for_page(store.load(series_id))
+                except TrialsError as error:
+                    found.append({"id": series_id, "problem": str(error)})
+                    continue
+                found.append({name: shown[name] for name in ("id", "title", "created_at", "trials", "done", "over")})
+            return found
+
+        return JSONResponse({"ok": True, "series": await jobs.run(lines), "reasons": list(REASONS)})
+
+    @router.post("")
+    async def create(plan: SeriesPlan) -> Response:
+        """Make a series: the order of its trials is drawn, and its checkpoints get letters."""
+        return _shown(await jobs.run(lambda: store.create(plan, robot.contract.robot)))
+
+    @router.get("/{series_id}")
+    async def one(series_id: SeriesId) -> Response:
+        """Return a series with its results; which checkpoint is which only once it is over."""
+        return _shown(await jobs.run(lambda: store.load(series_id)))
+
+    @router.post("/{series_id}/prepare")
+    async def prepare(series_id: SeriesId) -> Response:
+        """Take up a series and load the checkpoint of its next trial; answers when it is loaded."""
+        return _shown(await _possible(desk.prepare(series_id)))
+
+    @router.post("/{series_id}/begin")
+    async def begin(series_id: SeriesId) -> Response:
+        """Let the policy follow the instruction of the next trial."""
+        await _possible(desk.begin(series_id))
+        return JSONResponse({"ok": True})
+
+    @router.post("/{series_id}/halt")
+    async def halt(series_id: SeriesId) -> Response:
+        """End the driving of the trial, which waits to be judged."""
+        await _possible(desk.halt(series_id))
+        return JSONResponse({"ok": True})
+
+    @router.post("/{series_id}/judge")
+    async def judge(series_id: SeriesId, body: Verdict) -> Response:
+        """Keep the result of the trial."""
+        return _shown(await _possible(desk.judge(series_id, body.outcome, body.reason, body.note)))
+
+    @router.post("/{series_id}/discard")
+    async def discard(series_id: SeriesId) -> Response:
+        """End the trial without a result; it is made again."""
+        await _possible(desk.discard(series_id))
+        return JSONResponse({"ok": True})
+
+    @router.post("/{series_id}/forget")
+    async def forget(series_id: SeriesId) -> Response:
+        """Take back the last result; that trial is made again."""
+        return _shown(await _possible(desk.forget(series_id)))
+
+    @router.post("/{series_id}/close")
+    async def close(series_id: SeriesId) -> Response:
+        """End a series early and reveal its checkpoints."""
+        return _shown(await _possible(desk.close(series_id)))
+
+    @router.get("/{series_id}/report")
+    async def page(series_id: SeriesId) -> Response:
+        """Return the report as one HTML page."""
+        html = await jobs.run(lambda: report(store, store.load(series_id)))
+        return Response(html, media_type="text/html", headers=_REPORT)
+
+    @router.get("/{series_id}/video/{trial}")
+    async def video(series_id: SeriesId, trial: Trial) -> Response:
+        """Return the images of a trial: JPEGs of the first camera one behind the other (MJPEG)."""
+        content = await jobs.run(lambda: _video(store, series_id, trial).read_bytes())
+        return Response(content, media_type="video/x-motion-jpeg")
+
+    @router.get("/{series_id}/video/{trial}/first")
+    async def first(series_id: SeriesId, trial: Trial) -> Response:
+        """Return the first image of a trial as JPEG: how the scene was placed."""
+        content = await jobs.run(lambda: images(_video(store, series_id, trial))[0])
+        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    return router
+
+
+def _video(store: Store, series_id: str, trial: int) -> Any:
+    results = store.load(series_id).results
+    if trial >= len(results) or not results[trial].video:
+        raise TrialsError(f"trial {trial} of {series_id} has no video")
+    return store.path(series_id) / results[trial].video

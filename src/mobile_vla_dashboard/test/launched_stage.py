@@ -1,0 +1,65 @@
+"""A launch file as a user starts it, with the page of its dashboard in a real browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(1, str(Path(__file__).parents[3] / "test"))
+
+from chromium import Chromium
+from dashboard_stage import free_port
+from launch_commands import LITE, Launched
+
+from mobile_vla_ros.testing import wait_for
+
+
+class LaunchedPage:
+    """A launched robot with its page."""
+
+    def __init__(self, folder: Path, browser: Chromium, file: str, *arguments: str) -> None:
+        self.port, self.browser = free_port(), browser
+        self.state = os.environ["XDG_STATE_HOME"]
+        words = [str(LITE), "launch", "mobile_vla_bringup", file, *arguments, f"dashboard_port:={self.port}"]
+        self.launched = Launched(words, folder / "launch.log")
+        try:
+            wait_for(self._serving, 90, "the page")
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _serving(self) -> bool:
+        assert self.launched.process.poll() is None, self.launched.output
+        return "dashboard at" in self.launched.output
+
+    def open(self, view: str = "collect") -> None:
+        """Load the page anew, in one of its views."""
+        self.browser.open(f"http://127.0.0.1:{self.port}/#{view}")
+        self.browser.wait_until("document.querySelector('#link').dataset.t === 'link.live'")
+
+    def tap(self, key: str, code: str) -> None:
+        """Press a key and let it go."""
+        self.browser.key("keyDown", key, code)
+        self.browser.key("keyUp", key, code)
+
+    def text(self, selector: str) -> str:
+        """Text of an element."""
+        return str(self.browser.evaluate(f"document.querySelector('{selector}').textContent"))
+
+    def click(self, selector: str) -> None:
+        """Press an element, wherever the page is scrolled to."""
+        self.browser.wait_until(f"document.querySelector('{selector}')?.checkVisibility() === true")
+        self.browser.evaluate(f"document.querySelector('{selector}').scrollIntoView({{ block: 'center' }})")
+        self.browser.press(selector)
+
+    def close(self) -> None:
+        if self.launched.process.poll() is None:
+            self.launched.signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.launched.wait(20)
+        self.launched.close()

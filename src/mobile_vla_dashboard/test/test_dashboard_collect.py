@@ -1,0 +1,168 @@
+"""A day of collecting in a real browser, against the launched simulation: no terminal after the launch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chromium import Chromium
+from launched_stage import LaunchedPage
+
+from mobile_vla_data.episode.reader import Episode
+from mobile_vla_ros.testing import unique_domain, wait_for
+
+pytestmark = pytest.mark.alone
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("collect") / "episodes"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Chromium, dataset: Path) -> Iterator[LaunchedPage]:
+    arguments = ("sim:=true", "teleop:=web", f"dataset:={dataset}")
+    with unique_domain():
+        page = LaunchedPage(dataset.parent, browser, "collect.launch.py", *arguments)
+        try:
+            yield page
+        finally:
+            page.close()
+
+
+def outcome(dataset: Path, number: int = 0) -> str:
+    path = dataset / f"episode_{number:06d}.h5"
+    if not path.exists():
+        return ""
+    with Episode.open(path) as episode:
+        return episode.outcome
+
+
+def seek(page: LaunchedPage, step: int) -> None:
+    """Move the playhead."""
+    moved = f"scrub.value = {step}; scrub.dispatchEvent(new Event('input'));"
+    page.browser.evaluate(f"((scrub) => {{ {moved} }})(document.querySelector('#scrub')); true")
+
+
+def record(page: LaunchedPage, steps: int) -> None:
+    """Start the next episode of the plan and drive it, by keys alone."""
+    browser = page.browser
+    browser.wait_until(
+        "!document.querySelector('#start button').disabled && !document.querySelector('#proposal').hidden", 60
+    )
+    # On a busy machine an image may be late at that moment, and the recorder refuses: as an operator, press again.
+    running = "document.querySelector('#running').checkVisibility()"
+    wait_for(lambda: browser.evaluate(running) or page.tap("n", "KeyN") or time.sleep(1.0), 60, "an open episode")
+    browser.key("keyDown", "ArrowUp", "ArrowUp")
+    browser.wait_until(f"parseInt(document.querySelector('#stepcount').textContent) >= {steps}", 60)
+    browser.key("keyUp", "ArrowUp", "ArrowUp")
+
+
+def test_a_round_of_collecting_needs_no_terminal(page: LaunchedPage, dataset: Path) -> None:
+    browser = page.browser
+    page.click("#wheel")
+    browser.wait_until("document.querySelector('#drive').classList.contains('driving')")
+    browser.wait_until("!document.querySelector('#proposal').hidden", 60)
+    proposed = page.text("#nextlanguage")
+    scene = page.text("#scene")
+    record(page, 14)
+    assert page.text("#episode") == proposed
+    page.tap("s", "KeyS")
+    browser.wait_until("document.querySelector('#result').checkVisibility()", 60)
+    with Episode.open(dataset / "episode_000000.h5") as episode:
+        assert (episode.metadata.language, episode.outcome) == (proposed, "success")
+        assert all(value.replace("_", " ") in scene for value in episode.metadata.environment.values())
+        assert np.abs(episode.actions[:, :2]).max() > 0.01
+    browser.wait_until("document.querySelectorAll('#episodes li').length === 1")
+    assert proposed in page.text("#episodes li")
+    # What is counted decides what comes next.
+    browser.wait_until(f"document.querySelector('#nextlanguage').textContent !== {proposed!r}")
+    assert "1" in page.text("#total")
+
+    record(page, 11)
+    page.tap("x", "KeyX")
+    page.tap("x", "KeyX")
+    browser.wait_until("document.querySelector('#waiting').checkVisibility()")
+    assert [path.name for path in dataset.glob("*.h5")] == ["episode_000000.h5"]
+
+
+def test_an_episode_is_played_back_from_its_file(page: LaunchedPage, dataset: Path) -> None:
+    browser = page.browser
+    browser.evaluate("document.addEventListener('playback', (event) => { window.began = event.detail; }); true")
+    page.click(".episode")
+    browser.wait_until("window.began?.id === 'episode_000000'")
+    page.click("#playpause")
+    seek(page, 7)
+    browser.wait_until("document.querySelector('#playerstep').textContent.includes('7')")
+    with Episode.open(dataset / "episode_000000.h5") as episode:
+        steps = episode.num_steps
+        for place, camera in enumerate(episode.cameras):
+            shown = f"""(() => {{
+              const canvas = document.querySelectorAll('#playerimages canvas')[{place}];
+              return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+            }})()"""
+            wanted = episode.image(camera, 7).astype(int)
+
+            def same(shown: str = shown, wanted: np.ndarray = wanted) -> bool:
+                pixels = np.array(browser.evaluate(shown), dtype=int).reshape(*wanted.shape[:2], 4)[..., :3]
+                return bool(np.abs(pixels - wanted).mean() < 3.0)
+
+            wait_for(same, what=f"the image of step 7 of {camera}")
+    assert page.text("#playerstep") == f"step 7 of {steps - 1}"
+    browser.wait_until("document.querySelectorAll('#traces canvas').length === 2")
+
+
+def test_labels_are_corrected_and_an_episode_is_discarded_and_taken_back(page: LaunchedPage, dataset: Path) -> None:
+    browser = page.browser
+    page.click("[data-relabel=failure]")
+    wait_for(lambda: outcome(dataset) == "failure", what="the new label in the file")
+    browser.wait_until("document.querySelector('#episodes .outcome.failure') !== null")
+    # The recorder counts again, too.
+    browser.wait_until("document.querySelector('#progress').textContent.includes('1 failed')")
+    page.click("#undo")
+    wait_for(lambda: outcome(dataset) == "success", what="the old label in the file")
+
+    browser.wait_until("document.querySelector('[data-relabel=success]').getAttribute('aria-pressed') === 'true'")
+    page.click("#player details > summary")
+    page.click("#discardepisode")
+    wait_for(lambda: not list(dataset.glob("*.h5")), what="an empty folder")
+    browser.wait_until("document.querySelectorAll('#episodes li').length === 0")
+    page.click("#undo")
+    wait_for(lambda: outcome(dataset) == "success", what="the episode back in its folder")
+    browser.wait_until("document.querySelectorAll('#episodes li').length === 1")
+
+
+def test_the_target_is_clicked_and_an_episode_is_trimmed(page: LaunchedPage, dataset: Path) -> None:
+    browser, path = page.browser, dataset / "episode_000000.h5"
+    page.click(".episode")
+    browser.wait_until("document.querySelector('#player').checkVisibility()")
+    browser.evaluate("document.querySelector('#player details').open = true")
+    page.click("#mark")
+    page.click("#playerimages canvas")
+
+    def marked() -> bool:
+        with Episode.open(path) as episode:
+            target = episode.target
+        return target is not None and np.abs(target[0] - 112).max() <= 2
+
+    wait_for(marked, what="the target in the file")
+    with Episode.open(path) as episode:
+        before = episode.num_steps
+    seek(page, 2)
+    page.click("#trimfirst")
+    page.click("#trim")
+
+    def steps() -> int:
+        with Episode.open(path) as episode:
+            return episode.num_steps
+
+    wait_for(lambda: steps() == before - 2, what="the trimmed episode")
+    page.click("#undo")
+    wait_for(lambda: steps() == before, what="the whole episode")
+
+
+def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:
+    assert page.browser.failures == []

@@ -1,0 +1,143 @@
+"""A series of trials in a real browser, against the launched simulation with a real, untrained policy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Chromium
+from launched_stage import LaunchedPage
+
+from mobile_vla_dashboard.trial_report import images
+from mobile_vla_ros.testing import unique_domain, wait_for
+
+pytestmark = pytest.mark.alone
+
+CHECKPOINT = Path(__file__).parents[2] / "mobile_vla_policy/test/checkpoint_0.1.0"
+INSTRUCTION = "go to the kitchen"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two checkpoints with different names."""
+    folder = tmp_path_factory.mktemp("trials")
+    return [Path(shutil.copytree(CHECKPOINT, folder / name)) for name in ("first_try", "second_try")]
+
+
+@pytest.fixture(scope="module")
+def page(browser: Chromium, checkpoints: list[Path]) -> Iterator[LaunchedPage]:
+    arguments = ("sim:=true", f"checkpoint:={checkpoints[0]}", "device:=cpu")
+    with unique_domain():
+        page = LaunchedPage(checkpoints[0].parent, browser, "inference.launch.py", *arguments)
+        try:
+            page.open("trials")
+            yield page
+        finally:
+            page.close()
+
+
+def ask(page: LaunchedPage, path: str) -> dict:
+    with urllib.request.urlopen(f"http://127.0.0.1:{page.port}{path}", timeout=30) as answer:
+        return dict(json.load(answer))
+
+
+def fill(page: LaunchedPage, **fields: str) -> None:
+    for name, value in fields.items():
+        page.browser.evaluate(f"document.querySelector('#series{name}').value = {json.dumps(value)}; true")
+
+
+def phase(page: LaunchedPage) -> str:
+    return str(page.browser.evaluate("document.querySelector('#trialphase').textContent"))
+
+
+def prepared(page: LaunchedPage) -> None:
+    begin = "document.querySelector('#trialbegin')"
+    said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
+    page.browser.wait_until(f"{begin}.checkVisibility() && !{begin}.disabled && {said}", 120)
+
+
+def begin(page: LaunchedPage) -> None:
+    page.tap("n", "KeyN")
+    page.browser.wait_until("document.querySelector('#trialsuccess').checkVisibility()", 30)
+    page.browser.wait_until("parseFloat(document.querySelector('#trialelapsed').textContent) > 1", 30)
+
+
+def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPage, checkpoints: list[Path]) -> None:
+    browser = page.browser
+    browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
+    fill(page, label="Morning or evening", instructions=INSTRUCTION, starts="hall, facing the door", rounds="1")
+    fill(page, checkpoints="\n".join(map(str, checkpoints)), limit="30")
+    page.click("#newseries button")
+    prepared(page)
+    (series,) = ask(page, "/api/trials")["series"]
+    address = f"/api/trials/{series['id']}"
+    assert page.text("#trialinstruction") == INSTRUCTION and page.text("#trialstart") == "hall, facing the door"
+    first = page.text("#trialletter")
+    begin(page)
+    page.tap("s", "KeyS")
+    wait_for(lambda: ask(page, address)["series"]["done"] == 1, what="the first result")
+    # The other checkpoint is loaded meanwhile; nothing on the page says which one that is.
+    prepared(page)
+    assert {first, page.text("#trialletter")} == {"A", "B"}
+    assert ask(page, address)["series"]["checkpoints"] is None
+    shown = browser.evaluate("document.body.innerText + document.body.innerHTML")
+    assert not any(folder.name in shown for folder in checkpoints)
+    begin(page)
+    page.tap("f", "KeyF")
+    browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
+    page.tap("1", "Digit1")
+    browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'", 30)
+
+    over = ask(page, address)["series"]
+    assert [result["outcome"] for result in over["results"]] == ["success", "failure"]
+    assert over["summary"]["reasons"] == {"never arrived": 1}
+    assert over["summary"]["interval_95"] == pytest.approx([0.0945, 0.9055], abs=1e-3)
+    assert set(over["summary"]["by_checkpoint"]) == {str(folder) for folder in checkpoints}
+    assert "second_try" in page.text("#trialrates")
+
+
+def test_a_series_leaves_its_results_videos_and_a_report(page: LaunchedPage) -> None:
+    (series,) = ask(page, "/api/trials")["series"]
+    (folder,) = Path(page.state).rglob(series["id"])
+    kept = json.loads((folder / "series.json").read_text())
+    assert [result["outcome"] for result in kept["results"]] == ["success", "failure"]
+    assert len(images(folder / kept["results"][0]["video"])) >= 3
+    with urllib.request.urlopen(f"http://127.0.0.1:{page.port}/api/trials/{series['id']}/report", timeout=60) as answer:
+        report = answer.read().decode()
+    assert "Morning or evening" in report and "95 % interval (Wilson)" in report and "data:image/webp" in report
+
+
+def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
+    browser = page.browser
+    page.click("#trialleave")
+    browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
+    fill(page, label="Interrupted", instructions=INSTRUCTION, starts="", checkpoints="", rounds="3")
+    page.click("#newseries button")
+    prepared(page)
+    begin(page)
+    page.tap("s", "KeyS")
+    wait_for(lambda: ask(page, "/api/trials")["series"][0]["done"] == 1, what="the first result")
+    prepared(page)
+    # A page that is loaded anew shows what is at work; any other series is taken up from the list.
+    page.open("trials")
+    prepared(page)
+    page.click("#trialleave")
+    browser.wait_until("document.querySelectorAll('#serieslist button').length === 2")
+    page.click("#serieslist button")
+    prepared(page)
+    begin(page)
+    # A trial that went wrong for another reason is made again.
+    page.click("#trialdiscard")
+    prepared(page)
+    assert ask(page, "/api/trials")["series"][0]["done"] == 1
+    page.click("#trialclose")
+    page.click("#trialclose")
+    browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'")
+
+
+def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:
+    assert page.browser.failures == []

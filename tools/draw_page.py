@@ -1,0 +1,138 @@
+"""Draw docs/images/page_*.webp: the views of the dashboard at the sizes of a desktop and of a phone, in simulation.
+
+Run it in the environment of the workspace; it takes a minute or two, and needs Chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "src/mobile_vla_dashboard/test")]
+
+from chromium import Chromium  # noqa: E402
+from launched_stage import LaunchedPage  # noqa: E402
+
+from mobile_vla_ros.testing import unique_domain  # noqa: E402
+
+IMAGES = ROOT / "docs/images"
+CHECKPOINT = ROOT / "src/mobile_vla_policy/test/checkpoint_0.1.0"
+#: Name of the file's ending -> width and height [px], and whether it is a phone.
+SIZES = {"": (1360, 1000, False), "_phone": (390, 844, True)}
+SCENES = 10
+
+
+def shoot(page: LaunchedPage, name: str, top: str, *endings: str) -> None:
+    """Write the images of what is shown, of all sizes or of ``endings``; on a phone, scrolled to ``top``."""
+    for ending in endings or SIZES:
+        width, height, phone = SIZES[ending]
+        page.browser.resize(width, height, phone=phone)
+        target = top if phone else "body"
+        page.browser.evaluate(f"document.querySelector('{target}').scrollIntoView(); scrollBy(0, -130); true")
+        # Images that come in between are drawn, and lines at the new width.
+        time.sleep(2.0)
+        (IMAGES / f"page_{name}{ending}.webp").write_bytes(page.browser.screenshot())
+    page.browser.resize(*SIZES[""][:2])
+
+
+def collect(folder: Path, browser: Chromium) -> None:
+    """Draw the Collect view with an episode of the expert played back."""
+    dataset = folder / "episodes"
+    command = ["mobile-vla-sim", "collect", "--episodes", str(SCENES), "--output", str(dataset), "--workers", "1"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    arguments = ("sim:=true", "teleop:=web", f"dataset:={dataset}")
+    drive(folder, browser, "collect.launch.py", arguments, draw_collect)
+
+
+def draw_collect(page: LaunchedPage) -> None:
+    """Show the next task, and an episode in the middle."""
+    browser = page.browser
+    browser.wait_until("!document.querySelector('#proposal').hidden", 60)
+    browser.wait_until("!document.querySelector('#start button').disabled", 60)
+    shoot(page, "collect_next", "#recorder", "_phone")
+    page.click(".episode")
+    browser.wait_until("document.querySelectorAll('#traces canvas').length === 2", 30)
+    browser.evaluate(
+        "((scrub) => { scrub.value = scrub.max / 2; scrub.dispatchEvent(new Event('input')); })"
+        "(document.querySelector('#scrub')); true"
+    )
+    shoot(page, "collect", "#player")
+
+
+def trials(folder: Path, browser: Chromium) -> None:
+    """Draw the Trials view before and in a trial."""
+    checkpoints = [Path(shutil.copytree(CHECKPOINT, folder / name)) for name in ("first_try", "second_try")]
+    arguments = ("sim:=true", f"checkpoint:={checkpoints[0]}", "device:=cpu")
+
+    def draw(page: LaunchedPage) -> None:
+        browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
+        fields = {
+            "label": "Kitchen or bedroom",
+            "instructions": "go to the kitchen\ngo to the bedroom",
+            "starts": "hall, facing the door\nbedroom, beside the bed",
+            "rounds": "2",
+            "checkpoints": "\n".join(map(str, checkpoints)),
+        }
+        for name, value in fields.items():
+            browser.evaluate(f"document.querySelector('#series{name}').value = {json.dumps(value)}; true")
+        shoot(page, "trials_new", "#trialsetup", "_phone")
+        page.click("#newseries button")
+        for key, code in (("s", "KeyS"), ("s", "KeyS"), ("f", "KeyF")):
+            prepared(page)
+            begin(page)
+            page.tap(key, code)
+        browser.wait_until("document.querySelector('#trialreasons').checkVisibility()", 30)
+        page.tap("1", "Digit1")
+        prepared(page)
+        shoot(page, "trials", "#trialcard")
+
+    drive(folder, browser, "inference.launch.py", arguments, draw, "trials")
+
+
+def prepared(page: LaunchedPage) -> None:
+    """Wait until the next trial can begin."""
+    page.browser.wait_until("document.querySelector('#trialphase').textContent.endsWith('then begin')", 180)
+
+
+def begin(page: LaunchedPage) -> None:
+    """Begin a trial and let it run for a moment."""
+    page.tap("n", "KeyN")
+    page.browser.wait_until("document.querySelector('#trialsuccess').checkVisibility()", 30)
+    page.browser.wait_until("parseFloat(document.querySelector('#trialelapsed').textContent) > 1.5", 30)
+
+
+def drive(
+    folder: Path,
+    browser: Chromium,
+    file: str,
+    arguments: tuple[str, ...],
+    draw: Callable[[LaunchedPage], None],
+    view: str = "collect",
+) -> None:
+    """Launch a robot, open a view of its page, and draw it."""
+    with unique_domain():
+        page = LaunchedPage(folder, browser, file, *arguments)
+        try:
+            page.open(view)
+            draw(page)
+        finally:
+            page.close()
+
+
+def main() -> None:
+    """Write every image."""
+    with tempfile.TemporaryDirectory() as folder, Chromium() as browser:
+        browser.resize(*SIZES[""][:2])
+        collect(Path(folder), browser)
+        trials(Path(folder), browser)
+
+
+if __name__ == "__main__":
+    main()

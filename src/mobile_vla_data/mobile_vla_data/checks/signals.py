@@ -258,7 +258,7 @@ def _states(signals: Signals) -> Iterator[Finding]:
 
 
 def drive_lengths(
-    actions: npt.NDArray[np.float32], states: npt.NDArray[np.float32], control_rate_hz: float
+    actions: npt.NDArray[np.floating], states: npt.NDArray[np.floating], control_rate_hz: float
 ) -> tuple[float, float]:
     """Return the length of the drive [m] as commanded by actions ``[T, 3 or 4]`` and by odometry in states ``[T, 3]``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -55,13 +56,8 @@ def import_from_lerobot(
     dataset: NewDatasetArgument,
     contract: ContractOption = None,
     category: CategoryOption = None,
-    encoding: Annotated[
-        Encoding | None,
-        typer.Option(help="How to store images; by default as before the export, or jpeg.", show_default=False),
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Quality of images that are encoded.", show_default=False)
-    ] = None,
+    encoding: EncodingOption = None,
+    quality: QualityOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add the episodes of a LeRobotDataset v3.0; those that the dataset has already are left out."""
@@ -136,10 +132,7 @@ def import_from_robomimic(
     json: JsonOption = False,
 ) -> None:
     """Add the demonstrations of a robomimic file; those that the dataset has already are left out."""
-    defaults = _defaults(contract, language, category, encoding, quality)
-    with progress_bar("importing", quiet=json) as progress:
-        done = import_robomimic(source, dataset, defaults, progress)
-    _print_imported(done, json)
+    _import_hdf5(import_robomimic, source, dataset, _defaults(contract, language, category, encoding, quality), json)
 
 
 @import_app.command("aloha")
@@ -154,10 +147,7 @@ def import_from_aloha(
     json: JsonOption = False,
 ) -> None:
     """Add the episodes of a folder of ACT / ALOHA files; those that the dataset has already are left out."""
-    defaults = _defaults(contract, language, category, encoding, quality)
-    with progress_bar("importing", quiet=json) as progress:
-        done = import_aloha(source, dataset, defaults, progress)
-    _print_imported(done, json)
+    _import_hdf5(import_aloha, source, dataset, _defaults(contract, language, category, encoding, quality), json)
 
 
 def _defaults(
@@ -170,6 +160,14 @@ def _defaults(
         encoding.value if encoding is not None else None,
         quality,
     )
+
+
+def _import_hdf5(
+    importer: Callable[..., Imported], source: Path, dataset: Path, defaults: Defaults, json: bool
+) -> None:
+    with progress_bar("importing", quiet=json) as progress:
+        done = importer(source, dataset, defaults, progress)
+    _print_imported(done, json)
 
 
 def _print_imported(done: Imported, json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -39,10 +39,15 @@ class Labels:
     source_encodings: Mapping[str, str]
 
 
-def describe(episode: Episode, split: str = "") -> dict[str, Any]:
-    """Return labels, contract and counters of an episode, ready for JSON. Raises :class:`EpisodeError`."""
-    metadata, first = episode.metadata, episode.cameras[0]
-    encodings = {name: text for name in episode.cameras if (text := episode.source_encoding(name))}
+def describe(episode: Episode, split: str = "", cameras: Sequence[str] = ()) -> dict[str, Any]:
+    """Return labels, contract and counters of an episode, ready for JSON; ``cameras`` are those taken, empty for all.
+
+    Raises:
+        EpisodeError: the file cannot be read.
+    """
+    cameras = cameras or episode.cameras
+    metadata, first = episode.metadata, cameras[0]
+    encodings = {name: text for name in cameras if (text := episode.source_encoding(name))}
     return {
         "episode_id": episode.episode_id,
         "language": metadata.language,
@@ -108,20 +113,19 @@ def restore(
         defaults.jpeg_quality or found.get("jpeg_quality") or 95,
         found.get("created_at", made_at),
     )
+    ending = Ending(found.get("outcome", "unlabelled"), found.get("dropped_ticks", 0), optional_attributes(found))
+    return Labels(header, ending, found.get("split", ""), found.get("source_encodings", {}))
+
+
+def optional_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the optional root attributes of an episode file from the object of :func:`describe`."""
     counters = found.get("input_counters")
-    optional = {
+    values = {
         schema.RECOVERED: found.get("recovered") or None,
-        schema.INPUT_COUNTERS: json.dumps(counters, sort_keys=True)
-        if (counters := found.get("input_counters"))
-        else None,
+        schema.INPUT_COUNTERS: json.dumps(counters, sort_keys=True) if counters else None,
         schema.LOST_YAW_RAD: found.get("lost_yaw_rad"),
     }
-    ending = Ending(
-        found.get("outcome", "unlabelled"),
-        found.get("dropped_ticks", 0),
-        {name: value for name, value in optional.items() if value is not None},
-    )
-    return Labels(header, ending, found.get("split", ""), found.get("source_encodings", {}))
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def written_at(path: Path) -> str:

@@ -51,6 +51,11 @@ class Selection:
         return sum(episode.num_steps for episode in self.episodes)
 
     @property
+    def identity(self) -> list[tuple[str, int, int, str]]:
+        """What determines the content of an export: path, size, time of change and split of each episode."""
+        return [(str(item.path.resolve()), item.size_bytes, item.mtime_ns, item.split) for item in self.episodes]
+
+    @property
     def split_ranges(self) -> dict[str, range]:
         """Split name -> positions of its episodes in :attr:`episodes`; one split, ``train``, without splits.json."""
         if not self.has_splits:

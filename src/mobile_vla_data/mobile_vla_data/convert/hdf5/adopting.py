@@ -1,9 +1,10 @@
-"""One episode of either HDF5 format into a dataset folder."""
+"""Episodes of either HDF5 format into a dataset folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.steps import columns, numbers_of, read_labels, steps_of
 from mobile_vla_data.convert.labels import Defaults, restore
 from mobile_vla_data.image import Image
+from mobile_vla_data.storage.lock import DatasetLock
 
 #: Between the made-up ticks of two episodes of others [ns].
 _APART_NS = 1_000_000_000_000
@@ -39,14 +41,34 @@ class StoredEpisode:
     """Return a frame of such a dataset."""
 
 
-def adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:
-    """Add the episode, unless the folder has it.
+def adopt_all(
+    episodes: Iterable[StoredEpisode],
+    count: int,
+    dataset: str | Path,
+    defaults: Defaults,
+    progress: Callable[[int, int], None] | None,
+) -> Imported:
+    """Add ``count`` episodes to a dataset folder, which is created if missing, and its splits if it has none.
 
     Raises:
-        ConvertError: it does not fit the contract.
-        ContractError: the folder has episodes under another contract.
+        ConvertError: one does not fit the contract.
+        ContractError: the dataset has episodes under another contract.
+        DatasetBusyError: another process writes to the dataset.
         OSError: the disk is full.
     """
+    result = Imported(Path(dataset))
+    with DatasetLock(dataset):
+        adoption = Adoption(dataset)
+        for number, stored in enumerate(episodes, start=1):
+            _adopt(stored, adoption, defaults, result)
+            if progress is not None:
+                progress(number, count)
+        result.splits_written = adoption.write_splits()
+    return result
+
+
+def _adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:
+    """Add the episode, unless the folder has it."""
     found = read_labels(stored.group)
     contract = restore(found, (), defaults, stored.origin, stored.made_at).header.contract
     cameras = tuple(name for name in contract.cameras if name in stored.images)

@@ -6,7 +6,7 @@ state, ``qvel`` its change per second, ``action`` our action. Original ACT expec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.convert.adopt import Adoption, Imported
+from mobile_vla_data.convert.adopt import Imported
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt
+from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt_all
 from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
 from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.pixels import decode
@@ -26,7 +26,6 @@ from mobile_vla_data.convert.selection import SelectedEpisode, Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image, ImageError
 from mobile_vla_data.storage.durable import make_atomically
-from mobile_vla_data.storage.lock import DatasetLock
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ def export_aloha(
         OSError: the disk is full.
     """
     selection = select(dataset, options.cameras, options.outcomes)
-    episodes = [(str(item.path.resolve()), item.size_bytes, item.mtime_ns) for item in selection.episodes]
-    with building(Path(target), {"options": asdict(options), "episodes": episodes}) as (work, _):
+    with building(Path(target), {"options": asdict(options), "episodes": selection.identity}) as (work, _):
         for number, item in enumerate(selection.episodes):
             path = work / f"episode_{number}.hdf5"
             if not path.exists():
@@ -82,16 +80,13 @@ def import_aloha(
     paths = sorted(Path(source).glob("episode_*.hdf5"), key=lambda path: int(path.stem.rsplit("_", 1)[-1]))
     if not paths:
         raise ConvertError(f"{source}: has no episode_N.hdf5 files")
-    result = Imported(Path(dataset))
-    with DatasetLock(dataset):
-        adoption = Adoption(dataset)
-        for number, path in enumerate(paths, start=1):
-            with open_file(path) as file:
-                adopt(_stored(file, path, number), adoption, defaults, result)
-            if progress is not None:
-                progress(number, len(paths))
-        result.splits_written = adoption.write_splits()
-    return result
+    return adopt_all(_stored_all(paths), len(paths), dataset, defaults, progress)
+
+
+def _stored_all(paths: list[Path]) -> Iterator[StoredEpisode]:
+    for number, path in enumerate(paths, start=1):
+        with open_file(path) as file:
+            yield _stored(file, path, number)
 
 
 def _write(path: Path, item: SelectedEpisode, selection: Selection, options: AlohaExport) -> None:

@@ -15,17 +15,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mobile_vla_data.convert.adopt import Adoption, Imported
+from mobile_vla_data.convert.adopt import Imported
 from mobile_vla_data.convert.building import require_new
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt
+from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt_all
 from mobile_vla_data.convert.hdf5.scale import ActionScale
 from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
 from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import make_atomically
-from mobile_vla_data.storage.lock import DatasetLock
 
 #: robomimic's number for robots that are no simulation.
 _REAL_ROBOT = 4
@@ -85,19 +84,13 @@ def import_robomimic(
         OSError: the disk is full.
     """
     source = Path(source)
-    with open_file(source) as file, DatasetLock(dataset):
-        if not isinstance(file.get("data"), h5py.Group):
+    with open_file(source) as file:
+        if not isinstance(data := file.get("data"), h5py.Group):
             raise ConvertError(f"{source}: not a robomimic file: group 'data' is missing")
-        adoption = Adoption(dataset)
-        data, result = file["data"], Imported(Path(dataset))
         scale = ActionScale.from_json(data.attrs[_SCALE]) if _SCALE in data.attrs else None
         names = sorted(data, key=lambda name: int(name.rsplit("_", 1)[-1]))
-        for number, name in enumerate(names, start=1):
-            adopt(_stored(data[name], scale, source, number), adoption, defaults, result)
-            if progress is not None:
-                progress(number, len(names))
-        result.splits_written = adoption.write_splits()
-        return result
+        stored = (_stored(data[name], scale, source, number) for number, name in enumerate(names, start=1))
+        return adopt_all(stored, len(names), dataset, defaults, progress)
 
 
 def _write(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobile_vla_data.convert.extras import import_extra
+from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.lerobot.layout import image_key
 from mobile_vla_data.convert.lerobot.statistics import NAMES
-from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.reader import Episode
 
 #: Columns that LeRobot does not know: what an episode says about itself, so that an import gives it back.
@@ -31,43 +31,20 @@ TEXT_COLUMNS = (
 
 def metadata_row(episode: Episode, cameras: Sequence[str], split: str) -> dict[str, Any]:
     """Return the metadata of an episode, one value a column. Raises :class:`EpisodeError`."""
-    metadata = episode.metadata
-    first = cameras[0]
+    row = describe(episode, split, cameras)
     return {
-        "episode_id": episode.episode_id,
-        "outcome": episode.outcome,
-        "category": metadata.category,
-        "task_name": metadata.task,
-        "source": metadata.source,
-        "environment": metadata.environment_json,
+        **{name: value for name, value in row.items() if name not in ("language", "task")},
+        "task_name": row["task"],
+        "environment": episode.metadata.environment_json,
         "contract": episode.contract.to_json(),
-        "created_at": episode.created_at,
-        "split": split,
-        "image_encoding": episode.encoding(first),
-        "source_encodings": json.dumps({name: text for name in cameras if (text := episode.source_encoding(name))}),
-        "input_counters": json.dumps(episode.input_counters, sort_keys=True),
-        "language_alternatives": list(metadata.language_alternatives),
-        "dropped_ticks": episode.dropped_ticks,
-        "recovered": episode.recovered,
-        "jpeg_quality": episode.jpeg_quality(first),
-        "lost_yaw_rad": episode.lost_yaw_rad,
+        "source_encodings": json.dumps(row["source_encodings"]),
+        "input_counters": json.dumps(row["input_counters"], sort_keys=True),
     }
 
 
 def has_metadata(row: Mapping[str, Any]) -> bool:
     """Return whether a row of ``meta/episodes`` was written by :func:`metadata_row`."""
     return all(row.get(name) is not None for name in ("episode_id", "contract", "category", "task_name"))
-
-
-def optional_attributes(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the optional root attributes of the episode file from a row."""
-    counters = json.loads(row["input_counters"])
-    found = {
-        schema.RECOVERED: row["recovered"] or None,
-        schema.INPUT_COUNTERS: json.dumps(counters, sort_keys=True) if counters else None,
-        schema.LOST_YAW_RAD: row["lost_yaw_rad"],
-    }
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def schema_of(cameras: Sequence[str], vectors: Sequence[str], *, video: bool) -> Any:

@@ -124,10 +124,7 @@ def _plan(selection: Selection, options: LeRobotExport) -> dict[str, Any]:
         "software_version": __version__,
         "options": asdict(options),
         "cameras": selection.cameras,
-        "episodes": [
-            (str(episode.path.resolve()), episode.size_bytes, episode.mtime_ns, episode.split)
-            for episode in selection.episodes
-        ],
+        "episodes": selection.identity,
     }
 
 

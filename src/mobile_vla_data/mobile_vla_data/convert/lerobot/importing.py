@@ -16,9 +16,9 @@ from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Adoption, Imported, Numbers
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.convert.labels import written_at
+from mobile_vla_data.convert.labels import optional_attributes, written_at
 from mobile_vla_data.convert.lerobot import data_table
-from mobile_vla_data.convert.lerobot.episode_table import has_metadata, optional_attributes
+from mobile_vla_data.convert.lerobot.episode_table import has_metadata
 from mobile_vla_data.convert.lerobot.layout import (
     ACTION_KEY,
     INTERVENTION_KEY,
@@ -164,7 +164,8 @@ class _Importer:
         row = episode.row
         if not has_metadata(row):
             return Ending("unlabelled", 0, {})
-        return Ending(row["outcome"], row["dropped_ticks"], optional_attributes(row))
+        found = {**row, "input_counters": json.loads(row["input_counters"])}
+        return Ending(row["outcome"], row["dropped_ticks"], optional_attributes(found))
 
     def steps(self, episode: SourceEpisode, header: EpisodeHeader, numbers: Numbers) -> Iterator[StepRecord]:
         """Yield the steps of an episode. Raises :class:`ConvertError` when an image is missing or damaged."""

@@ -54,8 +54,7 @@ def export_rosbag(
     """
     target = Path(target)
     selection = select(dataset, options.cameras, options.outcomes)
-    episodes = [(str(item.path.resolve()), item.size_bytes, item.mtime_ns) for item in selection.episodes]
-    with building(target, {"options": asdict(options), "episodes": episodes}) as (work, _):
+    with building(target, {"options": asdict(options), "episodes": selection.identity}) as (work, _):
         for number, item in enumerate(selection.episodes, start=1):
             folder = work / item.episode_id
             if not folder.exists():

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe
 import pytest
 from chromium import Chromium
 from launched_stage import LaunchedPage
@@ -92,6 +93,8 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     begin(page)
     page.tap("f", "KeyF")
     browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
+    for scheme in ("light", "dark"):
+        assert axe.findings(browser, scheme) == []
     page.tap("1", "Digit1")
     browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'", 30)
 

@@ -52,9 +52,13 @@ _HOUSEKEEPING_PERIOD_S = 0.2
 _LINGER_S = 5.0
 _PROGRESS_PERIOD_S = 5.0
 
+#: Threads of Python take turns [s]. The default, 5 ms, is what a STOP would wait for each time that it needs a turn.
+_TURN_S = 0.001
+
+_STOP = "gate/stop"
 _SERVICES: dict[str, tuple[type, str, str]] = {
     # name on the page: type, service, who offers it (in the table of words)
-    "gate/stop": (Trigger, "gate/stop", "node.gate"),
+    _STOP: (Trigger, "gate/stop", "node.gate"),
     "gate/resume": (Trigger, "gate/resume", "node.gate"),
     "policy/set_instruction": (SetInstruction, "policy/set_instruction", "node.policy"),
     "policy/execute": (ExecuteInstruction.Impl.SendGoalService, "policy/execute/_action/send_goal", "node.policy"),
@@ -161,7 +165,11 @@ class DashboardNode(Node):
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""
         reply: Future[Reply] = Future()
-        self._post(partial(self._call, service, dict(fields), reply))
+        if service == _STOP:
+            # At once, on the web server's thread: the ROS thread may be busy with images. rclpy's clients allow that.
+            self._call(service, {}, reply)
+        else:
+            self._post(partial(self._call, service, dict(fields), reply))
         return reply
 
     def drive(self, velocity: Velocity) -> None:
@@ -315,6 +323,7 @@ def _reply_of(response: Any) -> Reply:
 
 def main() -> None:
     """Serve the page until it is stopped."""
+    sys.setswitchinterval(_TURN_S)
     sys.exit(run(DashboardNode))
 
 

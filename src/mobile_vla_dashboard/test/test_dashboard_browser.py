@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 
+import axe
 import pytest
 from chromium import Chromium
-from dashboard_stage import Stage
+from dashboard_stage import CONTRACT, Stage
+from geometry_msgs.msg import Twist
 
 from mobile_vla_dashboard.wording import table
+from mobile_vla_msgs.msg import GripperCommand
+from mobile_vla_ros.qos import COMMAND
+from mobile_vla_ros.testing import wait_for
 
 pytestmark = pytest.mark.alone
 
-VIEWS = ("collect", "run")
+VIEWS = ("collect", "run", "trials")
 
 #: A number and its unit, the same in every language.
 MEASURE = re.compile(r"[^a-z]+ (m/s|rad/s|Hz|ms|s|GB)")
@@ -39,9 +44,17 @@ VISIBLE_TEXT = """
 """
 
 
+#: A gamepad that the test holds: sticks centred, nothing pressed, not plugged in.
+GAMEPAD = """
+window.gamepad = { connected: false, mapping: "standard", axes: [0, 0, 0, 0], buttons: [] };
+for (let index = 0; index < 17; index += 1) gamepad.buttons.push({ pressed: false, value: 0 });
+navigator.getGamepads = () => [null, gamepad];
+"""
+
+
 @pytest.fixture(scope="module")
 def page(stage: Stage, browser: Chromium) -> Chromium:
-    browser.open(f"http://127.0.0.1:{stage.port}/")
+    browser.open(f"http://127.0.0.1:{stage.port}/", at_start=GAMEPAD)
     _live(browser)
     return browser
 
@@ -107,6 +120,83 @@ def test_a_narrow_phone_shows_every_view_without_scrolling_sideways(page: Chromi
     finally:
         page.command("Emulation.clearDeviceMetricsOverride")
         page.command("Emulation.setTouchEmulationEnabled", enabled=False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(page: Chromium, view: str, scheme: str) -> None:
+    _show(page, view)
+    assert axe.findings(page, scheme) == []
+
+
+def test_a_gamepad_drives_while_its_deadman_is_held_and_never_by_one_that_was_held_before(
+    stage: Stage, page: Chromium
+) -> None:
+    commands = stage.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
+    page.evaluate("gamepad.connected = true; gamepad.buttons[4].pressed = true; gamepad.axes[1] = -1; true")
+    page.press("#wheel")
+    page.wait_until("document.querySelector('#drive').classList.contains('driving')")
+    page.wait_until("!document.querySelector('#gamepadhint').hidden")
+    # Held before control was taken: the tick after the next would have driven.
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 200))")
+    assert not commands
+    page.evaluate("gamepad.buttons[4].pressed = false; true")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 120))")
+    page.evaluate("gamepad.buttons[4].pressed = true; true")
+    half = 0.5 * CONTRACT.limits.linear_m_s
+    wait_for(lambda: commands and commands[-1].linear.x == pytest.approx(half), what="half speed forward")
+    page.evaluate("gamepad.axes[1] = -0.1; true")
+    wait_for(lambda: commands[-1] == Twist(), what="a stick within its dead zone")
+    page.evaluate("gamepad.axes[1] = 0; gamepad.axes[0] = 1; true")
+    wait_for(lambda: commands[-1].linear.y == pytest.approx(-half), what="half speed to the right")
+    page.evaluate("gamepad.buttons[4].pressed = false; true")
+    wait_for(lambda: commands[-1] == Twist(), what="the zero")
+
+
+def test_the_gamepad_moves_the_gripper_and_stops_everything(stage: Stage, page: Chromium) -> None:
+    grippers = stage.probe.collect(GripperCommand, "gripper/command_teleop", COMMAND)
+    for button, position in ((0, 1.0), (1, 0.0)):
+        page.evaluate(f"gamepad.buttons[{button}].pressed = true; true")
+        wait_for(lambda position=position: grippers and grippers[-1].position == position, what="the gripper")
+        page.evaluate(f"gamepad.buttons[{button}].pressed = false; true")
+    page.evaluate("gamepad.buttons[8].pressed = true; true")
+    page.wait_until("document.querySelector('#stop').dataset.phase === 'stopped'")
+    page.evaluate("gamepad.buttons[8].pressed = false; gamepad.connected = false; true")
+    page.wait_until("!document.querySelector('#resume').hidden")
+    page.press("#resume")
+    page.wait_until("document.querySelector('#resume').hidden")
+    page.press("#wheel")
+    page.wait_until("!document.querySelector('#drive').classList.contains('driving')")
+
+
+def test_the_speed_is_remembered(page: Chromium) -> None:
+    page.evaluate("speed.value = 80; speed.dispatchEvent(new Event('input')); true")
+    page.open(page.evaluate("location.href"))
+    _live(page)
+    assert page.evaluate("document.querySelector('#speed').value") == "80"
+    assert page.evaluate("document.querySelector('#speedshown').textContent") == "80 %"
+
+
+def test_the_keyboard_alone_reaches_every_control(page: Chromium) -> None:
+    _show(page, "run")
+    page.evaluate("document.activeElement.blur(); true")
+    reached = []
+    for _ in range(40):
+        page.key("keyDown", "Tab", "Tab")
+        page.key("keyUp", "Tab", "Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('href')"))
+        if len(reached) > 1 and reached[-1] == reached[0]:
+            break
+    assert {"#collect", "#run", "lang", "stop", "wheel", "speed"} <= set(reached)
+
+
+def test_a_robot_without_a_gripper_has_no_control_for_one(page: Chromium) -> None:
+    state = {"wheel": {"possible": True, "operator": None}, "gate": {}, "base": "holonomic"}
+    hidden = "['gripper', 'gripperkey'].map((id) => document.getElementById(id).hidden)"
+    for gripper in (False, True):
+        given = json.dumps({**state, "gripper": gripper})
+        shown = page.evaluate(f"import('/drive.js').then(({{ drive }}) => {{ drive.show({given}); return {hidden}; }})")
+        assert shown == [not gripper] * 2
 
 
 def test_no_script_of_the_page_has_failed(page: Chromium) -> None:

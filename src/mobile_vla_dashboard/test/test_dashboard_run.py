@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe
 import pytest
 import torch
 from chromium import Chromium
@@ -47,7 +48,7 @@ def page(browser: Chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         page = LaunchedPage(folder, browser, "inference.launch.py", *arguments)
         try:
             page.open("run")
-            browser.wait_until("!document.querySelector('#unfollow').disabled", 60)
+            browser.wait_until("!document.querySelector('#unfollow').disabled", 180)
             yield page
         finally:
             page.close()
@@ -84,6 +85,11 @@ def test_the_heatmaps_lie_over_the_static_camera_and_can_be_switched_off(page: L
     browser.evaluate("for (const name of ['target', 'robot', 'path']) document.querySelector(`#show${name}`).click()")
     browser.wait_until(f"!{overlay}", 30)
     browser.evaluate("for (const name of ['target', 'robot', 'path']) document.querySelector(`#show${name}`).click()")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_while_a_policy_drives(page: LaunchedPage, scheme: str) -> None:
+    assert axe.findings(page.browser, scheme) == []
 
 
 def test_a_stop_is_shown_as_the_reason_and_the_end_of_the_goal_with_its_result(page: LaunchedPage) -> None:

@@ -10,11 +10,14 @@ import urllib.request
 from contextlib import ExitStack
 
 import pytest
+import rclpy
 from dashboard_stage import CONTRACT_FILE, Stage, free_port, hold
 from geometry_msgs.msg import Twist
+from std_srvs.srv import Trigger
 
+from mobile_vla_dashboard.dashboard_node import DashboardNode
 from mobile_vla_ros.qos import COMMAND
-from mobile_vla_ros.testing import NodeProcess, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -51,6 +54,20 @@ def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(stage: Stage, drivin
     holding.set()
     thread.join()
     assert stage.post("/api/resume")["ok"]
+
+
+def test_a_stop_leaves_at_once_while_the_ros_thread_is_busy() -> None:
+    heard: list[Trigger.Request] = []
+    with unique_domain(), Probe() as probe:
+        probe.node.create_service(Trigger, "gate/stop", lambda request, response: heard.append(request) or response)
+        rclpy.init(args=["--ros-args", "-p", f"contract:={CONTRACT_FILE}", "-p", "port:=0"])
+        node = DashboardNode()
+        try:
+            wait_for(lambda: node.call("gate/stop", {}) and heard, what="the request, of a node that never spins")
+        finally:
+            node.close()
+            node.destroy_node()
+            rclpy.shutdown()
 
 
 def test_a_stop_that_no_gate_confirms_is_said_to_be_unconfirmed() -> None:

@@ -29,6 +29,12 @@ def test_nothing_running_is_said_in_plain_words():
     json.dumps(state, allow_nan=False)
 
 
+def test_the_page_knows_whether_there_is_a_gripper() -> None:
+    assert page_state(_latest(), CONTRACT)["gripper"] is True
+    without = Contract.model_validate({**CONTRACT.model_dump(), "gripper": "none"})
+    assert page_state(_latest(), without)["gripper"] is False
+
+
 def test_a_node_that_fell_silent_is_not_shown_as_it_last_was():
     heard = ReceivedStatus(RecorderStatus(state=RecorderStatus.STATE_RECORDING), received_s=100.0)
     assert in_english(recorder_card(heard, 102.0)["headline"]) == "Recording"

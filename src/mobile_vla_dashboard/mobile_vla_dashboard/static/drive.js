@@ -2,6 +2,7 @@
 // quarter of a second without a message, whatever the reason. Values are fractions of the robot's limits.
 
 import { $ } from "/dom.js";
+import { disarmGamepad, readGamepad } from "/gamepad.js";
 import { recall, remember } from "/store.js";
 import { label, t, tell } from "/words.js";
 
@@ -16,6 +17,7 @@ let socket = null;
 let hasWheel = false;
 let reason = ""; // why control ended: words, or the dashboard's own line
 let pad = null; // [forward, left] of the finger on the pad
+let game = null; // [forward, left, turn left] of a gamepad whose deadman is held
 let closed = false; // last position sent to the gripper
 const keys = new Set();
 let sending = false;
@@ -30,6 +32,7 @@ function stick() {
     left += KEYS[key][1];
     turn += KEYS[key][2];
   }
+  if (game) [forward, left, turn] = game;
   if (pad) [forward, left] = pad;
   const length = Math.max(1, Math.hypot(forward, left));
   return [forward / length, left / length, turn];
@@ -42,7 +45,8 @@ function send(message) {
 }
 
 function tick() {
-  const held = pad !== null || keys.size > 0;
+  followGamepad();
+  const held = pad !== null || game !== null || keys.size > 0;
   const [forward, left, turn] = held ? stick() : [0, 0, 0];
   draw(forward, left);
   if (held) {
@@ -56,8 +60,18 @@ function tick() {
   }
 }
 
+function followGamepad() {
+  const { connected, stick, pressed } = readGamepad();
+  $("gamepadhint").hidden = !connected;
+  if (pressed === "stop") document.dispatchEvent(new CustomEvent("stop"));
+  game = hasWheel ? stick : null;
+  if (!hasWheel) disarmGamepad();
+  else if (pressed === "open" || pressed === "close") moveGripper(pressed === "close");
+}
+
 export function releaseStick() {
-  pad = null;
+  pad = game = null;
+  disarmGamepad();
   keys.clear();
   tick();
 }
@@ -120,9 +134,9 @@ export const drive = {
   },
 };
 
-function moveGripper() {
+function moveGripper(close) {
   if (!hasWheel || !state.gripper) return;
-  closed = !closed;
+  closed = close;
   send({ gripper: closed ? 1 : 0 });
   render();
 }
@@ -157,7 +171,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     if (!event.repeat) { keys.add(event.code); tick(); }
   } else if (event.code === "KeyG" && !event.repeat) {
-    moveGripper();
+    moveGripper(!closed);
   }
 });
 addEventListener("keyup", (event) => { if (keys.delete(event.code)) tick(); });
@@ -168,7 +182,7 @@ addEventListener("pagehide", leave);
 document.addEventListener("visibilitychange", () => { if (document.hidden) releaseStick(); });
 
 $("wheel").addEventListener("click", () => (hasWheel ? leave() : take()));
-$("gripper").addEventListener("click", moveGripper);
+$("gripper").addEventListener("click", () => moveGripper(!closed));
 $("speed").addEventListener("input", () => {
   remember("speed", $("speed").value);
   showSpeed();

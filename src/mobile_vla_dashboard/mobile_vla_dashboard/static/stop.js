@@ -47,4 +47,5 @@ addEventListener("keyup", (event) => {
 // pointerdown, not click: a stop does not wait until the finger is lifted. A click without a pointer is Enter.
 button.addEventListener("pointerdown", (event) => { if (event.button === 0) stop(); });
 button.addEventListener("click", (event) => { if (event.detail === 0) stop(); });
+document.addEventListener("stop", stop); // a gamepad's button
 document.getElementById("resume").addEventListener("click", resume);

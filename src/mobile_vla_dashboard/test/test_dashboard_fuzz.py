@@ -1,0 +1,173 @@
+"""Whatever comes over HTTP or a WebSocket, the dashboard answers in words, stays up, and the robot does not move."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from dashboard_stage import CONTRACT, Stage
+from geometry_msgs.msg import Twist
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from websockets.exceptions import ConnectionClosed
+
+from mobile_vla_dashboard.teleop import velocity_of_stick
+from mobile_vla_data.action import Velocity
+from mobile_vla_ros.qos import COMMAND
+
+pytestmark = pytest.mark.alone
+
+QUICK = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+#: Not ready is what the dashboard answers without a robot.
+MEANT = {("/readyz", 503)}
+
+_addresses = itertools.cycle(f"127.0.0.{number}" for number in range(2, 250))
+
+
+def of_schema(schema: dict[str, Any], parts: dict[str, Any]) -> SearchStrategy[Any]:
+    """Values as an OpenAPI schema describes them, and some that it does not."""
+    if "$ref" in schema:
+        return of_schema(parts[schema["$ref"].rsplit("/", 1)[1]], parts)
+    if "anyOf" in schema:
+        return st.one_of([of_schema(each, parts) for each in schema["anyOf"]])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    return _of_type(schema, parts) | JSON
+
+
+def _of_type(schema: dict[str, Any], parts: dict[str, Any]) -> SearchStrategy[Any]:
+    match schema.get("type"):
+        case "string":
+            return st.from_regex(schema["pattern"]) if "pattern" in schema else st.text(max_size=600)
+        case "integer":
+            return st.integers(schema.get("minimum"), schema.get("maximum"))
+        case "number":
+            return st.floats()
+        case "boolean":
+            return st.booleans()
+        case "null":
+            return st.none()
+        case "array":
+            return st.lists(of_schema(schema.get("items", {}), parts), max_size=4)
+        case "object":
+            return of_object(schema, parts)
+    return JSON
+
+
+def of_object(schema: dict[str, Any], parts: dict[str, Any]) -> SearchStrategy[Any]:
+    """Objects whose required fields are there, the others at times."""
+    fields = {name: of_schema(each, parts) for name, each in schema.get("properties", {}).items()}
+    required = {name: fields[name] for name in schema.get("required", ())}
+    rest = {name: each for name, each in fields.items() if name not in required}
+    return (
+        st.fixed_dictionaries(required, optional=rest) if fields else st.dictionaries(st.text(), st.text(), max_size=3)
+    )
+
+
+@pytest.fixture(scope="module")
+def described(stage: Stage) -> dict[str, Any]:
+    document = dict(json.loads(stage.get("/api/openapi.json")))
+    assert {"/api/stop", "/api/policy/execute", "/api/episodes", "/metrics", "/readyz"} <= set(document["paths"])
+    return document
+
+
+def ask(
+    stage: Stage, method: str, target: str, body: bytes | None, kind: str = "application/json"
+) -> tuple[int, bytes]:
+    # From an address of its own: the limit of requests is not what is tested here.
+    source = (next(_addresses), 0)
+    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=30, source_address=source)
+    with contextlib.closing(connection):
+        connection.request(method.upper(), target, body, {"Content-Type": kind})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+@given(data=st.data())
+@QUICK
+def test_no_request_that_the_description_allows_or_nearly_allows_is_a_server_error(stage, described, data) -> None:
+    parts = described.get("components", {}).get("schemas", {})
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            target, query = path, []
+            for parameter in operation.get("parameters", ()):
+                value = data.draw(of_schema(parameter["schema"], parts), label=parameter["name"])
+                said = quote(str(value).encode("utf-8", "surrogatepass"), safe="")
+                if parameter["in"] == "path":
+                    target = target.replace(f"{{{parameter['name']}}}", said or "-")
+                else:
+                    query.append(f"{parameter['name']}={said}")
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            body = json.dumps(data.draw(of_schema(content["schema"], parts))).encode() if content else None
+            status, answer = ask(stage, method, target + ("?" + "&".join(query) if query else ""), body)
+            assert status < 500 or (path, status) in MEANT, (method, target, body, answer)
+
+
+@given(
+    body=st.binary(max_size=300) | st.text(max_size=100).map(str.encode), kind=st.sampled_from(["application/json", ""])
+)
+@QUICK
+def test_a_body_that_is_no_json_is_refused_in_one_line(stage, body: bytes, kind: str) -> None:
+    status, answer = ask(stage, "post", "/api/recorder/start", body, kind)
+    assert status in (400, 409, 422), answer
+    assert json.loads(answer)["message"]
+
+
+def _moves(message: str) -> bool:
+    """Return whether a message is a command that an operator could send."""
+    with contextlib.suppress(ValueError, RecursionError):
+        fields = json.loads(message)
+        if isinstance(fields, dict) and fields.keys() & {"x", "y", "turn"}:
+            sticks = (fields.get(name, 0.0) for name in ("x", "y", "turn"))
+            return velocity_of_stick(*sticks, CONTRACT) != Velocity()
+    return False
+
+
+KEYS = ["x", "y", "turn", "gripper", "release", "camera", "ack", "view", "other"]
+COMMANDS = st.dictionaries(st.sampled_from(KEYS), JSON, max_size=4).map(json.dumps)
+#: Whole numbers beyond every float, nesting beyond the parser, what is not JSON.
+HOSTILE = ['{"x": 1' + "0" * 400 + "}", "[" * 4000, '{"x": 1e999}', '{"ack": -1, "camera": 1e30}', "\x00", "{"]
+MESSAGES = (COMMANDS | st.text(max_size=60) | st.sampled_from(HOSTILE)).filter(lambda text: not _moves(text))
+
+
+@pytest.fixture(scope="module")
+def commands(stage: Stage) -> list[Twist]:
+    return stage.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
+
+
+@pytest.mark.parametrize("name", ["drive", "view"])
+@given(messages=st.lists(MESSAGES | st.binary(max_size=60), min_size=1, max_size=8))
+@QUICK
+def test_nothing_on_a_socket_moves_the_robot_or_takes_the_dashboard_down(stage, commands, name, messages) -> None:
+    socket = stage.open(name)
+    with contextlib.suppress(ConnectionClosed):
+        for message in messages:
+            socket.send(message)
+    socket.close()
+    assert stage.get("/healthz") == b'{"ok":true}'
+    assert all(message == Twist() for message in commands)
+    assert "Traceback" not in stage.node.output
+
+
+def test_a_flood_of_messages_ends_the_connection_and_the_robot_stands(stage: Stage, commands: list[Twist]) -> None:
+    stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")
+    wheel = stage.open("drive")
+    with pytest.raises(ConnectionClosed, match="too many messages"):
+        for _ in range(20_000):
+            wheel.send("{}")
+            with contextlib.suppress(TimeoutError):
+                wheel.recv(timeout=0)
+    assert all(message == Twist() for message in commands)
+    stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")
+    assert "Traceback" not in stage.node.output

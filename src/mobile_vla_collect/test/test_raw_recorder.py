@@ -71,7 +71,7 @@ def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain,
         answer_ticks(probe, robot)
         # The recorder and the raw recorder: an episode that began before that would lack its first inputs.
         topics = [item.topic_name for item in robot.publishers.values()]
-        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), what="both recorders")
+        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
         heard = robot.number
         wait_for(lambda: robot.number > heard + 5, what="five ticks")
         human.start()

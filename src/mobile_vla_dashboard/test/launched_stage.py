@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parents[3] / "test"))
@@ -56,6 +57,30 @@ class LaunchedPage:
         self.browser.wait_until(f"document.querySelector('{selector}')?.checkVisibility() === true")
         self.browser.evaluate(f"document.querySelector('{selector}').scrollIntoView({{ block: 'center' }})")
         self.browser.press(selector)
+
+    def start_episode(self) -> None:
+        """Start an episode by its key."""
+        self.browser.wait_until("!document.querySelector('#start button').disabled", 60)
+        # On a busy machine an image may be late at that moment, and the recorder refuses: as an operator, press again.
+        running = "document.querySelector('#running').checkVisibility()"
+        wait_for(lambda: self.browser.evaluate(running) or self.tap("n", "KeyN") or time.sleep(1.0), 60, "an episode")
+
+    def until_steps(self, steps: int) -> None:
+        """Wait until the open episode has so many steps."""
+        self.browser.wait_until(f"parseInt(document.querySelector('#stepcount').textContent) >= {steps}", 60)
+
+    def narrow(self, width: int) -> None:
+        """Check that a phone of this width need not scroll sideways."""
+        self.browser.resize(width, 740, phone=True)
+        try:
+            wide = self.browser.evaluate(
+                "[...document.querySelectorAll('main *')].filter((each) => each.checkVisibility() && "
+                f"each.getBoundingClientRect().right > {width + 1}).map((each) => each.outerHTML.slice(0, 120))"
+            )
+            assert self.browser.evaluate("document.documentElement.scrollWidth") <= width, wide
+        finally:
+            self.browser.command("Emulation.clearDeviceMetricsOverride")
+            self.browser.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
     def close(self) -> None:
         if self.launched.process.poll() is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe
 import numpy as np
 import pytest
 from chromium import Chromium
@@ -49,16 +49,11 @@ def seek(page: LaunchedPage, step: int) -> None:
 
 def record(page: LaunchedPage, steps: int) -> None:
     """Start the next episode of the plan and drive it, by keys alone."""
-    browser = page.browser
-    browser.wait_until(
-        "!document.querySelector('#start button').disabled && !document.querySelector('#proposal').hidden", 60
-    )
-    # On a busy machine an image may be late at that moment, and the recorder refuses: as an operator, press again.
-    running = "document.querySelector('#running').checkVisibility()"
-    wait_for(lambda: browser.evaluate(running) or page.tap("n", "KeyN") or time.sleep(1.0), 60, "an open episode")
-    browser.key("keyDown", "ArrowUp", "ArrowUp")
-    browser.wait_until(f"parseInt(document.querySelector('#stepcount').textContent) >= {steps}", 60)
-    browser.key("keyUp", "ArrowUp", "ArrowUp")
+    page.browser.wait_until("!document.querySelector('#proposal').hidden", 60)
+    page.start_episode()
+    page.browser.key("keyDown", "ArrowUp", "ArrowUp")
+    page.until_steps(steps)
+    page.browser.key("keyUp", "ArrowUp", "ArrowUp")
 
 
 def test_a_round_of_collecting_needs_no_terminal(page: LaunchedPage, dataset: Path) -> None:
@@ -162,6 +157,18 @@ def test_the_target_is_clicked_and_an_episode_is_trimmed(page: LaunchedPage, dat
     wait_for(lambda: steps() == before - 2, what="the trimmed episode")
     page.click("#undo")
     wait_for(lambda: steps() == before, what="the whole episode")
+
+
+def test_a_narrow_phone_shows_an_episode_without_scrolling_sideways(page: LaunchedPage) -> None:
+    page.click(".episode")
+    page.browser.wait_until("document.querySelectorAll('#traces canvas').length === 2")
+    page.narrow(360)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_an_open_episode(page: LaunchedPage, scheme: str) -> None:
+    page.browser.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; }); true")
+    assert axe.findings(page.browser, scheme) == []
 
 
 def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:

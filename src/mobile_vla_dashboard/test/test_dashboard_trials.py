@@ -8,11 +8,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe
 import pytest
 from chromium import Chromium
 from launched_stage import LaunchedPage
 
 from mobile_vla_dashboard.trial_report import images
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_ros.testing import unique_domain, wait_for
 
 pytestmark = pytest.mark.alone
@@ -30,7 +32,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def page(browser: Chromium, checkpoints: list[Path]) -> Iterator[LaunchedPage]:
-    arguments = ("sim:=true", f"checkpoint:={checkpoints[0]}", "device:=cpu")
+    dataset = checkpoints[0].parent / "episodes"
+    arguments = ("sim:=true", f"checkpoint:={checkpoints[0]}", "device:=cpu", f"dataset:={dataset}")
     with unique_domain():
         page = LaunchedPage(checkpoints[0].parent, browser, "inference.launch.py", *arguments)
         try:
@@ -86,9 +89,12 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     assert ask(page, address)["series"]["checkpoints"] is None
     shown = browser.evaluate("document.body.innerText + document.body.innerHTML")
     assert not any(folder.name in shown for folder in checkpoints)
+    page.narrow(360)
     begin(page)
     page.tap("f", "KeyF")
     browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
+    for scheme in ("light", "dark"):
+        assert axe.findings(browser, scheme) == []
     page.tap("1", "Digit1")
     browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'", 30)
 
@@ -137,6 +143,26 @@ def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
     page.click("#trialclose")
     page.click("#trialclose")
     browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'")
+
+
+def test_an_episode_beside_a_policy_gets_the_instruction_of_the_policy(
+    page: LaunchedPage, checkpoints: list[Path]
+) -> None:
+    browser, instruction = page.browser, "go to the bedroom"
+    browser.evaluate(
+        "fetch('/api/policy/instruction', { method: 'POST', headers: { 'Content-Type': 'application/json' }, "
+        f"body: JSON.stringify({{ instruction: {json.dumps(instruction)} }}) }}).then(() => true)"
+    )
+    page.open("collect")
+    browser.wait_until(f"document.querySelector('#followed').textContent === {json.dumps(instruction)}", 30)
+    page.start_episode()
+    page.until_steps(12)
+    page.tap("s", "KeyS")
+    path = checkpoints[0].parent / "episodes/episode_000000.h5"
+    wait_for(path.exists, 60, "the episode")
+    with Episode.open(path) as episode:
+        assert (episode.metadata.language, episode.metadata.source) == (instruction, "policy")
+        assert (episode.metadata.task, episode.outcome) == ("go_to_bedroom", "success")
 
 
 def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:

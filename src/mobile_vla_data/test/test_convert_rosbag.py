@@ -124,7 +124,7 @@ def test_a_camera_that_is_not_required_may_be_missing_and_one_that_is_may_not(co
         import_one(bag, dataset, contract, mapping())
 
 
-def test_position_from_tf_is_that_of_the_chain_of_frames(contract, dataset, tmp_path):
+def test_position_from_tf_is_that_of_the_chain_of_frames_and_as_old_as_its_oldest_part(contract, dataset, tmp_path):
     fields = contract.model_dump(mode="json")
     fields["state"]["odometry_frame"] = "map"
     recording = drive(skip=("/odom",))
@@ -134,15 +134,18 @@ def test_position_from_tf_is_that_of_the_chain_of_frames(contract, dataset, tmp_
     for at_ms in range(0, 4000, 20):
         now_ns = START_NS + at_ms * MS
         transforms = [
-            transform(now_ns, "map", "odom", 3.0, 4.0, np.pi / 2),
+            transform(now_ns - 30 * MS, "map", "odom", 3.0, 4.0, np.pi / 2),
             transform(now_ns, "odom", "base_link", 0.2 * at_ms * 1e-3, 0.0),
         ]
         recording.add(at_ms + 1, "/tf", "tf2_msgs/msg/TFMessage", TYPES["tf2_msgs/msg/TFMessage"](transforms))
     used = mapping(odometry={"topic": "/tf", "parent": "map", "child": "head"})
     (episode,) = import_one(recording.write(tmp_path / "bag"), dataset, Contract.from_dict(fields), used)
     np.testing.assert_allclose(episode.states[:, 0], 3.0, atol=1e-6)
-    travelled = 0.2 * (episode.stamps_ns["odom"] - START_NS) * 1e-9
+    travelled = 0.2 * (episode.stamps_ns["odom"] + 30 * MS - START_NS) * 1e-9
     np.testing.assert_allclose(episode.states[:, 1], 4.0 + 1.0 + travelled, atol=1e-6)
+    fields["state"]["pose"] = "tf"
+    by_contract = BagMapping.of_contract(Contract.from_dict(fields)).odometry
+    assert (by_contract.topic, by_contract.parent, by_contract.child) == ("/tf", "map", "base_link")
 
 
 def test_a_gripper_may_be_a_joint_with_its_own_ends_and_its_command_a_number(contract, dataset, tmp_path):

@@ -72,8 +72,8 @@ class RawRecorderNode(Node):
         self._subscriptions_by_topic: dict[str, Any] = {}
         self._before: deque[RawMessage] = deque()
         """Messages of the last ``lead_s``."""
-        self._newest: dict[str, RawMessage] = {}
-        """Newest message of each latched topic."""
+        self._newest: dict[tuple[str, bytes], RawMessage] = {}
+        """Newest message of each latched topic; of /tf_static all that differ, since it has several publishers."""
         self._file: RawFile | None = None
         self._ended: list[RawFile] = []
         """Files whose episodes are being saved, discarded or labelled."""
@@ -139,7 +139,7 @@ class RawRecorderNode(Node):
         while self._before and self._before[0].time_ns < time_ns - self._lead_ns:
             self._before.popleft()
         if name in self._latched:
-            self._newest[name] = message
+            self._newest[name, data if name == "/tf_static" else b""] = message
         if self._file is not None:
             self._file.add(message)
         if name == self._status:

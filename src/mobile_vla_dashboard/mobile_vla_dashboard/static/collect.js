@@ -9,11 +9,18 @@ import { view } from "/views.js";
 import { label, tell } from "/words.js";
 
 let recorder = {};
+let besidePolicy = false;
 let known = ""; // dataset and number of episodes that plan and list were loaded for
 
 export function showCollect(state) {
   recorder = state.recorder;
   card($("recorder"), recorder);
+  // Beside a policy the recorder fills an episode with the instruction that the policy follows.
+  besidePolicy = state.policy.present;
+  $("planned").hidden = besidePolicy;
+  $("choice").style.display = besidePolicy ? "none" : "";
+  $("bypolicy").hidden = !besidePolicy;
+  text("followed", recorder.next_language || "");
   $("waiting").hidden = !recorder.present || recorder.recording;
   $("running").hidden = !recorder.recording;
   $("start").querySelector("button").disabled = !recorder.ready;
@@ -67,7 +74,7 @@ async function start() {
   const typed = { language: $("language").value, task: $("task").value, category: $("category").value, environment };
   const asked = typed.language.trim() || typed.task.trim() || typed.category || Object.values(environment).some(Boolean);
   // What is shown is what is recorded, even if the recorder would propose another task by now.
-  const next = $("proposal").hidden ? null : proposal();
+  const next = besidePolicy ? null : proposal();
   const reply = await post("/api/recorder/start", asked || !next ? typed : next);
   toast(reply.words, reply.ok);
   if (reply.ok) $("result").hidden = true;

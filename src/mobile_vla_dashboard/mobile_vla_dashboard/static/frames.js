@@ -16,10 +16,10 @@ export class Frames {
     return this.blocks.get(this.key(camera, Math.floor(step / BLOCK)))?.images?.[step % BLOCK] ?? null;
   }
 
-  // Fetches the images at and after a step.
-  want(step) {
+  // Fetches the images at a step and of some blocks after it.
+  want(step, ahead = AHEAD) {
     const now = Math.floor(step / BLOCK);
-    for (let block = now; block <= now + AHEAD; block += 1) {
+    for (let block = now; block <= now + ahead; block += 1) {
       if (block * BLOCK >= this.episode.steps) break;
       for (const camera of Object.keys(this.episode.cameras)) this.fetch(camera, block);
     }
@@ -27,7 +27,8 @@ export class Frames {
 
   // Resolves when the images of a step of every camera are here.
   async ready(step) {
-    this.want(step);
+    // Those after it come later, so that they delay neither this nor anything else.
+    this.want(step, 0);
     const block = Math.floor(step / BLOCK);
     await Promise.all(Object.keys(this.episode.cameras).map((camera) => this.blocks.get(this.key(camera, block))?.done));
   }

@@ -29,8 +29,9 @@ export async function play(card) {
   $("player").scrollIntoView({ block: "nearest" });
   $("playpause").focus({ preventScroll: true });
   $("scrub").max = card.steps - 1;
+  const first = frames.ready(0);
   const steps = get(`/api/episodes/${card.episode_id}/steps`);
-  await frames.ready(0);
+  await first;
   if (shown !== session) return;
   await paint(0);
   document.dispatchEvent(new CustomEvent("playback", { detail: { id: card.episode_id, ms: performance.now() - pressedMs } }));

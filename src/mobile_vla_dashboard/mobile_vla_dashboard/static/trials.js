@@ -131,7 +131,9 @@ function showResults() {
   $("trialrows").replaceChildren(...series.results.map((trial) => make("li", {},
     make("b", {}, String(trial.trial + 1)), make("span", {}, [trial.instruction, trial.start].filter(Boolean).join(" · ")),
     make("span", { className: `outcome ${trial.outcome}` }, trial.reason || t(`outcome.${trial.outcome}`)),
-    make("span", {}, `${trial.duration_s.toFixed(1)} s`))).reverse());
+    make("span", {}, `${trial.duration_s.toFixed(1)} s`),
+    ...(trial.video ? [make("a", { href: `/api/trials/${series.id}/video/${trial.trial}`, download: `${series.id}_${trial.video}` }, t("trials.video"))] : []),
+  )).reverse());
 }
 
 function rate(name, { successes, trials, success_rate: share, interval_95: [low, high] }) {

@@ -133,7 +133,9 @@ class BagMapping(_Strict):
         return cls(
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
-            odometry=OdometryTopic(topic=contract.state.odometry_topic),
+            odometry=OdometryTopic(topic="/tf", parent=contract.state.odometry_frame, child=contract.action.frame)
+            if contract.state.pose == "tf"
+            else OdometryTopic(topic=contract.state.odometry_topic),
             gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
             velocity=VelocityTopic(topic=velocity_topic),
             gripper_command=GripperTopic(topic="gripper/command") if contract.has_gripper else None,

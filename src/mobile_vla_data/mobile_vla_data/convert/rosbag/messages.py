@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.rosbag.mapping import GripperTopic
+from mobile_vla_data.transforms import Transforms
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 ODOMETRY, TF = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage"
@@ -64,6 +61,19 @@ def position(message: Any, msgtype: str) -> tuple[float, float]:
     return float(pose.position.x), float(pose.position.y)
 
 
+def put_transforms(transforms: Transforms, message: Any, *, static: bool) -> None:
+    """Take the transforms of a TFMessage."""
+    for item in message.transforms:
+        move, turn = item.transform.translation, item.transform.rotation
+        transforms.put(
+            str(item.header.frame_id),
+            str(item.child_frame_id),
+            (move.x, move.y, move.z),
+            (turn.x, turn.y, turn.z, turn.w),
+            None if static else stamp_ns(item),
+        )
+
+
 def gripper_value(message: Any, msgtype: str, source: GripperTopic) -> float | None:
     """Return the gripper's value in the message's own unit; None where the message is not about its joint.
 
@@ -107,52 +117,3 @@ def _element(values: Any, index: int, topic: str) -> float:
     if index >= len(values):
         raise ConvertError(f"'{topic}' has {len(values)} values; the mapping asks for number {index}")
     return float(values[index])
-
-
-class TfChain:
-    """Follows the transforms between two frames.
-
-    A quaternion rotates a vector by v + 2 q x (q x v + w v), with q its vector and w its scalar part.
-    """
-
-    def __init__(self, parent: str, child: str) -> None:
-        self._parent, self._child = parent.lstrip("/"), child.lstrip("/")
-        self._edges: dict[str, tuple[str, npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
-
-    def update(self, message: Any) -> tuple[int, float, float] | None:
-        """Take a TFMessage; return stamp [ns], x and y [m] of the child in the parent, if they are new and known."""
-        newest = 0
-        for item in message.transforms:
-            move, turn = item.transform.translation, item.transform.rotation
-            child = str(item.child_frame_id).lstrip("/")
-            self._edges[child] = (
-                str(item.header.frame_id).lstrip("/"),
-                np.array([move.x, move.y, move.z], dtype=np.float64),
-                np.array([turn.x, turn.y, turn.z, turn.w], dtype=np.float64),
-            )
-            if child in self._frames():
-                newest = max(newest, stamp_ns(item))
-        point = self._point() if newest else None
-        return None if point is None else (newest, float(point[0]), float(point[1]))
-
-    def _frames(self) -> Iterable[str]:
-        """Frames from the child up to, but not including, the parent; empty where they are not connected."""
-        found: list[str] = []
-        frame = self._child
-        while frame != self._parent:
-            if frame not in self._edges or frame in found:
-                return ()
-            found.append(frame)
-            frame = self._edges[frame][0]
-        return found
-
-    def _point(self) -> npt.NDArray[np.float64] | None:
-        frames = list(self._frames())
-        if not frames:
-            return None
-        point = np.zeros(3)
-        for frame in frames:
-            _, move, turn = self._edges[frame]
-            axis, scalar = turn[:3], turn[3]
-            point = move + point + 2 * np.cross(axis, np.cross(axis, point) + scalar * point)
-        return point

@@ -16,6 +16,7 @@ from mobile_vla_data.image import ImageError
 from mobile_vla_data.observation import ObservationBuilder
 from mobile_vla_data.sampling.commands import CommandTrack
 from mobile_vla_data.sampling.sampler import Sampler
+from mobile_vla_data.transforms import TransformError, Transforms
 
 _COMPRESSED_SUFFIX = "/compressed"
 _STATIC = "_static"
@@ -34,7 +35,7 @@ class Player:
         self._builder = ObservationBuilder(contract)
         self._commands = CommandTrack(contract, mapping.velocity.topic, mapping.velocity.max_age_s)
         self.sampler = Sampler(self._builder, self._commands)
-        self._tf: ros.TfChain | None = None
+        self._transforms = Transforms()
         self.image_topics: frozenset[str] = frozenset()
         """Topics that need not be fed far from any episode."""
         self._handlers: dict[str, Handler] = {}
@@ -76,7 +77,6 @@ class Player:
     def _add_state(self) -> None:
         source = self._mapping.odometry
         if source.parent is not None and source.child is not None:
-            self._tf = ros.TfChain(source.parent, source.child)
             topic = self._require(source.topic, (ros.TF,))
             self._handlers[topic] = self._on_tf
             if topic + _STATIC in self._bag.types:
@@ -133,12 +133,20 @@ class Player:
         self._put_position(self._stamp(content, message), message.time_ns, x, y, str(content.header.frame_id))
 
     def _on_tf(self, content: Any, message: BagMessage) -> None:
-        assert self._tf is not None and self._mapping.odometry.parent is not None
-        found = self._tf.update(content)
-        if found is not None:
-            stamp_ns, x, y = found
-            stamp_ns = message.time_ns if self._mapping.stamps == "arrival" else stamp_ns
-            self._put_position(stamp_ns, message.time_ns, x, y, self._mapping.odometry.parent)
+        frame, child = self._mapping.odometry.parent, self._mapping.odometry.child
+        assert frame is not None and child is not None
+        static = message.topic.endswith(_STATIC)
+        ros.put_transforms(self._transforms, content, static=static)
+        if static:
+            return
+        try:
+            pose = self._transforms.pose(frame, child)
+        except TransformError as error:
+            self._builder.refuse_odometry(message.time_ns, str(error))
+            return
+        if pose.stamp_ns is not None:
+            stamp_ns = message.time_ns if self._mapping.stamps == "arrival" else pose.stamp_ns
+            self._put_position(stamp_ns, message.time_ns, pose.x, pose.y, frame)
 
     def _put_position(self, stamp_ns: int, now_ns: int, x: float, y: float, frame: str) -> None:
         self._builder.put_odometry(stamp_ns, now_ns, x, y, frame)

@@ -26,6 +26,9 @@ async function list() {
   const reply = await get("/api/trials");
   if (!reply.ok) return toast(reply.words, false);
   reasons = reply.reasons;
+  $("checkpointbox").hidden = !reply.checkpoints.length;
+  $("checkpoints").replaceChildren(...reply.checkpoints.map((name) => make("label", { className: "check", translate: false },
+    make("input", { type: "checkbox", value: name }), name)));
   $("earlier").hidden = !reply.series.length;
   $("serieslist").replaceChildren(...reply.series.map((each) => {
     const facts = each.problem ?? `${t("trials.done", each)} · ${each.created_at.slice(0, 10)}`;
@@ -155,7 +158,7 @@ $("newseries").addEventListener("submit", async (event) => {
     title: $("serieslabel").value.trim(),
     instructions: lines("seriesinstructions"),
     starts: lines("seriesstarts"),
-    checkpoints: lines("seriescheckpoints"),
+    checkpoints: [...[...$("checkpoints").querySelectorAll(":checked")].map(({ value }) => value), ...lines("seriescheckpoints")],
     rounds: Number($("seriesrounds").value),
     time_limit_s: Number($("serieslimit").value),
   });

@@ -5,6 +5,7 @@ Run it in the environment of the workspace; it takes a minute or two, and needs 
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -126,12 +127,38 @@ def drive(
             page.close()
 
 
+def run(folder: Path, browser: Chromium, checkpoint: Path) -> None:
+    """Draw the Run view while a policy follows an instruction; on the phone in Korean."""
+    arguments = ("sim:=true", "teleop:=web", f"checkpoint:={checkpoint.resolve()}", "device:=cpu")
+
+    def draw(page: LaunchedPage) -> None:
+        browser.wait_until("!document.querySelector('#unfollow').disabled", 180)
+        browser.evaluate("document.querySelector('#instruction').value = 'go to the kitchen'; true")
+        page.click("#instruct [type=submit]")
+        # The path is drawn once the robot has moved a little.
+        browser.wait_until("!document.querySelector('#pathchoice').hidden", 60)
+        shoot(page, "run", "#cameras", "")
+        page.click("#lang")
+        shoot(page, "run", "#cameras", "_phone")
+        page.click("#lang")
+
+    drive(folder, browser, "inference.launch.py", arguments, draw, "run")
+
+
 def main() -> None:
     """Write every image."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    film = "checkpoint of kind film, such as of config/train_small.yaml, for the images of Run; without it they stay"
+    parser.add_argument("--checkpoint", type=Path, help=film)
+    parser.add_argument("--only-run", action="store_true", help="draw the images of Run alone")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Chromium() as browser:
         browser.resize(*SIZES[""][:2])
-        collect(Path(folder), browser)
-        trials(Path(folder), browser)
+        if given.checkpoint:
+            run(Path(folder), browser, given.checkpoint)
+        if not given.only_run:
+            collect(Path(folder), browser)
+            trials(Path(folder), browser)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ let desk = { phase: "idle" }; // what the robot's side does, from the state
 let reasons = [];
 let seen = "";
 let preparing = false;
-let beside; // the loaded checkpoint
+let beside = ""; // the loaded checkpoint, or what it is called meanwhile
 
 export function showTrials(state) {
   desk = state.trial;
@@ -21,8 +21,9 @@ export function showTrials(state) {
     if (view() === "trials" && desk.series && (!series || series.id === desk.series) && desk.phase !== "loading") open(desk.series);
   }
   // The checkpoints to choose from are those beside the loaded one.
-  if (state.policy.checkpoint !== beside) {
-    beside = state.policy.checkpoint;
+  const loaded = JSON.stringify(state.policy.checkpoint);
+  if (loaded !== beside) {
+    beside = loaded;
     if (view() === "trials" && !series) list();
   }
   if (view() === "trials") render();

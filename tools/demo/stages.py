@@ -28,12 +28,12 @@ class Demo:
     """Everything the demo writes goes below this folder."""
     live_episodes: int = 6
     """Episodes recorded through the launched graph, in real time."""
-    episodes: int = 320
+    episodes: int = 520
     """Episodes in all; the rest is collected headless, faster than real time."""
     trials: int = 12
     """Drives of the trained policy under the launched graph, on floor plans that are in no episode."""
     untrained_trials: int = 4
-    train_minutes: float = 8.0
+    train_minutes: float = 9.0
     trial_seed: int = 90_000
 
     @property

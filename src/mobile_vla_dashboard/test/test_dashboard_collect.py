@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import axe
 import numpy as np
 import pytest
 from chromium import Chromium
@@ -162,6 +163,12 @@ def test_a_narrow_phone_shows_an_episode_without_scrolling_sideways(page: Launch
     page.click(".episode")
     page.browser.wait_until("document.querySelectorAll('#traces canvas').length === 2")
     page.narrow(360)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_an_open_episode(page: LaunchedPage, scheme: str) -> None:
+    page.browser.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; }); true")
+    assert axe.findings(page.browser, scheme) == []
 
 
 def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:

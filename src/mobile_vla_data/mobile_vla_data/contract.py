@@ -184,6 +184,11 @@ class Contract(Strict):
         return next(iter(self.cameras))
 
     @property
+    def turns(self) -> bool:
+        """True if actions turn the robot's frame against the odometry's."""
+        return self.base == "differential" or self.action.yaw
+
+    @property
     def has_gripper(self) -> bool:
         """False if the robot has no gripper: then nothing waits for its state, and its columns stay 0."""
         return self.gripper != "none"

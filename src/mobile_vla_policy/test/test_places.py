@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from rich.console import Console
 from safetensors import safe_open
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset
 
-from mobile_vla_data.contract import Contract
 from mobile_vla_policy.config import ConfigError, validate
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.model.loss import action_loss
@@ -64,7 +62,7 @@ def test_pixels_become_places_with_up_upwards() -> None:
 
 def test_turned_worlds_have_one_range_for_both_axes(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path / "d", episodes=10, steps=6)
-    action = open_dataset(dataset, ["static"], 0, isotropic=True).normalisation.action
+    action = open_dataset(dataset, ["static"], 0, symmetric=True).normalisation.action
     assert action.q01[0] == action.q01[1] == -action.q99[0] == -action.q99[1] < 0
 
 
@@ -81,14 +79,6 @@ def test_settings_that_do_not_go_together_are_refused_in_one_line() -> None:
     single["head"]["window"] = 1
     assert "three frames of an episode in a batch, not 2" in refused(policy=single, hindsight_weight=1.0, together=2)
     assert "policy.head.state: gripper" in refused(augment={"dihedral": True})
-
-
-def test_turned_worlds_are_refused_for_a_base_that_turns(tmp_path: Path) -> None:
-    robot = yaml.safe_load(CONTRACT.read_text(encoding="utf-8")) | {"base": "differential"}
-    dataset = write_dataset(tmp_path / "d", episodes=10, steps=6, contract=Contract.from_dict(robot))
-    settings = train_settings(augment={"dihedral": True}, policy=policy_settings(state="gripper"))
-    with pytest.raises(TrainingDataError, match=r"a base that turns; set augment\.dihedral=false"):
-        train(settings, dataset, tmp_path / "out", QUIET)
 
 
 def test_targets_are_refused_for_a_camera_that_they_are_not_in(tmp_path: Path) -> None:

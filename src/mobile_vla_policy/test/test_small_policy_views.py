@@ -1,10 +1,16 @@
 """Turned and mirrored worlds: images, places and motions change alike."""
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from synthetic_episodes import CONTRACT
 
+from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.stats import Statistics, VectorStatistics
+from mobile_vla_policy.samples.episodes import normalisation_of
 from mobile_vla_policy.samples.journeys import Journeys
-from mobile_vla_policy.training.geometry import SYMMETRIES, View, camera_turn
+from mobile_vla_policy.training.geometry import SYMMETRIES, View, camera_turn, mirror_actions
 
 SIDE = 16
 
@@ -65,3 +71,16 @@ def test_a_camera_on_the_robot_is_mirrored_with_the_world_and_never_turned(symme
     mirrored = bool(torch.linalg.det(view.matrices()[0]) < 0)
     ridden = view.images(images, torch.tensor([0]))[:, 1]
     assert torch.equal(ridden, images[:, 1].flip(-1) if mirrored else images[:, 1])
+
+
+def test_in_a_mirrored_world_a_base_that_turns_goes_left_instead_of_right() -> None:
+    robot = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))
+    turning = Contract.from_dict(robot | {"base": "differential", "action": {**robot["action"], "yaw": True}})
+    driven = VectorStatistics.of(np.array([[0.0, -0.01, 0.0, -0.15], [0.08, 0.005, 1.0, 0.1]]))
+    range_ = normalisation_of(Statistics(1, 2, driven, driven), turning, symmetric=True).action
+    assert np.allclose(range_.q99, [0.0792, 0.00985, 0.1475]) and np.allclose(range_.q01, -np.array(range_.q99))
+    actions = torch.tensor([[[0.5, 0.1, 1.0, 0.3]]] * SYMMETRIES)
+    view = View(torch.arange(SYMMETRIES), torch.zeros(SYMMETRIES, 2))
+    mirror_actions(actions, view.mirrored)
+    assert torch.equal(actions[[0, 3, 5, 6], 0], torch.tensor([[0.5, 0.1, 1.0, 0.3]] * 4)), "turned only"
+    assert torch.equal(actions[[1, 2, 4, 7], 0], torch.tensor([[0.5, -0.1, 1.0, -0.3]] * 4))

@@ -52,6 +52,13 @@ def blind_differential(differential):
 
 
 @pytest.fixture(scope="session")
+def blind_turning(differential):
+    """Its actions have delta_yaw."""
+    data = differential.model_dump(mode="json")
+    return BlindWorld(Contract.from_dict({**data, "action": {**data["action"], "yaw": True}}))
+
+
+@pytest.fixture(scope="session")
 def world(contract):
     world = World(contract)
     yield world

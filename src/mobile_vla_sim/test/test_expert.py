@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mobile_vla_data.action import Velocity, displacement, gripper, position
+from mobile_vla_data.action import Velocity, displacement, gripper, position, yaw
 from mobile_vla_sim.expert.noise import DrivingNoise
 from mobile_vla_sim.headless.controls import CONTROLS, succeeds
 from mobile_vla_sim.headless.episode import MAX_STEPS, MIN_STEPS, drive_episode
@@ -36,6 +36,17 @@ def test_the_expert_copes_with_noise_and_with_a_base_that_cannot_strafe(blind, b
         assert drive_episode(blind, assignment)
         turned = draw(scene_seed(Stream.COLLECTION, 1, index), [task], plan, random_yaw=True)[0]
         assert drive_episode(blind_differential, turned, noise_m_s=0.0)
+
+
+def test_where_an_action_carries_a_turn_the_expert_turns_on_the_spot(blind_turning, plan):
+    turned = 0
+    for index in range(6):
+        assignment = draw(scene_seed(Stream.COLLECTION, 2, index), ["go_to_kitchen"], plan, random_yaw=True)[0]
+        steps = drive_episode(blind_turning, assignment, noise_m_s=0.0)
+        actions = np.array([step.action for step in steps])
+        on_the_spot = (np.abs(displacement(actions)).max(axis=1) < 0.002) & (np.abs(yaw(actions)) > 0.1)
+        turned += on_the_spot.sum() >= 3
+    assert turned >= 2
 
 
 def test_recorded_actions_obey_the_contract_and_explain_the_motion(blind, contract, plan):

@@ -31,8 +31,8 @@ from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_
 from mobile_vla_policy.backbones.planner import Planner
 from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
 
-_STEM = 24
-_SIDE_VIEW = 64
+_STEM, _LOCAL = 24, 32
+_SIDE_VIEW, _SIDE_CHANNELS = 64, 16
 #: From about this distance on (image: 2), the head is not shown in which direction the target is.
 _NEAR = 0.35
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
@@ -58,6 +58,9 @@ class FilmSettings(BackboneSettings):
     """Residual blocks at an eighth of the image's size, with dilations 1, 2, 4, 1, ..."""
     plan_steps: int = Field(default=45, ge=1)
     """Length of the longest path that can be planned [cells]."""
+    heading: bool = False
+    """Show the head what the robot itself looks like, from which it reads where a base that turns is facing. A base
+    that does not turn only copies its last command from there: the arm points where it was told to drive."""
     word_dropout: float = Field(default=0.05, ge=0, lt=1)
     """Share of the tokens that are replaced at random in training, so that unknown words do no harm."""
 
@@ -90,11 +93,12 @@ class FilmBackbone(Backbone):
         self.stem = nn.Conv2d(3, _STEM, 5, stride=2, padding=2)
         self.words = _Words(words, settings.word_dropout)
         self.local = nn.Sequential(
-            nn.Conv2d(_STEM, 32, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 32, 3, padding=2, dilation=2), nn.ReLU(),
+            nn.Conv2d(_STEM, _LOCAL, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(_LOCAL, _LOCAL, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(_LOCAL, _LOCAL, 3, padding=2, dilation=2), nn.ReLU(),
         )  # fmt: skip
-        self.robot = nn.Conv2d(32, 1, 3, padding=1)
-        self.blocked = nn.Conv2d(32, 1, 3, padding=1)
+        self.robot = nn.Conv2d(_LOCAL, 1, 3, padding=1)
+        self.blocked = nn.Conv2d(_LOCAL, 1, 3, padding=1)
         self.enter = nn.Conv2d(_STEM, fine, 3, stride=2, padding=1)
         self.near = nn.ModuleList([_Block(fine, words), _Block(fine, words)])
         self.down = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
@@ -104,8 +108,10 @@ class FilmBackbone(Backbone):
         self.target = nn.Conv2d(fine, 1, 1)
         self.planner = Planner(settings.plan_steps)
         self.norm = nn.LayerNorm(fine)
-        self.other = _OtherCamera(words) if others else None
+        self.heading = settings.heading
+        self.other = _OtherCamera(words, settings.image_size) if others else None
         self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * (2 * _REACH + 1) ** 2 + others * _SIDE_VIEW
+        self.hidden_size += _LOCAL if settings.heading else 0
         self.register_buffer("centres", cell_centres(self.side), persistent=False)
         self.register_buffer("directions", DIRECTIONS.clone(), persistent=False)
 
@@ -158,6 +164,8 @@ class FilmBackbone(Backbone):
                 near_robot, near_goal,
                 self._seen(features, at_target),
             ]  # fmt: skip
+        if self.heading:
+            act.append(_under(local.float(), at_robot))
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))
         taught = self.planner.taught(self._grid(blocked), self._grid(target)).flatten(2) if self.training else None
@@ -240,23 +248,25 @@ class _Block(nn.Module):
 
 
 class _OtherCamera(nn.Module):
-    """Encoder of a camera that rides on the robot: one vector for the whole image."""
+    """Encoder of a camera that rides on the robot: one vector for the whole image, which keeps places apart."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, image_size: int) -> None:
         super().__init__()
         self.enter = nn.Conv2d(_STEM, 32, 3, stride=2, padding=1)
         self.block = _Block(32, words)
         self.down = nn.Conv2d(32, _SIDE_VIEW, 3, stride=2, padding=1)
-        self.out = nn.Linear(_SIDE_VIEW * 4, _SIDE_VIEW)
+        self.narrow = nn.Conv2d(_SIDE_VIEW, _SIDE_CHANNELS, 1)
+        # The stem, two convolutions and the pooling halve the image each.
+        self.out = nn.Linear(_SIDE_CHANNELS * (image_size // 16) ** 2, _SIDE_VIEW)
 
     def forward(self, latents: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Return ``[N, cameras * 64]`` of ``[N, cameras, 24, h, w]``."""
         count = latents.shape[1]
         fine = torch.relu(self.enter(latents.flatten(0, 1)))
         coarse = torch.relu(self.down(self.block(fine, words.repeat_interleave(count, 0))))
-        # Quarters of the image: left and right, near and far.
-        quarters = functional.adaptive_avg_pool2d(coarse, 2).flatten(1)
-        seen: torch.Tensor = torch.relu(self.out(quarters))
+        # What matters is small and has a place: whether it is under the gripper, beside it, or before it.
+        places = self.narrow(functional.max_pool2d(coarse, 2)).flatten(1)
+        seen: torch.Tensor = torch.relu(self.out(places))
         return seen.reshape(-1, count * _SIDE_VIEW).float()
 
 

@@ -75,10 +75,10 @@ class TrainingData:
     """Note for the user about the split; empty if there is none."""
 
 
-def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, isotropic: bool = False) -> TrainingData:
+def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, symmetric: bool = False) -> TrainingData:
     """Open a dataset; split it by ``seed`` if it is not split. With None, it must be split already.
 
-    ``isotropic``: as :func:`normalisation_of` has it.
+    ``symmetric``: as :func:`normalisation_of` has it.
 
     Raises:
         TrainingDataError: too few episodes, a missing camera, or episodes recorded under different contracts.
@@ -107,18 +107,20 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, isot
         raise TrainingDataError(f"{folder}: the train split has {len(train)} episodes; record more, then split again")
     contract = _one_contract([episode.path for name in sorted(data) for episode in data[name]])
     statistics = compute_statistics(episode.path for episode in train)
-    return TrainingData(contract, normalisation_of(statistics, isotropic=isotropic), data, note)
+    return TrainingData(contract, normalisation_of(statistics, contract, symmetric=symmetric), data, note)
 
 
-def normalisation_of(statistics: Statistics, *, isotropic: bool = False) -> Normalisation:
+def normalisation_of(statistics: Statistics, contract: Contract, *, symmetric: bool = False) -> Normalisation:
     """Return the ranges for normalising actions and states: quantiles, or extremes if nearly still.
 
-    ``isotropic``: one symmetric range for the actions' x and y, so that a turned or mirrored action is one, too.
+    ``symmetric``: ranges of actions around 0, so that a mirrored action is one, too; and the same for x and y where the
+    robot's frame does not turn, so that a turned one is.
     """
     action = _range(statistics.actions)
-    if isotropic:
-        largest = max(map(abs, (*action.q01, *action.q99)))
-        action = Range((-largest, -largest), (largest, largest))
+    if symmetric:
+        ends = [max(abs(low), abs(high)) for low, high in zip(action.q01, action.q99, strict=True)]
+        ends = ends if contract.turns else [max(ends)] * len(ends)
+        action = Range(tuple(-end for end in ends), tuple(ends))
     return Normalisation(action=action, state=_range(statistics.states))
 
 

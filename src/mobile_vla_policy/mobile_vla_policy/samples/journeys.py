@@ -44,9 +44,8 @@ class JourneyMaker:
     def __init__(self, episodes: Sequence[EpisodeData], contract: Contract) -> None:
         camera = contract.cameras[contract.first_camera]
         self._size = (camera.width, camera.height)
-        turns = contract.base == "differential"
         self._positions = [torch.from_numpy(np.array(position(episode.states))) for episode in episodes]
-        self._motions = [torch.from_numpy(_motions(episode, turns)) for episode in episodes]
+        self._motions = [torch.from_numpy(_motions(episode, contract.turns)) for episode in episodes]
         self._targets = [torch.from_numpy(in_image(episode.target_px(), self._size)) for episode in episodes]
 
     def make(self, episodes: Sequence[int], steps: torch.Tensor) -> Journeys:

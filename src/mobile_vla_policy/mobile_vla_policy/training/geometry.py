@@ -1,7 +1,8 @@
 """Turned, mirrored and shifted views of the same world: images, places and motions.
 
 The eight symmetries of the square (the dihedral group) mirror right and left, mirror up and down, and swap the axes,
-each or not. For a base that does not turn, each of them gives another plausible world.
+each or not. Each of them gives another plausible world. Of a robot that turns with it, only a mirrored world asks for
+other actions: left becomes right.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mobile_vla_data.action import displacement, yaw
 from mobile_vla_policy.samples.journeys import Journeys
 
 SYMMETRIES = 8
@@ -36,13 +38,18 @@ class View:
         swapped = -plain.flip(1)
         return torch.where((self.symmetry >> 2).bool()[:, None, None], swapped, plain)
 
+    @property
+    def mirrored(self) -> torch.Tensor:
+        """bool ``[E]``: left and right are exchanged. An even number of mirrors is a turn."""
+        return self.matrices().det() < 0
+
     def images(self, images: torch.Tensor, episode: torch.Tensor) -> torch.Tensor:
         """Return ``images`` float ``[N, cameras, 3, S, S]`` under their episodes' symmetries, int64 ``[N]``.
 
         The first camera sees the world from above. The others ride on the robot: they see a mirrored world mirrored,
         and a turned one unchanged. Shifts are left to the caller.
         """
-        changed = torch.empty_like(images)
+        changed, exchanged = torch.empty_like(images), self.mirrored.tolist()
         for index in range(len(self.symmetry)):
             members = episode == index
             symmetry = int(self.symmetry[index])
@@ -50,7 +57,7 @@ class View:
             mirrored = [axis for axis, bit in ((-1, 1), (-2, 2)) if symmetry & bit]
             first = first.flip(mirrored) if mirrored else first
             changed[members, 0] = first.transpose(-1, -2) if symmetry & 4 else first
-            changed[members, 1:] = others.flip(-1) if symmetry.bit_count() % 2 else others
+            changed[members, 1:] = others.flip(-1) if exchanged[index] else others
         return changed
 
     def journeys(self, journeys: Journeys, camera: torch.Tensor) -> Journeys:
@@ -78,6 +85,14 @@ def draw_views(count: int, dihedral: bool, shift: float, side: int, generator: t
     symmetry = torch.randint(SYMMETRIES if dihedral else 1, (count,), generator=generator)
     pixels = ((torch.rand(count, 2, generator=generator) * 2 - 1) * shift * side).round()
     return View(symmetry, pixels * 2 / side)
+
+
+def mirror_actions(actions: torch.Tensor, mirrored: torch.Tensor) -> None:
+    """Exchange left and right in ``actions`` ``[B, ..., 3 or 4]`` where ``mirrored`` bool ``[B]``; in place."""
+    displacement(actions)[mirrored, ..., 1] *= -1
+    turn = yaw(actions)
+    if turn is not None:
+        turn[mirrored] *= -1
 
 
 def camera_turn(degrees: int) -> torch.Tensor:

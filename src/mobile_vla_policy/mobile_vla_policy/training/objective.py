@@ -7,13 +7,14 @@ from dataclasses import replace
 import torch
 
 from mobile_vla_data.action import displacement
+from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
 from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.windows import Batch
 from mobile_vla_policy.training.augment import augment
-from mobile_vla_policy.training.geometry import camera_turn
+from mobile_vla_policy.training.geometry import camera_turn, mirror_actions
 from mobile_vla_policy.training.grounding import grounding_loss
 from mobile_vla_policy.training.hindsight import hindsight_loss
 from mobile_vla_policy.training.settings import AugmentSettings, TrainSettings
@@ -32,19 +33,19 @@ class Objective:
         network: PolicyNetwork,
         model: torch.nn.Module,
         device: torch.device,
-        *,
-        has_gripper: bool = True,
+        contract: Contract,
     ) -> None:
-        """Without a gripper its loss is left out."""
+        """For a robot without a gripper its loss is left out."""
         self._settings, self._network, self._model, self._device = settings, network, model, device
-        self._gripper_weight = settings.gripper_weight if has_gripper else 0.0
+        self._gripper_weight = settings.gripper_weight if contract.has_gripper else 0.0
+        self._turns = contract.turns
 
     def train(self, batch: Batch, count: torch.Tensor) -> ActionLoss:
         """Return the loss with augmented images, divided by ``count`` actions instead of those of this batch."""
         batch, settings = batch.to(self._device), self._settings
         if settings.policy.head_only:
             return self._compare(self._model(batch.frames, batch.state), batch, count)
-        batch, images = changed(batch, settings.augment, torch.default_generator)
+        batch, images = changed(batch, settings.augment, torch.default_generator, turns=self._turns)
         predicted, maps = self._run(batch, images)
         return self._with_places(self._compare(predicted, batch, count), maps, images, batch, count)
 
@@ -89,14 +90,22 @@ class Objective:
             return self._network.backbone.floor(images)
 
 
-def changed(batch: Batch, settings: AugmentSettings, generator: torch.Generator) -> tuple[Batch, torch.Tensor]:
-    """Return a batch and its images float ``[N, cameras, 3, S, S]``, both under the same random changes."""
+def changed(
+    batch: Batch, settings: AugmentSettings, generator: torch.Generator, *, turns: bool
+) -> tuple[Batch, torch.Tensor]:
+    """Return a batch and its images float ``[N, cameras, 3, S, S]``, both under the same random changes.
+
+    ``turns``: actions are along axes that turn with the robot.
+    """
     episode_of_frame = batch.group[batch.valid.nonzero()[:, 0]]
     images, view = augment(to_float(batch.frames), episode_of_frame, settings, generator)
     view, camera = view.to(images.device), camera_turn(settings.camera_turn_deg).to(images.device)
     if settings.dihedral:
         target = batch.target.clone()
-        displacement(target)[:] = view.motions(displacement(batch.target), batch.group, camera)
+        if turns:
+            mirror_actions(target, view.mirrored[batch.group])
+        else:
+            displacement(target)[:] = view.motions(displacement(batch.target), batch.group, camera)
         batch = replace(batch, target=target)
     if batch.journeys is not None:
         batch = replace(batch, journeys=view.journeys(batch.journeys, camera))

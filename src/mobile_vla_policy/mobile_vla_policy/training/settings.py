@@ -24,8 +24,8 @@ class AugmentSettings(Frozen):
     saturation: float = Field(default=0.1, ge=0, lt=1)
     """Largest change of saturation, as a share."""
     dihedral: bool = False
-    """Turn by multiples of 90 degrees and mirror, images and actions together. Only for a base that does not turn,
-    under a first camera that looks straight down, with other cameras on an arm that points where the robot drives."""
+    """Turn by multiples of 90 degrees and mirror, images and actions together. Only under a
+    first camera that looks straight down, with other cameras on an arm that points where the robot drives."""
     camera_turn_deg: Literal[0, 90, 180, 270] = 0
     """Only for dihedral: direction of the robot's x in the first camera's image, counter-clockwise from right [deg]."""
 

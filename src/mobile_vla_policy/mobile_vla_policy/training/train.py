@@ -159,12 +159,10 @@ def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator:
     cameras, dihedral = settings.policy.backbone.cameras, settings.augment.dihedral
     # The first process may have to split the dataset; the others then find it split.
     if accelerator is None:
-        data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
+        data = open_dataset(dataset, cameras, settings.seed, symmetric=dihedral)
     else:
         with accelerator.main_process_first():
-            data = open_dataset(dataset, cameras, settings.seed, isotropic=dihedral)
-    if dihedral and (data.contract.base != "holonomic" or data.contract.action.yaw):
-        raise TrainingDataError(f"{dataset}: recorded with a base that turns; set augment.dihedral=false")
+            data = open_dataset(dataset, cameras, settings.seed, symmetric=dihedral)
     learns_places = settings.grounding_weight or settings.hindsight_weight
     if learns_places and cameras[0] != data.contract.first_camera:
         raise TrainingDataError(

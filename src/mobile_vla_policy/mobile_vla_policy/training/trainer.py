@@ -88,9 +88,7 @@ class Trainer:
         elif settings.gradient_checkpointing:
             network.backbone.enable_gradient_checkpointing()
         self._model, self._optimizer = accelerator.prepare(model, make_optimiser(network, settings))
-        self._objective = Objective(
-            settings, network, self._model, accelerator.device, has_gripper=data.contract.has_gripper
-        )
+        self._objective = Objective(settings, network, self._model, accelerator.device, data.contract)
         self._average = WeightAverage(network, settings.ema_decay) if settings.ema_decay else None
         self._feed = TrainFeed(train, settings, accelerator.process_index, accelerator.num_processes)
         self._schedule = _schedule(settings, self._feed)

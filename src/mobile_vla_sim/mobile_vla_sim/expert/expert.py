@@ -12,7 +12,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
-from mobile_vla_sim.tasks.goals import Hold, PutOn
+from mobile_vla_sim.tasks.goals import Hold, PutOn, SlideDrawer
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
@@ -35,6 +35,11 @@ class ExpertConfig:
     creep_m_s: float = 0.1
     """Speed just before it stops; at lower speeds the last centimetres would take seconds."""
     stop_within_m: float = 0.05
+    face_speed_m_s: float = 0.3
+    """Towards the target, from where the path ends; the arm follows from 0.2 m/s on."""
+    reach_early_m: float = 0.3
+    """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
+    ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
     turn_per_s: float = 2.5
     """Differential base: yaw rate per radian of heading error [1/s]."""
 
@@ -52,7 +57,8 @@ class Command:
 
 
 _STILL = np.zeros(2)
-_FACE_S, _ACT_S, _SLIDE_S = 1.4, 1.6, 4.0
+_TOO_NEAR_M, _OFF_AXIS_M = REACH_M[0] + 0.05, 0.1
+_FACE_S, _ACT_S, _SLIDE_S = 1.4, 2.5, 4.0
 """Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
 
 
@@ -67,6 +73,7 @@ class Expert:
         self._planner = Planner(assignment.stand, assignment.scene.obstacles)
         self._script = self._steps()
         self._done = False
+        self._path_left_m = math.inf
         self._truth: Truth
 
     def command(self, truth: Truth, period_s: float) -> Command:
@@ -90,16 +97,19 @@ class Expert:
         aim = self._assignment.goal.aim
         while True:
             yield from self._drive()
-            if aim is Aim.GRASP:
+            if aim in (Aim.ROOM, Aim.APPROACH):
+                yield from self._stop()
+            elif aim is Aim.GRASP:
                 yield from self._grasp()
             elif aim is Aim.PLACE:
                 yield from self._place()
-            elif aim in (Aim.OPEN, Aim.CLOSE):
+            else:
                 yield from self._slide(aim)
             while self._achieved() and self._left_m() < 0.3:
                 self._done = True
                 yield self._approach() if aim in (Aim.ROOM, Aim.APPROACH) else _STILL
             self._done = False
+            yield _STILL
 
     def _achieved(self) -> bool:
         return self._assignment.goal.reached(self._assignment.scene, self._truth)
@@ -110,11 +120,18 @@ class Expert:
         return math.dist((self._truth.pose.x, self._truth.pose.y), self._assignment.stand)
 
     def _drive(self) -> Iterator[Points]:
+        """Follow the path to its end, or to where the arm reaches."""
+        acts = self._assignment.goal.aim not in (Aim.ROOM, Aim.APPROACH)
         while True:
             wanted = self._approach()
-            yield wanted
-            if not wanted.any() and float(np.linalg.norm(self._velocity)) < 0.12:
+            if not wanted.any() or (acts and self._path_left_m < self._config.reach_early_m and self._in_position()):
                 return
+            yield wanted
+
+    def _stop(self) -> Iterator[Points]:
+        yield _STILL
+        while float(np.linalg.norm(self._velocity)) >= 0.12:
+            yield self._approach()
 
     def _grasp(self) -> Iterator[Points]:
         yield from self._face()
@@ -122,16 +139,19 @@ class Expert:
 
     def _place(self) -> Iterator[Points]:
         yield from self._face()
-        self._closed = False
         began_s = self._truth.time_s
-        while self._truth.time_s - began_s < _ACT_S:
+        while self._truth.time_s - began_s < _ACT_S and self._truth.grip is not Grip.OPEN:
+            # It may have been pushed away from there before the gripper opens.
+            self._closed = self._truth.grip is Grip.HOLDING and not self._in_position()
+            if self._closed:
+                return
             yield _STILL
-            if self._truth.grip is Grip.OPEN:
-                break
 
     def _slide(self, aim: Aim) -> Iterator[Points]:
         yield from self._face()
         yield from self._close()
+        if self._truth.grip is not Grip.HOLDING:
+            return
         outwards = np.array(self._assignment.scene.piece("cabinet").front, dtype=float)
         direction = outwards if aim is Aim.OPEN else -outwards
         began_s = self._truth.time_s
@@ -147,13 +167,13 @@ class Expert:
         yield from self._wait(0.2)
 
     def _close(self) -> Iterator[Points]:
-        """Close the gripper and wait for the result; open it again if it closed on nothing."""
-        self._closed = True
+        """Close the gripper and wait for the result; open it again if it closed on nothing, or was pushed away."""
         began_s = self._truth.time_s
-        while self._truth.time_s - began_s < _ACT_S:
+        while self._truth.time_s - began_s < _ACT_S and self._truth.grip not in (Grip.HOLDING, Grip.EMPTY):
+            self._closed = self._truth.grip is not Grip.OPEN or self._in_position()
+            if not self._closed:
+                return
             yield _STILL
-            if self._truth.grip in (Grip.HOLDING, Grip.EMPTY):
-                break
         if self._truth.grip is not Grip.HOLDING:
             self._closed = False
             yield from self._wait(0.2)
@@ -171,7 +191,9 @@ class Expert:
                 return
             x, y = self._aim_point()
             away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
-            yield away * (0.25 / max(float(np.linalg.norm(away)), 1e-6))
+            if float(np.linalg.norm(away)) < _TOO_NEAR_M and not isinstance(self._assignment.goal, PutOn):
+                away = -away
+            yield away * (self._config.face_speed_m_s / max(float(np.linalg.norm(away)), 1e-6))
 
     def _in_position(self) -> bool:
         """Return True if the gripper is in the right place."""
@@ -182,7 +204,14 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
-        return abs(beside) < 0.5 and math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+        if isinstance(goal, SlideDrawer) and self._off_axis_m() > _OFF_AXIS_M:
+            return False
+        return abs(beside) < 0.5 and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+
+    def _off_axis_m(self) -> float:
+        """How far the robot is beside the line on which the drawer slides: pulled at an angle, it jams."""
+        (dx, dy), (x, y) = self._assignment.scene.piece("cabinet").front, self._aim_point()
+        return abs((self._truth.pose.x - x) * dy - (self._truth.pose.y - y) * dx)
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""
@@ -199,7 +228,7 @@ class Expert:
         self._follow_moved_target()
         path = self._planner.path(self._truth.pose.x, self._truth.pose.y)
         lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
-        left_m = float(lengths.sum())
+        self._path_left_m = left_m = float(lengths.sum())
         if left_m < self._config.stop_within_m:
             return _STILL
         aim = _along(path, lengths, min(self._config.look_ahead_m, left_m)) - path[0]
@@ -230,8 +259,9 @@ class Expert:
         if backwards:
             error = math.remainder(error + math.pi, math.tau)
         limit = self._contract.limits.angular_rad_s
-        # Never a turn on the spot: it would have no image as a displacement.
-        forward = speed * max(0.15, math.cos(error)) * (-1.0 if backwards else 1.0)
+        # A turn on the spot only where an action can carry it.
+        least = 0.0 if self._contract.action.yaw else 0.15
+        forward = speed * max(least, math.cos(error)) * (-1.0 if backwards else 1.0)
         return Velocity(forward, 0.0, max(-limit, min(limit, self._config.turn_per_s * error)))
 
 

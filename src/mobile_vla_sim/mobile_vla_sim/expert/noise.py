@@ -29,15 +29,16 @@ class DrivingNoise:
         fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
         self._noise = persistence * self._noise + fresh
         speed = math.hypot(command.x, command.y)
-        if self._push_ticks == 0 and self._random.random() < 0.05 and speed > 0.3:
+        # A robot that stands is not pushed: at the goal the lesson is to stand still.
+        if self._push_ticks == 0 and self._random.random() < 0.05 and speed > 0.08:
             angle = self._random.uniform(0.0, math.tau)
             self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])
-            self._push_ticks = int(self._random.integers(3, 13))
+            # Shorter beside the target, so that it stays within an arm's length.
+            self._push_ticks = int(self._random.integers(3, 13 if speed > 0.35 else 7))
         push = self._push if self._push_ticks > 0 else np.zeros(2)
         self._push_ticks = max(0, self._push_ticks - 1)
-        # Less of it where the expert slows down: at the goal the lesson is to stand still.
         calm = 0.15 + 0.85 * min(1.0, speed / 0.5)
-        extra = calm * (self._noise + push)
+        extra = calm * self._noise + push
         if self._contract.base == "differential":
             disturbed = Velocity(command.x + 0.5 * float(extra[0]), 0.0, command.yaw_rate + 2.0 * float(extra[1]))
             return limited(disturbed, self._contract)
@@ -45,14 +46,28 @@ class DrivingNoise:
 
 
 class GripperNoise:
-    """Closes the open gripper now and then on the way, so that demonstrations show how to open it again."""
+    """Makes the gripper late, and closes it now and then on the way.
 
-    def __init__(self, random: np.random.Generator, chance_per_tick: float = 0.02) -> None:
-        self._random, self._chance = random, chance_per_tick
-        self._ticks = 0
+    So demonstrations show that it has to close, or open, for as long as it has not yet: without this, one frame of an
+    episode shows it, and a policy that misses that frame waits for ever. They also show how to open it again.
+    """
+
+    def __init__(
+        self, random: np.random.Generator, chance_per_tick: float = 0.02, latest_ticks: int = 8, closed: bool = False
+    ) -> None:
+        """``latest_ticks`` of delay at most [control periods]; ``closed``: the gripper holds something at the start."""
+        self._random, self._chance, self._latest = random, chance_per_tick, latest_ticks
+        self._ticks = self._late_ticks = 0
+        self._wanted = self._executed = closed
 
     def disturb(self, closed: bool, velocity: Velocity) -> bool:
         """Whether to close the gripper in this control period, instead of ``closed``."""
+        if closed != self._wanted:
+            self._wanted, self._late_ticks = closed, int(self._random.integers(0, self._latest + 1))
+        if self._late_ticks == 0:
+            self._executed = closed
+        self._late_ticks = max(0, self._late_ticks - 1)
+        closed = self._executed
         # Where the robot stands, its gripper is at work.
         if not closed and math.hypot(velocity.x, velocity.y) > 0.3 and self._random.random() < self._chance:
             self._ticks = int(self._random.integers(4, 9))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.action import ActionCodec
+from mobile_vla_data.checks.signals import drive_lengths, lengths_disagree
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
 from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
@@ -66,7 +67,10 @@ def drive_episode(
     for attempt in range(attempts):
         random = np.random.default_rng([assignment.scene.seed, assignment.place, attempt])
         robot = HeadlessRobot(world, assignment, random, epoch_ns, odometry)
-        noise = (DrivingNoise(random, world.contract, noise_m_s), GripperNoise(random)) if noise_m_s > 0.0 else None
+        noise = None
+        if noise_m_s > 0.0:
+            gripper = GripperNoise(random, closed=bool(assignment.scene.held))
+            noise = DrivingNoise(random, world.contract, noise_m_s), gripper
         steps = _demonstrate(world, robot, noise)
         if steps:
             return steps
@@ -90,10 +94,16 @@ def _demonstrate(
         slow = math.hypot(velocity.x, velocity.y) < STANDSTILL_M_S
         standing = standing + 1 if slow and command.done else 0
         if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:
-            return steps
+            return None if _held_back(steps, contract.control_rate_hz) else steps
         if noise:
             driving, gripper = noise
             closed = gripper.disturb(closed, velocity)
             velocity = driving.disturb(velocity)
         robot.advance(velocity, float(closed))
     return None
+
+
+def _held_back(steps: list[Step], control_rate_hz: float) -> bool:
+    """Return True if the noise held the robot back for so long that its odometry looks wrong."""
+    actions, states = (np.array(values) for values in zip(*((s.action, s.snapshot.state) for s in steps), strict=True))
+    return lengths_disagree(*drive_lengths(actions, states, control_rate_hz))

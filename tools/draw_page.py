@@ -79,10 +79,11 @@ def trials(folder: Path, browser: Chromium) -> None:
             "instructions": "go to the kitchen\ngo to the bedroom",
             "starts": "hall, facing the door\nbedroom, beside the bed",
             "rounds": "2",
-            "checkpoints": "\n".join(map(str, checkpoints)),
         }
         for name, value in fields.items():
             browser.evaluate(f"document.querySelector('#series{name}').value = {json.dumps(value)}; true")
+        for checkpoint in checkpoints:
+            page.click(f"#checkpoints input[value={checkpoint.name}]")
         shoot(page, "trials_new", "#trialsetup", "_phone")
         page.click("#newseries button")
         for key, code in (("s", "KeyS"), ("s", "KeyS"), ("f", "KeyF")):
@@ -99,7 +100,9 @@ def trials(folder: Path, browser: Chromium) -> None:
 
 def prepared(page: LaunchedPage) -> None:
     """Wait until the next trial can begin."""
-    page.browser.wait_until("document.querySelector('#trialphase').textContent.endsWith('then begin')", 180)
+    button = "document.querySelector('#trialbegin')"
+    said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
+    page.browser.wait_until(f"{button}.checkVisibility() && !{button}.disabled && {said}", 180)
 
 
 def begin(page: LaunchedPage) -> None:
@@ -150,14 +153,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     film = "checkpoint of kind film, such as of config/train_small.yaml, for the images of Run; without it they stay"
     parser.add_argument("--checkpoint", type=Path, help=film)
-    parser.add_argument("--only-run", action="store_true", help="draw the images of Run alone")
+    parser.add_argument("--only", choices=("collect", "run", "trials"), help="draw the images of one view")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Chromium() as browser:
         browser.resize(*SIZES[""][:2])
-        if given.checkpoint:
+        if given.checkpoint and given.only in (None, "run"):
             run(Path(folder), browser, given.checkpoint)
-        if not given.only_run:
+        if given.only in (None, "collect"):
             collect(Path(folder), browser)
+        if given.only in (None, "trials"):
             trials(Path(folder), browser)
 
 

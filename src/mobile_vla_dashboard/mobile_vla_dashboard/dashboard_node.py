@@ -21,6 +21,7 @@ from unique_identifier_msgs.msg import UUID
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
 from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
+from mobile_vla_dashboard.checkpoints import checkpoints_in, folder_of
 from mobile_vla_dashboard.goal_watch import GoalWatch
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
@@ -99,6 +100,8 @@ class DashboardNode(Node):
         self._trials = path(self, "trials", kept) or _state_folder() / "trials"
         also = "collection plan whose instructions the page offers; empty, or with a dataset: the dataset's"
         self._plan = path(self, "plan", also)
+        known = "folder whose checkpoints trials may compare; empty: the folder that holds the loaded one"
+        self._checkpoints = path(self, "checkpoints", known)
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
@@ -135,7 +138,9 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        app = make_app(self, Library(self._folder), Store(self._trials), token=self._token, allowed_hosts=names)
+        app = make_app(
+            self, Library(self._folder), Store(self._trials), self._choices, token=self._token, allowed_hosts=names
+        )
         self._web = WebServer(app, listener, self.latest.attach)
         self._web.start()
         self._announce(address)
@@ -153,6 +158,12 @@ class DashboardNode(Node):
             return str(self._dataset)
         status = self.latest.status("recorder")
         return "" if status is None else str(status.message.dataset)
+
+    def _choices(self) -> dict[str, str]:
+        """Return name -> path of the checkpoints that trials may compare."""
+        status = self.latest.status("policy")
+        loaded = "" if status is None else str(status.message.checkpoint)
+        return checkpoints_in(self._checkpoints or folder_of(loaded))
 
     # Robot, for the web server: called from its threads.
 

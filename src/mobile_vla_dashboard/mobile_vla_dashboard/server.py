@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request, WebSocket
@@ -27,9 +28,18 @@ from mobile_vla_data.instruction import InstructionError
 
 
 def make_app(
-    robot: Robot, library: Library, store: Store, *, token: str = "", allowed_hosts: tuple[str, ...] = ()
+    robot: Robot,
+    library: Library,
+    store: Store,
+    checkpoints: Callable[[], dict[str, str]],
+    *,
+    token: str = "",
+    allowed_hosts: tuple[str, ...] = (),
 ) -> App:
-    """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``store``."""
+    """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``store``.
+
+    ``checkpoints()`` returns name -> path of the checkpoints that trials may compare.
+    """
     # Described under /api/openapi.json. FastAPI's pages that show it load their scripts from other hosts.
     app = FastAPI(
         title="Mobile VLA dashboard",
@@ -46,8 +56,8 @@ def make_app(
     app.include_router(buttons(robot))
     jobs = Jobs()
     app.include_router(episodes(library, jobs))
-    desk = TrialDesk(robot, store, jobs)
-    app.include_router(trials(robot, desk, store, jobs))
+    desk = TrialDesk(robot, store, jobs, checkpoints)
+    app.include_router(trials(robot, desk, store, jobs, checkpoints))
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:

@@ -47,8 +47,10 @@ class _Run:
 class TrialDesk:
     """At most one series is at the desk; another page sees the same. Used on the event loop only."""
 
-    def __init__(self, robot: Robot, store: Store, jobs: Jobs) -> None:
-        self._robot, self._store, self._jobs = robot, store, jobs
+    def __init__(self, robot: Robot, store: Store, jobs: Jobs, checkpoints: Callable[[], dict[str, str]]) -> None:
+        """``checkpoints()`` returns name -> path of those that can be loaded."""
+        self._robot, self._store, self._jobs, self._checkpoints = robot, store, jobs, checkpoints
+        self._paths: dict[str, str] = {}
         self._series: Series | None = None
         self._phase = Phase.IDLE
         self._run: _Run | None = None
@@ -73,7 +75,11 @@ class TrialDesk:
         series = self._series
         if series is None or series.over or len(series.checkpoints) < 2:
             return {}
-        return {folder: say("trials.checkpoint", letter=letter) for letter, folder in series.checkpoints.items()}
+        return {
+            each: say("trials.checkpoint", letter=letter)
+            for letter, name in series.checkpoints.items()
+            for each in (self._paths.get(name, name), name)
+        }
 
     async def prepare(self, series_id: str) -> Series:
         """Take up a series, and load the checkpoint of its next trial if the policy has another.
@@ -96,17 +102,26 @@ class TrialDesk:
         return series
 
     async def _load(self, letter: str, wanted: str) -> None:
-        """Load a checkpoint unless the policy has it; an empty one is whatever the policy has."""
+        """Load the checkpoint named ``wanted`` unless the policy has it; an empty one is whatever the policy has."""
         self._phase, self._message = Phase.LOADING, say("trials.loading", letter=letter)
         while self._policy_state() == PolicyStatus.STATE_LOADING:
             await asyncio.sleep(_POLL_S)
-        if wanted and self._loaded() != wanted:
-            reply = await ask(self._robot, "policy/load_checkpoint", {"checkpoint": wanted})
-            if not reply.ok:
-                why = reply.message.replace(wanted, letter)
+        if wanted:
+            self._paths = await self._jobs.run(self._checkpoints)
+            why = await self._switch(self._paths.get(wanted, ""))
+            if why:
                 self._message = say("trials.loadit", letter=letter, why=why)
                 return
         self._phase, self._message = Phase.READY, ""
+
+    async def _switch(self, path: str) -> str:
+        """Load the checkpoint at ``path`` unless the policy has it; return why that failed, without naming it."""
+        if not path:
+            return "the dashboard does not find it"
+        if self._loaded() == path:
+            return ""
+        reply = await ask(self._robot, "policy/load_checkpoint", {"checkpoint": path})
+        return "" if reply.ok else reply.message.replace(path, "it")
 
     async def begin(self, series_id: str) -> None:
         """Give the policy the instruction of the next trial.

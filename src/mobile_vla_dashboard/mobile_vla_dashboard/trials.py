@@ -11,7 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -49,7 +49,7 @@ class SeriesPlan(_Strict):
     rounds: int = Field(5, ge=1, le=100)
     """Trials of each instruction with each checkpoint."""
     checkpoints: list[str] = Field([], max_length=8)
-    """Folders or hub names; empty: the checkpoint that is loaded."""
+    """Names; empty: the checkpoint that is loaded."""
     time_limit_s: float = Field(60.0, ge=1.0, le=3600.0)
 
     @field_validator("instructions")
@@ -88,7 +88,7 @@ class Judged(_Strict):
     duration_s: float
     began_at: str
     """UTC, ISO 8601."""
-    video: str = ""
+    video: str = Field("", pattern=r"^(trial_\d{4}\.mjpeg)?$")
     """JPEGs of the first camera one behind the other, in the folder of the series; empty without one."""
 
 
@@ -101,7 +101,7 @@ class Series(_Strict):
     robot: str
     created_at: str
     checkpoints: dict[str, str]
-    """Letter -> checkpoint; an empty one is whatever is loaded."""
+    """Letter -> name of a checkpoint; an empty one is whatever is loaded."""
     order: list[Planned]
     results: list[Judged] = []
     """Of the first trials in the order; the series continues behind them."""
@@ -122,9 +122,9 @@ class Series(_Strict):
 def make_series(plan: SeriesPlan, robot: str, now: datetime, seed: int) -> Series:
     """Draw the letters and the order: within a round, each checkpoint makes every instruction from the same starts."""
     lot = random.Random(seed)
-    folders = list(dict.fromkeys(plan.checkpoints)) or [""]
-    lot.shuffle(folders)
-    checkpoints = dict(zip(string.ascii_uppercase, folders, strict=False))
+    names = list(dict.fromkeys(plan.checkpoints)) or [""]
+    lot.shuffle(names)
+    checkpoints = dict(zip(string.ascii_uppercase, names, strict=False))
     order = []
     for number in range(plan.rounds):
         places = [(said, _start(plan.starts, number + index)) for index, said in enumerate(plan.instructions)]
@@ -169,14 +169,17 @@ class Store:
 
     def create(self, plan: SeriesPlan, robot: str) -> Series:
         """Make a series and its folder."""
-        now = datetime.now(timezone.utc)
-        series = make_series(plan, robot, now, random.SystemRandom().randrange(2**32))
-        try:
-            self.path(series.id).mkdir(parents=True)
-        except FileExistsError:
-            raise TrialsError("another series was made in this second; try again") from None
-        self.save(series)
-        return series
+        now, seed = datetime.now(timezone.utc), random.SystemRandom().randrange(2**32)
+        # An id names a second; the next free one if another series was made in this.
+        for later_s in range(60):
+            series = make_series(plan, robot, now + timedelta(seconds=later_s), seed)
+            try:
+                self.path(series.id).mkdir(parents=True)
+            except FileExistsError:
+                continue
+            self.save(series)
+            return series
+        raise TrialsError("too many series were made in this minute; try again")
 
     def load(self, series_id: str) -> Series:
         """Read a series. Raises :class:`TrialsError`."""

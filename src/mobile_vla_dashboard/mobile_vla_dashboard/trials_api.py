@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path
@@ -46,13 +46,15 @@ def _shown(series: Series) -> Response:
     return JSONResponse({"ok": True, "series": for_page(series)})
 
 
-def trials(robot: Robot, desk: TrialDesk, store: Store, jobs: Jobs) -> APIRouter:
-    """Return the routes."""
+def trials(
+    robot: Robot, desk: TrialDesk, store: Store, jobs: Jobs, checkpoints: Callable[[], dict[str, str]]
+) -> APIRouter:
+    """Return the routes; ``checkpoints()`` returns name -> path of those that a series may compare."""
     router = APIRouter(prefix="/api/trials", tags=["trials"])
 
     @router.get("")
     async def listed() -> Response:
-        """Return the newest series, without their trials, and the reasons of failure."""
+        """Return the newest series, without their trials; the reasons of failure; checkpoints to choose from."""
 
         def lines() -> list[dict[str, Any]]:
             found = []
@@ -65,7 +67,9 @@ def trials(robot: Robot, desk: TrialDesk, store: Store, jobs: Jobs) -> APIRouter
                 found.append({name: shown[name] for name in ("id", "title", "created_at", "trials", "done", "over")})
             return found
 
-        return JSONResponse({"ok": True, "series": await jobs.run(lines), "reasons": list(REASONS)})
+        names = list(await jobs.run(checkpoints))
+        found = await jobs.run(lines)
+        return JSONResponse({"ok": True, "series": found, "reasons": list(REASONS), "checkpoints": names})
 
     @router.post("")
     async def create(plan: SeriesPlan) -> Response:

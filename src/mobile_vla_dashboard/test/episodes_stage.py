@@ -64,7 +64,7 @@ class Server:
         robot: Any = SimpleNamespace(contract=CONTRACT, latest=Latest({}))
         listener = bind("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(robot, Library(lambda: str(dataset)), Store(dataset / "trials"), **options)
+        app = make_app(robot, Library(lambda: str(dataset)), Store(dataset / "trials"), dict, **options)
         self._web = WebServer(app, listener, lambda loop: None)
         self._web.start()
 

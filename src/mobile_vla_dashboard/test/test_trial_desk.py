@@ -25,6 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name in ("loaded", "other"):
         (folder / name).mkdir()
+        (folder / name / "config.json").touch()
     return folder
 
 
@@ -49,10 +50,10 @@ def new_series(stage: Stage, **fields: object) -> str:
     return str(stage.post("/api/trials", plan)["series"]["id"])
 
 
-def test_a_checkpoint_that_cannot_be_loaded_is_asked_for_by_its_letter_alone(stage: Stage, folder: Path) -> None:
-    series = new_series(stage, checkpoints=[str(folder / "loaded"), str(folder / "missing")])
+def test_a_checkpoint_that_is_not_found_is_asked_for_by_its_letter_alone(stage: Stage, folder: Path) -> None:
+    series = new_series(stage, checkpoints=["loaded", "missing"])
     document = json.loads((folder / "trials" / series / "series.json").read_text())
-    missing = next(letter for letter, path in document["checkpoints"].items() if path.endswith("missing"))
+    missing = next(letter for letter, path in document["checkpoints"].items() if path == "missing")
     document["order"] = [trial for trial in document["order"] if trial["checkpoint"] == missing]
     (folder / "trials" / series / "series.json").write_text(json.dumps(document))
     reply = stage.post(f"/api/trials/{series}/prepare")
@@ -60,15 +61,26 @@ def test_a_checkpoint_that_cannot_be_loaded_is_asked_for_by_its_letter_alone(sta
     state = stage.wait_state(lambda state: state["trial"]["phase"] == "idle", "the desk")
     said = state["trial"]["message"]
     assert said["key"] == "trials.loadit" and said["letter"] == missing and "missing" not in json.dumps(state["trial"])
-    # Nobody has loaded it: there is nothing to begin.
-    assert not stage.post(f"/api/trials/{series}/begin")["ok"]
+    # Somebody has loaded it by hand.
+    assert stage.post(f"/api/trials/{series}/begin")["ok"]
+    assert stage.post(f"/api/trials/{series}/discard")["ok"]
+
+
+@pytest.mark.parametrize("name", ["../models/other", "/etc", "."])
+def test_no_name_of_a_checkpoint_leads_out_of_its_folder(stage: Stage, name: str) -> None:
+    assert json.loads(stage.get("/api/trials"))["checkpoints"] == ["loaded", "other"]
+    series = new_series(stage, checkpoints=[name])
+    assert stage.post(f"/api/trials/{series}/prepare")["ok"]
+    state = stage.wait_state(lambda state: state["trial"]["series"] == series, "the desk")
+    assert state["trial"]["message"]["why"] == "the dashboard does not find it"
+    assert state["policy"]["ready"]
 
 
 def test_the_policy_gets_the_checkpoint_and_the_instruction_and_is_stopped_when_time_is_over(
     stage: Stage, folder: Path
 ) -> None:
     statuses = stage.probe.collect(PolicyStatus, "policy/status", LATCHED)
-    series = new_series(stage, checkpoints=[str(folder / "other")], time_limit_s=1.5)
+    series = new_series(stage, checkpoints=["other"], time_limit_s=1.5)
     assert stage.post(f"/api/trials/{series}/prepare")["ok"]
     wait_for(lambda: statuses[-1].checkpoint == str(folder / "other"), what="the other checkpoint")
     assert stage.post(f"/api/trials/{series}/begin") == {"ok": True}

@@ -20,7 +20,7 @@ PLAN = SeriesPlan(
     instructions=["go to the kitchen", "go to the bedroom"],
     starts=["hall, facing the door", "hall, facing the wall"],
     rounds=3,
-    checkpoints=["/models/first_try", "/models/second_try"],
+    checkpoints=["first_try", "second_try"],
 )
 
 

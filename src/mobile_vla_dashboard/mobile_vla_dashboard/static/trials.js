@@ -10,6 +10,7 @@ let desk = { phase: "idle" }; // what the robot's side does, from the state
 let reasons = [];
 let seen = "";
 let preparing = false;
+let beside = ""; // the loaded checkpoint, or what it is called meanwhile
 
 export function showTrials(state) {
   desk = state.trial;
@@ -19,6 +20,12 @@ export function showTrials(state) {
     seen = now;
     if (view() === "trials" && desk.series && (!series || series.id === desk.series) && desk.phase !== "loading") open(desk.series);
   }
+  // The checkpoints to choose from are those beside the loaded one.
+  const loaded = JSON.stringify(state.policy.checkpoint);
+  if (loaded !== beside) {
+    beside = loaded;
+    if (view() === "trials" && !series) list();
+  }
   if (view() === "trials") render();
 }
 
@@ -26,6 +33,10 @@ async function list() {
   const reply = await get("/api/trials");
   if (!reply.ok) return toast(reply.words, false);
   reasons = reply.reasons;
+  $("checkpointbox").hidden = !reply.checkpoints.length;
+  const chosen = new Set(checked());
+  $("checkpoints").replaceChildren(...reply.checkpoints.map((name) => make("label", { className: "check", translate: false },
+    make("input", { type: "checkbox", value: name, checked: chosen.has(name) }), name)));
   $("earlier").hidden = !reply.series.length;
   $("serieslist").replaceChildren(...reply.series.map((each) => {
     const facts = each.problem ?? `${t("trials.done", each)} · ${each.created_at.slice(0, 10)}`;
@@ -146,6 +157,7 @@ function rate(name, { successes, trials, success_rate: share, interval_95: [low,
       make("b", { style: { left: `${100 * share}%` } })));
 }
 
+const checked = () => [...$("checkpoints").querySelectorAll(":checked")].map(({ value }) => value);
 const lines = (id) => $(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
 
 $("newseries").addEventListener("submit", async (event) => {
@@ -155,7 +167,7 @@ $("newseries").addEventListener("submit", async (event) => {
     title: $("serieslabel").value.trim(),
     instructions: lines("seriesinstructions"),
     starts: lines("seriesstarts"),
-    checkpoints: lines("seriescheckpoints"),
+    checkpoints: [...checked(), ...lines("seriescheckpoints")],
     rounds: Number($("seriesrounds").value),
     time_limit_s: Number($("serieslimit").value),
   });

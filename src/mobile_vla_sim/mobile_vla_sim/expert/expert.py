@@ -12,7 +12,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
-from mobile_vla_sim.tasks.goals import Hold, PutOn, SlideDrawer
+from mobile_vla_sim.tasks.goals import Hold, PutOn
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
 from mobile_vla_sim.world.arm import Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
@@ -57,7 +57,7 @@ class Command:
 
 
 _STILL = np.zeros(2)
-_TOO_NEAR_M, _OFF_AXIS_M = REACH_M[0] + 0.05, 0.1
+_TOO_NEAR_M = REACH_M[0] + 0.05
 _FACE_S, _ACT_S, _SLIDE_S = 1.4, 2.5, 4.0
 """Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
 
@@ -121,7 +121,8 @@ class Expert:
 
     def _drive(self) -> Iterator[Points]:
         """Follow the path to its end, or to where the arm reaches."""
-        acts = self._assignment.goal.aim not in (Aim.ROOM, Aim.APPROACH)
+        # Not at a drawer: pulled at an angle, it jams.
+        acts = self._assignment.goal.aim in (Aim.GRASP, Aim.PLACE)
         while True:
             wanted = self._approach()
             if not wanted.any() or (acts and self._path_left_m < self._config.reach_early_m and self._in_position()):
@@ -204,14 +205,7 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
-        if isinstance(goal, SlideDrawer) and self._off_axis_m() > _OFF_AXIS_M:
-            return False
         return abs(beside) < 0.5 and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
-
-    def _off_axis_m(self) -> float:
-        """How far the robot is beside the line on which the drawer slides: pulled at an angle, it jams."""
-        (dx, dy), (x, y) = self._assignment.scene.piece("cabinet").front, self._aim_point()
-        return abs((self._truth.pose.x - x) * dy - (self._truth.pose.y - y) * dx)
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""

@@ -154,9 +154,10 @@ class Chromium:
 
     def press(self, selector: str) -> float:
         """Press the mouse on an element, as a hand would; returns when, on :func:`time.time` [s]."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{element}.scrollIntoView({{ block: 'nearest' }}); true")
         box = self.evaluate(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])("
-            f"document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({element}.getBoundingClientRect())"
         )
         place = {"x": box[0], "y": box[1], "button": "left", "clickCount": 1}
         at_s = time.time()

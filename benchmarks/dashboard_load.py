@@ -117,7 +117,8 @@ def playback(browser: Chromium, port: int, times: int) -> Iterator[Figure]:
         # In turn, so that each time the images come anew.
         browser.evaluate(f"document.querySelectorAll('#episodes button')[{number % 3}].click(); true")
         browser.wait_until(f"plays.length > {number}", 30.0)
-        time.sleep(0.3)
+        # The images after the first come meanwhile; nobody presses the next episode at once.
+        time.sleep(1.5)
     delays_ms = sorted(browser.evaluate("plays"))
     yield Figure("episode pressed to its first image, p50", delays_ms[len(delays_ms) // 2], "ms")
     yield Figure(f"episode pressed to its first image, worst of {times}", delays_ms[-1], "ms", "<= 300")

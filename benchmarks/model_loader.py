@@ -1,5 +1,6 @@
 """Rate of loading frames for training on one core, compared with the decoder alone and LeRobot's loader.
 
+Rates are frames per second of processor time, so that other work on the machine does not change them.
 The episodes are those that ``mobile-vla-sim collect`` makes, both cameras: what ``make demo`` trains on.
 
 LeRobot loads the same frames from exports of the same episodes, as JPEG images and as H.264 video. It needs an
@@ -84,19 +85,19 @@ def _jpegs(data: list[EpisodeData]) -> list[bytes]:
 
 
 def _rates(data: list[EpisodeData], blobs: list[bytes]) -> tuple[float, float]:
-    """Frames/s of the loader and of the decoder alone, in turns; the best of each."""
+    """Frames per second of processor time of the loader and of the decoder alone, in turns; the best of each."""
     frames, out = FramesOnDisk(data, _CAMERAS, 224), np.empty((224, 224, 3), np.uint8)
     ours, alone = 0.0, 0.0
     for _ in range(_TURNS):
-        began = time.perf_counter()
+        began = time.process_time()
         for number, episode in enumerate(data):
             for first in range(0, episode.num_steps, 8):
                 frames.get(number, range(first, min(first + 8, episode.num_steps)))
-        between = time.perf_counter()
+        between = time.process_time()
         for blob in blobs:
             jpeg.decode_into(blob, out)
         ours = max(ours, len(blobs) / (between - began))
-        alone = max(alone, len(blobs) / (time.perf_counter() - between))
+        alone = max(alone, len(blobs) / (time.process_time() - between))
     return ours, alone
 
 

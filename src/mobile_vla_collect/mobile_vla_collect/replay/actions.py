@@ -60,7 +60,8 @@ class ActionReplay:
         self._no_pose = ""
         self._gate: GateStatus | None = None
         self._clamped_before = 0
-        self._began_s: float | None = None
+        self._elapsed_s = 0.0
+        """Time of the drive, in which no tick counts more than a period: a late node skips no step."""
         self._sent_s = -math.inf
         self._now_s = 0.0
         self._commands = CommandPublisher(node, "policy", contract.action.frame, stamped=stamped)
@@ -101,11 +102,12 @@ class ActionReplay:
 
     def tick(self, now_s: float) -> bool:
         """Send what is due; return True when the end is reached. The robot stands still then."""
-        self._now_s = now_s
-        if self._began_s is None:
+        if not self.driven:
             assert self._gate is not None
-            self._began_s, self._clamped_before = now_s, int(self._gate.clamped)
-        step = int((now_s - self._began_s) * self._speed / self._contract.period_s)
+            self._now_s, self._clamped_before = now_s, int(self._gate.clamped)
+        self._elapsed_s += min(now_s - self._now_s, self._contract.period_s / self._speed)
+        self._now_s = now_s
+        step = int(self._elapsed_s * self._speed / self._contract.period_s)
         while len(self.driven) <= min(step, self.steps - 1):
             assert self._pose is not None
             self.driven.append(self._pose[:2])
@@ -132,13 +134,13 @@ class ActionReplay:
 
     def _fault(self, now_s: float) -> str:
         """Return why the robot has to be stopped now; empty if it need not."""
-        assert self._pose is not None and self._gate is not None and self._began_s is not None
+        assert self._pose is not None and self._gate is not None
         step = len(self.driven) - 1
         if self._gate.driver == GateStatus.DRIVER_TELEOP:
             return f"an operator took over at step {step}"
         if self._gate.stopped:
             return f"the robot was stopped at step {step}: {self._gate.reason}"
-        if self._gate.driver == GateStatus.DRIVER_NONE and now_s - self._began_s > _FOLLOWS_WITHIN_S:
+        if self._gate.driver == GateStatus.DRIVER_NONE and self._elapsed_s > _FOLLOWS_WITHIN_S:
             return f"the gate did not follow at step {step}: {self._gate.reason}"
         if now_s - self._pose[2] > _SILENT_S:
             return f"'{self._input.topic}' fell silent at step {step}"

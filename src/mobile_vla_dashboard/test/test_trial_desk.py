@@ -82,7 +82,7 @@ def test_the_policy_gets_the_checkpoint_and_the_instruction_and_is_stopped_when_
     statuses = stage.probe.collect(PolicyStatus, "policy/status", LATCHED)
     series = new_series(stage, checkpoints=["other"], time_limit_s=1.5)
     assert stage.post(f"/api/trials/{series}/prepare")["ok"]
-    wait_for(lambda: statuses[-1].checkpoint == str(folder / "other"), what="the other checkpoint")
+    wait_for(lambda: statuses and statuses[-1].checkpoint == str(folder / "other"), what="the other checkpoint")
     assert stage.post(f"/api/trials/{series}/begin") == {"ok": True}
     wait_for(lambda: statuses[-1].instruction == "go to the kitchen", what="the instruction")
     assert "a trial is running" in stage.post(f"/api/trials/{series}/prepare")["message"]

@@ -177,12 +177,14 @@ def test_a_motion_that_is_rare_is_normalised_by_all_there_is_of_it() -> None:
     motion[:, 0] = np.linspace(-0.05, 0.05, 1000)
     motion[500:504, 1] = 0.03
     of = VectorStatistics.of(motion)
-    action = normalisation_of(Statistics(1, 1000, of, of)).action
+    action = normalisation_of(Statistics(1, 1000, of, of), Contract.load(CONTRACT)).action
     assert action.q99[0] == pytest.approx(0.049, abs=1e-3)
     assert (action.q01[1], action.q99[1]) == (0.0, pytest.approx(0.03))
     assert float(action.normalise(torch.from_numpy(motion))[..., 1].abs().max()) <= 1.0 + 1e-5
     still = VectorStatistics.of(np.zeros((10, 3), dtype=np.float32))
-    held = normalisation_of(Statistics(1, 10, still, still)).action.normalise(torch.zeros(1, 3))
+    held = normalisation_of(Statistics(1, 10, still, still), Contract.load(CONTRACT)).action.normalise(
+        torch.zeros(1, 3)
+    )
     assert held.tolist() == [[0.0, 0.0, 0.0]]
 
 

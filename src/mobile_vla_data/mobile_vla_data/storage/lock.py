@@ -26,6 +26,8 @@ _MARKER_SUFFIX = ".holder"
 _PATIENCE_S = 0.2
 
 _log = logging.getLogger(__name__)
+#: Folders that this process has warned about.
+_warned: set[Path] = set()
 
 
 class FolderBusyError(RuntimeError):
@@ -105,11 +107,13 @@ class FolderLock(ABC):
     def _kind(self) -> BaseFileLock:
         if _has_locks(self._path):
             return FileLock(self._path)
-        _log.warning(
-            "%s: its file system has no locks; another writer is recognised by the file %s alone",
-            self.folder,
-            _marker(self._path).name,
-        )
+        if self.folder not in _warned:
+            _warned.add(self.folder)
+            _log.warning(
+                "%s: its file system has no locks; another writer is recognised by a file ending in %s alone",
+                self.folder,
+                _MARKER_SUFFIX,
+            )
         return SoftFileLock(_marker(self._path))
 
 

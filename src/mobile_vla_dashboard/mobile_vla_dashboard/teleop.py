@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from dataclasses import dataclass
 
@@ -40,11 +41,9 @@ def velocity_of_stick(x: object, y: object, turn: object, contract: Contract) ->
 
 
 def _fraction(name: str, value: object) -> float:
-    try:
-        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
-    except OverflowError:
-        pass  # a whole number beyond every float
+    # A whole number may be beyond every float; not a number is below none.
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        return float(value)
     raise StickError(f"{name} must be a number from -1 to 1, got {value!r:.40}")
 
 

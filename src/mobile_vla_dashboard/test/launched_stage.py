@@ -65,6 +65,10 @@ class LaunchedPage:
         running = "document.querySelector('#running').checkVisibility()"
         wait_for(lambda: self.browser.evaluate(running) or self.tap("n", "KeyN") or time.sleep(1.0), 60, "an episode")
 
+    def steps(self) -> int:
+        """Steps of the open episode that the page shows."""
+        return int(self.browser.evaluate("parseInt(document.querySelector('#stepcount').textContent)"))
+
     def until_steps(self, steps: int) -> None:
         """Wait until the open episode has so many steps."""
         self.browser.wait_until(f"parseInt(document.querySelector('#stepcount').textContent) >= {steps}", 60)

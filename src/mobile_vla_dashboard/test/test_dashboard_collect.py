@@ -14,10 +14,7 @@ from launched_stage import LaunchedPage
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_ros.testing import unique_domain, wait_for
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skip(reason="clicks and keys are lost now and then; run by hand until it is known why"),
-]
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +52,9 @@ def record(page: LaunchedPage, steps: int) -> None:
     page.browser.wait_until("!document.querySelector('#proposal').hidden", 60)
     page.start_episode()
     page.browser.key("keyDown", "ArrowUp", "ArrowUp")
-    page.until_steps(steps)
+    # On a busy machine many steps pass before the robot follows the key: count from there.
+    page.browser.wait_until("parseFloat(document.querySelector('#vx').textContent) > 0.3", 60)
+    page.until_steps(page.steps() + steps)
     page.browser.key("keyUp", "ArrowUp", "ArrowUp")
 
 
@@ -71,9 +70,9 @@ def test_a_round_of_collecting_needs_no_terminal(page: LaunchedPage, dataset: Pa
     page.tap("s", "KeyS")
     browser.wait_until("document.querySelector('#result').checkVisibility()", 60)
     with Episode.open(dataset / "episode_000000.h5") as episode:
-        assert episode.num_steps >= 14
         assert (episode.metadata.language, episode.outcome) == (proposed, "success")
         assert all(value.replace("_", " ") in scene for value in episode.metadata.environment.values())
+        assert np.abs(episode.actions[:, :2]).max() > 0.01
     browser.wait_until("document.querySelectorAll('#episodes li').length === 1")
     assert proposed in page.text("#episodes li")
     # What is counted decides what comes next.
@@ -136,9 +135,11 @@ def test_labels_are_corrected_and_an_episode_is_discarded_and_taken_back(page: L
 def test_the_target_is_clicked_and_an_episode_is_trimmed(page: LaunchedPage, dataset: Path) -> None:
     browser, path = page.browser, dataset / "episode_000000.h5"
     page.click(".episode")
-    browser.wait_until("document.querySelector('#player').checkVisibility()")
+    # What is loaded later moves what is below it, and a click beside a button is lost.
+    browser.wait_until("document.querySelectorAll('#traces canvas').length === 2")
     browser.evaluate("document.querySelector('#player details').open = true")
     page.click("#mark")
+    browser.wait_until("document.querySelector('#markhint').checkVisibility()")
     page.click("#playerimages canvas")
 
     def marked() -> bool:

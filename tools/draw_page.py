@@ -87,29 +87,15 @@ def trials(folder: Path, browser: Chromium) -> None:
         shoot(page, "trials_new", "#trialsetup", "_phone")
         page.click("#newseries button")
         for key, code in (("s", "KeyS"), ("s", "KeyS"), ("f", "KeyF")):
-            prepared(page)
-            begin(page)
+            page.until_prepared()
+            page.begin_trial()
             page.tap(key, code)
         browser.wait_until("document.querySelector('#trialreasons').checkVisibility()", 30)
         page.tap("1", "Digit1")
-        prepared(page)
+        page.until_prepared()
         shoot(page, "trials", "#trialcard")
 
     drive(folder, browser, "inference.launch.py", arguments, draw, "trials")
-
-
-def prepared(page: LaunchedPage) -> None:
-    """Wait until the next trial can begin."""
-    button = "document.querySelector('#trialbegin')"
-    said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
-    page.browser.wait_until(f"{button}.checkVisibility() && !{button}.disabled && {said}", 180)
-
-
-def begin(page: LaunchedPage) -> None:
-    """Begin a trial and let it run for a moment."""
-    page.tap("n", "KeyN")
-    page.browser.wait_until("document.querySelector('#trialsuccess').checkVisibility()", 30)
-    page.browser.wait_until("parseFloat(document.querySelector('#trialelapsed').textContent) > 1.5", 30)
 
 
 def drive(

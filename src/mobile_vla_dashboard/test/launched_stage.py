@@ -73,6 +73,18 @@ class LaunchedPage:
         """Wait until the open episode has so many steps."""
         self.browser.wait_until(f"parseInt(document.querySelector('#stepcount').textContent) >= {steps}", 60)
 
+    def until_prepared(self) -> None:
+        """Wait until the next trial can begin."""
+        button = "document.querySelector('#trialbegin')"
+        said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
+        self.browser.wait_until(f"{button}.checkVisibility() && !{button}.disabled && {said}", 180)
+
+    def begin_trial(self) -> None:
+        """Begin a trial by its key and let it run for a moment."""
+        self.tap("n", "KeyN")
+        self.browser.wait_until("document.querySelector('#trialsuccess').checkVisibility()", 30)
+        self.browser.wait_until("parseFloat(document.querySelector('#trialelapsed').textContent) > 1", 30)
+
     def narrow(self, width: int) -> None:
         """Check that a phone of this width need not scroll sideways."""
         self.browser.resize(width, 740, phone=True)

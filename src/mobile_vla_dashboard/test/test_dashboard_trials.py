@@ -57,18 +57,6 @@ def phase(page: LaunchedPage) -> str:
     return str(page.browser.evaluate("document.querySelector('#trialphase').textContent"))
 
 
-def prepared(page: LaunchedPage) -> None:
-    begin = "document.querySelector('#trialbegin')"
-    said = "document.querySelector('#trialphase').textContent.endsWith('then begin')"
-    page.browser.wait_until(f"{begin}.checkVisibility() && !{begin}.disabled && {said}", 120)
-
-
-def begin(page: LaunchedPage) -> None:
-    page.tap("n", "KeyN")
-    page.browser.wait_until("document.querySelector('#trialsuccess').checkVisibility()", 30)
-    page.browser.wait_until("parseFloat(document.querySelector('#trialelapsed').textContent) > 1", 30)
-
-
 def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPage, checkpoints: list[Path]) -> None:
     browser = page.browser
     browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
@@ -77,16 +65,16 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     for folder in checkpoints:
         page.click(f"#checkpoints input[value={folder.name}]")
     page.click("#newseries button")
-    prepared(page)
+    page.until_prepared()
     (series,) = ask(page, "/api/trials")["series"]
     address = f"/api/trials/{series['id']}"
     assert page.text("#trialinstruction") == INSTRUCTION and page.text("#trialstart") == "hall, facing the door"
     first = page.text("#trialletter")
-    begin(page)
+    page.begin_trial()
     page.tap("s", "KeyS")
     wait_for(lambda: ask(page, address)["series"]["done"] == 1, what="the first result")
     # The other checkpoint is loaded meanwhile; nothing on the page says which one that is.
-    prepared(page)
+    page.until_prepared()
     assert {first, page.text("#trialletter")} == {"A", "B"}
     assert ask(page, address)["series"]["checkpoints"] is None
     # The form, which is hidden, still has the names to choose from.
@@ -96,7 +84,7 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     )
     assert not any(folder.name in shown for folder in checkpoints)
     page.narrow(360)
-    begin(page)
+    page.begin_trial()
     page.tap("f", "KeyF")
     browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
     for scheme in ("light", "dark"):
@@ -129,22 +117,22 @@ def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
     browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
     fill(page, label="Interrupted", instructions=INSTRUCTION, starts="", checkpoints="", rounds="3")
     page.click("#newseries button")
-    prepared(page)
-    begin(page)
+    page.until_prepared()
+    page.begin_trial()
     page.tap("s", "KeyS")
     wait_for(lambda: ask(page, "/api/trials")["series"][0]["done"] == 1, what="the first result")
-    prepared(page)
+    page.until_prepared()
     # A page that is loaded anew shows what is at work; any other series is taken up from the list.
     page.open("trials")
-    prepared(page)
+    page.until_prepared()
     page.click("#trialleave")
     browser.wait_until("document.querySelectorAll('#serieslist button').length === 2")
     page.click("#serieslist button")
-    prepared(page)
-    begin(page)
+    page.until_prepared()
+    page.begin_trial()
     # A trial that went wrong for another reason is made again.
     page.click("#trialdiscard")
-    prepared(page)
+    page.until_prepared()
     assert ask(page, "/api/trials")["series"][0]["done"] == 1
     page.click("#trialclose")
     page.click("#trialclose")

@@ -73,6 +73,18 @@ def test_the_act_state_depends_on_words_and_on_every_camera() -> None:
         assert not torch.allclose(act, backbone.encode(other, tokens), atol=1e-4)
 
 
+def test_with_heading_the_head_sees_more_of_the_robot() -> None:
+    torch.manual_seed(0)
+    plain = settings()
+    turning = plain.model_copy(update={"backbone": plain.backbone.model_copy(update={"heading": True})})
+    backbone = build_network(turning, instructions=list(GOALS)).eval().backbone
+    images = torch.rand(2, 1, 3, SIZE, SIZE)
+    act = backbone.encode(images, backbone.tokenise(["go to the kitchen"] * 2))
+    more = backbone.hidden_size - film().hidden_size
+    assert act.shape == (2, backbone.hidden_size) and more == 32
+    assert not torch.allclose(act[0, -more:], act[1, -more:], atol=1e-4), "two images look different there"
+
+
 def test_words_never_seen_are_no_error_and_not_all_the_same() -> None:
     backbone, images = film(), torch.rand(1, 1, 3, SIZE, SIZE)
     first, second = (backbone.encode(images, backbone.tokenise([text])) for text in ("zum Kühlschrank", "부엌으로 가"))

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.action import Velocity, displacement, gripper, position, yaw
-from mobile_vla_sim.expert.noise import DrivingNoise
+from mobile_vla_data.checks.signals import drive_lengths, lengths_disagree
+from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
+from mobile_vla_sim.headless import episode
+from mobile_vla_sim.headless.collect import CollectConfig, assignment_of
 from mobile_vla_sim.headless.controls import CONTROLS, succeeds
 from mobile_vla_sim.headless.episode import MAX_STEPS, MIN_STEPS, drive_episode
 from mobile_vla_sim.headless.robot import HeadlessRobot
@@ -92,6 +95,39 @@ def test_noise_moves_the_robot_but_is_not_in_the_recorded_action(blind, contract
     most = contract.limits.linear_acceleration_m_s2 * contract.period_s**2
     assert max(jerk) <= most + 1e-6
     assert len(noisy) != len(quiet)
+
+
+def test_a_gripper_is_late_by_at_most_eight_ticks_and_then_does_what_it_was_told():
+    delays = []
+    for seed in range(30):
+        noise = GripperNoise(np.random.default_rng(seed))
+        for told in (True, False):
+            executed = [noise.disturb(told, Velocity()) for _ in range(12)]
+            delays.append(executed.index(told))
+            assert executed[delays[-1] :] == [told] * (12 - delays[-1]), "it changes once"
+    assert set(delays) == set(range(9))
+
+
+def test_an_open_gripper_closes_now_and_then_while_the_robot_drives_and_opens_again():
+    noise = GripperNoise(np.random.default_rng(0))
+    closed = [noise.disturb(False, Velocity(0.7)) for _ in range(400)]
+    assert 0.03 < np.mean(closed) < 0.3 and not closed[0]
+    standing = [noise.disturb(False, Velocity()) for _ in range(100)]
+    assert not any(standing[8:]), "what began on the way ends, and nothing begins where it stands"
+
+
+def test_a_demonstration_whose_robot_was_held_back_is_made_again(blind, contract, plan, tmp_path, monkeypatch):
+    config = CollectConfig(tmp_path, contract, plan, 0, tuple(TASKS))
+    assignment = assignment_of(config, 526)
+
+    def disagree() -> bool:
+        steps = drive_episode(blind, assignment)
+        actions, states = (np.array(part) for part in zip(*((s.action, s.snapshot.state) for s in steps), strict=True))
+        return lengths_disagree(*drive_lengths(actions, states, contract.control_rate_hz))
+
+    assert not disagree()
+    monkeypatch.setattr(episode, "_held_back", lambda steps, rate: False)
+    assert disagree(), "otherwise this scene shows nothing"
 
 
 def test_the_same_scene_drives_the_same_way_twice(blind, plan):

@@ -114,11 +114,14 @@ def test_an_operator_who_takes_over_ends_the_replay_and_drives(probe, parameters
     with replaying(parameters, recorded, mode="actions", speed=0.5, output=str(output)) as replay:
         wait_for(lambda: gate and gate[-1].driver == GateStatus.DRIVER_POLICY, 60, "the replay in command")
         command = Twist()
-        command.linear.x = 0.3
+        command.linear.y = 0.3
+        # Along the recorded path, which is free, and faster than the replay ever is; a busy machine may see it late.
         timer = probe.node.create_timer(0.05, lambda: teleop.publish(command))
-        assert replay.wait() == 1
-        wait_for(lambda: odometry[-1].twist.twist.linear.x > 0.25, what="the operator's speed")
-        probe.node.destroy_timer(timer)
+        try:
+            assert replay.wait() == 1
+            wait_for(lambda: any(seen.twist.twist.linear.y > 0.25 for seen in odometry), what="the operator's speed")
+        finally:
+            probe.node.destroy_timer(timer)
     assert "an operator took over at step" in replay.output
     result = json.loads(output.read_text())
     assert result["ended"].startswith("an operator took over") and result["steps_driven"] < result["steps"]

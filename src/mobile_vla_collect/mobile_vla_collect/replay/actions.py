@@ -22,7 +22,7 @@ _REPEAT_S = 0.05
 #: Without a position for this long, the robot is stopped [s].
 _SILENT_S = 1.0
 #: Time that the gate may take to follow the first command [s].
-_FOLLOWS_WITHIN_S = 1.0
+_FOLLOWS_WITHIN_S = 2.0
 
 
 class ActionReplay:
@@ -62,6 +62,8 @@ class ActionReplay:
         self._clamped_before = 0
         self._elapsed_s = 0.0
         """Time of the drive, in which no tick counts more than a period: a late node skips no step."""
+        self._followed = False
+        """The gate has let this replay drive; until then it sends zeros, so that no step is lost on its way."""
         self._sent_s = -math.inf
         self._now_s = 0.0
         self._commands = CommandPublisher(node, "policy", contract.action.frame, stamped=stamped)
@@ -105,9 +107,12 @@ class ActionReplay:
         if not self.driven:
             assert self._gate is not None
             self._now_s, self._clamped_before = now_s, int(self._gate.clamped)
-        self._elapsed_s += min(now_s - self._now_s, self._contract.period_s / self._speed)
+        passed_s = now_s - self._now_s
+        self._elapsed_s += min(passed_s, self._contract.period_s / self._speed) if self._followed else passed_s
+        if not self._followed and self._gate is not None and self._gate.driver == GateStatus.DRIVER_POLICY:
+            self._followed, self._elapsed_s, self._sent_s = True, 0.0, -math.inf
         self._now_s = now_s
-        step = int(self._elapsed_s * self._speed / self._contract.period_s)
+        step = int(self._elapsed_s * self._speed / self._contract.period_s) if self._followed else 0
         while len(self.driven) <= min(step, self.steps - 1):
             assert self._pose is not None
             self.driven.append(self._pose[:2])
@@ -118,8 +123,8 @@ class ActionReplay:
             return True
         if now_s - self._sent_s >= _REPEAT_S:
             self._sent_s = now_s
-            self._commands.send(self._velocities[step])
-            if self._gripper:
+            self._commands.send(self._velocities[step] if self._followed else Velocity())
+            if self._gripper and self._followed:
                 self._commands.send_gripper(self._gripper[step])
         return False
 

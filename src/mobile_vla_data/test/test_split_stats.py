@@ -68,6 +68,21 @@ def test_tasks_that_training_never_sees_are_named_when_splitting_and_when_valida
     assert (finding.code, finding.severity) == ("splits-untrained", "warning") and untrained[0] in finding.message
 
 
+def test_episodes_that_came_since_join_a_split_and_the_others_stay(dataset, record, run):
+    for seed in range(10):
+        record(seed=seed, steps=5, cameras=("static",), task=f"task_{seed % 2}")
+    before = split_dataset(dataset, (0.5, 0.25, 0.25), seed=1)["splits"]
+    for seed in range(10, 30):
+        record(seed=seed, steps=5, cameras=("static",), task=f"task_{seed % 3}")
+    fractions = ("--train", 0.5, "--validation", 0.25, "--test", 0.25, "--seed", 2)
+    assert run("split", dataset, "--keep", *fractions).returncode == 0
+    after = Dataset.open(dataset).splits()
+    assert all(set(before[name]) <= set(after[name]) for name in SPLIT_NAMES)
+    assert sum(map(len, after.values())) == 30 and abs(len(after["validation"]) - 7.5) <= 2
+    dealt_anew = split_dataset(dataset, (0.5, 0.25, 0.25), seed=2)["splits"]
+    assert any(set(before[name]) - set(dealt_anew[name]) for name in SPLIT_NAMES)
+
+
 def test_the_same_seed_gives_the_same_splits_and_another_seed_others(dataset, record):
     for seed in range(12):
         record(seed=seed, steps=5, cameras=("static",), task=f"task_{seed % 2}")

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mobile_vla_data.cli.output import App, plain_console
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
+from mobile_vla_data.parallel import Spread
 from mobile_vla_sim.defaults import config_file
 from mobile_vla_sim.headless.conditions import ABLATIONS, Condition
 from mobile_vla_sim.tasks.catalogue import TASKS, load_plan
@@ -24,8 +25,9 @@ from mobile_vla_sim.world.plans import FAMILIES
 from mobile_vla_sim.world.scene import LIGHTINGS
 
 if TYPE_CHECKING:
+    from mobile_vla_sim.headless.driver import DrivingPolicy
     from mobile_vla_sim.headless.evaluate import EvaluateConfig
-    from mobile_vla_sim.headless.trial import DrivingPolicy, Trial
+    from mobile_vla_sim.headless.trial import Trial
     from mobile_vla_sim.world.odometry import OdometryKind
 
 app = App(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -42,6 +44,9 @@ SeedOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
 WorkersOption = Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")]
+RayOption = Annotated[
+    bool, typer.Option("--ray", help="Spread over a Ray cluster instead; every machine must see the same files.")
+]
 LocalisedOption = Annotated[
     bool, typer.Option("--localised", help="Odometry without drift, as of a robot localised in a map.")
 ]
@@ -68,12 +73,20 @@ def collect(
     ],
     seed: SeedOption = 0,
     workers: WorkersOption = "auto",
+    ray: RayOption = False,
     tasks: TasksOption = _DEFAULT_TASKS,
     top_up: Annotated[bool, typer.Option(help="Count every episode in the folder towards --episodes.")] = False,
     noise: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Noise added to the velocity [m/s]; it is not recorded.")
     ] = 0.22,
     localised: LocalisedOption = False,
+    policy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint that drives the first part of each episode; the expert's commands are recorded all the "
+            "same (DAgger). Another --seed gives other scenes."
+        ),
+    ] = None,
     plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
     as_json: JsonOption = False,
@@ -82,16 +95,21 @@ def collect(
     from mobile_vla_sim.headless.collect import CollectConfig
     from mobile_vla_sim.headless.collect import collect as run
 
-    config = CollectConfig(
-        output, Contract.load(contract), load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised)
-    )
-    count = _workers(workers)
+    count, robot = _workers(workers), Contract.load(contract)
+    load = partial(_load_policy, policy, "cpu", robot, count > 1 or ray) if policy else None
+    name = "/".join(policy.resolve().parts[-2:]) if policy else ""
+    config = CollectConfig(output, robot, load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised), load, name)
     started, made, steps = time.monotonic(), 0, 0
     try:
         with _progress(as_json) as progress:
             bar = progress.add_task("collecting", total=None, rate="")
             for length in run(
-                config, episodes, workers=count, top_up=top_up, on_plan=lambda all_: progress.update(bar, total=all_)
+                config,
+                episodes,
+                workers=count,
+                ray=ray,
+                top_up=top_up,
+                on_plan=lambda all_: progress.update(bar, total=all_),
             ):
                 made, steps = made + 1, steps + length
                 rate = 60.0 * made / (time.monotonic() - started)
@@ -140,6 +158,7 @@ def evaluate(
     ] = None,
     localised: LocalisedOption = False,
     workers: WorkersOption = "1",
+    ray: RayOption = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     plan: PlanOption = DEFAULT_PLAN,
     contract: ContractOption = DEFAULT_CONTRACT,
@@ -167,8 +186,9 @@ def evaluate(
         time_limit,
         _odometry(localised),
     )
-    load = partial(_load_policy, checkpoint, device, config.contract, _workers(workers) > 1)
-    done, latencies_s = _drive(config, load, trials, _workers(workers), quiet=as_json)
+    spread = Spread(_workers(workers), ray)
+    load = partial(_load_policy, checkpoint, device, config.contract, spread.workers > 1 or ray)
+    done, latencies_s = _drive(config, load, trials, spread, quiet=as_json)
     result = document(config, done, latencies_s)
     if report:
         _write_report(config, load, min(trials, TILES), result, report)
@@ -218,18 +238,17 @@ def render(
 
 
 def _drive(
-    config: EvaluateConfig, load: partial[DrivingPolicy], trials: int, workers: int, *, quiet: bool
+    config: EvaluateConfig, load: partial[DrivingPolicy], trials: int, spread: Spread, *, quiet: bool
 ) -> tuple[list[Trial], list[float]]:
     """Run every trial under every condition; returns the trials and the latencies of the predictions [s]."""
-    from mobile_vla_sim.headless.evaluate import evaluate_here, evaluate_in_processes, jobs_of
+    from mobile_vla_sim.headless.evaluate import jobs_of, run_trials
 
     jobs = jobs_of(config, trials)
-    run = partial(evaluate_in_processes, workers=workers) if workers > 1 else evaluate_here
     done: list[Trial] = []
     latencies_s: list[float] = []
     with _progress(quiet) as progress:
         bar = progress.add_task("driving", total=len(jobs), rate="")
-        for trial, some_s in run(config, load, jobs):
+        for trial, some_s in run_trials(config, load, jobs, spread):
             done.append(trial)
             latencies_s += some_s
             plain = [item.success for item in done if item.condition == Condition.PLAIN.value]

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,6 +20,12 @@ from mobile_vla_sim.world.scene import Stream, scene_seed
 
 ALL = tuple(TASKS)
 COUNT = 5
+
+
+@dataclass
+class Chunk:
+    deltas: np.ndarray
+    gripper: np.ndarray
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +110,40 @@ def test_images_are_as_old_as_live_ones_and_never_from_the_future(config):
             assert ages.max() < 1 / 15 + 0.011
             seen |= set(np.round(ages, 3).tolist())
     assert len(seen) > 2
+
+
+class Astray:
+    """A policy that drives forward and keeps its gripper closed, whatever it sees."""
+
+    horizon = 1
+    said = ()
+
+    def initial_memory(self):
+        return None
+
+    def predict(self, images, state, instruction, memory, *, elapsed_periods):
+        Astray.said += (instruction,)
+        return Chunk(np.array([[0.04, 0.0]], np.float32), np.ones(1, np.float32)), memory
+
+
+def test_where_a_policy_leads_the_expert_s_commands_are_recorded(config, contract, plan, tmp_path):
+    leading = CollectConfig(tmp_path, contract, plan, 3, ALL, load_policy=Astray, policy="astray/best")
+    assert len(list(collect(leading, COUNT))) == COUNT
+    astray_m = 0.0
+    for path, plain in zip(
+        Dataset.open(tmp_path).episode_paths, Dataset.open(config.dataset).episode_paths, strict=False
+    ):
+        with Episode.open(path) as episode, Episode.open(plain) as demonstrated:
+            metadata = episode.metadata
+            assert (metadata.source, metadata.environment["policy"]) == ("expert", "astray/best")
+            assert metadata.environment["scene_seed"] == demonstrated.metadata.environment["scene_seed"]
+            assert metadata.language in Astray.said and episode.outcome == "success"
+            # The robot went where the policy drove, while the gripper was told to do what the expert would have.
+            astray_m = max(astray_m, float(np.abs(episode.states[:40, :2] - demonstrated.states[:40, :2]).max()))
+            assert (episode.actions[0, :2] != np.float32([0.04, 0.0])).any()
+            assert episode.actions[0, 2] == demonstrated.actions[0, 2]
+    assert astray_m > 0.5
+    assert list(collect(leading, COUNT)) == []
 
 
 def test_collecting_again_makes_nothing_and_asking_for_more_makes_the_rest(config):

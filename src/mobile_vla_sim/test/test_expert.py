@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.action import Velocity, displacement, gripper, position, yaw
-from mobile_vla_data.checks.signals import drive_lengths, lengths_disagree
 from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
 from mobile_vla_sim.headless import episode
 from mobile_vla_sim.headless.collect import CollectConfig, assignment_of
@@ -116,18 +115,13 @@ def test_an_open_gripper_closes_now_and_then_while_the_robot_drives_and_opens_ag
     assert not any(standing[8:]), "what began on the way ends, and nothing begins where it stands"
 
 
-def test_a_demonstration_whose_robot_was_held_back_is_made_again(blind, contract, plan, tmp_path, monkeypatch):
+def test_a_demonstration_that_validate_would_refuse_is_made_again(blind, contract, plan, tmp_path, monkeypatch):
     config = CollectConfig(tmp_path, contract, plan, 0, tuple(TASKS))
     assignment = assignment_of(config, 526)
-
-    def disagree() -> bool:
-        steps = drive_episode(blind, assignment)
-        actions, states = (np.array(part) for part in zip(*((s.action, s.snapshot.state) for s in steps), strict=True))
-        return lengths_disagree(*drive_lengths(actions, states, contract.control_rate_hz))
-
-    assert not disagree()
-    monkeypatch.setattr(episode, "_held_back", lambda steps, rate: False)
-    assert disagree(), "otherwise this scene shows nothing"
+    refused = episode._refused
+    assert not refused(drive_episode(blind, assignment), contract, assignment.category)
+    monkeypatch.setattr(episode, "_refused", lambda steps, contract, category: False)
+    assert refused(drive_episode(blind, assignment), contract, assignment.category), "else this scene shows nothing"
 
 
 def test_the_same_scene_drives_the_same_way_twice(blind, plan):

@@ -257,33 +257,20 @@ def _states(signals: Signals) -> Iterator[Finding]:
         )
 
 
-def drive_lengths(
-    actions: npt.NDArray[np.floating], states: npt.NDArray[np.floating], control_rate_hz: float
-) -> tuple[float, float]:
-    """Return the length of the drive [m] as commanded by actions ``[T, 3 or 4]`` and by odometry in states ``[T, 3]``.
+def _agreement(signals: Signals) -> Iterator[Finding]:
+    """Compare the length of the drive as commanded with odometry's.
 
     Both are summed over stretches of one second. In a second the heading, which is not part of the state, hardly
     changes, and summing over it keeps the noise of odometry small.
     """
-    stride = max(1, round(control_rate_hz))
-    starts = np.arange(0, len(states) - 1, stride)
-    ends = np.append(starts[1:], len(states) - 1)
-    commanded = np.add.reduceat(displacement(actions)[:-1], starts)
-    positions = position(states)
+    stride = max(1, round(signals.contract.control_rate_hz))
+    starts = np.arange(0, len(signals.states) - 1, stride)
+    ends = np.append(starts[1:], len(signals.states) - 1)
+    commanded = np.add.reduceat(displacement(signals.actions)[:-1], starts)
+    positions = position(signals.states)
     travelled = positions[ends] - positions[starts]
     told, went = (float(np.hypot(*part.T).sum()) for part in (commanded, travelled))
-    return told, went
-
-
-def lengths_disagree(told_m: float, went_m: float) -> bool:
-    """Return True if these lengths of one drive cannot both be right."""
-    return abs(told_m - went_m) > PATH_SLACK_M and max(told_m, went_m) > PATH_FACTOR * min(told_m, went_m)
-
-
-def _agreement(signals: Signals) -> Iterator[Finding]:
-    """Compare the length of the drive as commanded with odometry's."""
-    told, went = drive_lengths(signals.actions, signals.states, signals.contract.control_rate_hz)
-    if lengths_disagree(told, went):
+    if abs(told - went) > PATH_SLACK_M and max(told, went) > PATH_FACTOR * min(told, went):
         yield signals.finding(
             "odometry-disagrees",
             f"actions sum to a drive of {told:.2f} m, odometry shows {went:.2f} m",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.reader import Episode, EpisodeError, EpisodeUnavailableError
-from mobile_vla_data.interrupt import deferred
+from mobile_vla_data.parallel import Spread
 from mobile_vla_data.storage.access import Obstacle, probe
 
 __all__ = ["Finding", "ValidationReport", "check_episode", "has_errors", "validate_dataset"]
@@ -69,6 +67,7 @@ def validate_dataset(
     path: str | Path,
     *,
     processes: int | None = None,
+    ray: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ValidationReport:
     """Check every episode of a dataset folder and the folder itself.
@@ -76,6 +75,7 @@ def validate_dataset(
     Args:
         path: the dataset folder.
         processes: how many to use; None takes one per core.
+        ray: see :class:`~mobile_vla_data.parallel.Spread`.
         progress: called with episodes done and episodes in all.
 
     Raises:
@@ -85,7 +85,8 @@ def validate_dataset(
     paths = dataset.episode_paths
     findings: list[Finding] = []
     summaries: list[EpisodeSummary] = []
-    for done, (found, summary) in enumerate(_examine_all(paths, processes or os.cpu_count() or 1), start=1):
+    spread = Spread((processes or os.cpu_count() or 1) if len(paths) >= _FEW else 1, ray)
+    for done, (found, summary) in enumerate(spread.run(_nothing, _examine_job, paths), start=1):
         findings += found
         if summary is not None:
             summaries.append(summary)
@@ -99,20 +100,12 @@ def validate_dataset(
 _Examined = tuple[list[Finding], "EpisodeSummary | None"]
 
 
-def _examine_all(paths: list[Path], processes: int) -> Iterator[_Examined]:
-    if processes == 1 or len(paths) < _FEW:
-        yield from map(_examine, paths)
-        return
-    # Fork would copy whatever threads the caller runs; a clean interpreter cannot inherit their locks.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    # Started before, because starting it lets Ctrl-C through again.
-    resource_tracker.ensure_running()
-    try:
-        with deferred():
-            results = pool.map(_examine, paths, chunksize=8)
-        yield from results
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _examine_job(_: None, path: Path) -> _Examined:
+    return _examine(path)
+
+
+def _nothing() -> None:
+    """Examining needs nothing that is prepared."""
 
 
 def _examine(path: Path, images: bool = True) -> _Examined:

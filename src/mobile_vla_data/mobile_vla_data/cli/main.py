@@ -78,6 +78,9 @@ def validate(
         bool, typer.Option("--fix", help="First recover unfinished episodes and remove absent ones from the splits.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Spread over a Ray cluster instead; every machine must see the same files.")
+    ] = False,
     skill: Annotated[
         bool, typer.Option("--skill", help="Also measure the skill of the demonstrations; this adds no findings.")
     ] = False,
@@ -92,7 +95,7 @@ def validate(
         report = ValidationReport(str(path), 1, _steps(path), check_episode(path))
     else:
         with progress_bar("validating", quiet=json) as progress:
-            report = validate_dataset(path, processes=jobs, progress=progress)
+            report = validate_dataset(path, processes=jobs, ray=ray, progress=progress)
     skills = measure_dataset(path) if skill and path.is_dir() else []
     if json:
         print_json({**report.as_dict(), **({"skill": skill_document(skills)} if skill else {})})
@@ -130,10 +133,13 @@ def split(
     test: Annotated[float, typer.Option(help="Fraction of episodes for the final test.")] = 0.1,
     seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,
     include_failures: Annotated[bool, typer.Option(help="Also use episodes whose outcome is failure.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave episodes where an earlier split put them; assign only the new ones.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Assign episodes to train, validation and test, in the same proportion for every task."""
-    document = split_dataset(dataset, (train, validation, test), seed, include_failures=include_failures)
+    document = split_dataset(dataset, (train, validation, test), seed, include_failures=include_failures, keep=keep)
     if json:
         print_json(document)
         return

@@ -37,8 +37,12 @@ def split_dataset(
     seed: int = 0,
     *,
     include_failures: bool = False,
+    keep: bool = False,
 ) -> dict[str, Any]:
     """Assign every episode to one split and write ``splits.json``; returns what was written.
+
+    With ``keep`` an episode stays where ``splits.json`` has it, and only those that came since are assigned: what was
+    trained on does not become what a policy is judged by.
 
     Episodes whose outcome is failure are left out unless ``include_failures``: a policy that imitates would learn to
     fail. The same dataset, fractions and seed give the same splits. The first episode of each task goes to training;
@@ -63,7 +67,7 @@ def split_dataset(
                 )
             seen[mark] = path.stem
             by_task[episode.metadata.task].append(path.stem)
-    splits = _assign(by_task, fractions, seed)
+    splits = _assign(by_task, fractions, seed, folder.splits() if keep else None)
     empty = [name for name, fraction in zip(SPLIT_NAMES, fractions, strict=True) if fraction > 0 and not splits[name]]
     if empty:
         raise SplitError(f"{folder.path}: {len(seen)} usable episodes leave '{empty[0]}' empty; record more episodes")
@@ -91,17 +95,24 @@ def untrained_tasks(task_of: Mapping[str, str], splits: Mapping[str, Sequence[st
     return sorted(judged - trained)
 
 
-def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int) -> dict[str, list[str]]:
+def _assign(
+    by_task: dict[str, list[str]],
+    fractions: Sequence[float],
+    seed: int,
+    kept: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, list[str]]:
     """Assign each task's shuffled episodes to whichever split is furthest behind its share, of all and of this task.
 
     The share of all keeps the sizes right when tasks have few episodes each; the share of the task stratifies. The
-    first episode of each task is trained on, unless that would leave a split empty.
+    first episode of each task is trained on, unless that would leave a split empty. Those of ``kept`` are dealt first.
     """
     splits: dict[str, list[str]] = {name: [] for name in SPLIT_NAMES}
+    known = {episode_id: place for place, name in enumerate(SPLIT_NAMES) for episode_id in (kept or {}).get(name, ())}
     dealt = 0
     for task in sorted(by_task):
         ids = sorted(by_task[task])
         random.Random(f"{seed}/{task}").shuffle(ids)
+        ids.sort(key=lambda episode_id: episode_id not in known)
         counts = [0] * len(fractions)
         for position, episode_id in enumerate(ids):
             dealt += 1
@@ -112,6 +123,7 @@ def _assign(by_task: dict[str, list[str]], fractions: Sequence[float], seed: int
                 for fraction, count, name in zip(fractions, counts, SPLIT_NAMES, strict=True)
             ]
             chosen = 0 if position == 0 and fractions[0] > 0 else behind.index(max(behind))
+            chosen = known.get(episode_id, chosen)
             counts[chosen] += 1
             splits[SPLIT_NAMES[chosen]].append(episode_id)
     _fill(splits, by_task, fractions, seed)

@@ -1,17 +1,16 @@
 """Headless collection: the expert drives episodes into a dataset, faster than real time, on every core.
 
-Episode ``i`` of seed ``s`` does not depend on the process or the time that makes it: scene, noise and sensor timing
-come from (s, i). Episodes that are already in the folder are recognised by their scene and not made again.
+A policy may drive the first part of each, for corrections of its own errors. Episode ``i`` of seed ``s`` does not
+depend on the process or the time that makes it: scene, noise and sensor timing come from (s, i). Episodes that are
+already in the folder are recognised by their scene and not made again.
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mobile_vla_data.contract import Contract
@@ -21,7 +20,9 @@ from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.writer import EpisodeWriter
+from mobile_vla_data.parallel import Spread
 from mobile_vla_data.storage.lock import DatasetLock
+from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.episode import DemonstrationError, Step, drive_episode
 from mobile_vla_sim.tasks.draw import Assignment, draw
 from mobile_vla_sim.tasks.schedule import Schedule
@@ -47,6 +48,10 @@ class CollectConfig:
     noise_m_s: float = 0.22
     """Standard deviation of the driving noise [m/s]; 0 turns it and the pushes off."""
     odometry: OdometryKind = "drifting"
+    load_policy: Callable[[], DrivingPolicy] | None = None
+    """Loads a policy that drives the first part of each episode, in each process; so it must be picklable."""
+    policy: str = ""
+    """Name of that policy, for the episodes' metadata."""
 
 
 def assignment_of(config: CollectConfig, index: int) -> Assignment:
@@ -57,7 +62,9 @@ def assignment_of(config: CollectConfig, index: int) -> Assignment:
     return group[slot.place]
 
 
-def write_episode(world: World, config: CollectConfig, index: int, episode_id: str) -> int:
+def write_episode(
+    world: World, config: CollectConfig, index: int, episode_id: str, policy: DrivingPolicy | None = None
+) -> int:
     """Drive and commit episode ``index``; returns its number of steps.
 
     Raises:
@@ -68,8 +75,17 @@ def write_episode(world: World, config: CollectConfig, index: int, episode_id: s
     if family in HELD_OUT_FAMILIES:
         raise DemonstrationError(f"floor plans of the family {family} are for trials only")
     epoch_ns = _EPOCH_NS + index * _EPISODE_SPACING_NS
-    steps = drive_episode(world, assignment, epoch_ns=epoch_ns, noise_m_s=config.noise_m_s, odometry=config.odometry)
+    steps = drive_episode(
+        world,
+        assignment,
+        epoch_ns=epoch_ns,
+        noise_m_s=config.noise_m_s,
+        odometry=config.odometry,
+        policy=policy,
+    )
     environment = {**assignment.environment(), "noise_m_s": config.noise_m_s, "odometry": config.odometry}
+    if config.policy:
+        environment["policy"] = config.policy
     metadata = EpisodeMetadata(
         assignment.language,
         assignment.task.name,
@@ -114,11 +130,11 @@ def missing_indices(config: CollectConfig, episodes: int, *, top_up: bool) -> li
     for path in dataset.episode_paths:
         with Episode.open(path) as episode:
             environment = episode.metadata.environment
-            present.add((environment.get("scene_seed"), environment.get("scene_place")))
+            present.add(tuple(environment.get(key, "") for key in ("scene_seed", "scene_place", "policy")))
 
     def made(index: int) -> bool:
         slot = schedule.slot(index)
-        return (scene_seed(Stream.COLLECTION, config.seed, slot.group), slot.place) in present
+        return (scene_seed(Stream.COLLECTION, config.seed, slot.group), slot.place, config.policy) in present
 
     total = len(dataset.episode_paths)
     if not top_up:
@@ -138,6 +154,7 @@ def collect(
     *,
     workers: int = 1,
     top_up: bool = False,
+    ray: bool = False,
     on_plan: Callable[[int], None] = lambda wanted: None,
 ) -> Iterator[int]:
     """Make the missing episodes, yielding the number of steps of each as it is committed.
@@ -145,7 +162,8 @@ def collect(
     Args:
         config: what to collect.
         episodes: how many the series, or with ``top_up`` the folder, is to hold.
-        workers: processes.
+        workers: processes on this machine.
+        ray: see :class:`~mobile_vla_data.parallel.Spread`.
         top_up: see :func:`missing_indices`.
         on_plan: told how many episodes are to be made, before the first.
 
@@ -161,10 +179,8 @@ def collect(
         # Ids are given out here, so that processes do not compete for them.
         first = next_number(config.dataset)
         jobs = [(index, f"episode_{first + place:06d}") for place, index in enumerate(missing)]
-        if workers <= 1 or len(jobs) <= 1:
-            yield from _collect_here(config, jobs)
-        else:
-            yield from _collect_in_processes(config, jobs, min(workers, len(jobs)))
+        spread = Spread(workers, ray)
+        yield from spread.run(partial(_Collector, config), _Collector.write, jobs, release=_Collector.close)
 
 
 def default_workers() -> int:
@@ -172,39 +188,17 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _collect_here(config: CollectConfig, jobs: Sequence[tuple[int, str]]) -> Iterator[int]:
-    world = World(config.contract)
-    try:
-        for index, episode_id in jobs:
-            yield write_episode(world, config, index, episode_id)
-    finally:
-        world.close()
+class _Collector:
+    """A world, and the policy that leads in it."""
 
+    def __init__(self, config: CollectConfig) -> None:
+        self._config, self._world = config, World(config.contract)
+        self._policy = config.load_policy() if config.load_policy else None
 
-def _collect_in_processes(config: CollectConfig, jobs: Sequence[tuple[int, str]], workers: int) -> Iterator[int]:
-    # Spawned, not forked: a graphics context does not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(config,))
-    try:
-        futures = [pool.submit(_worker_job, index, episode_id) for index, episode_id in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    def write(self, job: tuple[int, str]) -> int:
+        """Write one episode, (index, id)."""
+        return write_episode(self._world, self._config, *job, self._policy)
 
-
-_worker: tuple[World, CollectConfig] | None = None
-"""A worker process keeps its world between jobs; the pool's interface leaves no other place for it."""
-
-
-def _start_worker(config: CollectConfig) -> None:
-    global _worker
-    # Ctrl-C reaches the whole process group; the parent decides, and open episodes are finished.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = World(config.contract), config
-
-
-def _worker_job(index: int, episode_id: str) -> int:
-    assert _worker is not None
-    world, config = _worker
-    return write_episode(world, config, index, episode_id)
+    def close(self) -> None:
+        """Free the graphics."""
+        self._world.close()

@@ -1,4 +1,8 @@
-"""One demonstration: the expert drives one assignment, with noise on the driven but not on the recorded commands."""
+"""One demonstration: the expert drives one assignment, with noise on the driven but not on the recorded commands.
+
+A policy may drive the first part, while what the expert would do there is recorded (DAgger, Ross et al. 2011): so a
+dataset shows how to go on from where the policy's own errors lead.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.action import ActionCodec
-from mobile_vla_data.checks.signals import drive_lengths, lengths_disagree
+from mobile_vla_data.checks.findings import has_errors
+from mobile_vla_data.checks.signals import Signals, check_signals
+from mobile_vla_data.contract import Contract
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
+from mobile_vla_sim.headless.driver import DrivingPolicy, PolicyDriver
 from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import STANDSTILL_M_S
@@ -21,6 +28,8 @@ from mobile_vla_sim.world.world import World
 MIN_STEPS, MAX_STEPS = 50, 100
 HOLD_TICKS = 10
 """Control ticks at the goal at the end of every episode, from which stopping is learned."""
+LONGEST_LEAD = 70
+"""Most control ticks that a policy drives before the expert takes over."""
 _ATTEMPTS = 20
 
 
@@ -47,6 +56,7 @@ def drive_episode(
     noise_m_s: float = 0.22,
     odometry: OdometryKind = "drifting",
     attempts: int = _ATTEMPTS,
+    policy: DrivingPolicy | None = None,
 ) -> list[Step]:
     """Let the expert drive an assignment; the noise of the first attempt that ends in time is kept.
 
@@ -57,6 +67,7 @@ def drive_episode(
         noise_m_s: standard deviation of the driving noise [m/s]; 0 turns it and the pushes off.
         odometry: ``drifting`` or ``localised``.
         attempts: how often to try.
+        policy: drives the first part, for a random time; actions are the expert's all the same.
 
     Returns:
         Between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end with the goal achieved and the robot standing.
@@ -71,7 +82,12 @@ def drive_episode(
         if noise_m_s > 0.0:
             gripper = GripperNoise(random, closed=bool(assignment.scene.held))
             noise = DrivingNoise(random, world.contract, noise_m_s), gripper
-        steps = _demonstrate(world, robot, noise)
+        lead, lead_ticks = None, 0
+        if policy:
+            lead = PolicyDriver(policy, world.contract, assignment.language, bool(assignment.scene.held))
+            # Shorter with each attempt: a policy that leads astray leaves the expert too little time.
+            lead_ticks = int(random.integers(0, LONGEST_LEAD * (attempts - attempt) // attempts + 1))
+        steps = _demonstrate(world, robot, noise, lead, lead_ticks)
         if steps:
             return steps
     name, seed = assignment.task.name, assignment.scene.seed
@@ -79,7 +95,11 @@ def drive_episode(
 
 
 def _demonstrate(
-    world: World, robot: HeadlessRobot, noise: tuple[DrivingNoise, GripperNoise] | None
+    world: World,
+    robot: HeadlessRobot,
+    noise: tuple[DrivingNoise, GripperNoise] | None,
+    lead: PolicyDriver | None,
+    lead_ticks: int,
 ) -> list[Step] | None:
     contract = world.contract
     expert, codec = Expert(robot.assignment, contract), ActionCodec(contract)
@@ -94,8 +114,10 @@ def _demonstrate(
         slow = math.hypot(velocity.x, velocity.y) < STANDSTILL_M_S
         standing = standing + 1 if slow and command.done else 0
         if standing >= HOLD_TICKS and len(steps) >= MIN_STEPS:
-            return None if _held_back(steps, contract.control_rate_hz) else steps
-        if noise:
+            return None if _refused(steps, contract, robot.assignment.category) else steps
+        if lead and len(steps) <= lead_ticks:
+            velocity, closed = lead.command(snapshot.images, snapshot.state), lead.closed
+        elif noise:
             driving, gripper = noise
             closed = gripper.disturb(closed, velocity)
             velocity = driving.disturb(velocity)
@@ -103,7 +125,21 @@ def _demonstrate(
     return None
 
 
-def _held_back(steps: list[Step], control_rate_hz: float) -> bool:
-    """Return True if the noise held the robot back for so long that its odometry looks wrong."""
-    actions, states = (np.array(values) for values in zip(*((s.action, s.snapshot.state) for s in steps), strict=True))
-    return lengths_disagree(*drive_lengths(actions, states, control_rate_hz))
+def _refused(steps: list[Step], contract: Contract, category: str) -> bool:
+    """Return True if ``validate`` would call this wrong: where the robot went has little to do with the actions.
+
+    That happens where noise or a policy kept it from what the expert wanted for long.
+    """
+    signals = Signals(
+        file="",
+        contract=contract,
+        category=category,
+        outcome="success",
+        dropped_ticks=0,
+        lost_yaw_rad=0.0,
+        ticks_ns=np.array([step.snapshot.stamp_ns for step in steps]),
+        stamps_ns={name: np.array([s.snapshot.stamps_ns[name] for s in steps]) for name in steps[0].snapshot.stamps_ns},
+        states=np.array([step.snapshot.state for step in steps], dtype=np.float64),
+        actions=np.array([step.action for step in steps], dtype=np.float64),
+    )
+    return has_errors(check_signals(signals))

@@ -6,17 +6,17 @@ and limits. Simulated time stands still while it thinks. Every condition drives 
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.parallel import Spread
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition, Images
+from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.episode import drive_episode
-from mobile_vla_sim.headless.trial import DrivingPolicy, Trial, TrialRunner
+from mobile_vla_sim.headless.trial import Trial, TrialRunner
 from mobile_vla_sim.tasks.draw import Assignment, draw
 from mobile_vla_sim.tasks.schedule import compatible
 from mobile_vla_sim.world.odometry import OdometryKind
@@ -108,56 +108,28 @@ def jobs_of(config: EvaluateConfig, trials: int) -> list[tuple[int, Condition]]:
     return [(index, condition) for index in range(trials) for condition in config.conditions]
 
 
-def evaluate_here(
-    config: EvaluateConfig, load: Callable[[], DrivingPolicy], jobs: Jobs
+def run_trials(
+    config: EvaluateConfig, load: Callable[[], DrivingPolicy], jobs: Jobs, spread: Spread
 ) -> Iterator[tuple[Trial, list[float]]]:
-    """Yield each trial with the latencies of its predictions [s], as it ends; all in this process."""
-    world = World(config.contract)
-    try:
-        evaluator = Evaluator(world, load(), config)
-        for index, condition in jobs:
-            before = len(evaluator.latencies_s)
-            trial = evaluator.run(index, condition)
-            yield trial, evaluator.latencies_s[before:]
-    finally:
-        world.close()
-
-
-def evaluate_in_processes(
-    config: EvaluateConfig, load: Callable[[], DrivingPolicy], jobs: Jobs, workers: int
-) -> Iterator[tuple[Trial, list[float]]]:
-    """Yield each trial with the latencies of its predictions [s], as it ends.
+    """Yield each trial with the latencies of its predictions [s].
 
     Args:
         config: how trials run.
-        load: loads the policy; called once in each process, so it must be picklable.
+        load: loads the policy; called once in each worker, so it must be picklable.
         jobs: from :func:`jobs_of`.
-        workers: processes.
+        spread: where they run.
     """
-    # Spawned, not forked: neither a graphics context nor torch's threads survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(config, load))
-    try:
-        futures = [pool.submit(_worker_job, index, condition) for index, condition in jobs]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from spread.run(partial(_prepared, config, load), _run_job, jobs, release=_close)
 
 
-_worker: Evaluator | None = None
-"""A worker process keeps world and policy between jobs; the pool's interface leaves no other place for them."""
+def _prepared(config: EvaluateConfig, load: Callable[[], DrivingPolicy]) -> Evaluator:
+    return Evaluator(World(config.contract), load(), config)
 
 
-def _start_worker(config: EvaluateConfig, load: Callable[[], DrivingPolicy]) -> None:
-    global _worker
-    # Ctrl-C reaches the whole process group; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = Evaluator(World(config.contract), load(), config)
+def _run_job(evaluator: Evaluator, job: tuple[int, Condition]) -> tuple[Trial, list[float]]:
+    before = len(evaluator.latencies_s)
+    return evaluator.run(*job), evaluator.latencies_s[before:]
 
 
-def _worker_job(index: int, condition: Condition) -> tuple[Trial, list[float]]:
-    assert _worker is not None
-    before = len(_worker.latencies_s)
-    trial = _worker.run(index, condition)
-    return trial, _worker.latencies_s[before:]
+def _close(evaluator: Evaluator) -> None:
+    evaluator.world.close()

@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader
 from mobile_vla_data.image import Image as Pixels
 from mobile_vla_data.trials.page import TILES, animate, as_data, templates, tile
 from mobile_vla_sim.headless.conditions import Condition
+from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator
 from mobile_vla_sim.headless.report import TITLES
-from mobile_vla_sim.headless.trial import DrivingPolicy
 from mobile_vla_sim.world.world import World
 
 _EVERY = 3

@@ -41,6 +41,8 @@ setup(
         "lerobot": ["av>=12", "pyarrow>=14"],
         "rosbag": ["rosbags>=0.11", "mcap"],
         "hub": ["huggingface-hub>=0.34"],
+        "ray": ["ray>=2.40"],
+        "storage": ["fsspec>=2024.2"],
     },
     zip_safe=False,
     maintainer="Mobile VLA maintainers",

@@ -105,20 +105,23 @@ def validate(demo: Demo) -> None:
     """Check every episode, split by episode, and keep the findings."""
     findings = command(["mobile-vla-data", "validate", demo.dataset, "--json"])
     (demo.root / "validation.json").write_text(findings)
-    command(["mobile-vla-data", "split", demo.dataset, "--seed", "0"])
+    shares = ["--train", "0.9", "--validation", "0.05", "--test", "0.05"]
+    command(["mobile-vla-data", "split", demo.dataset, "--seed", "0", *shares])
     (demo.root / "info.json").write_text(command(["mobile-vla-data", "info", demo.dataset, "--json"]))
 
 
 def train(demo: Demo) -> None:
-    """Train on the training split; the untrained checkpoint is kept as the control of the trials."""
-    config = CONFIG / "train_small.yaml"
+    """Train both stages on the training split; an untrained checkpoint is kept as the control of the trials."""
+    looks, drives = CONFIG / "train_small.yaml", CONFIG / "train_small_head.yaml"
     # For driving to rooms the ceiling camera is enough, and with it alone more frames are seen in the same time.
     eyes = "policy.backbone.cameras=[static]"
-    line = ["mobile-vla-policy", "init", "--config", config, "--dataset", demo.dataset]
+    line = ["mobile-vla-policy", "init", "--config", looks, "--dataset", demo.dataset]
     command([*line, "--output", demo.untrained, eyes])
     # What an interrupted run left there is begun anew: the budget is in minutes.
-    line = ["mobile-vla-policy", "train", "--config", config, "--dataset", demo.dataset, "--output", demo.checkpoint]
-    command([*line, "--max-minutes", str(demo.train_minutes), "--overwrite", eyes])
+    line = ["mobile-vla-policy", "train", "--dataset", demo.dataset, "--overwrite", eyes]
+    command([*line, "--config", looks, "--output", demo.looks, "--max-minutes", str(demo.train_minutes)])
+    line += [f"init_from={demo.looks}"]
+    command([*line, "--config", drives, "--output", demo.checkpoint, "--max-minutes", str(demo.head_minutes)])
 
 
 def evaluate(demo: Demo) -> None:

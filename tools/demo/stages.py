@@ -32,13 +32,20 @@ class Demo:
     """Episodes in all; the rest is collected headless, faster than real time."""
     trials: int = 12
     """Drives of the trained policy under the launched graph, on floor plans that are in no episode."""
-    untrained_trials: int = 4
-    train_minutes: float = 9.0
+    untrained_trials: int = 3
+    train_minutes: float = 8.0
+    """Of stage 1, in which the network learns to look."""
+    head_minutes: float = 0.8
+    """Of stage 2, in which its LSTM learns to drive on what it sees."""
     trial_seed: int = 90_000
 
     @property
     def dataset(self) -> Path:
         return self.root / "dataset"
+
+    @property
+    def looks(self) -> Path:
+        return self.root / "looks"
 
     @property
     def checkpoint(self) -> Path:

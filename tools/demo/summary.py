@@ -113,7 +113,7 @@ def _of(score: dict[str, Any]) -> str:
 
 
 def _losses(demo: Demo) -> dict[str, float]:
-    with (demo.checkpoint / "metrics.csv").open() as stream:
+    with (demo.looks / "metrics.csv").open() as stream:
         steps = list(csv.DictReader(stream))
     train = [float(step["train_loss"]) for step in steps if step.get("train_loss")]
     validation = [float(step["validation_loss"]) for step in steps if step.get("validation_loss")]

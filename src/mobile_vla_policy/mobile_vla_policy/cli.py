@@ -34,7 +34,19 @@ def path(text: str) -> Path:
 
 
 ConfigOption = Annotated[Path, typer.Option(parser=path, help="Settings file; config/train.yaml is an example.")]
-DatasetOption = Annotated[Path, typer.Option(parser=path, help="Dataset folder.")]
+
+
+def dataset_path(text: str) -> Path:
+    """Return the folder of a dataset given by the user; one on object storage is copied into the cache first."""
+    from mobile_vla_data.hub import storage
+
+    return storage.cached(text) if storage.is_url(text) else path(text)
+
+
+DatasetOption = Annotated[
+    Path,
+    typer.Option(parser=dataset_path, help="Dataset folder, or an address such as s3://bucket/flat, kept in a cache."),
+]
 OutputOption = Annotated[Path, typer.Option(parser=path, help="Folder to write to.")]
 OverrideArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings that override those of the file.")

@@ -1,4 +1,4 @@
-"""Commands that exchange datasets with a hub."""
+"""Commands that exchange datasets with a hub or with object storage."""
 
 from __future__ import annotations
 
@@ -10,21 +10,37 @@ import typer
 from mobile_vla_data.checks.validate import validate_dataset
 from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.hub import transfer
+from mobile_vla_data.hub import storage, transfer
 
 
 def push(
     dataset: DatasetArgument,
     repo: Annotated[
-        str, typer.Argument(metavar="USER/NAME", help="Hub repository; created if it is missing.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="USER/NAME|URL",
+            help="Hub repository, created if it is missing; or an address such as s3://bucket/flat.",
+            show_default=False,
+        ),
     ],
     licence: Annotated[str, typer.Option("--license", help="Licence for the card, as the hub names it.")] = "other",
     private: Annotated[bool, typer.Option(help="Create the repository as a private one.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "Dataset recorded with Mobile VLA",
     json: JsonOption = False,
 ) -> None:
-    """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it."""
+    """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it.
+
+    To object storage it goes as it is, without a card.
+    """
     Dataset.open(dataset)
+    if storage.is_url(repo):
+        with progress_bar("sending", quiet=json) as progress:
+            sent = storage.push(dataset, repo, progress)
+        if json:
+            print_json({"dataset": str(dataset), "url": repo, "sent": sent})
+        else:
+            print_line(f"{repo}: {sent} files sent")
+        return
     with progress_bar("validating", quiet=json) as progress:
         validation = validate_dataset(dataset, progress=progress)
     address = transfer.push(dataset, repo, validation, licence=licence, private=private, message=message)
@@ -35,12 +51,23 @@ def push(
 
 
 def pull(
-    repo: Annotated[str, typer.Argument(metavar="USER/NAME[@REVISION]", help="Hub repository.", show_default=False)],
+    repo: Annotated[
+        str,
+        typer.Argument(
+            metavar="USER/NAME[@REVISION]|URL",
+            help="Hub repository, or an address such as s3://bucket/flat.",
+            show_default=False,
+        ),
+    ],
     target: Annotated[Path, typer.Argument(help="Folder to create; it must not exist.", show_default=False)],
     json: JsonOption = False,
 ) -> None:
-    """Download a dataset from the Hugging Face hub; interrupted, the same command continues."""
-    folder = Dataset(transfer.pull(repo, target))
+    """Download a dataset from the Hugging Face hub or object storage; interrupted, the same command continues."""
+    if storage.is_url(repo):
+        with progress_bar("receiving", quiet=json) as progress:
+            folder = Dataset(storage.pull(repo, target, progress))
+    else:
+        folder = Dataset(transfer.pull(repo, target))
     if json:
         print_json({"repo": repo, "dataset": str(folder.path), "episodes": len(folder.episode_ids)})
     else:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.storage.durable import file_digest
 from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
@@ -103,7 +104,7 @@ class FeatureStore:
             "backbone": self._of_backbone,
             "contract": self._contract,
             "cameras": " ".join(self._cameras),
-            "episode": _file_digest(episode.path),
+            "episode": file_digest(episode.path),
             "instruction": episode.instruction,
             "tokens": str(self._backbone.tokenise([episode.instruction]).ids.tolist()),
         }
@@ -146,14 +147,6 @@ class FeatureStore:
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sweep(folder: Path) -> None:

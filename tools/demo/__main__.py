@@ -120,7 +120,7 @@ def train(demo: Demo) -> None:
     # What an interrupted run left there is begun anew: the budget is in minutes.
     line = ["mobile-vla-policy", "train", "--dataset", demo.dataset, "--overwrite", eyes]
     command([*line, "--config", looks, "--output", demo.looks, "--max-minutes", str(demo.train_minutes)])
-    line += [f"init_from={demo.looks}"]
+    line += [f"init_from={demo.looks}", "feature_views=1"]
     command([*line, "--config", drives, "--output", demo.checkpoint, "--max-minutes", str(demo.head_minutes)])
 
 

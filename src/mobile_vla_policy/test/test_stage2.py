@@ -18,12 +18,18 @@ from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_policy.checkpoint import load_network, read_info
 from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
+from mobile_vla_policy.model.head import StateInput
 from mobile_vla_policy.model.settings import PolicySettings
+from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import open_dataset
+from mobile_vla_policy.samples.frames import decode_frames
+from mobile_vla_policy.samples.windows import Window, WindowData
+from mobile_vla_policy.training import train as training
 from mobile_vla_policy.training.resume import ResumeError
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import StartError, begin, read_start
 from mobile_vla_policy.training.train import train
+from mobile_vla_policy.training.views import views_of
 
 QUIET = Console(quiet=True)
 
@@ -55,8 +61,8 @@ def mixed_precision() -> Iterator[None]:
     AcceleratorState._reset_state(True)
 
 
-def head_only(start: Path, **changes: object) -> TrainSettings:
-    policy = policy_settings().model_dump()
+def head_only(start: Path, state: StateInput = "full", **changes: object) -> TrainSettings:
+    policy = policy_settings(state=state).model_dump()
     policy["backbone"]["freeze"] = True
     return train_settings(**{"policy": policy, "init_from": str(start), "max_steps": 4, "evaluate_every": 2, **changes})
 
@@ -130,6 +136,35 @@ def test_features_are_computed_once_and_shared_until_something_they_depend_on_ch
 
 def test_training_on_features_says_that_augmentation_is_off(dataset: Path, stage1: Path, tmp_path: Path) -> None:
     assert "augment is off" in said(head_only(stage1, augment={"shift": 0.1}), dataset, tmp_path)
+
+
+def test_further_views_are_learned_as_if_the_world_had_been_changed(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, stage1 = policy_settings(state="gripper"), tmp_path / "stage1"
+    train(train_settings(policy=policy, max_steps=1), dataset, stage1, QUIET)
+    made: list[WindowData] = []
+    monkeypatch.setattr(training, "WindowData", lambda *given: made.append(WindowData(*given)) or made[-1])
+    changed = {"feature_views": 3, "augment": {"dihedral": True, "shift": 0.1}, "max_steps": 1}
+    settings = head_only(stage1, state="gripper", **changed)
+    train(settings, dataset, tmp_path / "views", QUIET)
+    seen, validation = made
+    count = len(seen.episodes) // 3
+    assert {episode.path for episode in validation.episodes}.isdisjoint(episode.path for episode in seen.episodes)
+    data = open_dataset(dataset, ("static",), 0, symmetric=True)
+    network = load_network(read_info(stage1 / "best")).eval()
+    for number in (1, 2):
+        episodes, changes = views_of(seen.episodes[:count], number, settings.augment, data.contract, settings.seed)
+        for place, (episode, change) in enumerate(zip(episodes, changes, strict=True), start=number * count):
+            assert (seen.episodes[place].actions == episode.actions).all()
+            images = to_float(torch.from_numpy(decode_frames(episode, [5], ["static"], network.backbone.image_size)))
+            with torch.no_grad():
+                act = network.backbone.encode(change(images), network.backbone.tokenise([episode.instruction]))
+            stored = seen.batch([Window(place, (5,))]).frames[0, 0].float()
+            torch.testing.assert_close(stored, act[0], rtol=0.02, atol=0.02)
+    lengths = [np.linalg.norm(episode.actions[:, :2], axis=1) for episode in seen.episodes]
+    np.testing.assert_allclose(lengths[:count], lengths[count : 2 * count], rtol=1e-5)
+    assert any((a.actions != b.actions).any() for a, b in zip(seen.episodes, seen.episodes[count:], strict=False))
 
 
 def test_adapters_of_an_earlier_training_are_kept_when_lora_is_off(

@@ -28,6 +28,7 @@ from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.samples.frames import decode_frames
+from mobile_vla_policy.training.views import ImageChange
 from mobile_vla_policy.weights import fingerprint
 
 FEATURES = ".features"
@@ -70,24 +71,27 @@ class FeatureStore:
         episodes: Sequence[EpisodeData],
         autocast: Autocast,
         on_episode: Callable[[bool], None],
+        changes: Sequence[ImageChange] | None = None,
     ) -> list[torch.Tensor]:
         """Return the features of each episode, ``[T, hidden]`` in ``dtype`` on the CPU, from disk if possible.
 
-        Missing ones are computed in an order that differs between processes, so that several processes, and several
-        trainings, share the work. ``on_episode`` is called for each episode with whether it was computed.
+        With ``changes``, of each episode's images under its change. Missing ones are computed in an order that differs
+        between processes, so that several processes, and several trainings, share the work. ``on_episode`` is called
+        for each episode with whether it was computed.
 
         Raises:
             FeatureError: features cannot be written.
             EpisodeError: an episode cannot be read.
         """
         found: dict[int, torch.Tensor] = {}
-        keys = [self._key(episode) for episode in episodes]
+        change_of = changes or [None] * len(episodes)
+        keys = [self._key(episode, change) for episode, change in zip(episodes, change_of, strict=True)]
         order = list(range(len(episodes)))
         random.Random(os.getpid()).shuffle(order)
         for index in order:
             episode, key = episodes[index], keys[index]
             features = self._load(episode, key)
-            found[index] = self._compute(episode, key, autocast) if features is None else features
+            found[index] = self._compute(episode, key, autocast, change_of[index]) if features is None else features
             on_episode(features is None)
         return [found[index] for index in range(len(episodes))]
 
@@ -98,8 +102,9 @@ class FeatureStore:
     def _path(self, episode: EpisodeData, key: dict[str, str]) -> Path:
         return self.folder / f"{episode.path.stem}-{_digest(json.dumps(key).encode())[:16]}.safetensors"
 
-    def _key(self, episode: EpisodeData) -> dict[str, str]:
-        return {
+    def _key(self, episode: EpisodeData, change: ImageChange | None = None) -> dict[str, str]:
+        changed = {} if change is None else {"change": change.key}
+        return changed | {
             "format": _FORMAT,
             "backbone": self._of_backbone,
             "contract": self._contract,
@@ -120,7 +125,9 @@ class FeatureStore:
         return features if whole and features.shape == (episode.num_steps, self._backbone.hidden_size) else None
 
     @torch.no_grad()
-    def _compute(self, episode: EpisodeData, key: dict[str, str], autocast: Autocast) -> torch.Tensor:
+    def _compute(
+        self, episode: EpisodeData, key: dict[str, str], autocast: Autocast, change: ImageChange | None
+    ) -> torch.Tensor:
         device = next(self._backbone.parameters()).device
         frames = torch.from_numpy(
             decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
@@ -130,7 +137,9 @@ class FeatureStore:
         for some in frames.split(_FRAMES_AT_ONCE):
             tokens = one.select(torch.zeros(len(some), dtype=torch.int64, device=device))
             with autocast():
-                parts.append(self._backbone.encode(to_float(some.to(device)), tokens).to(self._dtype).cpu())
+                images = to_float(some.to(device))
+                images = images if change is None else change(images)
+                parts.append(self._backbone.encode(images, tokens).to(self._dtype).cpu())
         features = torch.cat(parts)
         path = self._path(episode, key)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")

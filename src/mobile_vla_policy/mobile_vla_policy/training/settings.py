@@ -40,6 +40,9 @@ class TrainSettings(Frozen):
     With lora.enabled: false, its adapters are kept unchanged."""
     feature_cache: str | None = None
     """Folder of the backbone's features, if only the head learns; by default .features in the dataset."""
+    feature_views: int = Field(default=1, ge=1)
+    """Times that the features of each training episode are computed, if only the head learns: once as it is, then
+    under a draw of augment and in a drawn wording."""
     augment: AugmentSettings = AugmentSettings()
     """Random changes of the images."""
     learning_rate: float = Field(default=1e-4, gt=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from mobile_vla_policy.training.resume import Position, load_position, require_s
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import begin, read_start, storage
 from mobile_vla_policy.training.trainer import Trainer, TrainingResult
+from mobile_vla_policy.training.views import views_of
 
 
 def train(
@@ -186,17 +188,25 @@ def open_windows(
     splits = {name: data.splits[name] for name in ("train", "validation") if data.splits.get(name)}
     if not settings.policy.head_only:
         return {name: _image_windows(episodes, data, settings, network, console) for name, episodes in splits.items()}
-    if any(settings.augment.model_dump().values()):
-        console.print("only the head learns, on features that are computed once: augment is off")
+    if any(settings.augment.model_dump().values()) and settings.feature_views == 1:
+        console.print(
+            "only the head learns, on features that are computed once: augment is off; feature_views changes that"
+        )
     if settings.init_from is None:
         console.print("the ACT embedding is random and frozen; set init_from=CHECKPOINT to start from a trained one")
     network.to(accelerator.device).backbone.eval()
     folder = Path(settings.feature_cache).expanduser() if settings.feature_cache else dataset / FEATURES
     store = FeatureStore(folder, network.backbone, settings.policy.backbone.cameras, data.contract, storage(settings))
-    with FeatureProgress(console, store.folder, sum(len(episodes) for episodes in splits.values())) as progress:
-        features = {
-            name: store.compute(episodes, accelerator.autocast, progress.advance) for name, episodes in splits.items()
-        }
+    further = range(1, settings.feature_views)
+    count = sum(len(episodes) for episodes in splits.values()) + len(further) * len(splits["train"])
+    with FeatureProgress(console, store.folder, count) as progress:
+        compute = partial(store.compute, autocast=accelerator.autocast, on_episode=progress.advance)
+        features = {name: compute(episodes) for name, episodes in splits.items()}
+        plain = splits["train"]
+        for number in further:
+            episodes, changes = views_of(plain, number, settings.augment, data.contract, settings.seed)
+            features["train"] += compute(episodes, changes=changes)
+            splits["train"] = [*splits["train"], *episodes]
     return {
         name: WindowData(episodes, features[name], data.normalisation, settings.policy.head)
         for name, episodes in splits.items()

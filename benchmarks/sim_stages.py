@@ -22,7 +22,7 @@ class Sizes:
     name: str = "full"
     episodes: int = 1000
     """As many of each category as the collection plan says: 400, 300, 300."""
-    train_minutes: float = 50.0
+    train_minutes: float = 62.0
     """Optimisation of stage 1."""
     head_minutes: float = 2.5
     """Optimisation of stage 2, after its features were computed; twice, without and with the corrections."""

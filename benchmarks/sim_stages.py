@@ -7,11 +7,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import OUT, ROOT, Figure, say
 
+from mobile_vla_sim.tasks.catalogue import load_plan
+
+_WITH_GRIPPER = [
+    name
+    for name, task in load_plan(ROOT / "config" / "collection_plan.yaml").tasks.items()
+    if task.category != "navigation"
+]
 LOOKS, DRIVES = (ROOT / "config" / name for name in ("train_small.yaml", "train_small_head.yaml"))
 
 
@@ -25,9 +33,10 @@ class Sizes:
     train_minutes: float = 62.0
     """Optimisation of stage 1."""
     head_minutes: float = 2.5
-    """Optimisation of stage 2, after its features were computed; twice, without and with the corrections."""
-    corrections: int = 300
-    """Episodes in which the policy of the first stage 2 drives until the expert takes over."""
+    """Optimisation of stage 2, after its features were computed; again after each round of corrections."""
+    corrections: int = 250
+    """Episodes of a round, in which the policy drives until the expert takes over; only of tasks with the gripper."""
+    rounds: int = 2
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
     condition_trials: int = 36
@@ -37,7 +46,7 @@ class Sizes:
     @classmethod
     def quick(cls) -> Sizes:
         """Return the sizes for development."""
-        return cls("quick", 60, 1.5, 0.5, 12, 24, 12, 2)
+        return cls("quick", 60, 1.5, 0.5, 12, 1, 24, 12, 2)
 
 
 @dataclass(frozen=True)
@@ -130,16 +139,19 @@ class Run:
         return {**made, **self._checked()}
 
     def _train(self) -> dict[str, Any]:
-        looks, first = (self.folder / name for name in ("looks", "first"))
+        looks, rounds = self.folder / "looks", self.sizes.rounds
+        policies = [*(self.folder / f"drives{number}" for number in range(rounds)), self.output]
         stages = [self._stage(LOOKS, looks, self.sizes.train_minutes)]
-        stages.append(self._stage(DRIVES, first, self.sizes.head_minutes, f"init_from={looks}"))
-        corrections = self._once("corrections", lambda: self._correct(first))
-        stages.append(self._stage(DRIVES, self.output, self.sizes.head_minutes, f"init_from={looks}"))
+        checked: dict[str, int] = {}
+        for number, policy in enumerate(policies):
+            stages.append(self._stage(DRIVES, policy, self.sizes.head_minutes, f"init_from={looks}"))
+            if number < rounds:
+                checked = self._once(f"corrections{number + 1}", partial(self._correct, policy, number + 1))
         return {
             "minutes": round(sum(stage["minutes"] for stage in stages), 1),
             "steps": stages[0]["steps"],
-            "corrections": corrections["episodes"] - self.sizes.episodes,
-            "errors": corrections["errors"],
+            "corrections": checked["episodes"] - self.sizes.episodes,
+            "errors": checked["errors"],
         }
 
     def _stage(self, config: Path, output: Path, minutes: float, *overrides: str) -> Any:
@@ -155,10 +167,20 @@ class Run:
         took_s = max(info["elapsed_s"], time.monotonic() - began_s)
         return {"minutes": round(took_s / 60, 2), "steps": info["steps"]}
 
-    def _correct(self, policy: Path) -> dict[str, int]:
+    def _correct(self, policy: Path, seed: int) -> dict[str, int]:
         """Let the policy lead and the expert correct it, in scenes of another seed."""
-        line = ["mobile-vla-sim", "collect", "--output", self.dataset, "--policy", policy, "--seed", "1", "--json"]
-        _output(*line, "--episodes", self.sizes.corrections)
+        line = [
+            "mobile-vla-sim",
+            "collect",
+            "--output",
+            self.dataset,
+            "--policy",
+            policy,
+            "--seed",
+            str(seed),
+            "--json",
+        ]
+        _output(*line, "--episodes", self.sizes.corrections, "--tasks", ",".join(_WITH_GRIPPER))
         return self._checked("--keep")
 
     def _checked(self, *options: str) -> dict[str, int]:

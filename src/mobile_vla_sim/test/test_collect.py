@@ -11,7 +11,7 @@ from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_sim.headless.collect import CollectConfig, collect, write_episode
-from mobile_vla_sim.headless.episode import DemonstrationError
+from mobile_vla_sim.headless.episode import STUCK_TICKS, DemonstrationError, drive_episode
 from mobile_vla_sim.tasks.catalogue import TASKS, UnknownTaskError, instructions
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.tasks.schedule import Schedule
@@ -144,6 +144,22 @@ def test_where_a_policy_leads_the_expert_s_commands_are_recorded(config, contrac
             assert episode.actions[0, 2] == demonstrated.actions[0, 2]
     assert astray_m > 0.5
     assert list(collect(leading, COUNT)) == []
+
+
+class Frozen(Astray):
+    """A policy that stands still."""
+
+    def predict(self, images, state, instruction, memory, *, elapsed_periods):
+        self.asked = getattr(self, "asked", 0) + 1
+        return Chunk(np.zeros((1, 2), np.float32), np.zeros(1, np.float32)), memory
+
+
+def test_a_policy_that_is_stuck_leads_no_longer(blind, plan):
+    policy = Frozen()
+    steps = drive_episode(blind, draw(4, ["go_to_kitchen"], plan)[0], policy=policy, attempts=2)
+    assert policy.asked == STUCK_TICKS
+    assert np.ptp([step.snapshot.truth.pose.x for step in steps[:STUCK_TICKS]]) < 0.05
+    assert np.abs([step.action[:2] for step in steps[:STUCK_TICKS]]).max() > 0.02, "the expert would drive"
 
 
 def test_collecting_again_makes_nothing_and_asking_for_more_makes_the_rest(config):

@@ -23,13 +23,14 @@ from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import STANDSTILL_M_S
 from mobile_vla_sim.world.odometry import OdometryKind
+from mobile_vla_sim.world.planner import UnreachableError
 from mobile_vla_sim.world.world import World
 
 MIN_STEPS, MAX_STEPS = 50, 100
 HOLD_TICKS = 10
 """Control ticks at the goal at the end of every episode, from which stopping is learned."""
-LONGEST_LEAD = 70
-"""Most control ticks that a policy drives before the expert takes over."""
+LONGEST_LEAD, STUCK_TICKS, STUCK_M_S = 70, 10, 0.05
+"""Most control ticks that a policy drives before the expert takes over, and those that it may be slower than [m/s]."""
 _ATTEMPTS = 20
 
 
@@ -67,7 +68,7 @@ def drive_episode(
         noise_m_s: standard deviation of the driving noise [m/s]; 0 turns it and the pushes off.
         odometry: ``drifting`` or ``localised``.
         attempts: how often to try.
-        policy: drives the first part, for a random time; actions are the expert's all the same.
+        policy: drives the first part, until it is stuck, or for a random time; actions are the expert's all the same.
 
     Returns:
         Between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end with the goal achieved and the robot standing.
@@ -85,9 +86,15 @@ def drive_episode(
         lead, lead_ticks = None, 0
         if policy:
             lead = PolicyDriver(policy, world.contract, assignment.language, bool(assignment.scene.held))
-            # Shorter with each attempt: a policy that leads astray leaves the expert too little time.
-            lead_ticks = int(random.integers(0, LONGEST_LEAD * (attempts - attempt) // attempts + 1))
-        steps = _demonstrate(world, robot, noise, lead, lead_ticks)
+            # Shorter with each attempt, and none in the second half of them: a policy that leads astray leaves the
+            # expert too little time.
+            longest = max(0, LONGEST_LEAD * (attempts - 2 * attempt) // attempts)
+            lead_ticks = int(random.integers(longest // 2, longest + 1))
+        try:
+            steps = _demonstrate(world, robot, noise, lead, lead_ticks)
+        except UnreachableError:
+            # Pushed, or led, to where the expert finds no way.
+            continue
         if steps:
             return steps
     name, seed = assignment.task.name, assignment.scene.seed
@@ -104,7 +111,7 @@ def _demonstrate(
     contract = world.contract
     expert, codec = Expert(robot.assignment, contract), ActionCodec(contract)
     steps: list[Step] = []
-    standing = 0
+    standing = stuck = 0
     while len(steps) < MAX_STEPS:
         snapshot = robot.observe()
         command = expert.command(snapshot.truth, contract.period_s)
@@ -117,6 +124,8 @@ def _demonstrate(
             return None if _refused(steps, contract, robot.assignment.category) else steps
         if lead and len(steps) <= lead_ticks:
             velocity, closed = lead.command(snapshot.images, snapshot.state), lead.closed
+            stuck = stuck + 1 if math.hypot(velocity.x, velocity.y) < STUCK_M_S else 0
+            lead_ticks = 0 if stuck >= STUCK_TICKS else lead_ticks
         elif noise:
             driving, gripper = noise
             closed = gripper.disturb(closed, velocity)

@@ -84,7 +84,7 @@ class FeatureStore:
             EpisodeError: an episode cannot be read.
         """
         found: dict[int, torch.Tensor] = {}
-        change_of = changes or [None] * len(episodes)
+        change_of: Sequence[ImageChange | None] = changes or [None] * len(episodes)
         keys = [self._key(episode, change) for episode, change in zip(episodes, change_of, strict=True)]
         order = list(range(len(episodes)))
         random.Random(os.getpid()).shuffle(order)

@@ -169,18 +169,8 @@ class Run:
 
     def _correct(self, policy: Path, seed: int) -> dict[str, int]:
         """Let the policy lead and the expert correct it, in scenes of another seed."""
-        line = [
-            "mobile-vla-sim",
-            "collect",
-            "--output",
-            self.dataset,
-            "--policy",
-            policy,
-            "--seed",
-            str(seed),
-            "--json",
-        ]
-        _output(*line, "--episodes", self.sizes.corrections, "--tasks", ",".join(_WITH_GRIPPER))
+        line = ["mobile-vla-sim", "collect", "--output", self.dataset, "--episodes", self.sizes.corrections, "--json"]
+        _output(*line, "--policy", policy, "--seed", seed, "--tasks", ",".join(_WITH_GRIPPER))
         return self._checked("--keep")
 
     def _checked(self, *options: str) -> dict[str, int]:

@@ -19,6 +19,7 @@ from common import ROOT, Figure, say
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.plan import CollectionPlan
+from mobile_vla_data.parallel import Spread
 from mobile_vla_sim.headless.collect import CollectConfig, collect
 from mobile_vla_sim.headless.controls import CONTROLS, succeeds
 from mobile_vla_sim.headless.episode import DemonstrationError, drive_episode
@@ -66,7 +67,7 @@ def generation(episodes: int) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         config = CollectConfig(Path(folder), _CONTRACT, _plan(), _SERIES, tuple(TASKS))
         began = time.perf_counter()
-        steps = list(collect(config, episodes, workers=2))
+        steps = list(collect(config, episodes, spread=Spread(2)))
         minutes = (time.perf_counter() - began) / 60
         size = sum(path.stat().st_size for path in Path(folder).glob("episode_*.h5"))
     yield Figure("episodes generated, two processes, start included", episodes / minutes, "episodes/min", ">= 150")

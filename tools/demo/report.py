@@ -38,7 +38,7 @@ def write_report(demo: Demo, summary: dict[str, Any]) -> None:
             _file(demo.root / "evaluation" / "paths.png"), "Recorded paths, and what the policy predicts"
         ),
         sheet=_figure(_png(contact_sheet(paths[0])), _instruction(paths[0])),
-        losses=_figure(_file(demo.looks / "loss.png"), "Loss on training and validation windows"),
+        losses=_figure(_file(demo.looks / "loss.png"), "Loss of stage 1 on training and validation frames"),
         evaluation="".join(_metric(row) for row in evaluation.rows(summary["evaluation"])),
         evaluated=_text(_evaluated(summary["evaluation"])),
         rollout=_rollout(demo.root / "trials.gif", result["trials"][result["recorded_trial"]]),

@@ -26,6 +26,11 @@ class Spread:
     """With Ray instead: one worker for each of its processors, on the cluster that RAY_ADDRESS names, else on this
     machine. Every machine must see the same files."""
 
+    @property
+    def many(self) -> bool:
+        """True if several workers may share the processors of one machine."""
+        return self.ray or self.workers > 1
+
     def run(
         self,
         prepare: Callable[[], Prepared],
@@ -54,6 +59,10 @@ class Spread:
                 release(prepared)
         else:
             yield from _in_processes(prepare, work, jobs, min(self.workers, len(jobs)))
+
+
+HERE = Spread()
+"""In this process."""
 
 
 def _in_processes(

@@ -38,9 +38,16 @@ ConfigOption = Annotated[Path, typer.Option(parser=path, help="Settings file; co
 
 def dataset_path(text: str) -> Path:
     """Return the folder of a dataset given by the user; one on object storage is copied into the cache first."""
+    from mobile_vla_data.cli.output import progress_bar
     from mobile_vla_data.hub import storage
 
-    return storage.cached(text) if storage.is_url(text) else path(text)
+    if not storage.is_url(text):
+        return path(text)
+    try:
+        with progress_bar(f"receiving {text}") as progress:
+            return storage.cached(text, progress)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 DatasetOption = Annotated[

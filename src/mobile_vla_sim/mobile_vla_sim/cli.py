@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mobile_vla_data.cli.output import App, plain_console
+from mobile_vla_data.cli.output import App, RayOption, plain_console
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 from mobile_vla_data.parallel import Spread
@@ -44,9 +44,6 @@ SeedOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 TasksOption = Annotated[str, typer.Option(help=f"Comma-separated, out of: {', '.join(TASKS)}.")]
 WorkersOption = Annotated[str, typer.Option(help="Processes, or 'auto' for one per core.")]
-RayOption = Annotated[
-    bool, typer.Option("--ray", help="Spread over a Ray cluster instead; every machine must see the same files.")
-]
 LocalisedOption = Annotated[
     bool, typer.Option("--localised", help="Odometry without drift, as of a robot localised in a map.")
 ]
@@ -95,8 +92,8 @@ def collect(
     from mobile_vla_sim.headless.collect import CollectConfig
     from mobile_vla_sim.headless.collect import collect as run
 
-    count, robot = _workers(workers), Contract.load(contract)
-    load = partial(_load_policy, policy, "cpu", robot, count > 1 or ray) if policy else None
+    spread, robot = Spread(_workers(workers), ray), Contract.load(contract)
+    load = partial(_load_policy, policy, "cpu", robot, spread.many) if policy else None
     name = "/".join(policy.resolve().parts[-2:]) if policy else ""
     config = CollectConfig(output, robot, load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised), load, name)
     started, made, steps = time.monotonic(), 0, 0
@@ -106,8 +103,7 @@ def collect(
             for length in run(
                 config,
                 episodes,
-                workers=count,
-                ray=ray,
+                spread=spread,
                 top_up=top_up,
                 on_plan=lambda all_: progress.update(bar, total=all_),
             ):
@@ -187,7 +183,7 @@ def evaluate(
         _odometry(localised),
     )
     spread = Spread(_workers(workers), ray)
-    load = partial(_load_policy, checkpoint, device, config.contract, spread.workers > 1 or ray)
+    load = partial(_load_policy, checkpoint, device, config.contract, spread.many)
     done, latencies_s = _drive(config, load, trials, spread, quiet=as_json)
     result = document(config, done, latencies_s)
     if report:

@@ -23,6 +23,7 @@ from mobile_vla_data.cli.output import (
     DatasetArgument,
     JsonOption,
     PathArgument,
+    RayOption,
     print_error,
     print_json,
     print_line,
@@ -78,9 +79,7 @@ def validate(
         bool, typer.Option("--fix", help="First recover unfinished episodes and remove absent ones from the splits.")
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes to use; one per core by default.")] = None,
-    ray: Annotated[
-        bool, typer.Option("--ray", help="Spread over a Ray cluster instead; every machine must see the same files.")
-    ] = False,
+    ray: RayOption = False,
     skill: Annotated[
         bool, typer.Option("--skill", help="Also measure the skill of the demonstrations; this adds no findings.")
     ] = False,

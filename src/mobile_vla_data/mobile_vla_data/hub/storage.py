@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,18 +83,18 @@ def pull(url: str, target: str | Path, progress: Progress = lambda done, total: 
 def cached(url: str, progress: Progress = lambda done, total: None) -> Path:
     """Return a local copy of a dataset, kept in the cache folder and brought up to date with the storage.
 
-    The cache is ``MOBILE_VLA_CACHE``, by default ~/.cache/mobile_vla.
+    The cache is ``MOBILE_VLA_CACHE``, by default ~/.cache/mobile_vla. While another process receives the dataset, such
+    as another one of the same training, it is waited for.
 
     Raises:
         HubError: see :func:`pull`.
-        FolderBusyError: another process receives it now.
     """
     root = Path(os.environ.get("MOBILE_VLA_CACHE") or Path.home() / ".cache" / "mobile_vla")
     name = url.rstrip("/").rpartition("/")[2]
     folder = root / "datasets" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / _RECEIVED
-    with _CacheLock(folder, ".receiving.lock"), _opened(url) as (files, remote):
+    with _waited_for(_CacheLock(folder, ".receiving.lock")), _opened(url) as (files, remote):
         wanted = _wanted(files, remote, url)
         received = json.loads(record.read_text()) if record.exists() else {}
         for gone in set(received) - set(wanted):
@@ -105,6 +105,14 @@ def cached(url: str, progress: Progress = lambda done, total: None) -> Path:
         finally:
             write_text_atomically(record, json.dumps(received))
     return folder
+
+
+def _waited_for(lock: FolderLock) -> FolderLock:
+    """Take the lock, however long its holder works; the kernel frees it when that process ends."""
+    while True:
+        with suppress(FolderBusyError):
+            lock.acquire()
+            return lock
 
 
 class _CacheLock(FolderLock):

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once per frame and kept on disk, for training the head alone.
+"""Features of a frozen backbone, computed once for each view of a frame and kept on disk, for training the head alone.
 
 One safetensors file an episode, ``FEATURES/<backbone>/<episode>-<key>.safetensors`` with ``features`` ``[T, hidden]``.
 ``<backbone>`` is a fingerprint of the backbone's weights, cameras and precision; ``<key>`` one of the episode file's
@@ -9,6 +9,7 @@ training continues.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -53,6 +54,8 @@ class FeatureStore:
         self._cameras = list(cameras)
         self._contract = _digest(contract.to_json().encode())
         self._dtype = dtype
+        # Of each file once, however many views of it there are.
+        self._file_digest = functools.cache(file_digest)
         self._of_backbone = fingerprint(
             [*backbone.named_parameters(), *backbone.named_buffers()],
             f"{_FORMAT} {self._cameras} {backbone.image_size} {dtype}",
@@ -109,7 +112,7 @@ class FeatureStore:
             "backbone": self._of_backbone,
             "contract": self._contract,
             "cameras": " ".join(self._cameras),
-            "episode": file_digest(episode.path),
+            "episode": self._file_digest(episode.path),
             "instruction": episode.instruction,
             "tokens": str(self._backbone.tokenise([episode.instruction]).ids.tolist()),
         }

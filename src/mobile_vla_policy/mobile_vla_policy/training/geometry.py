@@ -71,6 +71,19 @@ class View:
             targets=_apply(image, journeys.targets) + self.shift[:, None],
         )
 
+    def actions(self, actions: torch.Tensor, episode: torch.Tensor, turned_deg: int, *, turns: bool) -> torch.Tensor:
+        """Return ``actions`` ``[B, ..., 3 or 4]`` of episodes int64 ``[B]`` as they are in the changed world.
+
+        ``turned_deg`` as for :func:`camera_turn`; ``turns``: actions are along axes that turn with the robot.
+        """
+        changed = actions.clone()
+        if turns:
+            mirror_actions(changed, self.mirrored[episode])
+        else:
+            camera = camera_turn(turned_deg).to(actions.device)
+            displacement(changed)[:] = self.motions(displacement(actions), episode, camera)
+        return changed
+
     def motions(self, motions: torch.Tensor, episode: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
         """Return ``motions`` ``[B, ..., 2]`` along the robot's axes in the changed world; ``episode`` int64 ``[B]``.
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 
-from mobile_vla_data.action import displacement
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.maps import Maps
 from mobile_vla_policy.model.loss import ActionLoss, action_loss
@@ -14,7 +13,7 @@ from mobile_vla_policy.model.network import PolicyNetwork
 from mobile_vla_policy.preprocess import to_float
 from mobile_vla_policy.samples.windows import Batch
 from mobile_vla_policy.training.augment import augment
-from mobile_vla_policy.training.geometry import camera_turn, mirror_actions
+from mobile_vla_policy.training.geometry import camera_turn
 from mobile_vla_policy.training.grounding import grounding_loss
 from mobile_vla_policy.training.hindsight import hindsight_loss
 from mobile_vla_policy.training.settings import AugmentSettings, TrainSettings
@@ -101,11 +100,7 @@ def changed(
     images, view = augment(to_float(batch.frames), episode_of_frame, settings, generator)
     view, camera = view.to(images.device), camera_turn(settings.camera_turn_deg).to(images.device)
     if settings.dihedral:
-        target = batch.target.clone()
-        if turns:
-            mirror_actions(target, view.mirrored[batch.group])
-        else:
-            displacement(target)[:] = view.motions(displacement(batch.target), batch.group, camera)
+        target = view.actions(batch.target, batch.group, settings.camera_turn_deg, turns=turns)
         batch = replace(batch, target=target)
     if batch.journeys is not None:
         batch = replace(batch, journeys=view.journeys(batch.journeys, camera))

@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from mobile_vla_data.action import displacement
 from mobile_vla_data.contract import Contract
 from mobile_vla_policy.samples.episodes import EpisodeData
 from mobile_vla_policy.training.augment import augment
-from mobile_vla_policy.training.geometry import camera_turn, draw_views, mirror_actions
+from mobile_vla_policy.training.geometry import draw_views
 from mobile_vla_policy.training.settings import AugmentSettings
 
 
@@ -40,15 +39,10 @@ class ImageChange:
 
     def actions(self, actions: torch.Tensor, *, turns: bool) -> torch.Tensor:
         """Return ``actions`` float ``[T, 3 or 4]`` as they are in the changed world."""
-        changed = actions.clone()[None]
-        # The first draw of augment; places of the shift do not matter to actions.
+        # The first draw of augment; its shift does not matter to actions.
         view = draw_views(1, self.settings.dihedral, 0.0, 1, self._generator())
-        if turns:
-            mirror_actions(changed, view.mirrored)
-        else:
-            camera, one = camera_turn(self.settings.camera_turn_deg), torch.zeros(1, dtype=torch.int64)
-            displacement(changed)[:] = view.motions(displacement(changed), one, camera)
-        return changed[0]
+        one = torch.zeros(len(actions), dtype=torch.int64)
+        return view.actions(actions, one, self.settings.camera_turn_deg, turns=turns)
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

@@ -20,7 +20,7 @@ from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.writer import EpisodeWriter
-from mobile_vla_data.parallel import Spread
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.episode import DemonstrationError, Step, drive_episode
@@ -152,9 +152,8 @@ def collect(
     config: CollectConfig,
     episodes: int,
     *,
-    workers: int = 1,
+    spread: Spread = HERE,
     top_up: bool = False,
-    ray: bool = False,
     on_plan: Callable[[int], None] = lambda wanted: None,
 ) -> Iterator[int]:
     """Make the missing episodes, yielding the number of steps of each as it is committed.
@@ -162,8 +161,7 @@ def collect(
     Args:
         config: what to collect.
         episodes: how many the series, or with ``top_up`` the folder, is to hold.
-        workers: processes on this machine.
-        ray: see :class:`~mobile_vla_data.parallel.Spread`.
+        spread: where they are made.
         top_up: see :func:`missing_indices`.
         on_plan: told how many episodes are to be made, before the first.
 
@@ -179,7 +177,6 @@ def collect(
         # Ids are given out here, so that processes do not compete for them.
         first = next_number(config.dataset)
         jobs = [(index, f"episode_{first + place:06d}") for place, index in enumerate(missing)]
-        spread = Spread(workers, ray)
         yield from spread.run(partial(_Collector, config), _Collector.write, jobs, release=_Collector.close)
 
 

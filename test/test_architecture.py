@@ -83,6 +83,18 @@ def test_a_package_declares_the_packages_that_it_imports(imports: list[Import]) 
         assert not undeclared, f"{package.name}/package.xml lacks {', '.join(sorted(undeclared))}"
 
 
+def test_a_package_declares_the_ros_packages_that_it_and_its_tests_import() -> None:
+    names = r"rclpy|rcl_interfaces|builtin_interfaces|launch|launch_ros|\w+_(?:msgs|srvs)"
+    ros = re.compile(rf"^\s*(?:from|import) ({names})\b", re.MULTILINE)
+    for package in PACKAGES:
+        tags = {item.text: item.tag for item in ElementTree.parse(package / "package.xml").getroot()}
+        for path in package.rglob("*.py"):
+            allowed = ("depend", "exec_depend", "test_depend") if "test" in path.parts else ("depend", "exec_depend")
+            undeclared = {name for name in ros.findall(path.read_text()) if tags.get(name) not in allowed}
+            undeclared -= {package.name}
+            assert not undeclared, f"{package.name}/package.xml lacks {undeclared}, which {path.name} imports"
+
+
 def write(folder: Path, files: dict[str, str]) -> list[str]:
     for name, text in files.items():
         path = folder / name

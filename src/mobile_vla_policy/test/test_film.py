@@ -14,6 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_policy.backbones.backbone import BackboneError
 from mobile_vla_policy.backbones.film import FilmBackbone, FilmSettings
 from mobile_vla_policy.backbones.maps import cell_centres
+from mobile_vla_policy.backbones.tokenizer import Tokens, with_other_words
 from mobile_vla_policy.checkpoint import load_network, read_info, save_checkpoint
 from mobile_vla_policy.export.export import ExportSettings, export
 from mobile_vla_policy.export.verify import compare, random_run
@@ -89,6 +90,20 @@ def test_words_never_seen_are_no_error_and_not_all_the_same() -> None:
     backbone, images = film(), torch.rand(1, 1, 3, SIZE, SIZE)
     first, second = (backbone.encode(images, backbone.tokenise([text])) for text in ("zum Kühlschrank", "부엌으로 가"))
     assert torch.isfinite(first).all() and not torch.allclose(first, second, atol=1e-4)
+
+
+def test_other_words_come_between_those_of_an_instruction_and_leave_their_order() -> None:
+    torch.manual_seed(0)
+    ids = torch.arange(2000, 2008).repeat(200, 1)
+    lengths = torch.full((200,), 5)
+    found = with_other_words(Tokens(ids, lengths), 0.0)
+    assert set((found.lengths - lengths).tolist()) == set(range(7))
+    places = set()
+    for row, length in zip(found.ids, found.lengths, strict=True):
+        said = row[:length]
+        assert said[said >= 2000].tolist() == list(range(2000, 2005)), "the words of the instruction, in their order"
+        places.add(int((said < 2000).int().argmax()))
+    assert {0, 1, 2, 3, 4, 5} <= places
 
 
 def test_streaming_one_frame_at_a_time_equals_the_window() -> None:
@@ -211,15 +226,15 @@ def target_error(checkpoint: Path, dataset: Path) -> float:
     return float(torch.stack(errors).norm(dim=1).median())
 
 
-def test_planning_by_sums_equals_planning_by_logarithms() -> None:
+def test_planning_by_sums_equals_planning_by_logarithms_which_an_export_does() -> None:
     torch.manual_seed(0)
     planner = film().planner
     planner.steps = 30
     blocked, target = torch.randn(3, 16, 16) / 4, torch.randn(3, 16, 16) * 8
-    distances, ways = planner.train()(blocked, target)
-    driving = planner.eval()(blocked, target)
-    assert torch.allclose(distances, driving[0], atol=1e-3)
-    assert torch.allclose(ways, driving[1], atol=1e-4)
+    exported = torch.jit.trace(planner, (blocked, target), check_trace=False)
+    distances, ways = planner(blocked, target)
+    assert torch.allclose(distances, exported(blocked, target)[0], atol=1e-3)
+    assert torch.allclose(ways, exported(blocked, target)[1], atol=1e-4)
 
 
 def test_the_planner_s_gradient_is_that_of_its_formula() -> None:

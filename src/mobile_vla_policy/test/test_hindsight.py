@@ -153,13 +153,25 @@ def test_targets_that_are_unknown_have_no_influence() -> None:
     torch.manual_seed(0)
     logits, places = torch.randn(3, CELLS**2, requires_grad=True), torch.rand(3, 2)
     places[1] = float("nan")
-    value = grounding_loss(logits, places)
+    value = grounding_loss(Maps(logits), places)
     value.backward()
     assert torch.isfinite(value)
     assert logits.grad is not None
     assert not logits.grad[1].any()
     assert logits.grad[0].any()
-    assert grounding_loss(logits, torch.full((3, 2), float("nan"))) == 0.0
+    assert grounding_loss(Maps(logits), torch.full((3, 2), float("nan"))) == 0.0
+
+
+def test_a_robot_that_stands_on_its_target_teaches_little_of_where_it_is() -> None:
+    centres = cell_centres(CELLS)
+    places = centres[[10, 10]]
+    robot = torch.full((2, CELLS**2), -30.0)
+    robot[0, 10], robot[1, 200] = 30.0, 30.0
+    target = torch.zeros(2, CELLS**2, requires_grad=True)
+    grounding_loss(Maps(target, robot), places).backward()
+    assert target.grad is not None
+    on, off = target.grad.norm(dim=1)
+    assert 0 < on < 0.2 * off
 
 
 def test_a_label_has_its_mean_where_the_target_is() -> None:

@@ -29,7 +29,7 @@ from transformers import PreTrainedTokenizerBase
 from mobile_vla_policy.backbones.backbone import Backbone, BackboneSettings
 from mobile_vla_policy.backbones.maps import DIRECTIONS, NEIGHBOURS, Maps, cell_centres
 from mobile_vla_policy.backbones.planner import Planner
-from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer
+from mobile_vla_policy.backbones.tokenizer import VOCABULARY, Tokens, build_tokenizer, load_tokenizer, with_other_words
 
 _STEM, _LOCAL = 24, 32
 _SIDE_VIEW, _SIDE_CHANNELS = 64, 16
@@ -63,7 +63,8 @@ class FilmSettings(BackboneSettings):
     that does not turn only copies its last command from there: the arm points where it was told to drive."""
     word_dropout: float = Field(default=0.1, ge=0, le=0.25)
     """Share of the tokens that are replaced at random in training, so that unknown words do no harm. Many instructions
-    stay as they are; a few lose up to four times as many words."""
+    stay as they are; a few lose up to four times as many words. Unless it is 0, up to six random tokens come into every
+    other instruction, too (random insertion, Wei & Zou 2019)."""
 
     always_fp32: ClassVar[bool] = True
     free_fields: ClassVar[frozenset[str]] = frozenset({"freeze", "train_vision", "word_dropout"})
@@ -217,12 +218,9 @@ class _Words(nn.Module):
 
     def forward(self, tokens: Tokens) -> torch.Tensor:
         """Return ``[N, width]``; padding has no influence."""
-        ids = tokens.ids
         if self.training and self.dropout:
-            # The mean of a uniform number's cube is a quarter.
-            rate = 4 * self.dropout * torch.rand(len(ids), 1, device=ids.device) ** 3
-            exchanged = torch.rand(ids.shape, device=ids.device) < rate
-            ids = torch.where(exchanged, torch.randint_like(ids, VOCABULARY), ids)
+            tokens = with_other_words(tokens, self.dropout)
+        ids = tokens.ids
         here = (torch.arange(ids.shape[1], device=ids.device) < tokens.lengths[:, None])[:, None]
         mixed = self.embed(ids).transpose(1, 2) * here
         for mix in self.mix:

@@ -54,8 +54,9 @@ class Planner(nn.Module):
         ``blocked`` and ``target`` are logits ``[N, G, G]``. Nothing gets a gradient.
         """
         with torch.no_grad():
+            exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
             costs = self._costs(blocked, _STEEPER, _DEARER)
-            return self._plan(costs, target, self._by_sums if self.training else self._by_logarithms)
+            return self._plan(costs, target, self._by_logarithms if exported else self._by_sums)
 
     def taught(self, blocked: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Return the shares of the directions with the learned costs, and a gradient for them and for ``blocked``.
@@ -92,7 +93,7 @@ class Planner(nn.Module):
         return distances[:, 0]
 
     def _by_sums(self, costs: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Return the same for training, four times as fast: sums of exponentials, for which float64 has the range."""
+        """Return the same, four times as fast: sums of exponentials, for which float64 has the range."""
         costs = costs.double()
         straight, diagonal = ((-costs * length).exp() / len(NEIGHBOURS) for length in (1.0, math.sqrt(2.0)))
         values: torch.Tensor = _spread(straight, diagonal, (-start.double()).exp(), self.steps)

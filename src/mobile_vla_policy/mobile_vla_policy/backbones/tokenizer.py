@@ -18,6 +18,8 @@ MAX_INSTRUCTION_TOKENS = 128
 
 #: Size of the vocabulary of a tokenizer that is built here.
 VOCABULARY = 1024
+#: Most random tokens that :func:`with_other_words` inserts.
+_INSERTED = 6
 #: Kosmos-2's special tokens.
 _SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<image>", "</image>", "<phrase>", "</phrase>", "<object>", "</object>"]
 _SPECIAL += ["</delimiter_of_multi_objects/>", "<grounding>"]
@@ -51,6 +53,26 @@ class Tokens:
     def to(self, device: torch.device | str) -> Tokens:
         """Return the same tokens on another device."""
         return Tokens(self.ids.to(device), self.lengths.to(device))
+
+
+def with_other_words(tokens: Tokens, share: float) -> Tokens:
+    """Return ``tokens`` with a share of them replaced at random, and a run of random ones in every other instruction.
+
+    The order of those that stay is kept. For networks that learn words from few instructions.
+    """
+    ids, lengths = tokens.ids, tokens.lengths
+
+    def chance() -> torch.Tensor:
+        return torch.rand(len(ids), 1, device=ids.device)
+
+    # The mean of a uniform number's cube is a quarter.
+    replaced = torch.rand(ids.shape, device=ids.device) < 4 * share * chance() ** 3
+    ids = torch.where(replaced, torch.randint_like(ids, VOCABULARY), ids)
+    more = (chance() < 0.5) * (chance() * (_INSERTED + 1)).long()
+    before = (chance() * (lengths[:, None] + 1)).long()
+    place = torch.arange(ids.shape[1], device=ids.device)
+    longer = torch.randint(VOCABULARY, (len(ids), ids.shape[1] + _INSERTED), device=ids.device)
+    return Tokens(longer.scatter(1, place + more * (place >= before), ids), lengths + more[:, 0])
 
 
 class InstructionCache:

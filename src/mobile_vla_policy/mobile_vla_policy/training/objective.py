@@ -75,7 +75,7 @@ class Objective:
         if settings.grounding_weight:
             window, place = batch.valid.nonzero(as_tuple=True)
             places = journeys.targets[batch.group[window], journeys.steps[window, place]]
-            grounding = grounding_loss(maps.target, places) * share
+            grounding = grounding_loss(maps, places) * share
             loss = replace(loss, total=loss.total + settings.grounding_weight * grounding, grounding=grounding)
         if settings.hindsight_weight:
             hindsight = hindsight_loss(maps, images, journeys, batch.group, batch.valid, self._floor) * share

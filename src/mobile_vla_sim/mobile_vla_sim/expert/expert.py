@@ -14,7 +14,7 @@ from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.goal import Aim
 from mobile_vla_sim.tasks.goals import Hold, PutOn
 from mobile_vla_sim.world.access import NOMINAL_REACH_M, REACH_M, Point
-from mobile_vla_sim.world.arm import Grip
+from mobile_vla_sim.world.arm import SIDEWAYS_RAD, Grip
 from mobile_vla_sim.world.furniture import DRAWER_TRAVEL_M
 from mobile_vla_sim.world.geometry import Points
 from mobile_vla_sim.world.planner import Planner
@@ -40,6 +40,12 @@ class ExpertConfig:
     reach_early_m: float = 0.3
     """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
     ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
+    home_from_m: float = 0.8
+    """So near a drawer's handle, and in front of the drawer, it drives straight at the handle, so that the arm points
+    there when it arrives."""
+    home_speed_m_s: float = 0.3
+    back_off_m: float = 0.6
+    """It backs off so far from a handle that its arm does not point at, and comes again."""
     turn_per_s: float = 2.5
     """Differential base: yaw rate per radian of heading error [1/s]."""
 
@@ -58,8 +64,10 @@ class Command:
 
 _STILL = np.zeros(2)
 _TOO_NEAR_M = REACH_M[0] + 0.05
-_FACE_S, _ACT_S, _SLIDE_S = 1.4, 2.5, 4.0
-"""Longest time to face the target, to wait for the gripper, and to pull or push a drawer [s]."""
+_BESIDE_RAD = SIDEWAYS_RAD - 0.2
+"""It closes the gripper on what is this far beside the arm's direction; the arm turns there by itself."""
+_FACE_S, _ACT_S, _SLIDE_S, _HOME_S = 1.4, 2.5, 4.0, 4.0
+"""Longest time to face the target, to wait for the gripper, to pull or push a drawer, and to come to its handle [s]."""
 
 
 class Expert:
@@ -70,6 +78,8 @@ class Expert:
         self._speed_m_s = min(self._config.speed_m_s, contract.limits.linear_m_s)
         self._velocity: Points = np.zeros(2)
         self._closed = bool(assignment.scene.held)
+        self._slides = assignment.goal.aim in (Aim.OPEN, Aim.CLOSE)
+        self._outwards = np.array(assignment.scene.piece("cabinet").front if self._slides else (0, 0), dtype=float)
         self._planner = Planner(assignment.stand, assignment.scene.obstacles)
         self._script = self._steps()
         self._done = False
@@ -121,10 +131,11 @@ class Expert:
 
     def _drive(self) -> Iterator[Points]:
         """Follow the path to its end, or to where the arm reaches."""
-        # Not at a drawer: pulled at an angle, it jams.
         acts = self._assignment.goal.aim in (Aim.GRASP, Aim.PLACE)
         while True:
             wanted = self._approach()
+            if self._slides and self._before_handle():
+                return
             if not wanted.any() or (acts and self._path_left_m < self._config.reach_early_m and self._in_position()):
                 return
             yield wanted
@@ -149,18 +160,20 @@ class Expert:
             yield _STILL
 
     def _slide(self, aim: Aim) -> Iterator[Points]:
-        yield from self._face()
+        yield from self._home()
         yield from self._close()
         if self._truth.grip is not Grip.HOLDING:
             return
-        outwards = np.array(self._assignment.scene.piece("cabinet").front, dtype=float)
-        direction = outwards if aim is Aim.OPEN else -outwards
-        began_s = self._truth.time_s
+        direction = self._outwards if aim is Aim.OPEN else -self._outwards
+        began_s, before_m = self._truth.time_s, math.inf
         while self._truth.time_s - began_s < _SLIDE_S:
             drawer_m = self._truth.drawer_m
             left_m = DRAWER_TRAVEL_M - drawer_m if aim is Aim.OPEN else drawer_m
-            if self._truth.grip is not Grip.HOLDING or left_m < 0.02:
+            # Furniture may stop the robot before the drawer does.
+            stopped = abs(drawer_m - before_m) < 0.002 and self._achieved()
+            if self._truth.grip is not Grip.HOLDING or left_m < 0.02 or stopped:
                 break
+            before_m = drawer_m
             yield direction * min(self._config.drawer_speed_m_s, 0.06 + 2.0 * left_m)
         while float(np.linalg.norm(self._velocity)) > 0.05:
             yield _STILL
@@ -196,6 +209,27 @@ class Expert:
                 away = -away
             yield away * (self._config.face_speed_m_s / max(float(np.linalg.norm(away)), 1e-6))
 
+    def _home(self) -> Iterator[Points]:
+        """Drive straight at the handle until the gripper is around it.
+
+        The arm turns to where the robot drives. Where it points elsewhere and the handle is too near to turn to on the
+        way, the robot backs off first.
+        """
+        began_s, backs_off = self._truth.time_s, False
+        while self._truth.time_s - began_s < _HOME_S and not self._in_position():
+            x, y = self._aim_point()
+            away = np.array([self._truth.pose.x - x, self._truth.pose.y - y])
+            distance = float(np.linalg.norm(away))
+            backs_off = distance < (self._config.back_off_m if backs_off else NOMINAL_REACH_M)
+            yield away * (self._config.home_speed_m_s * (1.0 if backs_off else -1.0) / max(distance, 1e-6))
+
+    def _before_handle(self) -> bool:
+        """Return True near the drawer's handle, in front of the drawer."""
+        x, y = self._aim_point()
+        away = np.array([self._truth.pose.x - x, self._truth.pose.y - y])
+        distance = float(np.linalg.norm(away))
+        return distance < self._config.home_from_m and float(away @ self._outwards) > 0.5 * distance
+
     def _in_position(self) -> bool:
         """Return True if the gripper is in the right place."""
         pose, goal = self._truth.pose, self._assignment.goal
@@ -205,7 +239,7 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
-        return abs(beside) < 0.5 and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+        return abs(beside) < _BESIDE_RAD and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""

@@ -15,26 +15,33 @@ class DrivingNoise:
     """Disturbs the driven velocity, while the expert's own command is recorded (DART, Laskey et al. 2017).
 
     Correlated in time (an autoregressive process), so that the robot really leaves the path, with an occasional push.
+    After a push beside its target it may be held for a moment. Without this no demonstration shows how to go on from a standstill, and a
+    policy that has come to one stays there (inertia, Codevilla et al. 2019).
     """
 
     def __init__(self, random: np.random.Generator, contract: Contract, sigma_m_s: float = 0.22) -> None:
         self._random, self._contract, self._sigma = random, contract, sigma_m_s
         self._noise: Points = np.zeros(2)
         self._push: Points = np.zeros(2)
-        self._push_ticks = 0
+        self._push_ticks = self._held_ticks = 0
 
     def disturb(self, command: Velocity) -> Velocity:
         """The velocity to execute in this control period instead of ``command``; within the contract's limit."""
+        if self._push_ticks == 0 and self._held_ticks > 0:
+            self._held_ticks -= 1
+            return Velocity()
         persistence = 0.8
         fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
         self._noise = persistence * self._noise + fresh
         speed = math.hypot(command.x, command.y)
         # A robot that stands is not pushed: at the goal the lesson is to stand still.
-        if self._push_ticks == 0 and self._random.random() < 0.05 and speed > 0.08:
+        near = speed <= 0.35
+        if self._push_ticks == 0 and speed > 0.08 and self._random.random() < (0.08 if near else 0.05):
             angle = self._random.uniform(0.0, math.tau)
             self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])
             # Shorter beside the target, so that it stays within an arm's length.
-            self._push_ticks = int(self._random.integers(3, 13 if speed > 0.35 else 7))
+            self._push_ticks = int(self._random.integers(3, 7 if near else 13))
+            self._held_ticks = int(self._random.integers(0, 11)) if near else 0
         push = self._push if self._push_ticks > 0 else np.zeros(2)
         self._push_ticks = max(0, self._push_ticks - 1)
         calm = 0.15 + 0.85 * min(1.0, speed / 0.5)

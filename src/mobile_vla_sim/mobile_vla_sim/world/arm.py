@@ -27,9 +27,9 @@ from mobile_vla_sim.world.shapes import CARRIES
 
 HANDLE = "handle"
 _AIM_RATE_RAD_S = 6.0
-_AIM_SPEED_M_S = 0.2
+_AIM_SPEED_M_S = 0.05
 """Commanded speed from which on the idle arm follows the direction of driving."""
-_SIDEWAYS_RAD = math.radians(75.0)
+SIDEWAYS_RAD = math.radians(75.0)
 """Largest angle between the arm's direction and an object within its reach."""
 _BELOW_TOP_M = 0.03
 """An object is gripped this far below its top."""
@@ -228,7 +228,7 @@ class Arm:
             beside = abs(math.remainder(bearing - self.aim, math.tau))
             if (
                 not REACH_M[0] < distance < REACH_M[1]
-                or beside > _SIDEWAYS_RAD
+                or beside > SIDEWAYS_RAD
                 or not sees(self._scene, centre, (x, y))
             ):
                 continue

@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 
 from mobile_vla_data.action import Velocity
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, same_frame
 from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Cosine of the angle to the shortest way back, below which motion is along the edge rather than back inside.
@@ -66,8 +66,7 @@ class KeepIn:
             self._refusal = "the orientation is not a unit quaternion"
         elif not (math.isfinite(x) and math.isfinite(y)):
             self._refusal = "the position is not finite"
-        # A namespaced robot prefixes its frames ("robot1/odom"); the contract names the last part.
-        elif frame.rsplit("/", 1)[-1] != self._frame.rsplit("/", 1)[-1]:
+        elif not same_frame(frame, self._frame):
             self._refusal = f"frame_id is '{frame}', the contract says '{self._frame}'"
         else:
             self._pose = Pose(x, y, yaw, measured_s, received_s)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import GRIPPER_STATE as GRIPPER_STATE
 from mobile_vla_data.contract import ODOMETRY as ODOMETRY
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, same_frame
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image, ImageError, fit, unpack
 
@@ -179,8 +179,7 @@ class ObservationBuilder:
         if not (math.isfinite(x) and math.isfinite(y)):
             return self._refuse(self._odometry, now_ns, f"position ({x}, {y}) is not finite")
         expected = self.contract.state.odometry_frame
-        # A namespaced robot prefixes its frames ("robot1/odom"); the last part is what the contract names.
-        if frame.rsplit("/", 1)[-1] != expected.rsplit("/", 1)[-1]:
+        if not same_frame(frame, expected):
             return self._refuse(self._odometry, now_ns, f"frame_id is '{frame}', the contract says '{expected}'")
         return self._accept(self._odometry, stamp_ns, now_ns, (x, y))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mobile_vla_collect.replay.deviation import Deviation, aligned, compare_paths
 from mobile_vla_data.action import ActionCodec, Velocity, displacement, gripper, position, yaw
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, same_frame
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.command_publisher import CommandPublisher
@@ -157,8 +157,8 @@ class ActionReplay:
         return ""
 
     def _on_pose(self, _stamp_ns: int, x: float, y: float, _rotation: object, frame: str) -> None:
-        if frame != self._contract.state.odometry_frame:
-            wanted = self._contract.state.odometry_frame
+        wanted = self._contract.state.odometry_frame
+        if not same_frame(frame, wanted):
             self._no_pose = f"positions on '{self._input.topic}' are in '{frame}', the contract says '{wanted}'"
             return
         if math.isfinite(x) and math.isfinite(y):

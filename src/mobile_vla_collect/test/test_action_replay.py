@@ -1,0 +1,95 @@
+"""The recorded actions, sent tick by tick: a stand-in for the node, and times that the test chooses."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import Twist
+from nav_msgs.msg import Odometry
+
+from mobile_vla_collect.replay.actions import ActionReplay
+from mobile_vla_data.contract import Contract
+from mobile_vla_msgs.msg import GateStatus
+
+CONTRACT = Contract.load(Path(__file__).parents[3] / "config" / "robot.yaml")
+PERIOD_S = CONTRACT.period_s
+#: Metres in each step: every velocity tells which step it belongs to.
+MOVES_M = [0.01, 0.02, 0.03, 0.04]
+
+
+class StandIn:
+    """Keeps what is published, and hands over messages as if they had arrived."""
+
+    def __init__(self):
+        self.sent, self._callbacks = [], {}
+
+    def create_publisher(self, _kind, topic, _qos):
+        return SimpleNamespace(
+            topic_name=topic,
+            publish=self.sent.append,
+            get_subscription_count=lambda: 1,
+            wait_for_all_acked=lambda _duration: True,
+        )
+
+    def create_subscription(self, kind, topic, callback, _qos):
+        self._callbacks[kind] = callback
+        return SimpleNamespace(topic_name=topic)
+
+    def get_publishers_info_by_topic(self, _topic):
+        return []
+
+    def get_fully_qualified_name(self):
+        return "/replay_node"
+
+    def get_clock(self):
+        return SimpleNamespace(now=lambda: SimpleNamespace(nanoseconds=0))
+
+    def hear(self, message):
+        self._callbacks[type(message)](message)
+
+    def speeds(self):
+        """Forward speeds sent since the last call [m/s]."""
+        sent = [round(message.linear.x, 6) for message in self.sent if isinstance(message, Twist)]
+        self.sent.clear()
+        return sent
+
+
+@pytest.fixture
+def node():
+    return StandIn()
+
+
+@pytest.fixture
+def replay(node):
+    x = np.cumsum([0.0, *MOVES_M[:-1]])
+    episode = SimpleNamespace(
+        path="episode_000000.h5",
+        actions=np.array([[move, 0.0, 0.0] for move in MOVES_M], dtype=np.float32),
+        states=np.stack([x, 0 * x, 0 * x], axis=1).astype(np.float32),
+    )
+    return ActionReplay(node, CONTRACT, episode, speed=1.0, max_deviation_m=0.5, stamped=False)
+
+
+def at(x=0.0, frame="odom"):
+    message = Odometry()
+    message.header.frame_id, message.pose.pose.position.x = frame, x
+    return message
+
+
+def gate(driver=GateStatus.DRIVER_NONE):
+    return GateStatus(driver=driver)
+
+
+@pytest.mark.parametrize(
+    ("frame", "missing"),
+    [
+        ("odom", ""),
+        ("robot2/odom", ""),
+        ("map", "positions on 'odom' are in 'map', the contract says 'odom'"),
+    ],
+)
+def test_the_frame_of_the_position_may_have_the_namespace_as_prefix(node, replay, frame, missing):
+    node.hear(gate())
+    node.hear(at(frame=frame))
+    assert replay.missing(0.0) == missing

@@ -92,18 +92,40 @@ def fit(image: Image, camera: CameraContract) -> Image:
     height, width = image.shape[:2]
     if (height, width) == (camera.height, camera.width):
         return image
+    place = placement(height, width, camera)
+    scaled = _scale(image, place.width, place.height)
     if camera.resize == "stretch":
-        return _scale(image, camera.width, camera.height)
-    ratios = (camera.width / width, camera.height / height)
-    scale = min(ratios) if camera.resize == "letterbox" else max(ratios)
-    scaled = _scale(image, max(1, round(width * scale)), max(1, round(height * scale)))
+        return scaled
     if camera.resize == "crop":
-        top, left = (scaled.shape[0] - camera.height) // 2, (scaled.shape[1] - camera.width) // 2
+        top, left = -place.top, -place.left
         return np.ascontiguousarray(scaled[top : top + camera.height, left : left + camera.width])
     canvas = np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
-    top, left = (camera.height - scaled.shape[0]) // 2, (camera.width - scaled.shape[1]) // 2
-    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = scaled
     return canvas
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Size of a scaled image and place of its first pixel in the contract's image [px]."""
+
+    height: int
+    width: int
+    top: int
+    """Negative where rows are cut off."""
+    left: int
+    """Negative where columns are cut off."""
+
+
+def placement(height: int, width: int, camera: CameraContract) -> Placement:
+    """Return how :func:`fit` places an image of ``height`` x ``width``."""
+    if camera.resize == "stretch":
+        return Placement(camera.height, camera.width, 0, 0)
+    ratios = (camera.width / width, camera.height / height)
+    scale = min(ratios) if camera.resize == "letterbox" else max(ratios)
+    scaled_height, scaled_width = max(1, round(height * scale)), max(1, round(width * scale))
+    # Truncated, not floored: of an odd number of rows, fewer are added or cut off at the top than at the bottom.
+    top, left = int((camera.height - scaled_height) / 2), int((camera.width - scaled_width) / 2)
+    return Placement(scaled_height, scaled_width, top, left)
 
 
 def _scale(image: Image, width: int, height: int) -> Image:

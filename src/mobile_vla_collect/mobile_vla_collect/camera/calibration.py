@@ -12,6 +12,7 @@ import numpy.typing as npt
 import yaml
 
 from mobile_vla_data.contract import CameraContract
+from mobile_vla_data.image import placement
 
 
 class CalibrationError(ValueError):
@@ -55,16 +56,13 @@ class Calibration:
 
     def fitted(self, camera: CameraContract) -> Calibration:
         """Return the calibration of an image after :func:`mobile_vla_data.image.fit`."""
-        ratio_x, ratio_y = camera.width / self.width, camera.height / self.height
-        if camera.resize != "stretch":
-            ratio_x = ratio_y = min(ratio_x, ratio_y) if camera.resize == "letterbox" else max(ratio_x, ratio_y)
-        shift_x = (camera.width - round(self.width * ratio_x)) // 2 if camera.resize != "stretch" else 0
-        shift_y = (camera.height - round(self.height * ratio_y)) // 2 if camera.resize != "stretch" else 0
+        place = placement(self.height, self.width, camera)
+        ratio_x, ratio_y = place.width / self.width, place.height / self.height
         # Pixel centres have whole numbers, so the edge of the image is at -0.5.
         change = np.array(
             [
-                [ratio_x, 0, 0.5 * ratio_x - 0.5 + shift_x],
-                [0, ratio_y, 0.5 * ratio_y - 0.5 + shift_y],
+                [ratio_x, 0, 0.5 * ratio_x - 0.5 + place.left],
+                [0, ratio_y, 0.5 * ratio_y - 0.5 + place.top],
                 [0, 0, 1],
             ]
         )

@@ -93,3 +93,56 @@ def test_the_frame_of_the_position_may_have_the_namespace_as_prefix(node, replay
     node.hear(gate())
     node.hear(at(frame=frame))
     assert replay.missing(0.0) == missing
+
+
+@pytest.fixture
+def driving(node, replay):
+    """Let the gate follow at 0 s, after the first tick."""
+    node.hear(gate())
+    node.hear(at())
+    assert not replay.missing(0.0) and not replay.tick(0.0)
+    node.hear(gate(GateStatus.DRIVER_POLICY))
+    node.speeds()
+    return replay
+
+
+def speed(step):
+    return round(MOVES_M[step] / PERIOD_S, 6)
+
+
+def test_zeros_are_sent_until_the_gate_follows_and_no_step_is_lost(node, replay):
+    node.hear(gate())
+    node.hear(at())
+    assert replay.missing(0.0) == ""
+    for tick in range(100):
+        assert not replay.tick(0.01 * tick)
+    assert set(node.speeds()) == {0.0} and len(replay.driven) == 1
+    node.hear(gate(GateStatus.DRIVER_POLICY))
+    assert not replay.tick(1.0)
+    assert node.speeds() == [speed(0)]
+
+
+def test_a_gate_that_does_not_follow_ends_the_replay(node, replay):
+    node.hear(gate())
+    node.hear(at())
+    assert replay.missing(0.0) == ""
+    ended_s = next(tick / 10 for tick in range(100) if node.hear(at()) or replay.tick(tick / 10))
+    assert ended_s == pytest.approx(2.1) and set(node.speeds()) == {0.0}
+    assert replay.ended.startswith("the gate did not follow at step 0")
+
+
+def test_each_step_is_driven_for_a_period(node, driving):
+    ticks = [round(0.25 * PERIOD_S * tick, 4) for tick in range(16)]
+    assert not any(driving.tick(now_s) for now_s in ticks)
+    sent = node.speeds()
+    assert sorted(set(sent)) == [speed(step) for step in range(4)] and sent == sorted(sent)
+    assert driving.tick(4 * PERIOD_S + 0.001) and driving.ended == ""
+    assert node.speeds() == [0.0] and len(driving.driven) == 4
+
+
+def test_a_late_tick_counts_as_one_period(node, driving):
+    driving.tick(0.0)
+    driving.tick(0.5)
+    assert node.speeds() == [speed(0), speed(1)] and len(driving.driven) == 2
+    driving.tick(0.5 + 1.001 * PERIOD_S)
+    assert node.speeds() == [speed(2)]

@@ -60,10 +60,10 @@ class ActionReplay:
         self._no_pose = ""
         self._gate: GateStatus | None = None
         self._clamped_before = 0
-        self._elapsed_s = 0.0
-        """Time of the drive, in which no tick counts more than a period: a late node skips no step."""
-        self._followed = False
-        """The gate has let this replay drive; until then it sends zeros, so that no step is lost on its way."""
+        self._waited_s = 0.0
+        """Time in which the gate has not followed yet [s]. Zeros are sent until then, so that no step is lost."""
+        self._drive_s: float | None = None
+        """Time of the drive [s]; no tick counts more than a period, so a late node skips no step. None: waiting."""
         self._sent_s = -math.inf
         self._now_s = 0.0
         self._commands = CommandPublisher(node, "policy", contract.action.frame, stamped=stamped)
@@ -107,12 +107,8 @@ class ActionReplay:
         if not self.driven:
             assert self._gate is not None
             self._now_s, self._clamped_before = now_s, int(self._gate.clamped)
-        passed_s = now_s - self._now_s
-        self._elapsed_s += min(passed_s, self._contract.period_s / self._speed) if self._followed else passed_s
-        if not self._followed and self._gate is not None and self._gate.driver == GateStatus.DRIVER_POLICY:
-            self._followed, self._elapsed_s, self._sent_s = True, 0.0, -math.inf
-        self._now_s = now_s
-        step = int(self._elapsed_s * self._speed / self._contract.period_s) if self._followed else 0
+        due = self._due(now_s)
+        step = due or 0
         while len(self.driven) <= min(step, self.steps - 1):
             assert self._pose is not None
             self.driven.append(self._pose[:2])
@@ -123,9 +119,9 @@ class ActionReplay:
             return True
         if now_s - self._sent_s >= _REPEAT_S:
             self._sent_s = now_s
-            self._commands.send(self._velocities[step] if self._followed else Velocity())
-            if self._gripper and self._followed:
-                self._commands.send_gripper(self._gripper[step])
+            self._commands.send(Velocity() if due is None else self._velocities[due])
+            if self._gripper and due is not None:
+                self._commands.send_gripper(self._gripper[due])
         return False
 
     def abort(self, why: str) -> None:
@@ -137,6 +133,18 @@ class ActionReplay:
         """Stop the robot and leave the graph."""
         self._commands.close()
 
+    def _due(self, now_s: float) -> int | None:
+        """Advance to ``now_s`` and return the step that is due; None until the gate follows."""
+        passed_s, self._now_s = now_s - self._now_s, now_s
+        if self._drive_s is not None:
+            self._drive_s += min(passed_s, self._contract.period_s / self._speed)
+        elif self._gate is not None and self._gate.driver == GateStatus.DRIVER_POLICY:
+            self._drive_s, self._sent_s = 0.0, -math.inf
+        else:
+            self._waited_s += passed_s
+            return None
+        return int(self._drive_s * self._speed / self._contract.period_s)
+
     def _fault(self, now_s: float) -> str:
         """Return why the robot has to be stopped now; empty if it need not."""
         assert self._pose is not None and self._gate is not None
@@ -145,7 +153,8 @@ class ActionReplay:
             return f"an operator took over at step {step}"
         if self._gate.stopped:
             return f"the robot was stopped at step {step}: {self._gate.reason}"
-        if self._gate.driver == GateStatus.DRIVER_NONE and self._elapsed_s > _FOLLOWS_WITHIN_S:
+        phase_s = self._waited_s if self._drive_s is None else self._drive_s
+        if self._gate.driver == GateStatus.DRIVER_NONE and phase_s > _FOLLOWS_WITHIN_S:
             return f"the gate did not follow at step {step}: {self._gate.reason}"
         if now_s - self._pose[2] > _SILENT_S:
             return f"'{self._input.topic}' fell silent at step {step}"

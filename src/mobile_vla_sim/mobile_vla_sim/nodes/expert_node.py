@@ -8,21 +8,22 @@ import time
 from rclpy.node import Node
 
 from mobile_vla_data.action import Velocity
-from mobile_vla_msgs.msg import RecorderStatus, SimState
+from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, ResetSim, StartEpisode, StopEpisode
 from mobile_vla_ros.command_publisher import CommandPublisher
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import integer, load_contract, number, stamping, text
-from mobile_vla_ros.qos import LATCHED, SENSOR
+from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.nodes.assign import assign, load_plan_parameter, task_names
 from mobile_vla_sim.nodes.conductor import Conductor
+from mobile_vla_sim.nodes.scene_reset import SceneReset
 from mobile_vla_sim.nodes.stop_watcher import StopWatcher
 from mobile_vla_sim.nodes.truth import truth_of
 from mobile_vla_sim.tasks.catalogue import TASKS
 from mobile_vla_sim.tasks.draw import Assignment
-from mobile_vla_sim.tasks.schedule import Schedule, Slot
+from mobile_vla_sim.tasks.schedule import Schedule
 from mobile_vla_sim.world.scene import Stream, scene_seed
 
 _RATE_HZ = 20.0
@@ -51,12 +52,10 @@ class ExpertNode(Node):
         self._schedule = Schedule(task_names(self, names), self._plan)
         self._wait_s = number(self, "wait_s", 30.0, "longest wait for simulator and recorder [s]", above=0)
         self._commands = CommandPublisher(self, "teleop", self._contract.action.frame, stamped=stamped)
-        self._state: SimState | None = None
-        self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
+        self._scene = SceneReset(self)
         self._recorder: RecorderStatus | None = None
         self.create_subscription(RecorderStatus, "recorder/status", self._on_recorder, LATCHED)
         self._gate = StopWatcher(self)
-        self._reset = self.create_client(ResetSim, "sim/reset")
         self._start = self.create_client(StartEpisode, "recorder/start_episode")
         self._stop = self.create_client(StopEpisode, "recorder/stop_episode")
         self._discard = self.create_client(DiscardEpisode, "recorder/discard_episode")
@@ -76,9 +75,6 @@ class ExpertNode(Node):
             # Half a demonstration teaches stopping half-way.
             self._discard.call_async(DiscardEpisode.Request(reason="the expert was stopped"))
 
-    def _on_state(self, message: SimState) -> None:
-        self._state = message
-
     def _on_recorder(self, message: RecorderStatus) -> None:
         self._recorder = message
 
@@ -92,7 +88,7 @@ class ExpertNode(Node):
         self.get_logger().info(f"done: {self._recorded} episodes recorded, {self._failed} failed")
 
     def _require_services(self) -> None:
-        for client, node in ((self._reset, "sim_node"), (self._start, "recorder_node")):
+        for client, node in ((self._scene.client, "sim_node"), (self._start, "recorder_node")):
             self._conductor.wait_until(
                 client.service_is_ready,
                 self._wait_s,
@@ -103,7 +99,8 @@ class ExpertNode(Node):
         self._gate.wait_until_released(self._conductor, self._wait_s)
         slot = self._schedule.slot(index)
         seed = scene_seed(Stream.LIVE_COLLECTION, self._seed, slot.group)
-        scene = self._reset_scene(seed, slot)
+        request = ResetSim.Request(seed=seed, tasks=list(slot.tasks), place=slot.place)
+        scene = self._scene.reset(self._conductor, request, self._wait_s)
         assignment = assign(self._plan, self._contract, seed, slot.tasks, slot.place)
         episode_id = self._start_episode(scene)
         self._recording = True
@@ -124,20 +121,6 @@ class ExpertNode(Node):
         self.get_logger().warning(f"{episode_id} is driven again: {problem}")
         if self._failed > _FAILURES_ALLOWED + self._recorded:
             raise StartError(f"{self._failed} of {self._failed + self._recorded} episodes failed, last one: {problem}")
-
-    def _reset_scene(self, seed: int, slot: Slot) -> ResetSim.Response:
-        request = ResetSim.Request(seed=seed, tasks=list(slot.tasks), place=slot.place)
-        # The scene of a group's second episode has the same seed as the first one's: only the count tells them apart.
-        count = self._state.reset_count if self._state else 0
-        scene = self._conductor.call(self._reset, request, self._wait_s)
-        if not scene.success:
-            raise StartError(f"sim/reset refused: {scene.message}")
-        self._conductor.wait_until(
-            lambda: self._state is not None and self._state.seed == seed and self._state.reset_count != count,
-            5.0,
-            f"'{self.resolve_topic_name('sim/state')}' does not show scene {seed} after the reset",
-        )
-        return scene
 
     def _problem(self, done: bool) -> str:
         """Return why the demonstration that just ended must be repeated; empty when it is good."""
@@ -174,7 +157,7 @@ class ExpertNode(Node):
         began = tick = time.monotonic()
         done_since: float | None = None
         while (now := time.monotonic()) - began < _MOST_S:
-            state = self._state
+            state = self._scene.state
             assert state is not None
             command = expert.command(truth_of(state), 1.0 / _RATE_HZ)
             self._commands.send(command.velocity)
@@ -185,7 +168,7 @@ class ExpertNode(Node):
                 return True
             tick += 1.0 / _RATE_HZ
             self._conductor.sleep(tick - time.monotonic())
-        return bool(self._state and self._state.success)
+        return bool(self._scene.state and self._scene.state.success)
 
     def _health(self) -> Health:
         return Health(values={"recorded": self._recorded, "failed": self._failed, "wanted": self._episodes})

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from mobile_vla_data.image import Image, unpack
 from mobile_vla_msgs.action import ExecuteInstruction
-from mobile_vla_msgs.msg import PolicyStatus, SimState
+from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.diagnostics import Diagnostics, Health
 from mobile_vla_ros.parameters import integer, load_contract, number, path, stamping, text
@@ -22,6 +22,7 @@ from mobile_vla_ros.run import StartError, run
 from mobile_vla_ros.velocity_topics import VelocitySubscription
 from mobile_vla_sim.nodes.assign import task_names
 from mobile_vla_sim.nodes.conductor import Conductor
+from mobile_vla_sim.nodes.scene_reset import SceneReset
 from mobile_vla_sim.nodes.stop_watcher import StopWatcher
 from mobile_vla_sim.nodes.trial_report import (
     CommandClock,
@@ -67,18 +68,16 @@ class TrialNode(Node):
         self._trials: list[LiveTrial] = []
         self._commands, self._latency = CommandClock(), LatencyLog()
         self._watching = False
-        self._state: SimState | None = None
         self._policy: PolicyStatus | None = None
         self._frames: list[Image] = []
         self._kept: tuple[int, list[Image]] | None = None
         self._frame_at = 0.0
-        self.create_subscription(SimState, "sim/state", self._on_state, SENSOR)
         self.create_subscription(PolicyStatus, "policy/status", self._on_policy, LATCHED)
         velocities = VelocitySubscription(self, "cmd_vel", self._on_command, COMMAND, stamped=stamped)
         if self._record:
             self.create_subscription(ImageMessage, self._contract.cameras["static"].topic, self._on_image, SENSOR)
         self._gate = StopWatcher(self)
-        self._reset = self.create_client(ResetSim, "sim/reset")
+        self._scene = SceneReset(self)
         self._execute = ActionClient(self, ExecuteInstruction, "policy/execute")
         self.exit_code: int | None = None
         self._diagnostics = Diagnostics(self, self._health, adapt=velocities.follow)
@@ -89,9 +88,6 @@ class TrialNode(Node):
         """End the script; a goal that is still running is left to its own time limit."""
         self._conductor.close()
         self._execute.destroy()
-
-    def _on_state(self, message: SimState) -> None:
-        self._state = message
 
     def _on_policy(self, message: PolicyStatus) -> None:
         self._policy = message
@@ -130,9 +126,9 @@ class TrialNode(Node):
     def _require_graph(self) -> None:
         wait_s = self._wait_s
         for ready, what in (
-            (self._reset.service_is_ready, f"service {self._reset.srv_name}; start sim_node"),
+            (self._scene.client.service_is_ready, f"service {self._scene.client.srv_name}; start sim_node"),
             (self._execute.server_is_ready, f"action {self.resolve_topic_name('policy/execute')}; start policy_node"),
-            (lambda: self._state, f"a message on {self.resolve_topic_name('sim/state')}; start sim_node"),
+            (lambda: self._scene.state, f"a message on {self.resolve_topic_name('sim/state')}; start sim_node"),
         ):
             self._conductor.wait_until(ready, wait_s, f"trial_node waited {wait_s:g} s for {what}")
         ready_states = (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
@@ -146,14 +142,7 @@ class TrialNode(Node):
         self._gate.wait_until_released(self._conductor, self._wait_s)
         seed = scene_seed(Stream.EVALUATION, self._seed, index)
         task = self._tasks[index % len(self._tasks)]
-        scene = self._conductor.call(self._reset, ResetSim.Request(seed=seed, task=task), _ANSWER_S)
-        if not scene.success:
-            raise StartError(f"sim/reset refused: {scene.message}")
-        state = self._conductor.wait_until(
-            lambda: self._state if self._state and self._state.seed == seed else None,
-            5.0,
-            f"'{self.resolve_topic_name('sim/state')}' does not show scene {seed} after the reset",
-        )
+        scene = self._scene.reset(self._conductor, ResetSim.Request(seed=seed, task=task), _ANSWER_S)
         goal = ExecuteInstruction.Goal(instruction=scene.language, time_limit_s=float(self._limit_s + 5.0))
         handle = self._answer(self._execute.send_goal_async(goal), "policy/execute did not accept the goal")
         if not handle.accepted:
@@ -168,7 +157,8 @@ class TrialNode(Node):
         outcome = self._answer(result, "policy/execute did not end after it was cancelled").result
         if outcome.error_code not in _ORDINARY_ENDS:
             raise StartError(f"policy/execute failed with code {outcome.error_code}: {outcome.message}")
-        state = self._state or state
+        state = self._scene.state
+        assert state is not None
         return LiveTrial(
             seed,
             scene.task,
@@ -185,7 +175,7 @@ class TrialNode(Node):
         path: list[tuple[float, float]] = []
         noted = 0.0
         while (now := time.monotonic()) - began < self._limit_s and not result.done():
-            state = self._state
+            state = self._scene.state
             assert state is not None
             if now - noted >= _PATH_PERIOD_S - 0.01:
                 path.append((round(float(state.x), 3), round(float(state.y), 3)))

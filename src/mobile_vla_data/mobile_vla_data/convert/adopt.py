@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.labels import Labels
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import SPLIT_NAMES, fingerprint
 from mobile_vla_data.episode import schema
@@ -114,6 +115,25 @@ class Adoption:
             part.unlink(missing_ok=True)
         self.remember(numbers.fingerprint, episode_id)
         return episode_id
+
+    def adopt(
+        self, numbers: Numbers, labels: Labels, steps: Iterable[StepRecord], origin: str, result: Imported
+    ) -> None:
+        """Add the episode of ``origin`` and count it in ``result``, unless the folder has it; note its split.
+
+        Raises:
+            ContractError: the folder's episodes have another contract.
+            OSError: the disk is full.
+        """
+        known = self.find(numbers.fingerprint)
+        if known is None:
+            self.require_contract(labels.header.contract, origin)
+            known = self.add(numbers, labels.header, steps, labels.ending)
+            result.episodes += 1
+            result.steps += len(numbers.ticks_ns)
+        else:
+            result.left_out += 1
+        self.note_split(known, labels.split)
 
     def note_split(self, episode_id: str, split: str) -> None:
         """Remember that an episode belongs to a split; an empty name means none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -70,20 +70,18 @@ def describe(episode: Episode, split: str = "", cameras: Sequence[str] = ()) -> 
     }
 
 
-def restore(
-    found: Mapping[str, Any], cameras: tuple[str, ...], defaults: Defaults, origin: str, made_at: str
-) -> Labels:
+def restore(found: Mapping[str, Any], images: Collection[str], defaults: Defaults, origin: str, made_at: str) -> Labels:
     """Return header and ending from the object of :func:`describe`, or from the defaults.
 
     Args:
         found: object of :func:`describe`; empty for an episode that was not exported by this program.
-        cameras: the episode's cameras.
+        images: cameras of which there are images; those of the contract become the episode's.
         defaults: for what ``found`` lacks.
         origin: names the episode in errors.
         made_at: time of recording, for an episode without one.
 
     Raises:
-        ConvertError: neither has the episode's contract, instruction or category.
+        ConvertError: neither has the episode's contract, instruction or category; or a required camera has no images.
         ContractError: its contract is wrong.
     """
     for name, known in (
@@ -95,6 +93,10 @@ def restore(
             raise ConvertError(f"{origin}: was not exported by this program; give --{name}")
     contract = Contract.from_dict(found["contract"], origin) if "contract" in found else defaults.contract
     assert contract is not None
+    cameras = tuple(name for name in contract.cameras if name in images)
+    absent = [name for name, camera in contract.cameras.items() if camera.required and name not in cameras]
+    if absent:
+        raise ConvertError(f"{origin}: no images of camera '{absent[0]}'; it has {', '.join(images) or 'none'}")
     language = found.get("language", defaults.language)
     metadata = EpisodeMetadata(
         language,

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.convert.adopt import Adoption, Imported
-from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.steps import columns, numbers_of, read_labels, steps_of
 from mobile_vla_data.convert.labels import Defaults, restore
 from mobile_vla_data.image import Image
@@ -69,24 +68,10 @@ def adopt_all(
 
 def _adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:
     """Add the episode, unless the folder has it."""
-    found = read_labels(stored.group)
-    contract = restore(found, (), defaults, stored.origin, stored.made_at).header.contract
-    cameras = tuple(name for name in contract.cameras if name in stored.images)
-    absent = [name for name, camera in contract.cameras.items() if camera.required and name not in cameras]
-    if absent:
-        listed = ", ".join(stored.images) or "none"
-        raise ConvertError(f"{stored.origin}: no images of camera '{absent[0]}'; it has {listed}")
-    labels = restore(found, cameras, defaults, stored.origin, stored.made_at)
+    labels = restore(read_labels(stored.group), stored.images, defaults, stored.origin, stored.made_at)
+    contract = labels.header.contract
     actions = columns(stored.actions, len(action_names(contract)), f"{stored.origin}: actions")
     states = columns(stored.states, len(STATE), f"{stored.origin}: states")
     numbers = numbers_of(stored.group, actions, states, stored.number * _APART_NS, contract.period_ns)
-    known = adoption.find(numbers.fingerprint)
-    if known is None:
-        adoption.require_contract(contract, stored.origin)
-        steps = steps_of(stored.group, numbers, labels, lambda name, step: stored.read(stored.images[name], step))
-        known = adoption.add(numbers, labels.header, steps, labels.ending)
-        result.episodes += 1
-        result.steps += len(actions)
-    else:
-        result.left_out += 1
-    adoption.note_split(known, labels.split)
+    steps = steps_of(stored.group, numbers, labels, lambda name, step: stored.read(stored.images[name], step))
+    adoption.adopt(numbers, labels, steps, stored.origin, result)

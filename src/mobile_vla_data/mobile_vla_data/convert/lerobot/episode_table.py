@@ -10,6 +10,7 @@ from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.lerobot.layout import image_key
 from mobile_vla_data.convert.lerobot.statistics import NAMES
+from mobile_vla_data.episode.metadata import parse_environment
 from mobile_vla_data.episode.reader import Episode
 
 #: Columns that LeRobot does not know: what an episode says about itself, so that an import gives it back.
@@ -42,9 +43,23 @@ def metadata_row(episode: Episode, cameras: Sequence[str], split: str) -> dict[s
     }
 
 
-def has_metadata(row: Mapping[str, Any]) -> bool:
-    """Return whether a row of ``meta/episodes`` was written by :func:`metadata_row`."""
-    return all(row.get(name) is not None for name in ("episode_id", "contract", "category", "task_name"))
+def labels_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the object of :func:`~mobile_vla_data.convert.labels.describe` from a row of ``meta/episodes``.
+
+    The instruction is not in it. Empty for a row that :func:`metadata_row` did not write.
+
+    Raises:
+        MetadataError: its environment is not a JSON object.
+    """
+    if any(row.get(name) is None for name in ("episode_id", "contract", "category", "task_name")):
+        return {}
+    known = {name: value for name, value in row.items() if value is not None}
+    return {
+        **known,
+        "task": row["task_name"],
+        "environment": parse_environment(known.get("environment", "")),
+        **{name: json.loads(known.get(name) or "{}") for name in ("contract", "source_encodings", "input_counters")},
+    }
 
 
 def schema_of(cameras: Sequence[str], vectors: Sequence[str], *, video: bool) -> Any:

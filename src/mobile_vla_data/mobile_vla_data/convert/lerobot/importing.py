@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,9 @@ from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Adoption, Imported, Numbers
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.convert.labels import optional_attributes, written_at
+from mobile_vla_data.convert.labels import Defaults, Labels, restore, written_at
 from mobile_vla_data.convert.lerobot import data_table
-from mobile_vla_data.convert.lerobot.episode_table import has_metadata
+from mobile_vla_data.convert.lerobot.episode_table import labels_of
 from mobile_vla_data.convert.lerobot.layout import (
     ACTION_KEY,
     INTERVENTION_KEY,
@@ -32,12 +30,10 @@ from mobile_vla_data.convert.lerobot.source import LeRobotSource, SourceEpisode
 from mobile_vla_data.convert.lerobot.video import VideoReader
 from mobile_vla_data.convert.pixels import is_jpeg, stored_from_bytes, stored_from_image
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata, parse_environment
+from mobile_vla_data.episode.metadata import EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.image import ImageError
 from mobile_vla_data.storage.lock import DatasetLock
-
-_DEFAULT_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -74,19 +70,10 @@ def import_lerobot(
         adoption = Adoption(dataset)
         with _Importer(reading, options) as importer:
             for number, episode in enumerate(reading.episodes(), start=1):
-                numbers = importer.numbers(episode)
-                known = adoption.find(numbers.fingerprint)
-                if known is None:
-                    header = importer.header(episode)
-                    adoption.require_contract(header.contract, f"{reading.path}, episode {episode.index}")
-                    known = adoption.add(
-                        numbers, header, importer.steps(episode, header, numbers), importer.ending(episode)
-                    )
-                    result.episodes += 1
-                    result.steps += len(numbers.ticks_ns)
-                else:
-                    result.left_out += 1
-                adoption.note_split(known, episode.row.get("split") or "")
+                labels = importer.labels(episode)
+                numbers = importer.numbers(episode, labels.header.contract)
+                steps = importer.steps(episode, labels, numbers)
+                adoption.adopt(numbers, labels, steps, f"{reading.path}, episode {episode.index}", result)
                 if progress is not None:
                     progress(number, reading.num_episodes)
         result.splits_written = adoption.write_splits()
@@ -109,70 +96,30 @@ class _Importer:
         for video in self._videos.values():
             video.close()
 
-    def contract(self, episode: SourceEpisode) -> Contract:
-        """Return the contract of an episode: its own if it has one, else the option's."""
-        if has_metadata(episode.row):
-            return Contract.from_json(episode.row["contract"], self._name(episode))
-        if self._options.contract is None:
-            raise ConvertError(f"{self._source.path}: was not exported by this program; give the robot's --contract")
-        return self._options.contract
+    def labels(self, episode: SourceEpisode) -> Labels:
+        """Return header and ending of an episode: its own where it has them, else those of the options."""
+        given = self._options
+        defaults = Defaults(given.contract, "", given.category, given.encoding, given.jpeg_quality)
+        found = {**labels_of(episode.row), "language": episode.language}
+        labels = restore(found, self._source.camera_keys, defaults, self._name(episode), self._created_at)
+        if given.encoding is None and self._has_jpegs(episode, labels.header.cameras):
+            return replace(labels, header=replace(labels.header, encoding=schema.JPEG))
+        return labels
 
-    def numbers(self, episode: SourceEpisode) -> Numbers:
+    def numbers(self, episode: SourceEpisode, contract: Contract) -> Numbers:
         """Actions, states and ticks of an episode."""
-        contract = self.contract(episode)
         return Numbers(
             self._vector(episode, ACTION_KEY, action_names(contract)),
             self._vector(episode, STATE_KEY, STATE),
             self._ticks(episode, contract),
         )
 
-    def header(self, episode: SourceEpisode) -> EpisodeHeader:
-        """Return the header of an episode."""
-        row, contract = episode.row, self.contract(episode)
-        if has_metadata(row):
-            metadata = EpisodeMetadata(
-                episode.language,
-                row["task_name"],
-                row["category"],
-                row["source"],
-                parse_environment(row["environment"]),
-                tuple(row["language_alternatives"] or ()),
-            )
-        elif not self._options.category:
-            raise ConvertError(
-                f"{self._source.path}: was not exported by this program; give the --category of its episodes"
-            )
-        else:
-            metadata = EpisodeMetadata(episode.language, _slug(episode.language), self._options.category)
-        cameras = tuple(name for name in contract.cameras if name in self._source.camera_keys)
-        missing = [name for name, camera in contract.cameras.items() if camera.required and name not in cameras]
-        if missing:
-            found = ", ".join(self._source.camera_keys) or "none"
-            raise ConvertError(f"{self._source.path}: no images of camera '{missing[0]}'; it has {found}")
-        return EpisodeHeader(
-            row.get("episode_id") or "",
-            metadata,
-            contract,
-            cameras,
-            self._encoding(episode, cameras),
-            self._options.jpeg_quality or row.get("jpeg_quality") or _DEFAULT_QUALITY,
-            row.get("created_at") or self._created_at,
-        )
-
-    def ending(self, episode: SourceEpisode) -> Ending:
-        """Return the ending of an episode."""
-        row = episode.row
-        if not has_metadata(row):
-            return Ending("unlabelled", 0, {})
-        found = {**row, "input_counters": json.loads(row["input_counters"])}
-        return Ending(row["outcome"], row["dropped_ticks"], optional_attributes(found))
-
-    def steps(self, episode: SourceEpisode, header: EpisodeHeader, numbers: Numbers) -> Iterator[StepRecord]:
+    def steps(self, episode: SourceEpisode, labels: Labels, numbers: Numbers) -> Iterator[StepRecord]:
         """Yield the steps of an episode. Raises :class:`ConvertError` when an image is missing or damaged."""
+        header = labels.header
         stamps = self._stamps(episode, header)
         takeover = self._optional(episode, INTERVENTION_KEY, np.zeros(len(numbers.ticks_ns), dtype=bool))
         targets = self._optional(episode, TARGET_KEY, None)
-        encodings = json.loads(episode.row.get("source_encodings") or "{}")
         images = {camera: self._images(episode, camera, header) for camera in header.cameras}
         for index, tick_ns in enumerate(numbers.ticks_ns.tolist()):
             target = None if targets is None else tuple(targets[index].tolist())
@@ -184,7 +131,7 @@ class _Importer:
                 {stream: int(values[index]) for stream, values in stamps.items()},
                 bool(takeover[index]),
                 None if target in (None, schema.UNKNOWN_TARGET) else target,
-                encodings,
+                labels.source_encodings,
             )
 
     def _images(self, episode: SourceEpisode, camera: str, header: EpisodeHeader) -> Iterator[npt.NDArray[np.uint8]]:
@@ -204,16 +151,12 @@ class _Importer:
         data = value.get("bytes")
         return bytes(data) if data else (self._source.path / str(value.get("path"))).read_bytes()
 
-    def _encoding(self, episode: SourceEpisode, cameras: tuple[str, ...]) -> str:
-        if self._options.encoding is not None:
-            return self._options.encoding
+    def _has_jpegs(self, episode: SourceEpisode, cameras: tuple[str, ...]) -> bool:
+        """Return whether images are compressed with loss, so that JPEG is the form to store them in."""
         keys = [self._source.camera_keys[camera] for camera in cameras]
         if any(self._source.is_video(key) for key in keys):
-            return schema.JPEG
-        firsts = [self._bytes(episode.table.column(key)[0].as_py()) for key in keys]
-        return (
-            schema.JPEG if all(is_jpeg(data) for data in firsts) else episode.row.get("image_encoding") or schema.JPEG
-        )
+            return True
+        return all(is_jpeg(self._bytes(episode.table.column(key)[0].as_py())) for key in keys)
 
     def _vector(self, episode: SourceEpisode, key: str, wanted: tuple[str, ...]) -> npt.NDArray[np.float32]:
         feature = self._source.features.get(key)
@@ -260,7 +203,3 @@ def _flat_names(names: Any) -> list[str]:
         groups = [group if isinstance(group, list) else [name] for name, group in names.items()]
         return [str(name) for group in groups for name in group]
     return [str(name) for name in names or ()]
-
-
-def _slug(language: str) -> str:
-    return re.sub(r"\W+", "_", language.lower()).strip("_") or "task"

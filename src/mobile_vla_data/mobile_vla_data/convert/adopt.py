@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.labels import Labels
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.dataset.split import SPLIT_NAMES, fingerprint
+from mobile_vla_data.dataset.split import SPLIT_NAMES, digest, fingerprint
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
 from mobile_vla_data.episode.metadata import Ending, EpisodeHeader
@@ -40,10 +39,7 @@ class Numbers:
     @property
     def fingerprint(self) -> str:
         """Equal to :func:`~mobile_vla_data.dataset.split.fingerprint` of the episode that holds these numbers."""
-        digest = hashlib.sha256()
-        for values in (self.actions, self.states, self.ticks_ns):
-            digest.update(np.ascontiguousarray(values).tobytes())
-        return digest.hexdigest()
+        return digest(self.actions, self.states, self.ticks_ns)
 
 
 @dataclass

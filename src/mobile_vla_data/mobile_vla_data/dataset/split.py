@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.reader import Episode
@@ -25,10 +27,15 @@ class SplitError(ValueError):
 
 def fingerprint(episode: Episode) -> str:
     """Equal for two episodes exactly when their actions, states and ticks are equal to the byte."""
-    digest = hashlib.sha256()
-    for values in (episode.actions, episode.states, episode.timestamps_ns):
-        digest.update(values.tobytes())
-    return digest.hexdigest()
+    return digest(episode.actions, episode.states, episode.timestamps_ns)
+
+
+def digest(actions: npt.NDArray[Any], states: npt.NDArray[Any], ticks_ns: npt.NDArray[Any]) -> str:
+    """Return the :func:`fingerprint` of an episode with these actions, states and ticks, float32 and int64."""
+    found = hashlib.sha256()
+    for values in (actions, states, ticks_ns):
+        found.update(values.tobytes())
+    return found.hexdigest()
 
 
 def split_dataset(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,8 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.convert.adopt import Adoption
+from mobile_vla_data.convert.adopt import Adoption, Numbers
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.rosbag import messages as ros
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, SPAN, Bag, BagMessage, open_bag
@@ -224,7 +226,9 @@ class _OpenSegment:
         self._next_ns = segment.start_ns
         self._writer: EpisodeWriter | None = None
         self._ticks: EpisodeTicks | None = None
-        self._actions, self._states, self._stamps = bytearray(), bytearray(), bytearray()
+        self._actions: list[npt.NDArray[np.float32]] = []
+        self._states: list[npt.NDArray[np.float32]] = []
+        self._stamps_ns: list[int] = []
         self._lost_yaw_rad = 0.0
         self._waiting_for = ""
         self._metadata = importer.metadata(segment)
@@ -254,12 +258,13 @@ class _OpenSegment:
             writer.discard()
             why = f"; {ticks.last_drop}" if ticks.last_drop else ""
             return self._describe("", steps, dropped, f"only {steps} steps{why}")
-        known = self._adoption.find(self._fingerprint())
+        numbers = Numbers(np.array(self._actions), np.array(self._states), np.array(self._stamps_ns, dtype=np.int64))
+        known = self._adoption.find(numbers.fingerprint)
         if known is not None:
             writer.discard()
             return self._describe(known, steps, dropped, "it was there already", left_out=True)
         writer.commit(self._importer.outcome(), dropped, input_counters=counters, lost_yaw_rad=self._lost_yaw_rad)
-        self._adoption.remember(self._fingerprint(), writer.episode_id)
+        self._adoption.remember(numbers.fingerprint, writer.episode_id)
         return self._describe(writer.episode_id, steps, dropped, ticks.last_drop)
 
     def discard(self) -> None:
@@ -312,12 +317,9 @@ class _OpenSegment:
             source_encodings=step.encodings,
         )
         self._lost_yaw_rad += step.lost_yaw_rad
-        self._actions += step.action.tobytes()
-        self._states += step.state.tobytes()
-        self._stamps += step.stamp_ns.to_bytes(8, "little", signed=True)
-
-    def _fingerprint(self) -> str:
-        return hashlib.sha256(self._actions + self._states + self._stamps).hexdigest()
+        self._actions.append(step.action)
+        self._states.append(step.state)
+        self._stamps_ns.append(step.stamp_ns)
 
     def _describe(
         self, episode_id: str, steps: int, dropped: int, remark: str, *, left_out: bool = False

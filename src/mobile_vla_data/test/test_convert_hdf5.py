@@ -16,7 +16,7 @@ from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha, import_aloha
 from mobile_vla_data.convert.hdf5.robomimic import RobomimicExport, export_robomimic, import_robomimic
 from mobile_vla_data.convert.hdf5.scale import ActionScale
-from mobile_vla_data.convert.labels import Defaults
+from mobile_vla_data.convert.labels import Defaults, slug
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import split_dataset
 from mobile_vla_data.episode.reader import Episode
@@ -171,6 +171,19 @@ def test_files_of_aloha_itself_need_contract_instruction_and_category(compress, 
     with Episode.open(dataset / "episode_000000.h5") as episode:
         red, _, blue = episode.image("static", 3).reshape(-1, 3).mean(0)
         assert red > 190 and blue < 10
+
+
+@pytest.mark.parametrize(
+    ("language", "task"),
+    [
+        ("Go to the kitchen", "go_to_the_kitchen"),
+        ("pick the cup, then stop.", "pick_the_cup_then_stop"),
+        ("부엌으로 가", "부엌으로_가"),
+        ("?!", "task"),
+    ],
+)
+def test_a_task_is_named_after_its_instruction_and_always_has_a_name(language, task):
+    assert slug(language) == task
 
 
 @pytest.mark.parametrize(

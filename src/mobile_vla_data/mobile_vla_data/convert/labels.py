@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -100,7 +101,7 @@ def restore(found: Mapping[str, Any], images: Collection[str], defaults: Default
     language = found.get("language", defaults.language)
     metadata = EpisodeMetadata(
         language,
-        found.get("task", "_".join(language.lower().split())),
+        found.get("task", slug(language)),
         found.get("category", defaults.category),
         found.get("source", "teleop"),
         found.get("environment", {}),
@@ -117,6 +118,11 @@ def restore(found: Mapping[str, Any], images: Collection[str], defaults: Default
     )
     ending = Ending(found.get("outcome", "unlabelled"), found.get("dropped_ticks", 0), optional_attributes(found))
     return Labels(header, ending, found.get("split", ""), found.get("source_encodings", {}))
+
+
+def slug(language: str) -> str:
+    """Return a task name for an instruction: its words in lower case, joined by underscores; never empty."""
+    return re.sub(r"\W+", "_", language.lower()).strip("_") or "task"
 
 
 def optional_attributes(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Adoption, Numbers
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.convert.labels import slug
 from mobile_vla_data.convert.rosbag import messages as ros
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, SPAN, Bag, BagMessage, open_bag
 from mobile_vla_data.convert.rosbag.mapping import BagMapping, same_topic
@@ -189,7 +189,7 @@ class _BagImporter:
             raise ConvertError(f"{self._bag.path}: has no instruction; set labels.language in the mapping file")
         if not category:
             raise ConvertError(f"{self._bag.path}: has no category; set labels.category in the mapping file")
-        task = own.get("task") or given.task or re.sub(r"\W+", "_", language.lower()).strip("_")
+        task = own.get("task") or given.task or slug(language)
         environment = {**given.environment, **own.get("environment", {"recording": self._bag.path.stem})}
         alternatives = tuple(own.get("language_alternatives", ()))
         return EpisodeMetadata(language, task, category, own.get("source") or given.source, environment, alternatives)

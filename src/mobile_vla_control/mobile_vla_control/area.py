@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mobile_vla_control.measured import Newest, stoppable
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract, same_frame
 from mobile_vla_data.polygon import EDGE_M, Polygon
@@ -21,8 +22,6 @@ from mobile_vla_data.polygon import EDGE_M, Polygon
 _ALONG = 0.1
 #: Largest difference of the square of a quaternion's norm from 1: enough for values rounded to four digits.
 _UNIT = 1e-3
-#: A topic without a message for this long is silent [s].
-_ARRIVES_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +31,6 @@ class Pose:
     x: float
     y: float
     yaw: float
-    measured_s: float
-    """When it was measured, on the gate's clock [s]."""
-    received_s: float
-    """When it was received, on the same clock [s]."""
 
 
 class KeepIn:
@@ -43,15 +38,10 @@ class KeepIn:
 
     def __init__(self, contract: Contract) -> None:
         self._polygon = Polygon(contract.keep_in) if contract.keep_in else None
-        self._max_age_s = contract.state.odometry_max_age_s
-        self._topic = contract.state.odometry_topic
+        self._newest = Newest(contract.state.odometry_topic, contract.state.odometry_max_age_s)
         self._frame = contract.state.odometry_frame
         self._braking_m_s2 = contract.limits.linear_acceleration_m_s2
         self._pose: Pose | None = None
-        self._received_s = -math.inf
-        """When the newest message was received, refused ones included [s]."""
-        self._refusal = ""
-        """Why the newest message was refused; empty when it was accepted."""
 
     @property
     def limited(self) -> bool:
@@ -60,36 +50,21 @@ class KeepIn:
 
     def put(self, x: float, y: float, yaw: float | None, frame: str, measured_s: float, received_s: float) -> None:
         """Take a pose in metres and radians, with both times on the gate's clock; ``yaw`` is that of :func:`yaw_of`."""
-        self._received_s = received_s
-        self._refusal = ""
         if yaw is None:
-            self._refusal = "the orientation is not a unit quaternion"
+            self._newest.refuse("the orientation is not a unit quaternion", received_s)
         elif not (math.isfinite(x) and math.isfinite(y)):
-            self._refusal = "the position is not finite"
+            self._newest.refuse("the position is not finite", received_s)
         elif not same_frame(frame, self._frame):
-            self._refusal = f"frame_id is '{frame}', the contract says '{self._frame}'"
+            self._newest.refuse(f"frame_id is '{frame}', the contract says '{self._frame}'", received_s)
         else:
-            self._pose = Pose(x, y, yaw, measured_s, received_s)
+            self._pose = Pose(x, y, yaw)
+            self._newest.accept(measured_s, received_s)
 
     def problem(self, now_s: float) -> str:
         """Return why the position at ``now_s`` is unknown; empty if it is known, or if there is no area."""
-        pose = self._pose
-        if self._polygon is None or (pose is not None and abs(now_s - pose.measured_s) <= self._max_age_s):
+        if self._polygon is None or self._newest.fresh(now_s):
             return ""
-        return f"the distance to the edge of keep_in is unknown: {self._why_unknown(now_s)}"
-
-    def _why_unknown(self, now_s: float) -> str:
-        pose, arrives = self._pose, now_s - self._received_s <= _ARRIVES_S
-        if self._received_s == -math.inf:
-            return f"nothing has arrived on '{self._topic}'"
-        if arrives and self._refusal:
-            return f"messages on '{self._topic}' are refused: {self._refusal}"
-        if arrives and pose is not None and abs(pose.received_s - pose.measured_s) > self._max_age_s:
-            return (
-                f"messages arrive on '{self._topic}', but their stamps are not this machine's time; "
-                "synchronise the clocks (chrony), or find what delays the messages"
-            )
-        return f"'{self._topic}' is silent"
+        return f"the distance to the edge of keep_in is unknown: {self._newest.why_unknown(now_s)}"
 
     def apply(self, wanted: Velocity, now_s: float, reaction_s: float) -> tuple[Velocity, str]:
         """Return what may be sent of ``wanted`` at ``now_s``, and why it is less; an empty string if it is not less.
@@ -114,18 +89,11 @@ class KeepIn:
                 return Velocity(0.0, 0.0, wanted.yaw_rate), "outside keep_in only motion back inside is allowed"
             # Motion that comes nearer may still pass by, or cross a corner and leave again.
             room_m = min(room_m, nearer_m) if math.isinf(room_m) else room_m
-        most = self._stoppable_m_s(room_m, max(0.0, now_s - pose.measured_s) + reaction_s)
+        most = stoppable(room_m, self._braking_m_s2, max(0.0, now_s - self._newest.measured_s) + reaction_s)
         if speed <= most:
             return wanted, ""
         scale = most / speed
         return Velocity(wanted.x * scale, wanted.y * scale, wanted.yaw_rate), "the edge of keep_in is ahead"
-
-    def _stoppable_m_s(self, room_m: float, reaction_s: float) -> float:
-        """Return the speed v that can be braked within ``room_m``: v * reaction + v^2 / (2 a) = room, solved for v."""
-        if math.isinf(room_m):
-            return math.inf
-        unbraked = self._braking_m_s2 * reaction_s
-        return max(0.0, math.sqrt(unbraked**2 + 2.0 * self._braking_m_s2 * room_m) - unbraked)
 
 
 def yaw_of(w: float, x: float, y: float, z: float) -> float | None:

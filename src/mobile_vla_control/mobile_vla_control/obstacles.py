@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_control.measured import Newest, stoppable
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.obstacles import ObstacleSensor
@@ -36,36 +37,23 @@ _NOISE_M = 0.005
 _STANDS = 0.02
 #: Directions that stand for the cone of a Range.
 _CONE_RAYS = 5
-#: A topic without a message for this long is silent [s].
-_ARRIVES_S = 2.0
 
 
 @dataclass
 class _Sensor:
-    """A sensor with its newest measurement. Times are on the gate's clock [s]."""
+    """A sensor with its newest measurement."""
 
     settings: ObstacleSensor
     points: Points
-    measured_s: float = -math.inf
-    received_s: float = -math.inf
-    refusal: str = ""
+    newest: Newest
     angles: tuple[float, float, int] = (0.0, 0.0, 0)
     directions: Points | None = None
 
     def problem(self, now_s: float) -> str:
         """Return why its newest measurement cannot be used; empty if it can."""
-        topic, limit_s = self.settings.topic, self.settings.max_age_s
-        if abs(now_s - self.measured_s) <= limit_s and not self.refusal:
+        if self.newest.fresh(now_s) and not self.newest.refusal:
             return ""
-        if self.received_s == -math.inf:
-            return f"nothing has arrived on '{topic}'"
-        if now_s - self.received_s > _ARRIVES_S:
-            return f"'{topic}' is silent"
-        if self.refusal:
-            return f"messages on '{topic}' are refused: {self.refusal}"
-        if abs(self.received_s - self.measured_s) > limit_s:
-            return f"stamps on '{topic}' are not this machine's time; synchronise the clocks (chrony)"
-        return f"'{topic}' is silent"
+        return self.newest.why_unknown(now_s)
 
 
 class ObstacleGuard:
@@ -75,7 +63,9 @@ class ObstacleGuard:
         self._limits = contract.limits
         self._settings = contract.obstacles
         sensors = self._settings.sensors if self._settings else []
-        self._sensors = [_Sensor(sensor, np.empty((0, 2))) for sensor in sensors]
+        self._sensors = [
+            _Sensor(sensor, np.empty((0, 2)), Newest(sensor.topic, sensor.max_age_s)) for sensor in sensors
+        ]
         corners = np.array(self._settings.footprint if self._settings else [[0, 0], [1, 0], [0, 1]], dtype=float)
         self._outline = _Outline(corners)
         self._sent: deque[tuple[float, Velocity]] = deque()
@@ -163,13 +153,12 @@ class ObstacleGuard:
         received_s: float,
     ) -> None:
         sensor, (nearest, farthest) = self._sensors[index], limits
-        sensor.received_s = received_s
         valid = (ranges >= nearest) & (ranges <= farthest)
         too_near = np.isneginf(ranges)
         if not (valid | np.isinf(ranges)).any():
-            sensor.refusal = "no value in it is a distance"
+            sensor.newest.refuse("no value in it is a distance", received_s)
             return
-        sensor.refusal, sensor.measured_s = "", measured_s
+        sensor.newest.accept(measured_s, received_s)
         if sensor.directions is None or sensor.angles != angles:
             first, increment, count = angles
             turned = sensor.settings.yaw_rad + first + increment * np.arange(count)
@@ -193,7 +182,7 @@ class ObstacleGuard:
         )
         least, by = 1.0, ""
         for sensor in self._sensors:
-            spent_s = self._spent_s(sensor.measured_s, now_s, speed, turning)
+            spent_s = self._spent_s(sensor.newest.measured_s, now_s, speed, turning)
             free_s = self._outline.free_s(sensor.points, wanted, settings.stop_distance_m, needed_s + spent_s) - spent_s
             if free_s >= needed_s:
                 continue
@@ -204,7 +193,7 @@ class ObstacleGuard:
                 (turning, limits.angular_acceleration_rad_s2),
             ):
                 if rate:
-                    share = min(share, _stoppable(rate * free_s, braking, reaction_s) / rate)
+                    share = min(share, stoppable(rate * free_s, braking, reaction_s) / rate)
             if share < least:
                 least, by = share, sensor.settings.topic
         return least, by
@@ -295,9 +284,3 @@ def _seen_from(points: Points, velocity: Velocity, time_s: float) -> Points:
     moved = points - (x, y)
     turned: Points = moved @ np.array([[cosine, -sine], [sine, cosine]])
     return turned
-
-
-def _stoppable(room: float, braking: float, reaction_s: float) -> float:
-    """Return the speed v that can be braked within ``room``: v * reaction + v^2 / (2 a) = room, solved for v."""
-    unbraked = braking * reaction_s
-    return max(0.0, math.sqrt(unbraked**2 + 2.0 * braking * room) - unbraked)

@@ -46,7 +46,7 @@ class Course:
         # One ray for each point: the increment is of no meaning, so every point is a scan of its own direction.
         ranges, angles = np.hypot(*seen.T), np.arctan2(seen[:, 1], seen[:, 0])
         sensor = self.guard._sensors[0]
-        sensor.received_s, sensor.measured_s = self.now_s, self.now_s - age_s
+        sensor.newest.accept(self.now_s - age_s, self.now_s)
         sensor.points = np.column_stack([ranges * np.cos(angles), ranges * np.sin(angles)])
 
     def tick(self, wanted):

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import threading
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import dashboard_load
 from chromium import Chromium
-from common import Figure
+from common import Figure, cpu_s
 from geometry_msgs.msg import Twist
 from parts import parser_of, run_parts
 
@@ -33,7 +32,6 @@ from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 CONTRACT = Path(__file__).parents[1] / "config" / "robot.yaml"
 CAMERA_RATE_HZ = 30.0
 PORT = 8931
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Wheels:
@@ -80,17 +78,11 @@ def policy_drives(probe: Probe) -> Iterator[None]:
         probe.node.destroy_publisher(publisher)
 
 
-def cpu_s(process: NodeProcess) -> float:
-    """Processor time a process has used so far [s]."""
-    fields = Path(f"/proc/{process.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
 def cpu_share(process: NodeProcess, duration_s: float) -> float:
     """Share of one core that a process uses over ``duration_s`` [%]."""
-    before_s, begin_s = cpu_s(process), time.monotonic()
+    before_s, begin_s = cpu_s(process.process.pid), time.monotonic()
     time.sleep(duration_s)
-    return 100.0 * (cpu_s(process) - before_s) / (time.monotonic() - begin_s)
+    return 100.0 * (cpu_s(process.process.pid) - before_s) / (time.monotonic() - begin_s)
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from collect_data import Pictures
-from common import ROOT, Figure, say
+from common import ROOT, Figure, cpu_s, resident_mb, say
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
@@ -145,13 +145,13 @@ def _steady(folder: Path, pictures: Pictures, episodes: int, episode_s: float) -
         time.sleep(max(WARM_UP_S, episode_s))
         recording.stop()
         recording.start()
-        began_s, began_cpu_s = time.monotonic(), _cpu_s(recorder.process.pid)
+        began_s, began_cpu_s = time.monotonic(), cpu_s(recorder.process.pid)
         for number in range(episodes):
             say(f"recorder: episode {number + 1} of {episodes}, {episode_s:g} s")
             end_s = time.monotonic() + episode_s
             while time.monotonic() < end_s:
                 time.sleep(1.0)
-                usage.append((time.monotonic(), _memory_mb(recorder.process.pid)))
+                usage.append((time.monotonic(), resident_mb(recorder.process.pid)))
             asked_s = time.monotonic()
             response = recording.stop()
             if number < episodes - 1:
@@ -159,7 +159,7 @@ def _steady(folder: Path, pictures: Pictures, episodes: int, episode_s: float) -
                 change_s.append(time.monotonic() - asked_s)
             dropped += response.dropped_ticks
             late_ms += _lateness_ms(Path(response.path))
-        cores = (_cpu_s(recorder.process.pid) - began_cpu_s) / (time.monotonic() - began_s)
+        cores = (cpu_s(recorder.process.pid) - began_cpu_s) / (time.monotonic() - began_s)
         robot.stop()
     return [
         Figure("recorder: time recorded", episodes * episode_s, "s"),
@@ -229,10 +229,10 @@ def _raw(folder: Path, pictures: Pictures, seconds: float) -> list[Figure]:
             if beside is not None:
                 wait_for(lambda: probe.node.count_subscribers("/recorder/tick"), what="raw_recorder_node")
             recording.start()
-            began_s, began_cpu_s = time.monotonic(), _cpu_s(beside.process.pid) if beside is not None else 0.0
+            began_s, began_cpu_s = time.monotonic(), cpu_s(beside.process.pid) if beside is not None else 0.0
             time.sleep(seconds)
             took_s = time.monotonic() - began_s
-            cores = (_cpu_s(beside.process.pid) - began_cpu_s) / took_s if beside is not None else 0.0
+            cores = (cpu_s(beside.process.pid) - began_cpu_s) / took_s if beside is not None else 0.0
             response = recording.stop()
             late_ms = float(np.percentile(_lateness_ms(Path(response.path)), 99))
             figures.append(Figure(f"{name} raw recording: dropped ticks", response.dropped_ticks, "ticks", "== 0"))
@@ -259,15 +259,6 @@ def _kills(folder: Path, count: int) -> list[Figure]:
         Figure("kills: lost of the open episode, median", statistics.median(lost), "s"),
         Figure("kills: lost of the open episode, most", max(lost), "s", "<= 1"),
     ]
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def _slope_mb_min(usage: list[tuple[float, float]]) -> float:

@@ -69,6 +69,17 @@ def commit() -> str:
     return _line("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or "unknown"
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used so far [s]."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process [MB]."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def print_figures(title: str, figures: Sequence[Figure], taken: dict[str, Any]) -> None:
     """Print a table of figures; ``taken`` has the ``machine`` and the ``commit`` they were measured on."""
     table = Table(title=title, title_justify="left")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from chromium import Chromium
-from common import Figure
+from common import Figure, resident_mb
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -140,7 +140,7 @@ def long_day(dashboard: NodeProcess, port: int, pace: float) -> Iterator[Figure]
     for _ in range(sessions):
         until_s = time.monotonic() + SESSION_STANDS_FOR_S / pace
         _session(port, until_s)
-        resident.append(_resident_mb(dashboard))
+        resident.append(resident_mb(dashboard.process.pid))
     tail = resident[after_hour:]
     yield Figure("sessions of the long day", sessions, "")
     yield Figure("memory after its first hour", resident[after_hour - 1], "MB")
@@ -163,11 +163,6 @@ def _session(port: int, until_s: float) -> None:
         while time.monotonic() < until_s:
             wheel.send(json.dumps({"x": 0.0, "y": 0.0, "turn": 0.2}))
             time.sleep(0.05)
-
-
-def _resident_mb(process: NodeProcess) -> float:
-    fields = Path(f"/proc/{process.process.pid}/statm").read_text().split()
-    return int(fields[1]) * 4096 / 1e6
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

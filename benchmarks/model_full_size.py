@@ -20,6 +20,7 @@ from full_size import (
     figures_of_process,
     network_and_input,
     peak_gb,
+    reset_peak,
     step_of,
     straightforward_way,
     tell,
@@ -119,8 +120,7 @@ def memory(precision: Precision, folder: Path) -> dict[str, float]:
     tell(f"loading it in {precision}")
     policy = load_policy(folder / "checkpoint", device="cpu", precision=precision)
     loading_gb = peak_gb()
-    # Resets the peak to what is resident now; the process has no other way to say what driving takes.
-    Path("/proc/self/clear_refs").write_text("5")
+    reset_peak()
     seen = policy.initial_memory()
     for frame in random_run(read_info(folder / "checkpoint"))[:3]:
         _, seen = policy.predict(frame.images, frame.state, frame.instruction, seen)

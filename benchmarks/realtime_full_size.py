@@ -21,6 +21,7 @@ from full_size import (
     figures_of_process,
     network_and_input,
     peak_gb,
+    reset_peak,
     straightforward_way,
     tell,
     time_of,
@@ -88,8 +89,7 @@ def turns(checkpoint: Path, precision: str, count: int) -> dict[str, float]:
     for number in range(3):
         step(number)
     loading_gb = peak_gb()
-    # Resets the peak to what is resident now; the process has no other way to say what driving takes.
-    Path("/proc/self/clear_refs").write_text("5")
+    reset_peak()
     step()
     driving_gb = peak_gb()
     plain = torch.inference_mode()(straightforward_way(*network_and_input()))

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from common import ROOT, Figure, say
+from common import ROOT, Figure, cpu_s, say
 from geometry_msgs.msg import Twist, TwistStamped
 
 from mobile_vla_msgs.msg import ActionChunk, PolicyStatus
@@ -85,7 +85,7 @@ def _as_it_is(checkpoint: Path, seconds: float, trials: int) -> tuple[list[Figur
         ears = _Ears(probe)
         _until_driving(ears)
         say(f"measures for {seconds:.0f} s, {trials} trials first")
-        cpu_before_s, began = _cpu_s(policy.process.pid), time.monotonic()
+        cpu_before_s, began = cpu_s(policy.process.pid), time.monotonic()
         ears.clear()
         successes = _drive_trials(trials)
         _follow(probe, INSTRUCTION)
@@ -94,7 +94,7 @@ def _as_it_is(checkpoint: Path, seconds: float, trials: int) -> tuple[list[Figur
         time.sleep(max(_FIRST_CHUNK_S, began + seconds - time.monotonic()))
         zeros = sum(message.twist == Twist() for message in ears.policy[first:])
         followed_s, heard_s = time.monotonic() - first_s, time.monotonic() - began
-        cpu = (_cpu_s(policy.process.pid) - cpu_before_s) / heard_s
+        cpu = (cpu_s(policy.process.pid) - cpu_before_s) / heard_s
         status = ears.statuses[-1]
         latency_ms = ears.latencies_ms()
         sent, arrived, heard = (100 * _percentile(errors, 99) for errors in ears.interval_errors())
@@ -300,11 +300,6 @@ def _kill(ears: _Ears, policy: NodeProcess) -> float:
     policy.process.kill()
     wait_for(lambda: ears.velocities[-1][1].twist == Twist(), 5.0, "the robot to stand")
     return next(at for at, message in ears.velocities if at > began and message.twist == Twist()) - began
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _percentile(values: list[float], percent: float) -> float:

@@ -42,15 +42,21 @@ def replacing(folder: Path, *errors: type[Exception]) -> Iterator[Path]:
     Raises:
         WriteError: the disk is full, for example.
     """
-    with writing(folder, *errors):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            yield part
-            part.chmod(0o755)
-            replace_folder(part, folder)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    with writing(folder, *errors), swapping(folder) as part:
+        yield part
+
+
+@contextmanager
+def swapping(folder: Path) -> Iterator[Path]:
+    """Do as :func:`replacing` for a block that also reads other files: every error is raised unchanged."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        replace_folder(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def replace_folder(part: Path, folder: Path) -> None:

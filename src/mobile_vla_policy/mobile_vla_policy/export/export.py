@@ -5,8 +5,6 @@ Written to a temporary folder, verified there, and renamed at the end: a failed 
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mobile_vla_data.storage.folders import replace_folder
+from mobile_vla_data.storage.folders import swapping
 from mobile_vla_policy import __version__
 from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS
 from mobile_vla_policy.checkpoint import CheckpointInfo, copy_description, is_export, read_info, resolve
@@ -90,9 +88,7 @@ def export(
     runs = [random_run(info), *(recorded_runs(info, settings.dataset) if settings.dataset else [])]
     say(f"loading {info.folder} in {precision} on {device.type}")
     network = load_portable(info, device, precision)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
+    with swapping(output) as part:
         copy_description(info.folder, part)
         _write_stages(network, info, part, settings, device, say)
         manifest = _manifest(info, network, settings, precision, device, runs)
@@ -112,10 +108,6 @@ def export(
         verified = check.model_copy(update={"deviation": deviation})
         write_manifest(part, manifest.model_copy(update={"verified": verified}))
         size = sum(path.stat().st_size for path in part.iterdir())
-        part.chmod(0o755)
-        replace_folder(part, output)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return ExportReport(
         str(output), settings.format, manifest.backend, precision, device.type, settings.instruction_tokens, size,
         round(time.monotonic() - began_s, 1), verified,

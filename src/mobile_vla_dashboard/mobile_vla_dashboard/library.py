@@ -10,6 +10,7 @@ import math
 import struct
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -180,10 +181,7 @@ class Library:
 
 
 def _progress(tally: Tally, plan: CollectionPlan | None, task: str) -> Json:
-    tasks = [
-        {"category": item.category, "task": item.task, "wanted": item.wanted, "done": item.done, "failed": item.failed}
-        for item in tally.tasks(plan)
-    ]
+    tasks = [asdict(item) for item in tally.tasks(plan)]
     found: Json = {"episodes": tally.episodes, "steps": tally.steps, "tasks": tasks, "next": None, "step_range": None}
     if plan is None:
         return {**found, "planned": False}
@@ -192,13 +190,8 @@ def _progress(tally: Tally, plan: CollectionPlan | None, task: str) -> Json:
         chosen = plan.model_copy(update={"tasks": {task: plan.tasks[task]}})
     proposal, finish = tally.propose(chosen), tally.forecast(plan, datetime.now(timezone.utc).date())
     if proposal is not None:
-        found["next"] = {
-            "category": proposal.category,
-            "task": proposal.task,
-            "language": proposal.language,
-            "environment": proposal.environment,
-        }
-    done = sum(min(item.done, item.wanted) for item in tally.tasks(plan))
+        found["next"] = asdict(proposal)
+    done = tally.done(plan)
     return {
         **found,
         "planned": True,

@@ -139,6 +139,10 @@ class Tally:
             for category, name in [*wanted, *others]
         ]
 
+    def done(self, plan: CollectionPlan) -> int:
+        """Episodes of the plan that are recorded; those beyond what a task asks for do not count."""
+        return sum(min(item.done, item.wanted) for item in self.tasks(plan))
+
     def propose(self, plan: CollectionPlan) -> Proposal | None:
         """Return the task with the fewest episodes, in the wording and environment recorded least.
 

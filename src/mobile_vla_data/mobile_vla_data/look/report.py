@@ -178,7 +178,7 @@ def _tiles(gathered: _Gathered, validation: ValidationReport) -> list[tuple[str,
 def _plan_note(tally: Tally, plan: CollectionPlan | None) -> str:
     if plan is None:
         return "There is no plan.yaml in the folder"
-    done = sum(min(item.done, item.wanted) for item in tally.tasks(plan))
+    done = tally.done(plan)
     if done >= plan.episodes:
         return f"{done} of {plan.episodes} planned episodes; the plan is fulfilled"
     finish = tally.forecast(plan, datetime.now(timezone.utc).date())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 #: Longest chain; a longer one is a circle.
 _LONGEST = 100
@@ -64,6 +65,18 @@ class Transforms:
             return
         qx, qy, qz, qw = (value / norm for value in rotation)
         self._by_child[_name(child)] = Transform(_name(parent), (x, y, z), (qx, qy, qz, qw), stamp_ns)
+
+    def put_message(self, message: Any, *, static: bool) -> None:
+        """Take the transforms of a TFMessage, or of any object with its fields."""
+        for item in message.transforms:
+            move, turn, stamp = item.transform.translation, item.transform.rotation, item.header.stamp
+            self.put(
+                str(item.header.frame_id),
+                str(item.child_frame_id),
+                (move.x, move.y, move.z),
+                (turn.x, turn.y, turn.z, turn.w),
+                None if static else int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec),
+            )
 
     def pose(self, frame: str, of: str) -> PlanarPose:
         """Return the place of the frame ``of`` in ``frame``.

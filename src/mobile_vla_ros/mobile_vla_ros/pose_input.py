@@ -68,10 +68,10 @@ class PoseInput:
         self._on_pose(to_ns(message.header.stamp), position.x, position.y, rotation, message.header.frame_id)
 
     def _on_static(self, message: Any) -> None:
-        self._take(message, static=True)
+        self._transforms.put_message(message, static=True)
 
     def _on_moving(self, message: Any) -> None:
-        self._take(message, static=False)
+        self._transforms.put_message(message, static=False)
         try:
             pose = self._transforms.pose(self._frame, self._base)
         except TransformError as error:
@@ -79,17 +79,6 @@ class PoseInput:
             return
         if pose.stamp_ns is not None:
             self._on_pose(pose.stamp_ns, pose.x, pose.y, pose.rotation, self._frame)
-
-    def _take(self, message: Any, *, static: bool) -> None:
-        for item in message.transforms:
-            move, q = item.transform.translation, item.transform.rotation
-            self._transforms.put(
-                item.header.frame_id,
-                item.child_frame_id,
-                (move.x, move.y, move.z),
-                (q.x, q.y, q.z, q.w),
-                None if static else to_ns(item.header.stamp),
-            )
 
 
 def tf_message() -> type:

@@ -7,7 +7,6 @@ from typing import Any
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.rosbag.mapping import GripperTopic
-from mobile_vla_data.transforms import Transforms
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 ODOMETRY, TF = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage"
@@ -59,19 +58,6 @@ def position(message: Any, msgtype: str) -> tuple[float, float]:
     """Return x and y [m] of a message in :data:`POSE_TYPES`."""
     pose = message.pose if msgtype == POSE else message.pose.pose
     return float(pose.position.x), float(pose.position.y)
-
-
-def put_transforms(transforms: Transforms, message: Any, *, static: bool) -> None:
-    """Take the transforms of a TFMessage."""
-    for item in message.transforms:
-        move, turn = item.transform.translation, item.transform.rotation
-        transforms.put(
-            str(item.header.frame_id),
-            str(item.child_frame_id),
-            (move.x, move.y, move.z),
-            (turn.x, turn.y, turn.z, turn.w),
-            None if static else stamp_ns(item),
-        )
 
 
 def gripper_value(message: Any, msgtype: str, source: GripperTopic) -> float | None:

@@ -136,7 +136,7 @@ class Player:
         frame, child = self._mapping.odometry.parent, self._mapping.odometry.child
         assert frame is not None and child is not None
         static = message.topic.endswith(_STATIC)
-        ros.put_transforms(self._transforms, content, static=static)
+        self._transforms.put_message(content, static=static)
         if static:
             return
         try:

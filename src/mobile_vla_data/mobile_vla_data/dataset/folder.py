@@ -10,6 +10,9 @@ from pathlib import Path
 from mobile_vla_data.episode import schema
 from mobile_vla_data.storage.durable import fsync_path
 
+#: Files that are sent with the episodes of a dataset.
+SENT_WITH_EPISODES = (schema.SPLITS_FILE, schema.PLAN_FILE)
+
 
 class DatasetError(ValueError):
     """A dataset folder or its splits cannot be used; one line naming the file and what to do."""
@@ -44,6 +47,12 @@ class Dataset:
     def episode_ids(self) -> list[str]:
         """Ids of the committed episodes, in order."""
         return [path.stem for path in self.episode_paths]
+
+    @property
+    def sent_paths(self) -> list[Path]:
+        """Files that a hub or object storage receives: the committed episodes, in order, then splits and plan."""
+        others = [self.path / name for name in SENT_WITH_EPISODES]
+        return [*self.episode_paths, *(path for path in others if path.is_file())]
 
     @property
     def unfinished_paths(self) -> list[Path]:

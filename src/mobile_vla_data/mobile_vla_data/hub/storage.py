@@ -17,7 +17,6 @@ from typing import Any
 from mobile_vla_data.convert.building import building, require_new
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.episode import schema
 from mobile_vla_data.hub.names import HubError
 from mobile_vla_data.storage.durable import file_digest, write_text_atomically
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
@@ -46,8 +45,7 @@ def push(dataset: str | Path, url: str, progress: Progress = lambda done, total:
         DatasetError: there is no such folder.
     """
     folder = Dataset.open(dataset)
-    others = [folder.path / file for file in (schema.SPLITS_FILE, schema.PLAN_FILE)]
-    paths = [*folder.episode_paths, *(path for path in others if path.is_file())]
+    paths = folder.sent_paths
     if not folder.episode_paths:
         raise HubError(f"{folder.path}: there is no episode to send")
     with _opened(url) as (files, root):

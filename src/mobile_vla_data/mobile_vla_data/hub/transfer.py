@@ -10,14 +10,13 @@ from mobile_vla_data.checks.validate import ValidationReport
 from mobile_vla_data.convert.building import building, require_new
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.extras import import_extra
-from mobile_vla_data.dataset.folder import Dataset
-from mobile_vla_data.episode import schema
+from mobile_vla_data.dataset.folder import SENT_WITH_EPISODES, Dataset
 from mobile_vla_data.hub.card import PREVIEW, make_card
 from mobile_vla_data.hub.names import HubError, one_line, parse
 
 _EXTRA = "hub"
 #: What is downloaded. A repository may hold files that can run code.
-_FILES = ["episode_*.h5", schema.SPLITS_FILE, schema.PLAN_FILE]
+_FILES = ["episode_*.h5", *SENT_WITH_EPISODES]
 _CACHE = ".cache"
 
 
@@ -40,10 +39,8 @@ def push(
     hub = import_extra("huggingface_hub", _EXTRA)
     folder = Dataset.open(dataset)
     card = make_card(folder.path, validation, repo, licence)
-    others = [folder.path / file for file in (schema.SPLITS_FILE, schema.PLAN_FILE)]
     operations = [
-        hub.CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path))
-        for path in [*folder.episode_paths, *(path for path in others if path.is_file())]
+        hub.CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=str(path)) for path in folder.sent_paths
     ]
     operations += [
         hub.CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=card.text.encode()),

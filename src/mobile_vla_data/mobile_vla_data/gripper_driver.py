@@ -30,8 +30,7 @@ class GripperCommandInterface(Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> GripperCommandInterface:
-        if self.open == self.closed:
-            raise ValueError(f"open and closed are both {self.open}")
+        require_range(self.open, self.closed)
         if self.type == "trajectory" and not self.joint:
             raise ValueError("a trajectory needs the name of its joint")
         return self
@@ -51,8 +50,7 @@ class GripperStateInterface(Strict):
 
     @model_validator(mode="after")
     def _has_a_range(self) -> GripperStateInterface:
-        if self.open == self.closed:
-            raise ValueError(f"open and closed are both {self.open}")
+        require_range(self.open, self.closed)
         return self
 
 
@@ -63,6 +61,12 @@ class GripperDriver(Strict):
     """How the gripper is commanded."""
     state: GripperStateInterface | None = None
     """Where its position comes from; None: it reports none, and the last command counts as its position."""
+
+
+def require_range(opened: float, closed: float) -> None:
+    """Raise ValueError when a gripper's own values for open and closed are the same."""
+    if opened == closed:
+        raise ValueError(f"open and closed are both {opened}")
 
 
 def value_of(position: float, opened: float, closed: float) -> float:

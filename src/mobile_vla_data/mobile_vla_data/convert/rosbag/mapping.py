@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mobile_vla_data.contract import Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.gripper_driver import position_of, require_range
 from mobile_vla_data.yaml_file import read_yaml
 
 
@@ -31,13 +32,12 @@ class GripperTopic(_Strict):
 
     @model_validator(mode="after")
     def _differ(self) -> GripperTopic:
-        if self.open == self.closed:
-            raise ValueError(f"open and closed are both {self.open}")
+        require_range(self.open, self.closed)
         return self
 
     def fraction(self, value: float) -> float:
         """Return how far the gripper is closed, 0 open .. 1 closed; a value beyond either end counts as that end."""
-        return min(max((value - self.open) / (self.closed - self.open), 0.0), 1.0)
+        return position_of(value, self.open, self.closed)
 
 
 class OdometryTopic(_Strict):

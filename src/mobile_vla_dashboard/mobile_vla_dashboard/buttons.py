@@ -13,6 +13,7 @@ from mobile_vla_dashboard.calls import answer, ask, instruct_policy, stop_robot
 from mobile_vla_dashboard.instructions import known_instructions
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_data.dataset.plan import PlanError
+from mobile_vla_data.episode.metadata import Category, Outcome
 from mobile_vla_data.instruction import normalise_instruction
 
 
@@ -30,14 +31,14 @@ class Start(BaseModel):
 
     language: str = ""
     task: str = Field("", max_length=200)
-    category: Literal["", "navigation", "manipulation", "combined"] = ""
+    category: Literal["", Category] = ""
     environment: dict[str, str] = {}
 
 
 class Stop(BaseModel):
     """Outcome of the episode."""
 
-    outcome: Literal["success", "failure", "unlabelled"]
+    outcome: Outcome
 
 
 class Instruction(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.library import MOST_FRAMES, Json, Library
 from mobile_vla_data.dataset.edit import Labels
+from mobile_vla_data.episode.metadata import Category, Outcome
 
 #: An id has this form, so that no request names a file outside the folder.
 EpisodeId = Annotated[str, Path(pattern=r"^episode_[0-9]{6,12}$", max_length=24)]
@@ -33,8 +34,8 @@ class Relabel(_Body):
 
     language: str | None = Field(None, max_length=2000)
     task: str | None = Field(None, max_length=200)
-    category: Literal["navigation", "manipulation", "combined"] | None = None
-    outcome: Literal["success", "failure", "unlabelled"] | None = None
+    category: Category | None = None
+    outcome: Outcome | None = None
 
 
 class Trim(_Body):

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mobile_vla_data.contract import one_line
+from mobile_vla_data.episode.metadata import Category
 from mobile_vla_data.episode.schema import PLAN_FILE
 from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_data.storage.durable import write_text_atomically
@@ -43,7 +44,7 @@ class StepRange(_Strict):
 class PlannedTask(_Strict):
     """One task of the plan."""
 
-    category: Literal["navigation", "manipulation", "combined"]
+    category: Category
     """Category of every episode of the task."""
     episodes: int = Field(gt=0)
     """Episodes wanted."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.instruction import InstructionError, normalise_instruction
 
-CATEGORIES = ("navigation", "manipulation", "combined")
-OUTCOMES = ("success", "failure", "unlabelled")
-SOURCES = ("teleop", "expert", "policy")
+Category = Literal["navigation", "manipulation", "combined"]
+Outcome = Literal["success", "failure", "unlabelled"]
+Source = Literal["teleop", "expert", "policy"]
+
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 
 class MetadataError(ValueError):

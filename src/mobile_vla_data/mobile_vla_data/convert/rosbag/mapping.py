@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mobile_vla_data.contract import Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.episode.metadata import Category, Outcome, Source
 from mobile_vla_data.gripper_driver import position_of, require_range
 from mobile_vla_data.yaml_file import read_yaml
 
@@ -88,9 +89,9 @@ class Labels(_Strict):
     """The instruction."""
     task: str | None = None
     """Name of the task; by default made from the instruction."""
-    category: Literal["navigation", "manipulation", "combined"] | None = None
-    outcome: Literal["success", "failure", "unlabelled"] = "unlabelled"
-    source: Literal["teleop", "expert", "policy"] = "teleop"
+    category: Category | None = None
+    outcome: Outcome = "unlabelled"
+    source: Source = "teleop"
     environment: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -10,22 +9,20 @@ from mobile_vla_data.contract import CameraContract
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.image import Image, ImageError, fit
 
-_JPEG_START = b"\xff\xd8"
-
 
 def is_jpeg(data: bytes) -> bool:
     """Return whether bytes begin as a JPEG does."""
-    return data.startswith(_JPEG_START)
+    return data.startswith(jpeg.BEGINS)
 
 
 def decode(data: bytes) -> Image:
     """Decode JPEG, PNG or any other format of OpenCV to RGB uint8 ``[h, w, 3]``. Raises :class:`ImageError`."""
     if is_jpeg(data):
         return jpeg.decode(data)
-    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
-    if bgr is None:
+    image = jpeg.decode_any(data)
+    if image is None:
         raise ImageError(f"not an image ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return image
 
 
 def stored_from_bytes(data: bytes, camera: CameraContract, encoding: str, quality: int) -> npt.NDArray[np.uint8]:

@@ -43,10 +43,16 @@ def decode(data: bytes) -> Image:
             return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), dtype=np.uint8)
         except ValueError as error:
             raise ImageError(f"not a JPEG ({len(data)} bytes): {error}") from None
-    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
-    if bgr is None:
+    image = decode_any(data)
+    if image is None:
         raise ImageError(f"not a JPEG ({len(data)} bytes)")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return image
+
+
+def decode_any(data: bytes) -> Image | None:
+    """Decode any format of OpenCV to RGB uint8 ``[h, w, 3]``; None if the bytes are not an image."""
+    bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    return None if bgr is None else np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def decode_into(data: bytes, out: Image) -> bool:

@@ -23,16 +23,8 @@ def start(context):
     launching.require_teleop(context)
     shared = {"contract": text("contract"), "stamped": text("stamped")}
     expert = value(context, "teleop") == "expert"
-    recorder = Node(
-        package="mobile_vla_collect",
-        executable="recorder_node",
-        output="screen",
-        # The expert has tasks of its own.
-        parameters=[PARAMETERS, shared, {"dataset": text("dataset"), "images": text("images"), "autostart": True}]
-        + ([] if expert else [{"plan": text("plan")}]),
-        on_exit=launching.ended,
-    )
-    nodes = [recorder, *launching.joystick(context, PARAMETERS)]
+    # The expert has tasks of its own.
+    nodes = [launching.recorder(PARAMETERS, plan=not expert), *launching.joystick(context, PARAMETERS)]
     if is_true(context, "record_raw"):
         nodes.append(raw_recorder())
     if expert:

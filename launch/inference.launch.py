@@ -40,7 +40,7 @@ def start(context):
     remote = value(context, "inference_host") == "remote"
     nodes = launching.joystick(context, PARAMETERS)
     if value(context, "dataset"):
-        nodes.append(recorder())
+        nodes.append(launching.recorder(PARAMETERS))
     if value(context, "trials") != "0":
         nodes.append(trials())
     return [
@@ -55,21 +55,6 @@ def policy(context):
     """Include the policy, on this machine."""
     passed_on = (*launching.COMMON, "images", *launching_policy.NAMES)
     return launching.include(context, "policy.launch.py", *passed_on)
-
-
-def recorder():
-    """Return the node that records episodes of the policy and of the operator's corrections."""
-    return Node(
-        package="mobile_vla_collect",
-        executable="recorder_node",
-        output="screen",
-        parameters=[
-            PARAMETERS,
-            {"contract": text("contract"), "stamped": text("stamped"), "autostart": True},
-            {"dataset": text("dataset"), "plan": text("plan"), "images": text("images")},
-        ],
-        on_exit=launching.ended,
-    )
 
 
 def trials():
@@ -99,12 +84,7 @@ def generate_launch_description():
             "policy.launch.py is started on the other machine (docs/how-to/remote-inference.md)",
         ),
         *launching_policy.policy_arguments("required, unless it runs remotely"),
-        DeclareLaunchArgument(
-            "teleop",
-            default_value="keyboard",
-            choices=["keyboard", "joy", "web"],
-            description="how an operator takes over: keyboard (in a second terminal), joy, web (the dashboard)",
-        ),
+        launching.takeover_argument(),
         *launching.robot_arguments(),
         *launching.path_argument(
             "dataset",

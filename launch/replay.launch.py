@@ -79,12 +79,7 @@ def generate_launch_description():
             default_value="0.5",
             description="mode:=actions: stop the robot when it is further from the recorded position [m]",
         ),
-        DeclareLaunchArgument(
-            "teleop",
-            default_value="keyboard",
-            choices=["keyboard", "joy", "web"],
-            description="mode:=actions: how an operator takes over: keyboard (in a second terminal), joy, web",
-        ),
+        launching.takeover_argument("mode:=actions: "),
         *launching.robot_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -156,6 +156,16 @@ def images_argument(default: str = "raw") -> DeclareLaunchArgument:
     )
 
 
+def takeover_argument(when: str = "") -> DeclareLaunchArgument:
+    """Declare how an operator takes over; ``when`` says, in the description, when that has an effect."""
+    return DeclareLaunchArgument(
+        "teleop",
+        default_value="keyboard",
+        choices=["keyboard", "joy", "web"],
+        description=f"{when}how an operator takes over: keyboard (in a second terminal), joy, web (the dashboard)",
+    )
+
+
 def robot_arguments() -> list[Any]:
     """Declare the arguments of the robot's side: simulator or cameras, dashboard."""
     return [
@@ -271,6 +281,18 @@ def _remaps(context: Any) -> list[tuple[str, str]]:
         state = Contract.load(value(context, "contract")).state
         names |= {"odom": state.odometry_topic, "gripper_state": state.gripper_topic}
     return [(names[name], topic) for name, topic in given.items()]
+
+
+def recorder(parameters: Any, *, plan: bool = True) -> Node:
+    """Return the recorder; ``parameters`` is its parameter file. With ``plan``, that of the argument is used."""
+    given = ("contract", "stamped", "dataset", "images", *(["plan"] if plan else []))
+    return Node(
+        package="mobile_vla_collect",
+        executable="recorder_node",
+        output="screen",
+        parameters=[parameters, {**{name: text(name) for name in given}, "autostart": True}],
+        on_exit=ended,
+    )
 
 
 def gripper_adapter(context: Any) -> list[Node]:

@@ -153,3 +153,11 @@ def test_a_training_waits_for_another_that_receives_the_same_copy(recorded, tmp_
     thread.join()
     second.join(30)
     assert [len(Dataset.open(copy).episode_ids) for copy in copies] == [4]
+
+
+@pytest.mark.parametrize("option", [("--license", "cc-by-4.0"), ("--private",), ("--message", "first day")])
+def test_options_of_the_hub_are_refused_in_one_line(recorded, tmp_path, run, option):
+    url = f"file://{tmp_path}/far/flat"
+    done = run("push", recorded, url, *option)
+    assert done.returncode == 1 and f"object storage has no {option[0]}" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "far").exists()

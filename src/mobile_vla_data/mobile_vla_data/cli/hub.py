@@ -11,9 +11,11 @@ from mobile_vla_data.checks.validate import validate_dataset
 from mobile_vla_data.cli.output import DatasetArgument, JsonOption, print_json, print_line, progress_bar
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.hub import storage, transfer
+from mobile_vla_data.hub.names import HubError
 
 
 def push(
+    context: typer.Context,
     dataset: DatasetArgument,
     repo: Annotated[
         str,
@@ -30,10 +32,11 @@ def push(
 ) -> None:
     """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it.
 
-    To object storage it goes as it is, without a card.
+    To object storage it goes as it is, without a card: --license, --private and --message are for the hub only.
     """
     Dataset.open(dataset)
     if storage.is_url(repo):
+        _refuse_hub_options(context, repo)
         with progress_bar("sending", quiet=json) as progress:
             sent = storage.push(dataset, repo, progress)
         if json:
@@ -48,6 +51,15 @@ def push(
         print_json({"dataset": str(dataset), "repo": repo, "commit": address, "findings": len(validation.findings)})
     else:
         print_line(f"{repo}: {address} ({len(validation.findings)} findings are on its card)")
+
+
+def _refuse_hub_options(context: typer.Context, url: str) -> None:
+    """Raise :class:`HubError` if an option was given that object storage has no place for."""
+    names = {"licence": "--license", "private": "--private", "message": "--message"}
+    sources = {option: context.get_parameter_source(name) for name, option in names.items()}
+    given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise HubError(f"{url}: object storage has no {', '.join(given)}, only the hub has; leave it out")
 
 
 def pull(

@@ -24,7 +24,6 @@ class Reply:
 
     ok: bool
     message: str
-    error_code: int = 0
     words: Words | None = None
     """The same message for the page, if this package worded it."""
 

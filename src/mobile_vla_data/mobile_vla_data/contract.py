@@ -20,8 +20,6 @@ from mobile_vla_data.obstacles import Obstacles, Strict
 from mobile_vla_data.polygon import Polygon
 from mobile_vla_data.yaml_file import read_yaml
 
-CONTRACT_VERSION = 1
-
 #: Streams that every robot has besides its cameras; a camera's stream is named after the camera.
 ODOMETRY = "odom"
 GRIPPER_STATE = "gripper_state"

@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -43,16 +43,6 @@ class StartError(RuntimeError):
         super().__init__(message)
         self.status = status
         """Exit status of the process: 1 it cannot start, 2 wrong usage."""
-
-
-class Runnable(Protocol):
-    """Methods of a node that :func:`run` calls."""
-
-    def close(self) -> None:
-        """Stop work and send the last commands; the context is still valid."""
-
-    def destroy_node(self) -> None:
-        """Release the ROS entities."""
 
 
 class _StopFlag:

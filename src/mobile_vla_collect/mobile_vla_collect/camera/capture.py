@@ -25,8 +25,6 @@ class CapturedImage:
     """RGB uint8 ``[height, width, 3]``."""
     stamp_ns: int
     """When it was captured."""
-    identical_s: float
-    """For how long every image has been the same to the byte [s]; 0 if it differs from the one before."""
 
 
 class Capture:
@@ -61,6 +59,7 @@ class Capture:
         self.images = 0
         self.reconnects = 0
         self.identical_s = 0.0
+        """For how long every image has been the same to the byte [s]; 0 if it differs from the one before."""
         self._last_s = float("-inf")
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
@@ -118,7 +117,7 @@ class Capture:
                 self._on_change("info", f"images of {image.shape[1]}x{image.shape[0]} arrive")
             self.images += 1
             self._last_s = now_s
-            self._on_image(CapturedImage(image, stamp_ns, self.identical_s))
+            self._on_image(CapturedImage(image, stamp_ns))
 
     def _note_granted(self, source: ImageSource) -> None:
         before, self.granted = self.granted, source.granted

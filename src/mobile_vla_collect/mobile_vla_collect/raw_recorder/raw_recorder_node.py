@@ -79,7 +79,6 @@ class RawRecorderNode(Node):
         """Files whose episodes are being saved, discarded or labelled."""
         self._written = 0
         self._problem = ""
-        self._looked_at = 0.0
         self._timer = self.create_timer(_LOOK_PERIOD_S, self._look, clock=STEADY)
         self._diagnostics = Diagnostics(self, self._health)
 

@@ -48,8 +48,6 @@ class WriterThread:
         self._writer: EpisodeWriter | None = None
         self.failure: Exception | None = None
         """Why the open episode can no longer be written; None while all is well."""
-        self.steps = 0
-        """Steps of the open episode that are safely written."""
         self.free_bytes = free_bytes(settings.dataset)
         """Free space of the dataset's file system, measured twice a second."""
         self._thread = threading.Thread(target=self._run, name="episode writer", daemon=True)
@@ -60,7 +58,6 @@ class WriterThread:
 
         def work() -> str:
             self._writer = self.failure = None
-            self.steps = 0
             folder = self._settings.dataset
             if not (folder / LOCK_FILE).exists():
                 # A new folder would hide under the disk when that comes back, and its lock would be free.
@@ -97,7 +94,6 @@ class WriterThread:
                     takeover=step.takeover,
                     source_encodings=step.encodings,
                 )
-                self.steps = self._writer.num_steps
             except Exception as error:  # whatever it is, the recorder must report it and the thread must live
                 self.failure = error
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from mobile_vla_data.contract import CameraContract
 from mobile_vla_data.image import placement
+from mobile_vla_data.yaml_file import read_yaml
 
 
 class CalibrationError(ValueError):
@@ -38,10 +38,7 @@ class Calibration:
     def load(cls, path: str | Path) -> Calibration:
         """Read the YAML of camera_calibration. Raises :class:`CalibrationError`."""
         path = Path(os.path.expanduser(path))
-        try:
-            data = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise CalibrationError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        data = read_yaml(path, CalibrationError, "cannot be read: no such file")
         if not isinstance(data, dict):
             raise CalibrationError(f"{path}: not a calibration; camera_calibration writes one")
         return cls(

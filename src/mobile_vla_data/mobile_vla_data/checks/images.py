@@ -38,7 +38,7 @@ def _check(episode: Episode, signals: Signals, camera: str) -> Iterator[Finding]
         if data is None:
             image = episode.image(camera, index)
             marks.append(crc32(image.tobytes()))
-            blank.append(_is_blank(image[::8, ::8]))
+            blank.append(is_blank(image[::8, ::8]))
             continue
         try:
             shape, thumbnail = jpeg.size(data), jpeg.decode_thumbnail(data)
@@ -53,7 +53,7 @@ def _check(episode: Episode, signals: Signals, camera: str) -> Iterator[Finding]
             )
             return
         marks.append(crc32(data))
-        blank.append(_is_blank(thumbnail))
+        blank.append(is_blank(thumbnail))
     if np.mean(blank) > MAX_BLANK:
         yield signals.finding(
             "camera-blank",
@@ -65,7 +65,8 @@ def _check(episode: Episode, signals: Signals, camera: str) -> Iterator[Finding]
         yield from _frozen(signals, camera, np.array(marks, dtype=np.int64))
 
 
-def _is_blank(image: Image) -> bool:
+def is_blank(image: Image) -> bool:
+    """Return whether an image ``[h, w, c]`` shows a single shade."""
     return bool(np.ptp(image.astype(np.int16), axis=(0, 1)).max() < BLANK_SPREAD)
 
 

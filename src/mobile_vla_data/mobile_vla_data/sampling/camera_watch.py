@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.action import gripper, position
-from mobile_vla_data.checks.images import BLANK_SPREAD, FROZEN_S, MAX_BLANK, MOVED_GRIPPER, MOVED_M
+from mobile_vla_data.checks.images import FROZEN_S, MAX_BLANK, MOVED_GRIPPER, MOVED_M, is_blank
 from mobile_vla_data.image import Image
 from mobile_vla_data.observation import Observation
 
@@ -49,7 +49,7 @@ class CameraWatch:
         """Take an observation; return one line for each camera that is frozen."""
         for camera, image in observation.images.items():
             self._seen[camera] += 1
-            self._blank[camera] += bool(np.ptp(image[::8, ::8].astype(np.int16), axis=(0, 1)).max() < BLANK_SPREAD)
+            self._blank[camera] += is_blank(image[::8, ::8])
         return [why for camera in observation.images if (why := self._judge(camera, observation))]
 
     def _judge(self, camera: str, observation: Observation) -> str:

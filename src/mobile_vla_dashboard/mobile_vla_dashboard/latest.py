@@ -150,6 +150,11 @@ class Latest:
         with self._lock:
             return self._statuses.get(name)
 
+    def fresh(self, name: str) -> Any | None:
+        """Return the newest message of a status, None if there is none or its node counts as silent."""
+        received = self.status(name)
+        return received.message if received is not None and received.fresh else None
+
     def _wake(self) -> None:
         loop = self._loop
         if loop is None or not self._wakers:

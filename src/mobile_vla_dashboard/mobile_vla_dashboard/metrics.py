@@ -60,7 +60,7 @@ class RobotCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return one family after the other."""
-        heard = {name: self._fresh(name) for name in _GAUGES}
+        heard = {name: self._latest.fresh(name) for name in _GAUGES}
         up = GaugeMetricFamily("mobile_vla_up", "1 if the node's status is fresh", labels=["node"])
         for name, message in heard.items():
             up.add_metric([name], float(message is not None))
@@ -71,10 +71,6 @@ class RobotCollector(Collector):
         if heard["policy"] is not None:
             yield _latency(heard["policy"])
         yield from self._cameras()
-
-    def _fresh(self, name: str) -> Any | None:
-        received = self._latest.status(name)
-        return received.message if received is not None and received.fresh else None
 
     def _cameras(self) -> Iterator[Metric]:
         rate = GaugeMetricFamily(

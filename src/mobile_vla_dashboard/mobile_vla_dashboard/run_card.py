@@ -40,18 +40,13 @@ class SeenMap:
 
 def run_card(latest: Latest) -> Card:
     """Return everything that only the Run view shows; what is not fresh is None."""
-    chunk = _fresh(latest, "chunk")
+    chunk = latest.fresh("chunk")
     return {
         "chunk": _chunk(chunk) if chunk is not None else None,
-        "maps": {name: _map(_fresh(latest, f"{name}_map")) for name in ("target", "robot")},
-        "shadow": _shadow(_fresh(latest, "policy")),
+        "maps": {name: _map(latest.fresh(f"{name}_map")) for name in ("target", "robot")},
+        "shadow": _shadow(latest.fresh("policy")),
         "goal": _goal(latest),
     }
-
-
-def _fresh(latest: Latest, name: str) -> Any | None:
-    received = latest.status(name)
-    return received.message if received is not None and received.fresh else None
 
 
 def _chunk(chunk: Prediction) -> Card:

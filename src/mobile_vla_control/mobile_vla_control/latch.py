@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mobile_vla_data.storage.durable import explained, write_text_atomically
+from mobile_vla_data.storage.folders import state_folder
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -27,13 +28,8 @@ class StopLatch:
 
     @classmethod
     def of_robot(cls, domain_id: int, node_name: str) -> StopLatch:
-        """Return the file of the gate ``node_name``, fully qualified, in a ROS domain.
-
-        It is in ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``: the same for every session
-        and service of a user, also after a logout.
-        """
-        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-        return cls(Path(state, "mobile_vla") / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
+        """Return the file of the gate ``node_name``, fully qualified, in a ROS domain; it is in the state folder."""
+        return cls(state_folder() / f"stop_{domain_id}{node_name.replace('/', '.')}.json")
 
     def since(self) -> str:
         """Return the time of the stop in force, for a human; empty without one. An unreadable file counts as a stop."""

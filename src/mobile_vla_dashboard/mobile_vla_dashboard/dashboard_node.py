@@ -36,6 +36,7 @@ from mobile_vla_data.action import Velocity
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import ImageError, fit, unpack
+from mobile_vla_data.storage.folders import state_folder
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
@@ -97,7 +98,7 @@ class DashboardNode(Node):
         own = "dataset folder whose episodes the page shows; empty: the one that the recorder reports"
         self._dataset = path(self, "dataset", own)
         kept = "folder for the results of trials; empty: mobile_vla/trials in the user's folder for state"
-        self._trials = path(self, "trials", kept) or _state_folder() / "trials"
+        self._trials = path(self, "trials", kept) or state_folder() / "trials"
         also = "collection plan whose instructions the page offers; empty, or with a dataset: the dataset's"
         self._plan = path(self, "plan", also)
         known = "folder whose checkpoints trials may compare; empty: the folder that holds the loaded one"
@@ -299,11 +300,6 @@ class DashboardNode(Node):
                 f"anyone who can reach {address}:{self.port} can stop, resume and instruct this robot"
                 f"{' and drive it' if self.drivable else ''}; set the parameter token, or address to 127.0.0.1"
             )
-
-
-def _state_folder() -> Path:
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state, "mobile_vla")
 
 
 def _settle(reply: Future[Reply], value: Reply) -> None:

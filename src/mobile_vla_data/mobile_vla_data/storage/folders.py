@@ -17,6 +17,15 @@ class WriteError(OSError):
     """A file or folder cannot be written. The message is one line naming the path."""
 
 
+def state_folder() -> Path:
+    """Folder for what has to outlive a node: the same for every session and service of a user, also after a logout.
+
+    It is ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``.
+    """
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(state, "mobile_vla")
+
+
 @contextmanager
 def writing(path: Path, *errors: type[Exception]) -> Iterator[None]:
     """Turn failures to write ``path`` into a :class:`WriteError` about it.

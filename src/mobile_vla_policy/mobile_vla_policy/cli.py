@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from mobile_vla_data.cli.output import plain_console
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
 
 app = typer.Typer(
@@ -23,9 +23,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-#: Consoles that print text unchanged: instructions and folder names may hold [brackets].
-OUT = Console(markup=False, highlight=False)
-ERR = Console(stderr=True, markup=False, highlight=False)
+OUT = plain_console()
+ERR = plain_console(stderr=True)
 
 
 def path(text: str) -> Path:

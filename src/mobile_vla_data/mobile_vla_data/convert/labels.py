@@ -6,14 +6,13 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.episode import schema
-from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata
+from mobile_vla_data.episode.metadata import Ending, EpisodeHeader, EpisodeMetadata, utc
 from mobile_vla_data.episode.reader import Episode
 
 
@@ -138,5 +137,4 @@ def optional_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def written_at(path: Path) -> str:
     """Return when a file or folder was last written, UTC, ISO 8601."""
-    moment = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(path.stat().st_mtime)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Literal, get_args
 
 from mobile_vla_data.contract import Contract
@@ -101,6 +102,11 @@ class Ending:
     """Control ticks that found no complete, fresh observation."""
     optional: Mapping[str, Any]
     """Further root attributes, out of ``schema.OPTIONAL_ATTRIBUTES``."""
+
+
+def utc(time_s: float) -> str:
+    """Return a time since 1970 [s] as UTC, ISO 8601, to the millisecond."""
+    return datetime.fromtimestamp(time_s, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def require_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

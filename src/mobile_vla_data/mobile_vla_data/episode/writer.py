@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.log import EpisodeLog
-from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of
+from mobile_vla_data.episode.metadata import OUTCOMES, Ending, EpisodeHeader, EpisodeMetadata, require_one_of, utc
 from mobile_vla_data.episode.step_checks import (
     WriterError,
     require_arguments,
@@ -75,9 +74,9 @@ class EpisodeWriter:
         self._dataset = Path(dataset)
         self._dataset.mkdir(parents=True, exist_ok=True)
         require_space(self._dataset, _SPARE_BYTES, self._dataset)
+        created_at = created_at or utc(time.time())
         self._header, self._log = self._claim(
-            episode_id,
-            EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, created_at or _now()),
+            episode_id, EpisodeHeader("", metadata, contract, tuple(cameras), encoding, jpeg_quality, created_at)
         )
         # The first camera is encoded in the caller's thread, every other in one of these; they start when needed.
         self._encoders = ThreadPoolExecutor(max(1, len(cameras) - 1), thread_name_prefix="jpeg")
@@ -244,7 +243,3 @@ class EpisodeWriter:
     def _require_open(self) -> None:
         if not self._open:
             raise WriterError(f"{self.episode_id} is closed; start another episode")
-
-
-def _now() -> str:
-    return datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, SPAN, Bag, BagMessage
 from mobile_vla_data.convert.rosbag.mapping import BagMapping, same_topic
 from mobile_vla_data.convert.rosbag.play import Player
 from mobile_vla_data.convert.rosbag.segments import Segment, cut
-from mobile_vla_data.episode.metadata import EpisodeMetadata
+from mobile_vla_data.episode.metadata import EpisodeMetadata, utc
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.sampling.sampler import EpisodeTicks, SampledStep
 from mobile_vla_data.storage.lock import DatasetLock
@@ -201,8 +200,7 @@ class _BagImporter:
 
     def created_at(self, first_ns: int) -> str:
         """When the episode that begins at ``first_ns`` was recorded, UTC, ISO 8601."""
-        moment = datetime.fromtimestamp(first_ns * 1e-9, timezone.utc).isoformat(timespec="milliseconds")
-        return str(self._labels.get("created_at") or moment.replace("+00:00", "Z"))
+        return str(self._labels.get("created_at") or utc(first_ns * 1e-9))
 
     def outcome(self) -> str:
         """Outcome of the episodes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 from pathlib import Path
@@ -18,6 +17,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.trials.page import as_data
 from mobile_vla_sim.tasks.catalogue import load_plan
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.world.model import VISIBLE_HALF_M
@@ -73,10 +73,10 @@ def paths_drawing(trials: list[dict[str, Any]]) -> str:
     try:
         for trial in trials:
             world.reset(draw(trial["seed"], [trial["task"]], plan)[0].scene)
-            image = base64.b64encode(jpeg.encode(world.render("static"), 85)).decode()
+            image = as_data(jpeg.encode(world.render("static"), 85), "jpeg")
             drawings.append(
                 f'<svg viewBox="{-half} {-half} {2 * half} {2 * half}" role="img" aria-label="Path of a trial">'
-                f'<image href="data:image/jpeg;base64,{image}" x="{-half}" y="{-half}" width="{2 * half}" '
+                f'<image href="{image}" x="{-half}" y="{-half}" width="{2 * half}" '
                 f'height="{2 * half}"/>{_path(trial)}</svg>'
             )
     finally:
@@ -140,12 +140,11 @@ def _figure(source: str, caption: str) -> str:
 def _png(image: Image.Image) -> str:
     stream = io.BytesIO()
     image.save(stream, "PNG")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return as_data(stream.getvalue(), "png")
 
 
 def _file(path: Path) -> str:
-    kind = path.suffix.lstrip(".")
-    return f"data:image/{kind};base64," + base64.b64encode(path.read_bytes()).decode()
+    return as_data(path.read_bytes(), path.suffix.lstrip("."))
 
 
 def _text(value: object) -> str:

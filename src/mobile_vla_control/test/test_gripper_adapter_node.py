@@ -14,7 +14,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_ros.qos import SENSOR
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -23,20 +23,8 @@ HAND = str(Path(__file__).with_name("hand_node.py"))
 CONTRACT = Path(__file__).parents[3] / "config" / "robot.yaml"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def domain():
-    with unique_domain():
-        yield
-
-
 @pytest.fixture
-def probe():
-    with Probe() as probe:
-        yield probe
-
-
-@pytest.fixture
-def start(tmp_path):
+def start(domain, tmp_path):
     """Start the adapter with a gripper_driver."""
     nodes = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,14 @@ settings.load_profile("steady")
 ROBOT_YAML = Path(__file__).resolve().parents[3] / "config" / "robot.yaml"
 STREAMS = ("static", "gripper", "odom", "gripper_state")
 START_NS = 1_790_000_000_000_000_000
+_HOLD = """
+import sys, time
+from mobile_vla_data.storage.lock import DatasetLock
+lock = DatasetLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 class Demonstration:
@@ -126,6 +135,23 @@ def record(dataset: Path, contract: Contract) -> Record:
 @pytest.fixture(scope="session")
 def robot_yaml() -> Path:
     return ROBOT_YAML
+
+
+@pytest.fixture
+def hold() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts a process which holds a dataset's lock until it is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def _hold(dataset: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, "-c", _HOLD, dataset], env=env, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        return process
+
+    yield _hold
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,6 @@ int fsync(int fd) {
 }
 """
 _COMMAND = [sys.executable, "-c", "from mobile_vla_data.cli.main import main; main()"]
-_HOLD = """
-import sys, time
-from mobile_vla_data.storage.lock import DatasetLock
-lock = DatasetLock(sys.argv[1])
-lock.acquire()
-print("held", flush=True)
-time.sleep(60)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -123,20 +115,14 @@ for encoding in ("jpeg", "raw"):
             assert episode.num_steps == 7
 
 
-def test_without_locks_a_second_writer_is_recognised_and_a_dead_one_forgotten(dataset, without_locks):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLD, dataset], env=without_locks, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout.readline() == "held\n"
-        assert is_locked(dataset)
-        done = subprocess.run([*_COMMAND, "recover", dataset], env=without_locks, capture_output=True, text=True)
-        assert done.returncode == 1
-        assert f"is being recorded by pid {holder.pid} on {os.uname().nodename}" in done.stderr
-    finally:
-        os.kill(holder.pid, signal.SIGKILL)
-        holder.wait()
-        holder.stdout.close()
+def test_without_locks_a_second_writer_is_recognised_and_a_dead_one_forgotten(dataset, without_locks, hold):
+    holder = hold(dataset, without_locks)
+    assert is_locked(dataset)
+    done = subprocess.run([*_COMMAND, "recover", dataset], env=without_locks, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"is being recorded by pid {holder.pid} on {os.uname().nodename}" in done.stderr
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
     assert not is_locked(dataset)
     done = subprocess.run([*_COMMAND, "recover", dataset], env=without_locks, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,30 +2,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock, is_locked
 
-_HOLD = """
-import sys, time
-from mobile_vla_data.storage.lock import DatasetLock
-lock = DatasetLock(sys.argv[1])
-lock.acquire()
-print("held", flush=True)
-time.sleep(60)
-"""
-
 
 @pytest.fixture
-def holder(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", _HOLD, tmp_path / "d"], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
+def holder(hold, tmp_path):
+    return hold(tmp_path / "d")
 
 
 def test_a_second_process_is_refused_in_one_line_that_names_the_first(tmp_path, holder):

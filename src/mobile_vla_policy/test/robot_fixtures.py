@@ -37,6 +37,16 @@ def robot(probe: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
+def statuses(probe: Any) -> list[Any]:
+    """Messages of ``policy/status``, as they arrive."""
+    from mobile_vla_msgs.msg import PolicyStatus
+    from mobile_vla_ros.qos import LATCHED
+
+    collected: list[Any] = probe.collect(PolicyStatus, "policy/status", LATCHED)
+    return collected
+
+
+@pytest.fixture
 def stamped() -> bool:
     """Whether velocities are TwistStamped. One process cannot listen to both types on a topic: a module decides."""
     return False

@@ -8,7 +8,7 @@ import h5py
 import pytest
 from rich.console import Console
 from safetensors.torch import load_file, save_file
-from synthetic_episodes import train_settings, write_dataset
+from synthetic_episodes import train_settings
 
 from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.evaluation.predict import PredictionError
@@ -23,11 +23,6 @@ from mobile_vla_policy.training.train import train
 
 QUIET = Console(quiet=True)
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=6)
 
 
 @pytest.fixture(scope="module")

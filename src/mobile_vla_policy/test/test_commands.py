@@ -46,11 +46,6 @@ class Outcome:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=6)
-
-
-@pytest.fixture(scope="module")
 def checkpoint(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out") / "checkpoint"
     init(train_settings(), dataset, folder, Console(quiet=True))

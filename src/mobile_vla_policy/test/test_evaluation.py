@@ -28,11 +28,6 @@ QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=6)
-
-
-@pytest.fixture(scope="module")
 def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("trained") / "out"
     train(train_settings(max_steps=2), dataset, output, QUIET)

@@ -16,7 +16,6 @@ from rclpy.action import ActionClient
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import wait_for
 
 pytestmark = pytest.mark.alone
@@ -52,11 +51,6 @@ def client(probe: Any) -> Iterator[Client]:
 @pytest.fixture
 def commands(probe: Any) -> list[Twist]:
     return probe.collect(Twist, "cmd_vel_policy")
-
-
-@pytest.fixture
-def statuses(probe: Any) -> list[PolicyStatus]:
-    return probe.collect(PolicyStatus, "policy/status", LATCHED)
 
 
 def active(statuses: list[PolicyStatus]) -> bool:

@@ -21,7 +21,7 @@ from rosgraph_msgs.msg import Clock
 from mobile_vla_control.testing import require_timeouts
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus
 from mobile_vla_ros.convert import to_ns, to_stamp
-from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
+from mobile_vla_ros.qos import EVERY_STATUS
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
@@ -39,11 +39,6 @@ def stamped() -> bool:
 @pytest.fixture
 def wheels(probe: Any) -> StampedVelocities:
     return StampedVelocities(probe, "cmd_vel")
-
-
-@pytest.fixture
-def statuses(probe: Any) -> list[PolicyStatus]:
-    return probe.collect(PolicyStatus, "policy/status", LATCHED)
 
 
 def gate(**parameters: Any) -> NodeProcess:

@@ -14,19 +14,13 @@ from rcl_interfaces.srv import SetParameters
 from robot_fixtures import CONTRACT
 
 from mobile_vla_data.contract import Contract
-from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
+from mobile_vla_msgs.msg import ActionChunk, GripperCommand
 from mobile_vla_ros.convert import to_ns
-from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import FakeRobot, wait_for
 
 pytestmark = pytest.mark.alone
 
 GO = "go to the kitchen"
-
-
-@pytest.fixture
-def statuses(probe: Any) -> list[PolicyStatus]:
-    return probe.collect(PolicyStatus, "policy/status", LATCHED)
 
 
 def set_integer(probe: Any, name: str, number: int) -> Any:

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
 from robot_fixtures import CONTRACT
 
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus
+from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
@@ -27,11 +27,6 @@ APART_M_S = math.dist(POLICY, HUMAN)
 @pytest.fixture
 def stamped() -> bool:
     return True
-
-
-@pytest.fixture
-def statuses(probe: Any) -> list[PolicyStatus]:
-    return probe.collect(PolicyStatus, "policy/status", LATCHED)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from robot_fixtures import CONTRACT
 
-from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus
+from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
-from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
+from mobile_vla_ros.qos import EVERY_STATUS
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
@@ -25,11 +25,6 @@ GO = "go to the kitchen"
 @pytest.fixture
 def stamped() -> bool:
     return True
-
-
-@pytest.fixture
-def statuses(probe: Any) -> list[PolicyStatus]:
-    return probe.collect(PolicyStatus, "policy/status", LATCHED)
 
 
 @contextmanager

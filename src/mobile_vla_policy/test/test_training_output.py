@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from synthetic_episodes import train_settings, write_dataset
+from synthetic_episodes import train_settings
 
 from mobile_vla_data.storage.folders import WriteError
 from mobile_vla_data.storage.lock import FolderBusyError
@@ -22,11 +22,6 @@ from mobile_vla_policy.training.output import LOCK, OutputError, OutputLock, byt
 from mobile_vla_policy.training.train import init, train
 
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", episodes=10, steps=6)
 
 
 def content(folder: Path) -> dict[str, bytes]:

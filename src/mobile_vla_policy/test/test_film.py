@@ -74,7 +74,7 @@ def test_the_act_state_depends_on_words_and_on_every_camera() -> None:
         assert not torch.allclose(act, backbone.encode(other, tokens), atol=1e-4)
 
 
-def test_with_heading_the_head_sees_more_of_the_robot() -> None:
+def test_with_heading_the_head_sees_the_way_as_the_base_does() -> None:
     torch.manual_seed(0)
     plain = settings()
     turning = plain.model_copy(update={"backbone": plain.backbone.model_copy(update={"heading": True})})
@@ -82,8 +82,15 @@ def test_with_heading_the_head_sees_more_of_the_robot() -> None:
     images = torch.rand(2, 1, 3, SIZE, SIZE)
     act = backbone.encode(images, backbone.tokenise(["go to the kitchen"] * 2))
     more = backbone.hidden_size - film().hidden_size
-    assert act.shape == (2, backbone.hidden_size) and more == 32
-    assert not torch.allclose(act[0, -more:], act[1, -more:], atol=1e-4), "two images look different there"
+    assert act.shape == (2, backbone.hidden_size) and more == 4
+    assert isinstance(backbone, FilmBackbone) and backbone.facing is not None
+    torch.nn.init.zeros_(backbone.facing.weight)
+    for facing in ((1e6, 0.0), (0.0, 1e6)):
+        backbone.facing.bias.data = torch.tensor(facing)
+        act = backbone.encode(images, backbone.tokenise(["go to the kitchen"] * 2))
+        right, up = act[:, 6:8].unbind(1)
+        expected = [right, up] if facing[0] else [up, -right]
+        assert torch.allclose(act[:, -4:-2], torch.stack(expected, 1), atol=1e-4)
 
 
 def test_words_never_seen_are_no_error_and_not_all_the_same() -> None:

@@ -89,6 +89,17 @@ def test_right_places_floor_and_ways_cost_less_than_wrong_ones() -> None:
     assert right < loss(backwards, images, journeys, group) - 0.5
 
 
+def test_a_base_that_turns_faces_where_it_drives() -> None:
+    images, journeys, group, here, path = episodes(2)
+    ahead = torch.nn.functional.normalize(path[:, -1] - path[:, 0])
+    maps, values = perfect(here, path), []
+    for facing in (None, ahead, 0.1 * ahead, -ahead):
+        torch.manual_seed(0)
+        values.append(loss(maps._replace(facing=facing), images, journeys, group))
+    # Half of one minus the cosine; the length of what is predicted does not matter.
+    assert values == pytest.approx([values[0], values[0], values[0], values[0] + 1.0], abs=1e-3)
+
+
 def test_images_of_an_episode_must_agree_about_what_the_robot_hides() -> None:
     images, journeys, group, here, path = episodes(2)
     agreed = perfect(here, path)

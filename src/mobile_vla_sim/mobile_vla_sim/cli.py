@@ -97,6 +97,7 @@ def collect(
     name = "/".join(policy.resolve().parts[-2:]) if policy else ""
     config = CollectConfig(output, robot, load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised), load, name)
     started, made, steps = time.monotonic(), 0, 0
+    left_out: list[str] = []
     try:
         with _progress(as_json) as progress:
             bar = progress.add_task("collecting", total=None, rate="")
@@ -106,6 +107,7 @@ def collect(
                 spread=spread,
                 top_up=top_up,
                 on_plan=lambda all_: progress.update(bar, total=all_),
+                on_left_out=left_out.append,
             ):
                 made, steps = made + 1, steps + length
                 rate = 60.0 * made / (time.monotonic() - started)
@@ -116,6 +118,7 @@ def collect(
     summary = {
         "dataset": str(output),
         "made": made,
+        "left_out": left_out,
         "steps": steps,
         "elapsed_s": round(elapsed_s, 2),
         "episodes_per_minute": round(60.0 * made / elapsed_s, 1),
@@ -123,6 +126,8 @@ def collect(
     if as_json:
         print(json.dumps(summary))
     else:
+        for why in left_out:
+            _console.print(f"left out: {why}")
         _console.print(f"{made} episodes made, {steps} steps, in {elapsed_s:.1f} s: {output}")
 
 

@@ -12,7 +12,7 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.parallel import Spread
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_sim.headless.collect import CollectConfig, collect, write_episode
-from mobile_vla_sim.headless.episode import STUCK_TICKS, DemonstrationError, drive_episode
+from mobile_vla_sim.headless.episode import STUCK_TICKS, DemonstrationError, OutOfTimeError, drive_episode
 from mobile_vla_sim.tasks.catalogue import TASKS, UnknownTaskError, instructions
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.tasks.schedule import Schedule
@@ -100,6 +100,26 @@ def test_a_scene_on_a_plan_of_the_trials_is_never_written(config, blind, monkeyp
     monkeypatch.setattr("mobile_vla_sim.headless.collect.assignment_of", lambda config, index: held_out)
     with pytest.raises(DemonstrationError, match="are for trials only"):
         write_episode(blind, config, 0, "episode_000999")
+
+
+def test_a_scene_that_the_expert_cannot_do_is_left_out_and_the_rest_is_made(contract, plan, tmp_path, monkeypatch):
+    config = CollectConfig(tmp_path, contract, plan, 3, ALL)
+
+    def fails_at(condition):
+        def write(world, config, index, episode_id, policy=None):
+            if condition(index):
+                raise OutOfTimeError(f"scene {index}: not done")
+            return 60
+
+        monkeypatch.setattr("mobile_vla_sim.headless.collect.write_episode", write)
+
+    fails_at(lambda index: index == 1)
+    left_out = []
+    assert list(collect(config, 4, on_left_out=left_out.append)) == [60, 60, 60]
+    assert left_out == ["scene 1: not done"]
+    fails_at(lambda index: index > 2)
+    with pytest.raises(DemonstrationError, match="10 of 13 scenes could not be demonstrated; the last: scene 12"):
+        list(collect(config, 100))
 
 
 def test_images_are_as_old_as_live_ones_and_never_from_the_future(config):

@@ -59,8 +59,9 @@ class FilmSettings(BackboneSettings):
     plan_steps: int = Field(default=45, ge=1)
     """Length of the longest path that can be planned [cells]."""
     heading: bool = False
-    """Show the head what the robot itself looks like, from which it reads where a base that turns is facing. A base
-    that does not turn only copies its last command from there: the arm points where it was told to drive."""
+    """For a base that turns: read where it faces from what it looks like, and show the head the way as the base sees
+    it. A base that does not turn would only copy its last command from there: the arm points where it was told to
+    drive."""
     word_dropout: float = Field(default=0.1, ge=0, le=0.25)
     """Share of the tokens that are replaced at random in training, so that unknown words do no harm. Many instructions
     stay as they are; a few lose up to four times as many words. Unless it is 0, up to six random tokens come into every
@@ -110,10 +111,10 @@ class FilmBackbone(Backbone):
         self.target = nn.Conv2d(fine, 1, 1)
         self.planner = Planner(settings.plan_steps)
         self.norm = nn.LayerNorm(fine)
-        self.heading = settings.heading
+        self.facing = nn.Linear(_LOCAL, 2) if settings.heading else None
         self.other = _OtherCamera(words, settings.image_size) if others else None
         self.hidden_size = 6 + fine + 2 + len(NEIGHBOURS) + 1 + 2 * (2 * _REACH + 1) ** 2 + others * _SIDE_VIEW
-        self.hidden_size += _LOCAL if settings.heading else 0
+        self.hidden_size += 4 if settings.heading else 0
         self.register_buffer("centres", cell_centres(self.side), persistent=False)
         self.register_buffer("directions", DIRECTIONS.clone(), persistent=False)
 
@@ -160,18 +161,22 @@ class FilmBackbone(Backbone):
             offset, lead = goal - here, leaving @ self.directions
             distance = offset.norm(dim=1, keepdim=True)
             near = (-((distance / _NEAR) ** 2)).exp()
+            direction = lead / (lead.norm(dim=1, keepdim=True) + 0.1)
             act = [
                 4 * near * offset, near, distance,
-                2 * lead, lead / (lead.norm(dim=1, keepdim=True) + 0.1), 2 * leaving, length / 10,
+                2 * lead, direction, 2 * leaving, length / 10,
                 near_robot, near_goal,
                 self._seen(features, at_target),
             ]  # fmt: skip
-        if self.heading:
-            act.append(_under(local.float(), at_robot))
+        facing = None
+        if self.facing is not None:
+            facing = self.facing(_under(local.float(), at_robot)).float()
+            ahead = facing / (facing.norm(dim=1, keepdim=True) + 0.1)
+            act += [_from(ahead, direction), 4 * _from(ahead, near * offset)]
         if self.other is not None:
             act.append(self.other(latents[:, 1:], words))
         taught = self.planner.taught(self._grid(blocked), self._grid(target)).flatten(2) if self.training else None
-        return torch.cat(act, dim=1), Maps(target, robot, blocked, taught)
+        return torch.cat(act, dim=1), Maps(target, robot, blocked, taught, facing)
 
     def maps(self, latents: torch.Tensor, tokens: Tokens) -> Maps | None:
         """Return the heatmaps of target, robot and blocked floor."""
@@ -284,6 +289,12 @@ def _doubled(image: torch.Tensor) -> torch.Tensor:
     count, channels, rows, columns = image.shape
     blocks = image[:, :, :, None, :, None].expand(-1, -1, -1, 2, -1, 2)
     return blocks.reshape(count, channels, 2 * rows, 2 * columns)
+
+
+def _from(ahead: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Return ``vectors`` ``[N, 2]`` as (ahead, to the left) of someone who looks along ``ahead`` ``[N, 2]``."""
+    (x, y), (right, up) = ahead.unbind(1), vectors.unbind(1)
+    return torch.stack([x * right + y * up, x * up - y * right], dim=1)
 
 
 def _under(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,8 @@ class Maps(NamedTuple):
     """Logits ``[N, P]``: the robot cannot drive over this cell."""
     ways: torch.Tensor | None = None
     """``[N, 8, P]``: the shares of the directions :data:`DIRECTIONS` in which the way to the target leads."""
+    facing: torch.Tensor | None = None
+    """``[N, 2]``: right and up, any length: where the base faces in the image. Only of bases that turn."""
 
 
 #: Neighbours of a cell as (columns to the right, rows down).

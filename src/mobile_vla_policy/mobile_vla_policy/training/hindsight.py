@@ -6,7 +6,8 @@ In one episode hardly anything changes but the robot. So several images of an ep
   odometry, up to place, scale and rotation, which also shows how the odometry lies in the image;
 - where it can drive: the cells that it drove over, against all others. Each image must call the same cells blocked as
   the others do, which shows what the robot hides;
-- and both must be found as well with the robot put down anywhere else (:mod:`.elsewhere`).
+- and both must be found as well with the robot put down anywhere else (:mod:`.elsewhere`);
+- where a base that turns is facing: it drives forwards.
 
 This needs no annotation of the robot, no calibrated camera, and no odometry localised in a map. It needs a camera
 that does not move, and at least three images of each episode in a batch.
@@ -49,8 +50,8 @@ _HIDDEN_WEIGHT = 10.0
 #: Of every second image, the robot is put down elsewhere.
 _SOME = slice(None, None, 2)
 
-_ROBOT, _SHAPE, _FREE, _SAME, _WAY = 0.2, 0.3, 0.5, 0.5, 0.5
-"""Weights of robot, path, free floor, agreement and way, found by driving (docs/explanation/small-policy.md)."""
+_ROBOT, _SHAPE, _FREE, _SAME, _WAY, _FACING = 0.2, 0.3, 0.5, 0.5, 0.5, 0.5
+"""Weights of robot, path, free floor, agreement, way (found by driving, docs/explanation/small-policy.md) and facing."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def hindsight_loss(
     robot_seen_there, blocked_there = floor(pasted[:, None])
     hidden_there = _near(robot_there @ centres, centres)
     apart = (path[episode] - seen.detach()[:, None]).norm(dim=2) > _HIDDEN
-    return (
+    loss = (
         _ROBOT * (_cross_entropy(maps.robot, robot) + _cross_entropy(robot_seen_there, robot_there))
         + _SHAPE * _mean(fit.residual, fit.spread.float())
         + _FREE
@@ -115,6 +116,9 @@ def hindsight_loss(
         + _SAME * _same(blocked_there, agreed[_SOME], known[_SOME], hidden_there)
         + _WAY * _way(maps.ways, path, journeys, usable[episode] & apart, fit, episode, step)
     )
+    if maps.facing is not None:
+        loss = loss + _FACING * _faces(maps.facing, path, usable, fit, episode, step)
+    return loss
 
 
 def fit_odometry(seen: torch.Tensor, driven: torch.Tensor, episode: torch.Tensor, count: int) -> Fit:
@@ -209,6 +213,18 @@ def _way(
     )[:, :, 0]
     entropy = -(wanted[episode].transpose(1, 2) * read.clamp(min=1e-6).log()).sum(1)
     return _mean(entropy, weights.float())
+
+
+def _faces(
+    facing: torch.Tensor, path: torch.Tensor, usable: torch.Tensor, fit: Fit, episode: torch.Tensor, step: torch.Tensor
+) -> torch.Tensor:
+    """One minus the cosine between where the base faces and where it drives, from the step before to the one after."""
+    ahead, between = torch.zeros_like(path), torch.zeros_like(usable)
+    ahead[:, 1:-1] = (path[:, 2:] - path[:, :-2]) / 2
+    between[:, 1:-1] = usable[:, 2:] & usable[:, :-2]
+    drives = between & (ahead.norm(dim=2) > _LEAST_MOTION_M * fit.turn.abs()[:, None])
+    error = 1 - functional.cosine_similarity(facing.float(), ahead[episode, step], dim=1)
+    return _mean(error, drives[episode, step].float())
 
 
 def _in_image(positions: torch.Tensor, fit: Fit) -> torch.Tensor:

@@ -23,7 +23,7 @@ from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.lock import DatasetLock
 from mobile_vla_sim.headless.driver import DrivingPolicy
-from mobile_vla_sim.headless.episode import DemonstrationError, Step, drive_episode
+from mobile_vla_sim.headless.episode import DemonstrationError, OutOfTimeError, Step, drive_episode
 from mobile_vla_sim.tasks.draw import Assignment, draw
 from mobile_vla_sim.tasks.schedule import Schedule
 from mobile_vla_sim.world.odometry import OdometryKind
@@ -34,6 +34,8 @@ from mobile_vla_sim.world.world import World
 _EPOCH_NS = 1_767_225_600_000_000_000
 """Stamp of simulated time zero of episode 0, 2026-01-01 UTC; a constant, because episodes must not depend on when."""
 _EPISODE_SPACING_NS = 20_000_000_000
+_TOO_MANY = 10
+"""A collection ends when this many scenes could not be demonstrated, and they are more than a tenth."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,7 @@ def collect(
     spread: Spread = HERE,
     top_up: bool = False,
     on_plan: Callable[[int], None] = lambda wanted: None,
+    on_left_out: Callable[[str], None] = lambda why: None,
 ) -> Iterator[int]:
     """Make the missing episodes, yielding the number of steps of each as it is committed.
 
@@ -164,11 +167,12 @@ def collect(
         spread: where they are made.
         top_up: see :func:`missing_indices`.
         on_plan: told how many episodes are to be made, before the first.
+        on_left_out: told why a scene could not be demonstrated; its episode is left out.
 
     Raises:
         UnknownTaskError: a task is not in the catalogue.
         DatasetBusyError: another process writes to the folder.
-        DemonstrationError: see :func:`write_episode`.
+        DemonstrationError: the expert cannot do many of the scenes.
     """
     Schedule(config.tasks, config.plan)
     with DatasetLock(config.dataset):
@@ -177,7 +181,16 @@ def collect(
         # Ids are given out here, so that processes do not compete for them.
         first = next_number(config.dataset)
         jobs = [(index, f"episode_{first + place:06d}") for place, index in enumerate(missing)]
-        yield from spread.run(partial(_Collector, config), _Collector.write, jobs, release=_Collector.close)
+        results = spread.run(partial(_Collector, config), _Collector.write, jobs, release=_Collector.close)
+        left_out = 0
+        for number, result in enumerate(results, start=1):
+            if isinstance(result, int):
+                yield result
+                continue
+            left_out += 1
+            if left_out >= _TOO_MANY and left_out > number / 10:
+                raise DemonstrationError(f"{left_out} of {number} scenes could not be demonstrated; the last: {result}")
+            on_left_out(result)
 
 
 def default_workers() -> int:
@@ -192,9 +205,12 @@ class _Collector:
         self._config, self._world = config, World(config.contract)
         self._policy = config.load_policy() if config.load_policy else None
 
-    def write(self, job: tuple[int, str]) -> int:
-        """Write one episode, (index, id)."""
-        return write_episode(self._world, self._config, *job, self._policy)
+    def write(self, job: tuple[int, str]) -> int | str:
+        """Write one episode, (index, id); return its number of steps, or why there is none."""
+        try:
+            return write_episode(self._world, self._config, *job, self._policy)
+        except OutOfTimeError as error:
+            return str(error)
 
     def close(self) -> None:
         """Free the graphics."""

@@ -35,7 +35,11 @@ _ATTEMPTS = 20
 
 
 class DemonstrationError(RuntimeError):
-    """The expert cannot do an assignment in time; one line."""
+    """The expert cannot do an assignment in time, or must not; one line."""
+
+
+class OutOfTimeError(DemonstrationError):
+    """The expert was not done within :data:`MAX_STEPS` steps, in no attempt."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def drive_episode(
         Between :data:`MIN_STEPS` and :data:`MAX_STEPS` steps that end with the goal achieved and the robot standing.
 
     Raises:
-        DemonstrationError: no attempt achieved the goal in time.
+        OutOfTimeError: no attempt achieved the goal in time.
     """
     for attempt in range(attempts):
         random = np.random.default_rng([assignment.scene.seed, assignment.place, attempt])
@@ -98,7 +102,7 @@ def drive_episode(
         if steps:
             return steps
     name, seed = assignment.task.name, assignment.scene.seed
-    raise DemonstrationError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
+    raise OutOfTimeError(f"scene {seed} ({name}): the expert was not done within {MAX_STEPS} steps")
 
 
 def _demonstrate(

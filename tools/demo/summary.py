@@ -46,7 +46,7 @@ def shortfalls(summary: dict[str, Any]) -> list[str]:
     trained, untrained = summary["trials"]["trained"], summary["trials"]["untrained"]
     black = summary["conditions"]["images"]
     lines = []
-    # A policy that reaches nine rooms in ten reaches fewer than 8 of 12 once in 230 runs, and fewer than 10 once in nine.
+    # A policy that reaches nine rooms in ten reaches fewer than 8 of 12 once in 230 runs; fewer than 10, once in nine.
     if 3 * trained["successes"] < 2 * trained["trials"]:
         lines.append(
             f"the trained policy reached the room in only {trained['successes']} of {trained['trials']} trials"

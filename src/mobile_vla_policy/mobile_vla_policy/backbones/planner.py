@@ -54,7 +54,8 @@ class Planner(nn.Module):
         ``blocked`` and ``target`` are logits ``[N, G, G]``. Nothing gets a gradient.
         """
         with torch.no_grad():
-            exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
+            tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+            exported = tracing or torch.compiler.is_compiling()
             costs = self._costs(blocked, _STEEPER, _DEARER)
             return self._plan(costs, target, self._by_logarithms if exported else self._by_sums)
 

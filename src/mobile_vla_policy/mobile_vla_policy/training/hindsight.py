@@ -51,7 +51,8 @@ _HIDDEN_WEIGHT = 10.0
 _SOME = slice(None, None, 2)
 
 _ROBOT, _SHAPE, _FREE, _SAME, _WAY, _FACING = 0.2, 0.3, 0.5, 0.5, 0.5, 0.5
-"""Weights of robot, path, free floor, agreement, way (found by driving, docs/explanation/small-policy.md) and facing."""
+"""Weights of robot, path, free floor, agreement and way, found by driving (docs/explanation/small-policy.md), and of
+where the base faces."""
 
 
 @dataclass(frozen=True)

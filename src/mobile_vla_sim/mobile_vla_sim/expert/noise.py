@@ -15,8 +15,8 @@ class DrivingNoise:
     """Disturbs the driven velocity, while the expert's own command is recorded (DART, Laskey et al. 2017).
 
     Correlated in time (an autoregressive process), so that the robot really leaves the path, with an occasional push.
-    After a push beside its target it may be held for a moment. Without this no demonstration shows how to go on from a standstill, and a
-    policy that has come to one stays there (inertia, Codevilla et al. 2019).
+    After a push beside its target it may be held for a moment. Without this no demonstration shows how to go on from a
+    standstill, and a policy that has come to one stays there (inertia, Codevilla et al. 2019).
     """
 
     def __init__(self, random: np.random.Generator, contract: Contract, sigma_m_s: float = 0.22) -> None:

@@ -226,11 +226,7 @@ class Arm:
             x, y, _ = self._where(name)
             distance, bearing = self._polar(x, y)
             beside = abs(math.remainder(bearing - self.aim, math.tau))
-            if (
-                not REACH_M[0] < distance < REACH_M[1]
-                or beside > SIDEWAYS_RAD
-                or not sees(self._scene, centre, (x, y))
-            ):
+            if not REACH_M[0] < distance < REACH_M[1] or beside > SIDEWAYS_RAD or not sees(self._scene, centre, (x, y)):
                 continue
             hx, hy, _ = self.point
             if math.hypot(x - hx, y - hy) < least:

@@ -141,11 +141,14 @@ def test_the_planned_way_goes_round_a_wall_and_straight_where_there_is_none() ->
     assert torch.isfinite(distances).all()
 
 
-def test_a_gradient_reaches_every_parameter() -> None:
-    backbone = film(("static", "gripper")).train()
+@pytest.mark.parametrize("heading", [False, True])
+def test_a_gradient_reaches_every_parameter(heading: bool) -> None:
+    plain = settings(("static", "gripper"))
+    seeing = plain.model_copy(update={"backbone": plain.backbone.model_copy(update={"heading": heading})})
+    backbone = build_network(seeing, instructions=list(GOALS)).train().backbone
     act, maps = backbone.encode_with_maps(torch.rand(2, 2, 3, SIZE, SIZE), backbone.tokenise(list(GOALS)[:2]))
     assert maps is not None and maps.robot is not None and maps.blocked is not None and maps.ways is not None
-    total = sum(value.float().square().sum() for value in (act, *maps))
+    total = sum(value.float().square().sum() for value in (act, *maps) if value is not None)
     assert isinstance(total, torch.Tensor)
     total.backward()
     assert [name for name, p in backbone.named_parameters() if p.grad is None or not p.grad.any()] == []

@@ -64,8 +64,9 @@ class Command:
 
 _STILL = np.zeros(2)
 _TOO_NEAR_M = REACH_M[0] + 0.05
-_BESIDE_RAD = SIDEWAYS_RAD - 0.2
-"""It closes the gripper on what is this far beside the arm's direction; the arm turns there by itself."""
+_BESIDE_RAD, _BESIDE_HANDLE_RAD = 0.5, SIDEWAYS_RAD - 0.2
+"""It closes the gripper on what is this far beside the arm's direction; the arm turns there by itself. Of several objects
+the arm takes the one nearest to its hand, so it points at an object more exactly than at a handle."""
 _FACE_S, _ACT_S, _SLIDE_S, _HOME_S = 1.4, 2.5, 4.0, 4.0
 """Longest time to face the target, to wait for the gripper, to pull or push a drawer, and to come to its handle [s]."""
 
@@ -239,7 +240,8 @@ class Expert:
             return self._assignment.scene.piece(goal.surface).footprint.grown(-0.09).contains(x, y)
         x, y = self._aim_point()
         beside = math.remainder(math.atan2(y - pose.y, x - pose.x) - direction, math.tau)
-        return abs(beside) < _BESIDE_RAD and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
+        most = _BESIDE_HANDLE_RAD if self._slides else _BESIDE_RAD
+        return abs(beside) < most and _TOO_NEAR_M < math.dist((x, y), (pose.x, pose.y)) < REACH_M[1] - 0.05
 
     def _aim_point(self) -> Point:
         """Where the gripper is to act, in the world."""

@@ -65,8 +65,8 @@ class Command:
 _STILL = np.zeros(2)
 _TOO_NEAR_M = REACH_M[0] + 0.05
 _BESIDE_RAD, _BESIDE_HANDLE_RAD = 0.5, SIDEWAYS_RAD - 0.2
-"""It closes the gripper on what is this far beside the arm's direction; the arm turns there by itself. Of several objects
-the arm takes the one nearest to its hand, so it points at an object more exactly than at a handle."""
+"""It closes the gripper on what is this far beside the arm's direction; the arm turns there by itself. Of several
+objects the arm takes the one nearest to its hand, so it points at an object more exactly than at a handle."""
 _FACE_S, _ACT_S, _SLIDE_S, _HOME_S = 1.4, 2.5, 4.0, 4.0
 """Longest time to face the target, to wait for the gripper, to pull or push a drawer, and to come to its handle [s]."""
 

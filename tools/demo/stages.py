@@ -33,7 +33,7 @@ class Demo:
     trials: int = 12
     """Drives of the trained policy under the launched graph, on floor plans that are in no episode."""
     untrained_trials: int = 3
-    train_minutes: float = 8.0
+    train_minutes: float = 9.0
     """Of stage 1, in which the network learns to look."""
     head_minutes: float = 0.8
     """Of stage 2, in which its LSTM learns to drive on what it sees."""

@@ -22,7 +22,7 @@ from mobile_vla_ros.parameters import flag, load_contract, number, path, stampin
 from mobile_vla_ros.run import StartError, run
 
 _PERIOD_S = 0.01
-#: Time in which discovery finds other publishers of the inputs [s].
+#: It looks for other publishers of the inputs after this time, and again and again [s].
 _LOOK_AROUND_S = 1.0
 
 
@@ -53,7 +53,7 @@ class ReplayNode(Node):
         self._episode: Episode | None = None
         self._inputs: InputReplay | None = None
         self._actions: ActionReplay | None = None
-        self._opened_s = self._began_s = 0.0
+        self._opened_s = self._looked_s = self._began_s = 0.0
         self._driving = False
         # Steady: the speed of the wheels must not follow a clock that is set.
         self._timer = self.create_timer(_PERIOD_S, self._tick, clock=STEADY)
@@ -74,7 +74,7 @@ class ReplayNode(Node):
         now_s = time.monotonic()
         if self._episode is None:
             self._open()
-            self._opened_s = now_s
+            self._opened_s = self._looked_s = now_s
         elif self._inputs is not None:
             self._tick_inputs(self._inputs, now_s)
         elif self._actions is not None:
@@ -103,14 +103,17 @@ class ReplayNode(Node):
             raise StartError(str(error)) from None
 
     def _tick_inputs(self, inputs: InputReplay, now_s: float) -> None:
-        if not self._began_s:
-            if now_s - self._opened_s < _LOOK_AROUND_S:
-                return
+        # Not only at the beginning: on a busy machine another publisher may be discovered late.
+        if now_s - self._looked_s >= _LOOK_AROUND_S:
+            self._looked_s = now_s
             if other := inputs.other_publishers():
                 raise StartError(other)
-            self._began_s = now_s
-            assert self._episode is not None
-            self._say(f"{self._episode.episode_id}: publishing '{self._episode.metadata.language}'")
+            if not self._began_s:
+                self._began_s = now_s
+                assert self._episode is not None
+                self._say(f"{self._episode.episode_id}: publishing '{self._episode.metadata.language}'")
+        if not self._began_s:
+            return
         inputs.send_until(now_s - self._began_s)
         if inputs.done and self._repeat:
             inputs.restart()

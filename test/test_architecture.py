@@ -84,7 +84,7 @@ def test_a_package_declares_the_packages_that_it_imports(imports: list[Import]) 
 
 
 def test_a_package_declares_the_ros_packages_that_it_and_its_tests_import() -> None:
-    names = r"rclpy|rcl_interfaces|builtin_interfaces|launch|launch_ros|\w+_(?:msgs|srvs)"
+    names = r"rclpy|rcl_interfaces|builtin_interfaces|launch|launch_ros|mobile_vla_\w+|\w+_(?:msgs|srvs)"
     ros = re.compile(rf"^\s*(?:from|import) ({names})\b", re.MULTILINE)
     for package in PACKAGES:
         tags = {item.text: item.tag for item in ElementTree.parse(package / "package.xml").getroot()}

@@ -94,7 +94,7 @@ class Planner(nn.Module):
         return distances[:, 0]
 
     def _by_sums(self, costs: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-        """Return the same, four times as fast: sums of exponentials, for which float64 has the range."""
+        """Return the same, several times as fast: sums of exponentials, for which float64 has the range."""
         costs = costs.double()
         straight, diagonal = ((-costs * length).exp() / len(NEIGHBOURS) for length in (1.0, math.sqrt(2.0)))
         values: torch.Tensor = _spread(straight, diagonal, (-start.double()).exp(), self.steps)

@@ -41,9 +41,9 @@ class ExpertConfig:
     """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
     ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
     home_from_m: float = 0.8
-    """So near a drawer's handle, and in front of the drawer, it drives straight at the handle, so that the arm points
-    there when it arrives."""
-    home_speed_m_s: float = 0.3
+    """So near a drawer's handle, and within ``home_rad`` of straight in front, it drives straight at it, so that
+    the arm points there when it arrives."""
+    home_rad: float = math.radians(60.0)
     back_off_m: float = 0.6
     """It backs off so far from a handle that its arm does not point at, and comes again."""
     turn_per_s: float = 2.5
@@ -204,11 +204,9 @@ class Expert:
         while self._truth.time_s - began_s < _FACE_S:
             if self._in_position():
                 return
-            x, y = self._aim_point()
-            away = np.array([x - self._truth.pose.x, y - self._truth.pose.y])
-            if float(np.linalg.norm(away)) < _TOO_NEAR_M and not isinstance(self._assignment.goal, PutOn):
-                away = -away
-            yield away * (self._config.face_speed_m_s / max(float(np.linalg.norm(away)), 1e-6))
+            away, distance = self._from_aim()
+            leaves = distance < _TOO_NEAR_M and not isinstance(self._assignment.goal, PutOn)
+            yield away * (self._config.face_speed_m_s * (1.0 if leaves else -1.0))
 
     def _home(self) -> Iterator[Points]:
         """Drive straight at the handle until the gripper is around it.
@@ -218,18 +216,21 @@ class Expert:
         """
         began_s, backs_off = self._truth.time_s, False
         while self._truth.time_s - began_s < _HOME_S and not self._in_position():
-            x, y = self._aim_point()
-            away = np.array([self._truth.pose.x - x, self._truth.pose.y - y])
-            distance = float(np.linalg.norm(away))
+            away, distance = self._from_aim()
             backs_off = distance < (self._config.back_off_m if backs_off else NOMINAL_REACH_M)
-            yield away * (self._config.home_speed_m_s * (1.0 if backs_off else -1.0) / max(distance, 1e-6))
+            yield away * (self._config.face_speed_m_s * (1.0 if backs_off else -1.0))
 
     def _before_handle(self) -> bool:
         """Return True near the drawer's handle, in front of the drawer."""
+        away, distance = self._from_aim()
+        return distance < self._config.home_from_m and float(away @ self._outwards) > math.cos(self._config.home_rad)
+
+    def _from_aim(self) -> tuple[Points, float]:
+        """Direction, a unit vector, and distance from where the gripper is to act to the robot."""
         x, y = self._aim_point()
         away = np.array([self._truth.pose.x - x, self._truth.pose.y - y])
         distance = float(np.linalg.norm(away))
-        return distance < self._config.home_from_m and float(away @ self._outwards) > 0.5 * distance
+        return away / max(distance, 1e-6), distance
 
     def _in_position(self) -> bool:
         """Return True if the gripper is in the right place."""

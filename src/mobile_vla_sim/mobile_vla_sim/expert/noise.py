@@ -34,8 +34,8 @@ class DrivingNoise:
         fresh = self._random.normal(0.0, self._sigma * math.sqrt(1.0 - persistence**2), size=2)
         self._noise = persistence * self._noise + fresh
         speed = math.hypot(command.x, command.y)
-        # A robot that stands is not pushed: at the goal the lesson is to stand still.
         near = speed <= 0.35
+        # A robot that stands is not pushed: at the goal the lesson is to stand still.
         if self._push_ticks == 0 and speed > 0.08 and self._random.random() < (0.08 if near else 0.05):
             angle = self._random.uniform(0.0, math.tau)
             self._push = 0.6 * np.array([math.cos(angle), math.sin(angle)])

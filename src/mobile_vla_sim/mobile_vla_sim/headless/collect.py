@@ -190,7 +190,7 @@ def collect(
             left_out += 1
             if left_out >= _TOO_MANY and left_out > number / 10:
                 raise DemonstrationError(f"{left_out} of {number} scenes could not be demonstrated; the last: {result}")
-            on_left_out(result)
+            on_left_out(str(result))
 
 
 def default_workers() -> int:
@@ -205,12 +205,12 @@ class _Collector:
         self._config, self._world = config, World(config.contract)
         self._policy = config.load_policy() if config.load_policy else None
 
-    def write(self, job: tuple[int, str]) -> int | str:
+    def write(self, job: tuple[int, str]) -> int | OutOfTimeError:
         """Write one episode, (index, id); return its number of steps, or why there is none."""
         try:
             return write_episode(self._world, self._config, *job, self._policy)
         except OutOfTimeError as error:
-            return str(error)
+            return error
 
     def close(self) -> None:
         """Free the graphics."""

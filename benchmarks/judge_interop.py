@@ -109,7 +109,7 @@ def _make(folder: Path, name: str) -> None:
 
 
 def _loaders(folder: Path, stage: Stage) -> dict[str, Any]:
-    """LeRobot and robomimic, as make bench-interop asks them."""
+    """Ask LeRobot and robomimic; part of make bench-interop."""
     for name, variable in (("lerobot", "LEROBOT_PYTHON"), ("robomimic", "ROBOMIMIC_PYTHON")):
         if _python(folder, name).exists():
             os.environ.setdefault(variable, str(_python(folder, name)))

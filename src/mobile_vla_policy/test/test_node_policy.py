@@ -140,7 +140,7 @@ def test_a_camera_that_falls_silent_stops_the_robot_within_its_age_limit(probe, 
 @pytest.mark.parametrize(
     ("stream", "topic"), [("gripper", "gripper_camera/image_raw"), ("gripper_state", "gripper/state")]
 )
-def test_the_gripper_falling_silent_stops_the_robot_also_its_optional_camera_that_the_policy_looks_through(
+def test_the_robot_stops_when_the_gripper_or_an_optional_camera_that_the_policy_uses_falls_silent(
     probe, robot, ears, start_node, stream, topic
 ):
     start_node("steady", instruction=GO)

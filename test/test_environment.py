@@ -18,8 +18,8 @@ SHELLS = [
 CLEAN = {"HOME": os.environ.get("HOME", "/"), "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
-def sourced(shell: str, script: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([shell, "-c", script], cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=60)
+def sourced(shell: str, script: str, cwd: Path = ROOT, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([shell, "-c", script], cwd=cwd, env=CLEAN, capture_output=True, text=True, timeout=timeout_s)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -69,10 +69,16 @@ def test_env_says_that_setup_was_not_run(tmp_path: Path) -> None:
 
 
 def test_setup_has_nothing_to_do_a_second_time() -> None:
-    # `make test` has just set everything up.
+    # `make test` has just set everything up. These tests run in that environment: ask for the Python and ROS 2 it has.
+    origin = (ROOT / ".venv/.origin").read_text()
+    wanted = f"PYTHON={ROOT}/.venv/bin/python"
+    ros = origin.split()[-1]
+    if ros.startswith("wheels-"):
+        wanted += f" MOBILE_VLA_ROS={ros.removeprefix('wheels-')}"
     started = time.monotonic()
-    done = subprocess.run([ROOT / "tools/setup.sh"], cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=300)
+    done = sourced("bash", f". ./env.sh && {wanted} tools/setup.sh", timeout_s=300)
     assert done.returncode == 0, done.stderr
+    assert (ROOT / ".venv/.origin").read_text() == origin
     if "==>" not in done.stdout:
         # 0.3 s on an idle machine; what it must not do is to look at every package again.
         assert time.monotonic() - started < 10.0

@@ -6,6 +6,7 @@
 #   MOBILE_VLA_ROS=kilted tools/setup.sh          ROS 2 of those wheels, jazzy or kilted
 #   MOBILE_VLA_EXTRAS="sim dev" tools/setup.sh    on a distribution, add what not every robot needs: sim, onnx, rosbag,
 #                                                 dev, or all (wheels come with all)
+# An environment keeps its Python and its ROS 2 until one of these, or another sourced distribution, asks for others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -28,8 +29,9 @@ fi
 . tools/setup/environment.sh
 . tools/setup/workspace.sh
 
-find_python
 find_ros
+find_python
+check_python_and_ros
 install_system_packages
 prepare_venv
 install_python_packages

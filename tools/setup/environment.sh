@@ -3,7 +3,6 @@ changed=""
 
 prepare_venv() {
   local why=""
-  keep_wheels_of_venv
   if [ -d "$venv" ]; then
     if [ ! -f "$venv/.origin" ]; then
       why="it was not finished"
@@ -34,15 +33,14 @@ prepare_venv() {
   printf '%s\n' "$root $python_version $ros" > "$venv/.origin"
 }
 
-# Environments that were made before there was a choice hold Kilted's wheels.
-made_for() { sed -E 's/ wheels$/ wheels-kilted/' "$venv/.origin"; }
+# What the environment was made for: its folder, Python and ROS 2; nothing if there is none. Environments that were made
+# before there was a choice hold Kilted's wheels.
+made_for() { sed -E 's/ wheels$/ wheels-kilted/' "$venv/.origin" 2> /dev/null || true; }
 
-# Without MOBILE_VLA_ROS an environment keeps the wheels it has; the default is for new ones.
-keep_wheels_of_venv() {
-  [ -z "${MOBILE_VLA_ROS:-}" ] && [ "$ros" = "wheels-$default_wheels" ] && [ -f "$venv/.origin" ] || return 0
-  case $(made_for) in
-    "$root $python_version wheels-"*) ros=$(made_for) && ros=${ros##* } ;;
-  esac
+ros_of_venv() {
+  local origin
+  origin=$(made_for)
+  printf '%s\n' "${origin##* }"
 }
 
 # Sets `extras`: all with wheels; on a distribution those of earlier runs and those asked for now.

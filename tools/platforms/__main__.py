@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from platforms.resolve import Resolved, ResolveError, lock, resolve_all
-from platforms.suites import SUITES, platform_name, run_suites, table
+from platforms.suites import SUITES, platform_name, run_suites, suites_of, table
 
 
 def main() -> int:
@@ -25,7 +25,8 @@ def main() -> int:
         elif given.command == "resolve":
             return _print_resolved(resolve_all())
         elif given.command == "test":
-            passed = run_suites(platform_name(), [s for s in SUITES if not given.suites or s.name in given.suites])
+            name = platform_name()
+            passed = run_suites(name, suites_of(name, given.suites))
             print(table())
             return 0 if passed else 1
         else:

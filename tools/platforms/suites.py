@@ -10,12 +10,14 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from platforms.matrix import ROOT
 
 RESULTS = ROOT / "out" / "platforms"
+#: Packages that work without ROS; their tests of nodes are called test_node*.py.
+WITHOUT_ROS = ("mobile_vla_data", "mobile_vla_policy", "mobile_vla_sim")
 SUITES = (*sorted(path.parent for path in (ROOT / "src").glob("*/test")), ROOT / "tools", ROOT / "test")
 #: Tests that run nodes or measure time get a second try, as in tools/test.sh.
 KINDS = {"": ("-m", "not alone"), "-alone": ("-m", "alone", "--reruns", "1")}
@@ -32,6 +34,12 @@ def platform_name() -> str:
     if ros.startswith("wheels-"):
         return f"{ros.removeprefix('wheels-')}-wheels-{python}"
     return f"{Path(ros).name}-{python}"
+
+
+def suites_of(name: str, wanted: Container[str] = ()) -> list[Path]:
+    """Return the suites that run on a platform: all, or those whose names are wanted."""
+    wanted = wanted or (WITHOUT_ROS if name.startswith("no-ros") else [suite.name for suite in SUITES])
+    return [suite for suite in SUITES if suite.name in wanted]
 
 
 def run_suites(name: str, suites: Iterable[Path] = SUITES) -> bool:

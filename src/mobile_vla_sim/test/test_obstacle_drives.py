@@ -5,15 +5,10 @@ import math
 import mujoco
 import numpy as np
 import pytest
-from geometry_msgs.msg import Twist
-from sensor_msgs.msg import LaserScan, Range
 
 from mobile_vla_control.gate import CommandGate, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
-from mobile_vla_msgs.msg import GateStatus, SimState
-from mobile_vla_ros.qos import LATCHED, SENSOR
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.world.model import TIMESTEP_S
 from mobile_vla_sim.world.planner import ROBOT_RADIUS_M
@@ -160,6 +155,14 @@ def test_without_the_guard_the_same_drives_run_into_things(contract, plan):
 
 @pytest.mark.alone
 def test_the_simulated_robot_with_its_sensors_is_stopped_before_furniture_over_dds(guarded, tmp_path):
+    pytest.importorskip("rclpy")  # the drives above need no ROS
+    from geometry_msgs.msg import Twist
+    from sensor_msgs.msg import LaserScan, Range
+
+    from mobile_vla_msgs.msg import GateStatus, SimState
+    from mobile_vla_ros.qos import LATCHED, SENSOR
+    from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+
     sonar = {"topic": "sonar", "type": "range", "x_m": 0.2, "max_age_s": 0.5}
     data = guarded.model_dump(mode="json")
     data["obstacles"]["sensors"] = [{"topic": "scan", "max_age_s": 0.5}, sonar]

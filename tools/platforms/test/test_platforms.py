@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
+import typecheck  # noqa: E402
 from platforms import matrix, resolve, suites  # noqa: E402
 
 PASSED = '<testcase name="test_a"/>'
@@ -43,6 +44,17 @@ def test_suites_run_one_by_one_and_a_failure_is_the_result(tmp_path: Path, monke
     assert not suites.run_suites("here", [good, bad])
     found = suites.counts(tmp_path / "results" / "here")
     assert (found["passed"], found["failed"]) == (1, 1)
+
+
+def test_without_ros_no_file_that_is_run_imports_ros() -> None:
+    modules = {typecheck.module_name(path): path for path in (ROOT / "src").glob("*/mobile_vla_*/**/*.py")}
+    for suite in suites.suites_of("no-ros-3.10"):
+        files = [path for path in suite.glob("test/*.py") if not path.match("*node*.py")]
+        free = typecheck.ros_free(modules | {str(path): path for path in files})
+        assert not set(files) - set(free)
+    assert {suite.name for suite in suites.suites_of("no-ros-3.10")} == set(suites.WITHOUT_ROS)
+    assert suites.suites_of("kilted-wheels-3.11") == list(suites.SUITES)
+    assert [suite.name for suite in suites.suites_of("humble-3.10", ["tools"])] == ["tools"]
 
 
 def test_every_platform_can_be_planned() -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from synthetic_episodes import GOALS, write_dataset
 
-from mobile_vla_policy.backbones.kosmos2 import Kosmos2Settings
-from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings
+from mobile_vla_policy.backbones.kosmos2 import Kosmos2Backbone, Kosmos2Settings
+from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings, tiny_kosmos2
+from mobile_vla_policy.backbones.tokenizer import build_tokenizer
 from mobile_vla_policy.checkpoint import load_network, read_info
 from mobile_vla_policy.config import ConfigError
 from mobile_vla_policy.load_policy import load_policy
@@ -63,6 +64,17 @@ def test_a_checkpoint_of_version_0_1_0_gives_the_same_actions() -> None:
     with torch.no_grad():
         chunks = network(images, state, tokens, torch.ones(1, 3, dtype=torch.bool))
     assert (chunks - expected).abs().max() < 1e-5
+
+
+def test_latents_see_the_whole_image_where_transformers_makes_them_causal() -> None:
+    images = torch.rand(1, 1, 3, 32, 32)
+    found = []
+    for causal in (False, True):
+        torch.manual_seed(0)
+        model = tiny_kosmos2(width=32, layers=1, image_size=32, latents=4)
+        model.image_to_text_projection.x_attn.is_causal = causal  # True: as transformers 5.20 builds it
+        found.append(Kosmos2Backbone(model, build_tokenizer(), cameras=1).embed_images(images))
+    assert torch.equal(*found)
 
 
 def test_a_checkpoint_of_version_0_1_0_drives(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ class Kosmos2Backbone(Backbone):
     def __init__(self, model: Kosmos2Model, tokenizer: PreTrainedTokenizerBase, cameras: int) -> None:
         super().__init__(tokenizer)
         self.model = model
+        # transformers before 5.23 makes it causal: a latent then sees only the first parts of the image.
+        model.image_to_text_projection.x_attn.is_causal = False
         config: Any = model.config
         self._text, self._vision = config.text_config, config.vision_config
         self.cameras = cameras

@@ -20,24 +20,27 @@ _PIP_NAMES = {
 _OF_ROS = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces", "std_srvs")
 
 
-def entry(module: str, needs: Sequence[str] = ()) -> Callable[[], None]:
+def entry(module: str, needs: Sequence[str] = (), fault: Callable[[], str] = lambda: "") -> Callable[[], None]:
     """Return an entry point that runs ``main()`` of a module.
 
     ``needs`` names modules that it imports only while it works; they are looked for at the start. If one of them, or
-    one that is imported at the start, is not installed, the entry point prints one line and exits with status 1.
+    one that is imported at the start, is not installed, the entry point prints one line and exits with status 1. It
+    does the same if ``fault`` returns a line: what is wrong with installed modules, and what to do.
     """
 
     def run() -> None:
         for name in needs:
             if not _is_installed(name):
-                _refuse(name)
+                _refuse(_missing(name))
+        if line := fault():
+            _refuse(line)
         try:
             import_module(module).main()
         except ModuleNotFoundError as error:
             missing = (error.name or "").split(".")[0]
             if not missing or _is_installed(missing):
                 raise  # a fault of this project or of a library, not of the set-up
-            _refuse(missing)
+            _refuse(_missing(missing))
 
     return run
 
@@ -55,7 +58,10 @@ def _is_installed(module: str) -> bool:
     return module in sys.modules or find_spec(module) is not None
 
 
-def _refuse(module: str) -> NoReturn:
-    program = Path(sys.argv[0]).name
-    print(f"{program}: the Python module '{module}' is not installed; {how_to_install(module)}", file=sys.stderr)
+def _missing(module: str) -> str:
+    return f"the Python module '{module}' is not installed; {how_to_install(module)}"
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
     sys.exit(1)

@@ -1,6 +1,31 @@
-"""Entry points of this package; each names a missing Python module in one line."""
+"""Entry points of this package; each names in one line what is missing or does not go together."""
+
+from importlib.metadata import PackageNotFoundError, requires, version
 
 from mobile_vla_data.start import entry
 
-policy = entry("mobile_vla_policy.cli", ("torch", "transformers", "peft", "accelerate", "safetensors"))
-policy_node = entry("mobile_vla_policy.node.policy_node", ("transformers", "peft", "safetensors"))
+
+def torch_fault() -> str:
+    """Return what is wrong if the installed transformers needs another torch than the installed one, else "".
+
+    transformers switches a torch that is too old off, and fails only when a model is imported.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        torch, transformers = version("torch"), version("transformers")
+    except PackageNotFoundError:
+        return ""  # installed without pip's metadata
+    for wanted in (Requirement(line) for line in requires("transformers") or [] if line.startswith("torch")):
+        if wanted.name == "torch" and not wanted.specifier.contains(torch, prereleases=True):
+            return (
+                f"transformers {transformers} needs torch{wanted.specifier}, and torch {torch} is installed; "
+                "go back to the tested version: python3 -m pip install transformers -c .venv/constraints.txt"
+            )
+    return ""
+
+
+policy = entry(
+    "mobile_vla_policy.cli", ("torch", "transformers", "peft", "accelerate", "safetensors"), fault=torch_fault
+)
+policy_node = entry("mobile_vla_policy.node.policy_node", ("transformers", "peft", "safetensors"), fault=torch_fault)

@@ -37,10 +37,11 @@ setup(
     ],
     extras_require={
         "test": ["pytest", "hypothesis"],
+        "test_cluster": ["ray>=2.40", "s3fs>=2024.2", "moto[server]>=5"],
         "rerun": ["rerun-sdk>=0.23"],
         "lerobot": ["av>=12", "pyarrow>=14"],
-        "rosbag": ["rosbags>=0.11", "mcap"],
-        "hub": ["huggingface-hub>=0.34"],
+        "rosbag": ["rosbags>=0.11", "mcap", "mcap-ros2-support"],
+        "hub": ["huggingface-hub>=1.5"],
         "ray": ["ray>=2.40"],
         "storage": ["fsspec>=2024.2"],
     },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context, resource_tracker
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mobile_vla_data.interrupt import deferred
@@ -94,7 +96,8 @@ def _with_ray(
     ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
     workers = min(len(jobs), max(1, int(ray.cluster_resources().get("CPU", 1))))
     remote = ray.remote(num_cpus=1)(_Worker)
-    pool = ActorPool([remote.remote(prepare, work) for _ in range(workers)])
+    # Paths may be relative, and Ray's workers start in a folder of its own.
+    pool = ActorPool([remote.remote(prepare, work, Path.cwd()) for _ in range(workers)])
     try:
         yield from pool.map(lambda actor, job: actor.do.remote(job), jobs)
     except RayTaskError as error:
@@ -102,7 +105,14 @@ def _with_ray(
 
 
 class _Worker(Generic[Prepared, Job, Result]):
-    def __init__(self, prepare: Callable[[], Prepared], work: Callable[[Prepared, Job], Result]) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[], Prepared],
+        work: Callable[[Prepared, Job], Result],
+        folder: Path | None = None,
+    ) -> None:
+        if folder:
+            os.chdir(folder)
         self._prepare, self._work = prepare, work
         self._prepared: Prepared | None = None
         self._ready = False

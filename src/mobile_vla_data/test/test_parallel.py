@@ -24,6 +24,10 @@ class Counter:
         self.closed = True
 
 
+def working_folder(_counter, _job):
+    return os.getcwd()
+
+
 SPREADS = [
     pytest.param(Spread(1), id="here"),
     pytest.param(Spread(3), id="processes"),
@@ -47,6 +51,13 @@ def test_results_come_in_order_and_what_is_prepared_is_used_again(spread):
     assert max(used for _, used, _ in results) > 1, "each worker keeps what it prepared"
     elsewhere = {pid for _, _, pid in results} - {os.getpid()}
     assert bool(elsewhere) == (spread != Spread(1))
+
+
+@pytest.mark.parametrize("spread", SPREADS, indirect=True)
+def test_relative_paths_are_of_the_folder_where_the_work_was_started(spread, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert set(spread.run(Counter, working_folder, range(3))) == {str(tmp_path / "elsewhere")}
 
 
 @pytest.mark.parametrize("spread", SPREADS, indirect=True)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.parallel import Spread
 from mobile_vla_sim.tasks.catalogue import load_plan
 from mobile_vla_sim.world.world import World
 
@@ -56,6 +57,16 @@ def blind_turning(differential):
     """Its actions have delta_yaw."""
     data = differential.model_dump(mode="json")
     return BlindWorld(Contract.from_dict({**data, "action": {**data["action"], "yaw": True}}))
+
+
+@pytest.fixture(params=[pytest.param(Spread(2), id="processes"), pytest.param(Spread(ray=True), id="ray")])
+def spread(request):
+    """Where work is spread: two processes, and a Ray on this machine."""
+    if request.param.ray:
+        ray = pytest.importorskip("ray")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        request.addfinalizer(ray.shutdown)
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_data.parallel import Spread
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_sim.headless.collect import CollectConfig, collect, write_episode
 from mobile_vla_sim.headless.episode import STUCK_TICKS, DemonstrationError, OutOfTimeError, drive_episode
@@ -208,9 +207,9 @@ def test_top_up_counts_what_others_recorded(config, contract, plan):
     assert list(collect(other, before + 1, top_up=True)) == []
 
 
-def test_two_processes_make_the_same_episodes_as_one(config, contract, plan, tmp_path):
+def test_workers_make_the_same_episodes_as_one_process(config, contract, plan, tmp_path, spread):
     config_2 = CollectConfig(tmp_path, contract, plan, 3, ALL)
-    assert len(list(collect(config_2, COUNT, spread=Spread(2)))) == COUNT
+    assert len(list(collect(config_2, COUNT, spread=spread))) == COUNT
     for number in range(COUNT):
         name = f"episode_{number:06d}.h5"
         with Episode.open(config.dataset / name) as one, Episode.open(tmp_path / name) as two:

@@ -6,11 +6,12 @@ from PIL import Image
 from rich.console import Console
 
 from mobile_vla_data.action import ActionCodec
+from mobile_vla_data.parallel import HERE
 from mobile_vla_data.trials.rates import wilson
 from mobile_vla_data.trials.reasons import Reason
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition
-from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator, jobs_of
+from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator, jobs_of, run_trials
 from mobile_vla_sim.headless.page import film, write_page
 from mobile_vla_sim.headless.report import document, print_report
 from mobile_vla_sim.tasks.catalogue import TASKS
@@ -146,6 +147,28 @@ def test_path_length_is_measured_against_the_experts_and_collisions_are_counted(
     result, done = run(small, Cheat(small, config), config, 3)
     assert 0.9 < result["path_ratio_p50"] < 1.3
     assert all(trial.collisions <= 1 and trial.reason == "" for trial in done)
+
+
+class Straight:
+    """Drives straight on, faster the brighter the image is."""
+
+    horizon = 5
+
+    def initial_memory(self):
+        return 0
+
+    def predict(self, images, state, instruction, memory, *, elapsed_periods):
+        speed = 0.02 + 0.02 * float(images["static"].mean()) / 255
+        return Chunk(np.full((5, 2), (speed, 0.0), np.float32), np.zeros(5, np.float32)), memory + 1
+
+
+def test_trials_are_the_same_wherever_they_run(contract, plan, spread):
+    config = replace(config_of(contract, plan), time_limit_s=2.0)
+    jobs = jobs_of(config, 4)
+    here = [trial for trial, _ in run_trials(config, Straight, jobs, HERE)]
+    there = list(run_trials(config, Straight, jobs, spread))
+    assert [trial for trial, _ in there] == here
+    assert all(len(latencies_s) >= 20 for _, latencies_s in there)
 
 
 def test_replan_beyond_the_horizon_is_refused(small, contract, plan):

@@ -5,24 +5,38 @@ import importlib.util
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
+SETUPS = sorted(ROOT.glob("src/*/setup.py"))
+#: pip's names of modules, where they differ or where another package brings the module.
+PIP_NAMES = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+    "starlette": "fastapi",
+    "yaml": "pyyaml",
+}
+#: pip's names of rosdep's keys python3-NAME, where they differ.
+ROSDEP_NAMES = {"opencv": "opencv-python-headless", "pil": "pillow", "yaml": "pyyaml"}
 HUMBLE_DESKTOP = {"numpy": "1.21.5", "opencv-python-headless": "", "colcon-core": "0.18.3"}
 
 
-def load_plan():
-    spec = importlib.util.spec_from_file_location("setup_plan", ROOT / "tools/setup/plan.py")
+def load(script: str):
+    spec = importlib.util.spec_from_file_location(script.replace("/", "_"), ROOT / f"tools/{script}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-plan = load_plan()
+plan, typecheck = load("setup/plan"), load("typecheck")
 
 
 def pins(planned) -> dict[str, str]:
@@ -90,22 +104,64 @@ def test_an_unknown_python_is_refused_with_those_that_are_known() -> None:
         plan.plan(REQUIREMENTS, "3.9", "/opt/ros/humble", {})
 
 
-def test_setup_files_and_requirements_name_the_same_lower_bounds() -> None:
+def declared(setup: Path) -> dict[str, list[str]]:
+    """Return what a package needs, as its setup.py says: ``install_requires`` under "", and the extras."""
+    tree = ast.parse(setup.read_text())
+    call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "setup")
+    words = {word.arg: word.value for word in call.keywords}
+    return {"": ast.literal_eval(words["install_requires"]), **ast.literal_eval(words["extras_require"])}
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=[setup.parent.name for setup in SETUPS])
+def test_setup_files_and_requirements_name_the_same_lower_bounds(setup: Path) -> None:
     bounds = {}
     for name in ("app.txt", *(f"{extra}.txt" for extra in plan.EXTRAS)):
         for line in plan._lines(REQUIREMENTS / name):
             bounds[plan._name(line)] = line[len(plan._name(line)) :]
-    known = 0
-    for setup in ROOT.glob("src/*/setup.py"):
-        tree = ast.parse(setup.read_text())
-        call = next(n for n in ast.walk(tree) if isinstance(n, ast.Call) and ast.unparse(n.func) == "setup")
-        required = next(ast.literal_eval(word.value) for word in call.keywords if word.arg == "install_requires")
+    for extra, required in declared(setup).items():
         for line in required:
             name = plan._name(line)
             if name in bounds and name != "setuptools":
-                assert line[len(name) :] == bounds[name], f"{setup}: {line}"
-                known += 1
-    assert known > 20
+                assert line[len(name) :] == bounds[name], f"{setup}, {extra or 'install_requires'}: {line}"
+
+
+def test_extras_of_packages_name_what_the_requirements_do() -> None:
+    extras = declared(ROOT / "src/mobile_vla_data/setup.py")
+    assert extras["rosbag"] == plan._lines(REQUIREMENTS / "rosbag.txt")
+    assert declared(ROOT / "src/mobile_vla_policy/setup.py")["onnx"] == plan._lines(REQUIREMENTS / "onnx.txt")
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=[setup.parent.name for setup in SETUPS])
+def test_a_package_names_what_its_modules_import(setup: Path) -> None:
+    package = setup.parent.name
+    needs, others = set(), [package]
+    while others:
+        needs_of_one = {
+            plan._name(line) for lines in declared(ROOT / f"src/{others.pop()}/setup.py").values() for line in lines
+        }
+        others += [name.replace("-", "_") for name in needs_of_one if name.startswith("mobile-vla-")]
+        needs |= needs_of_one
+    for path in (setup.parent / package).rglob("*.py"):
+        for module in {name.split(".")[0] for name in typecheck.imported(ast.parse(path.read_text()))}:
+            if module in sys.stdlib_module_names or module.startswith("mobile_vla_") or typecheck.ROS.fullmatch(module):
+                continue
+            assert PIP_NAMES.get(module, plan._name(module)) in needs, f"{path} imports {module}"
+
+
+def test_the_page_lists_what_rosdep_does_not_bring() -> None:
+    keys = {
+        key for path in ROOT.glob("src/*/package.xml") for key in re.findall(r">python3-([\w-]+)<", path.read_text())
+    }
+    brought = {ROSDEP_NAMES.get(key, key) for key in keys} | {"setuptools"}
+    page = (ROOT / "docs/reference/platforms.md").read_text().split("\n## Without make setup\n")[1].split("\n## ")[0]
+    needed = {plan._name(line) for line in plan._lines(REQUIREMENTS / "app.txt")} - brought
+    assert not {name for name in needed if not re.search(rf"\b{name}\b", page)}
+
+
+def test_the_newest_transformers_wants_the_torch_that_the_plan_knows_of() -> None:
+    wanted = [Requirement(line) for line in metadata.requires("transformers") or [] if line.startswith("torch>")]
+    newest = ".".join(map(str, max(plan.NEWEST_TRANSFORMERS)))
+    assert {str(one.specifier) for one in wanted} == {f">={newest}"}
 
 
 def test_the_plan_is_written_for_pip(tmp_path: Path) -> None:

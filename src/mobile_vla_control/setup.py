@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools"],
+    install_requires=["setuptools", "numpy>=1.26"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",

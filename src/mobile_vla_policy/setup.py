@@ -36,7 +36,7 @@ setup(
     extras_require={
         "test": ["pytest"],
         "quantisation": ["bitsandbytes"],
-        "opencv": ["opencv-python-headless"],
+        "opencv": ["opencv-python-headless>=4.5.4"],
         "onnx": ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"],
     },
     zip_safe=False,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi.responses import JSONResponse, Response
 
 from mobile_vla_dashboard.robot import DEFAULT_PATIENCE_S, PATIENCE_S, Reply, Robot
 from mobile_vla_dashboard.wording import say
 
-#: STOP is repeated until the gate confirms it: how often, and how long each attempt may take [s].
-STOP_ATTEMPTS, STOP_PATIENCE_S = 5, 0.4
+#: STOP is repeated until the gate confirms it: how often, and after how long [s]. The page waits for all of them, and a
+#: little longer, then tries again.
+STOP_ATTEMPTS, STOP_PERIOD_S = 3, 0.4
 
 
 async def ask(robot: Robot, service: str, fields: Mapping[str, str], patience_s: float | None = None) -> Reply:
@@ -26,27 +28,38 @@ async def ask(robot: Robot, service: str, fields: Mapping[str, str], patience_s:
 async def stop_robot(robot: Robot) -> Reply:
     """Release the stick and call gate/stop until the gate confirms it."""
     robot.release()
-    reply = Reply(False, "")
-    for _ in range(STOP_ATTEMPTS):
-        reply = await ask(robot, "gate/stop", {}, STOP_PATIENCE_S)
-        if reply.ok:
-            return reply
-        await asyncio.sleep(0.1)
-    return Reply.refusal(say("reply.unconfirmed", why=reply.words or reply.message))
+    waiting: set[asyncio.Task[Reply]] = set()
+    for attempt in range(STOP_ATTEMPTS):
+        # The calls before may still be answered: a gate that keeps the stop on a slow disk answers late.
+        limit_s = (STOP_ATTEMPTS - attempt) * STOP_PERIOD_S
+        waiting.add(asyncio.create_task(ask(robot, "gate/stop", {}, limit_s)))
+        await asyncio.wait(waiting, timeout=STOP_PERIOD_S, return_when=asyncio.FIRST_COMPLETED)
+        if confirmed := _confirmed(waiting):
+            return confirmed
+        await asyncio.sleep(0.05)
+    await asyncio.wait(waiting)
+    reply = _confirmed(waiting) or waiting.pop().result()
+    return reply if reply.ok else Reply.refusal(say("reply.unconfirmed", why=reply.words or reply.message))
 
 
-async def instruct_policy(robot: Robot, instruction: str) -> Reply:
+def _confirmed(calls: set[asyncio.Task[Reply]]) -> Reply | None:
+    return next((call.result() for call in calls if call.done() and call.result().ok), None)
+
+
+async def instruct_policy(robot: Robot, instruction: str, patience_s: float | None = None) -> Reply:
     """Set the instruction; an empty one also cancels a running policy/execute goal."""
-    reply = await ask(robot, "policy/set_instruction", {"instruction": instruction})
+    reply = await ask(robot, "policy/set_instruction", {"instruction": instruction}, patience_s)
     if reply.ok or instruction:
         return reply
-    cancelled = await ask(robot, "policy/cancel_goals", {})
-    return await ask(robot, "policy/set_instruction", {"instruction": ""}) if cancelled.ok else reply
+    cancelled = await ask(robot, "policy/cancel_goals", {}, patience_s)
+    return cancelled if cancelled.ok else reply
+
+
+def content(reply: Reply) -> dict[str, Any]:
+    """Return a reply as the page gets it."""
+    return {"ok": reply.ok, "message": reply.message, **({"words": reply.words} if reply.words else {})}
 
 
 def answer(reply: Reply) -> Response:
     """Return a reply as JSON: status 200 if it was accepted, 409 if not."""
-    content = {"ok": reply.ok, "message": reply.message}
-    if reply.words:
-        content["words"] = reply.words
-    return JSONResponse(content, status_code=200 if reply.ok else 409)
+    return JSONResponse(content(reply), status_code=200 if reply.ok else 409)

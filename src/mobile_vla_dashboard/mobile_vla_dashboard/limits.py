@@ -1,12 +1,15 @@
-"""Limits on what one address may send: size of a request, requests and messages per second. No rclpy."""
+"""Limits on what one address may send: size of a request, requests per second, WebSockets. No rclpy.
+
+Files of the page do not count: one load of the page asks for forty, and through an SSH tunnel everybody has the same
+address.
+"""
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
-
-from mobile_vla_dashboard.access import App, Receive, Scope, Send, answer_text
+from mobile_vla_dashboard.access import STOP_PATH, App, Receive, Scope, Send, address_of, refuse
+from mobile_vla_dashboard.buckets import Buckets
+from mobile_vla_dashboard.pages import FILES
+from mobile_vla_dashboard.wording import say
 
 #: Largest body of a request [bytes]; the longest instruction has 2 kB.
 MOST_BYTES = 65_536
@@ -15,29 +18,10 @@ REQUESTS_HZ, REQUESTS_BURST = 30.0, 120
 #: Messages per second on one WebSocket, and how many may come at once. The page sends at most 20 commands and two
 #: acknowledgements for each image.
 MESSAGES_HZ, MESSAGES_BURST = 300.0, 600
-#: Addresses that are remembered; the one that was quiet for longest is forgotten first.
-_MOST_ADDRESSES = 256
+#: WebSockets at the same time, of all addresses together. A page has one, and one more while it drives.
+MOST_SOCKETS = 64
 
-#: Never limited: the robot must stop however wildly a button is pressed, and monitoring must not hide that.
-_ALWAYS = {"/api/stop"}
-
-
-class Bucket:
-    """A token bucket: ``rate_hz`` per second, at most ``burst`` at once."""
-
-    def __init__(self, rate_hz: float, burst: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._rate_hz, self._burst, self._clock_s = rate_hz, burst, clock_s
-        self._left, self._at_s = burst, clock_s()
-
-    def take(self) -> bool:
-        """Take one; return False if there is none left."""
-        now_s = self._clock_s()
-        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._rate_hz)
-        self._at_s = now_s
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
+_FILES = {"/", *(f"/{name}" for name in FILES)}
 
 
 class _TooLargeError(Exception):
@@ -45,36 +29,45 @@ class _TooLargeError(Exception):
 
 
 class Limits:
-    """ASGI middleware: answers 413 to a large request and 429 to one too many."""
+    """ASGI middleware: answers 413 to a large request and 429 to one too many. STOP is never limited."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._requests = Buckets(REQUESTS_HZ, REQUESTS_BURST)
+        self._sockets = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection (ASGI)."""
-        if scope["type"] != "http" or scope["path"] in _ALWAYS:
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        elif scope["type"] != "http" or scope["path"] == STOP_PATH:
             await self._app(scope, receive, send)
+        elif scope["path"] in _FILES or self._requests.of(address_of(scope)).take():
+            await self._request(scope, receive, send)
+        else:
+            line = f"more than {REQUESTS_HZ:g} requests per second from this address"
+            await refuse(scope, send, 429, line, say("reply.toomany"))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._sockets >= MOST_SOCKETS:
+            await refuse(scope, send, 429, f"{MOST_SOCKETS} connections are open; close some pages")
             return
-        if not self._bucket(scope).take():
-            await answer_text(send, 429, f"more than {REQUESTS_HZ:g} requests per second from this address")
-            return
+        self._sockets += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._sockets -= 1
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         said = dict(scope["headers"]).get(b"content-length", b"0")
+        too_large = f"a request may have {MOST_BYTES} bytes"
         if not said.isdigit() or int(said) > MOST_BYTES:
-            await answer_text(send, 413, f"a request may have {MOST_BYTES} bytes")
+            await refuse(scope, send, 413, too_large)
             return
         try:
             await self._app(scope, _counted(receive), send)
         except _TooLargeError:
-            await answer_text(send, 413, f"a request may have {MOST_BYTES} bytes")
-
-    def _bucket(self, scope: Scope) -> Bucket:
-        address = scope["client"][0] if scope.get("client") else ""
-        bucket = self._buckets.pop(address, None) or Bucket(REQUESTS_HZ, REQUESTS_BURST)
-        self._buckets[address] = bucket
-        if len(self._buckets) > _MOST_ADDRESSES:
-            self._buckets.popitem(last=False)
-        return bucket
+            await refuse(scope, send, 413, too_large)
 
 
 def _counted(receive: Receive) -> Receive:

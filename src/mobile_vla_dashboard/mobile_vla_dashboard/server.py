@@ -24,6 +24,7 @@ from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.trials_api import trials
+from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.instruction import InstructionError
 
 
@@ -83,6 +84,11 @@ def _refusals(app: FastAPI) -> None:
     async def bad_fields(_request: Request, error: RequestValidationError) -> Response:
         found = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
         return JSONResponse({"ok": False, "message": "; ".join(found)}, status_code=422)
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        words = say("reply.failed")
+        return JSONResponse({"ok": False, "message": in_english(words), "words": words}, status_code=500)
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:

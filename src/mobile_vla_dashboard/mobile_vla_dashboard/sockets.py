@@ -16,7 +16,9 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from mobile_vla_dashboard.limits import MESSAGES_BURST, MESSAGES_HZ, Bucket
+from mobile_vla_dashboard.buckets import Bucket
+from mobile_vla_dashboard.calls import content, stop_robot
+from mobile_vla_dashboard.limits import MESSAGES_BURST, MESSAGES_HZ
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.run_card import run_card
 from mobile_vla_dashboard.teleop import Operator, StickError, Wheel, velocity_of_stick
@@ -31,6 +33,9 @@ IN_FLIGHT = 2
 
 #: How often the page's words and numbers are sent [s].
 STATE_PERIOD_S = 0.2
+
+#: Tells an operator that control is theirs; also the answer to each beat.
+_YOURS = json.dumps({"has_wheel": True})
 
 _keys = itertools.count(1)
 
@@ -58,7 +63,10 @@ async def _receive_text(socket: WebSocket) -> str:
 
 
 class ViewSocket:
-    """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second."""
+    """Sends one browser the newest images, as fast as it acknowledges them, and the state five times a second.
+
+    It also takes STOP: the browser's requests may be waiting for connections that others hold.
+    """
 
     def __init__(self, socket: WebSocket, robot: Robot, wheel: Wheel, desk: TrialDesk) -> None:
         self._socket = socket
@@ -69,6 +77,7 @@ class ViewSocket:
         self._outstanding = [0] * len(robot.latest.cameras)
         self._news = asyncio.Event()
         self._shows_run = False
+        self._stops: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Serve until the browser disconnects."""
@@ -83,19 +92,30 @@ class ViewSocket:
             self._show(False)
             for task in (sender, receiver):
                 task.cancel()
-            await asyncio.gather(sender, receiver, return_exceptions=True)
+            # A STOP goes on when its browser is gone.
+            await asyncio.gather(sender, receiver, *self._stops, return_exceptions=True)
 
     async def _receive_all(self) -> None:
         bucket = Bucket(MESSAGES_HZ, MESSAGES_BURST)
         with contextlib.suppress(WebSocketDisconnect, StickError):
             while bucket.take():
                 message = _parse(await _receive_text(self._socket))
+                if "stop" in message:
+                    task = asyncio.create_task(self._stop(message["stop"]))
+                    self._stops.add(task)
+                    task.add_done_callback(self._stops.discard)
                 if "view" in message:
                     self._show(message["view"] == "run")
                 camera, sequence = message.get("camera"), message.get("ack")
                 if isinstance(camera, int) and isinstance(sequence, int) and 0 <= camera < len(self._outstanding):
                     self._outstanding[camera] = max(0, self._outstanding[camera] - 1)
                     self._news.set()
+
+    async def _stop(self, press: Any) -> None:
+        """Stop the robot, and answer with the number that the browser gave this press."""
+        reply = await stop_robot(self._robot)
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+            await self._socket.send_text(json.dumps({"stop": press, **content(reply)}))
 
     def _show(self, run: bool) -> None:
         """Note whether the browser shows the Run view."""
@@ -156,7 +176,7 @@ class WheelSocket:
             await self._socket.close(4409, f"{holder.address if holder else 'another browser'} is driving")
             return
         try:
-            await self._socket.send_text(json.dumps({"has_wheel": True}))
+            await self._socket.send_text(_YOURS)
             await self._listen()
         except (WebSocketDisconnect, RuntimeError):
             pass
@@ -177,11 +197,14 @@ class WheelSocket:
                 await self._socket.close(4409, "control was released: no message for too long")
                 return
             try:
-                self._follow(_parse(text))
+                message = _parse(text)
+                self._follow(message)
             except StickError as error:
                 self._robot.release()
                 await self._socket.close(4400, str(error))
                 return
+            if "beat" in message:
+                await self._socket.send_text(_YOURS)
 
     def _follow(self, message: dict[str, Any]) -> None:
         if message.keys() & {"x", "y", "turn"}:

@@ -46,14 +46,15 @@ class Stage:
         self._open = ExitStack()
         self._state = {"XDG_STATE_HOME": self._open.enter_context(tempfile.TemporaryDirectory())}
         self.gate = self.start_gate()
-        self.node = NodeProcess(
-            "mobile_vla_dashboard",
-            "dashboard_node",
-            {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True, **parameters},
-        )
-        wait_for(self._serving, what="the page")
+        self._parameters = {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True, **parameters}
+        self.start_node()
         self.view: ClientConnection = self.open("view")
         self.wait_state(lambda state: state["gate"]["present"], "the gate's status on the page")
+
+    def start_node(self) -> None:
+        """Start the dashboard, also again on the same port."""
+        self.node = NodeProcess("mobile_vla_dashboard", "dashboard_node", self._parameters)
+        wait_for(self._serving, what="the page")
 
     def start_gate(self) -> NodeProcess:
         """A gate, which finds what the one before it has left."""

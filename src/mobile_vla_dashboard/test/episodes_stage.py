@@ -13,9 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.server import make_app
+from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import WebServer, bind
 from mobile_vla_data.contract import Contract
@@ -60,11 +62,14 @@ def record(
 class Server:
     """The web application on a free port, for one dataset folder."""
 
-    def __init__(self, dataset: Path, **options: Any) -> None:
-        robot: Any = SimpleNamespace(contract=CONTRACT, latest=Latest({}))
-        listener = bind("127.0.0.1", 0)
-        self.address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        app = make_app(robot, Library(lambda: str(dataset)), Store(dataset / "trials"), dict, **options)
+    def __init__(self, dataset: Path, port: int = 0, **options: Any) -> None:
+        self.latest = Latest({})
+        robot: Any = SimpleNamespace(contract=CONTRACT, latest=self.latest, drivable=False)
+        listener = bind("127.0.0.1", port)
+        self.port = listener.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        desk = TrialDesk(robot, Store(dataset / "trials"), Jobs(), dict)
+        app = make_app(robot, Library(lambda: str(dataset)), desk, **options)
         self._web = WebServer(app, listener, lambda loop: None)
         self._web.start()
 

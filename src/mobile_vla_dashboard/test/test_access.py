@@ -1,11 +1,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 
 import pytest
 
-from mobile_vla_dashboard.access import COOKIE, Access, choose_token, host_is_ours, is_loopback, origin_is_ours
+from mobile_vla_dashboard.access import (
+    COOKIE,
+    WRONG_TOKENS_BURST,
+    Access,
+    choose_token,
+    host_is_ours,
+    is_loopback,
+    origin_is_ours,
+)
 
 
 async def _page(scope, receive, send):
@@ -55,12 +64,35 @@ def test_a_token_opens_the_page_once_and_is_a_cookie_from_then_on():
     welcome = _get(access, query="token=secret")[0]
     assert welcome["status"] == 303
     cookie = dict(welcome["headers"])[b"set-cookie"].decode()
-    assert cookie.startswith(f"{COOKIE}=secret;")
+    assert cookie.startswith(f"{COOKIE}_8080=secret;")
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
-    assert _get(access, cookie=f"{COOKIE}=secret")[0]["status"] == 200
-    assert _get(access, cookie=f"{COOKIE}=other")[0]["status"] == 403
+    assert _get(access, cookie=f"{COOKIE}_8080=secret")[0]["status"] == 200
+    assert _get(access, cookie=f"{COOKIE}_8080=other")[0]["status"] == 403
     assert _get(access, path="/healthz")[0]["status"] == 200
+
+
+def test_two_robots_on_one_host_each_have_their_own_cookie():
+    first, second = Access(_page, token="first"), Access(_page, token="second")
+    cookies = f"{COOKIE}_8080=first; {COOKIE}_8082=second; {COOKIE}=other"
+    assert _get(first, host="127.0.0.1:8080", cookie=cookies)[0]["status"] == 200
+    assert _get(second, host="127.0.0.1:8082", cookie=cookies)[0]["status"] == 200
+    assert _get(second, host="127.0.0.1:8080", cookie=cookies)[0]["status"] == 403
+    assert _get(Access(_page, token="other"), host="127.0.0.1", cookie=cookies)[0]["status"] == 200
+
+
+def test_an_old_token_is_refused_in_words_of_the_page():
+    start, body = _get(Access(_page, token="new"), path="/api/stop", cookie=f"{COOKIE}_8080=old")
+    assert start["status"] == 403
+    assert json.loads(body["body"])["words"] == {"key": "reply.token"}
+
+
+def test_tokens_cannot_be_tried_without_end_and_a_stop_is_answered_even_then():
+    access = Access(_page, token="secret")
+    tried = [_get(access, path="/app.js", query=f"token={number}")[0]["status"] for number in range(80)]
+    assert tried[:WRONG_TOKENS_BURST] == [403] * WRONG_TOKENS_BURST and tried[-1] == 429
+    assert _get(access, path="/app.js", query="token=secret")[0]["status"] == 429
+    assert _get(access, path="/api/stop", query="token=secret")[0]["status"] == 200
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,35 @@ def test_a_gamepad_drives_while_its_deadman_is_held_and_never_by_one_that_was_he
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
 
 
+def test_a_deadman_that_is_held_while_another_page_resumes_does_not_move_the_robot(
+    stage: Stage, page: Chromium
+) -> None:
+    commands = stage.probe.collect(Twist, "cmd_vel_teleop", COMMAND)
+    page.evaluate("gamepad.buttons[4].pressed = true; gamepad.axes[1] = -1; gamepad.axes[0] = 0; true")
+    page.key("keyDown", "ArrowUp", "ArrowUp")
+    wait_for(lambda: commands and commands[-1].linear.x > 0.1, what="motion")
+    assert stage.post("/api/stop")["ok"]
+    wait_for(lambda: commands[-1] == Twist(), what="the zero")
+    page.wait_until("!document.querySelector('#resume').hidden")
+    assert stage.post("/api/resume")["ok"]
+    page.wait_until("document.querySelector('#resume').hidden")
+    count = len(commands)
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
+    assert commands[count:] == []
+    # Pressed again, each of them drives.
+    page.key("keyUp", "ArrowUp", "ArrowUp")
+    page.key("keyDown", "ArrowUp", "ArrowUp")
+    wait_for(lambda: commands[-1].linear.x > 0.1, what="motion by the key")
+    page.key("keyUp", "ArrowUp", "ArrowUp")
+    wait_for(lambda: commands[-1] == Twist(), what="the zero")
+    page.evaluate("gamepad.buttons[4].pressed = false; true")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 120))")
+    page.evaluate("gamepad.buttons[4].pressed = true; true")
+    wait_for(lambda: commands[-1].linear.x > 0.1, what="motion by the gamepad")
+    page.evaluate("gamepad.buttons[4].pressed = false; gamepad.axes[1] = 0; true")
+    wait_for(lambda: commands[-1] == Twist(), what="the zero")
+
+
 def test_the_gamepad_moves_the_gripper_and_stops_everything(stage: Stage, page: Chromium) -> None:
     grippers = stage.probe.collect(GripperCommand, "gripper/command_teleop", COMMAND)
     for button, position in ((0, 1.0), (1, 0.0)):

@@ -134,7 +134,7 @@ def _moves(message: str) -> bool:
     return False
 
 
-KEYS = ["x", "y", "turn", "gripper", "release", "camera", "ack", "view", "other"]
+KEYS = ["x", "y", "turn", "gripper", "release", "camera", "ack", "view", "beat", "other"]
 COMMANDS = st.dictionaries(st.sampled_from(KEYS), JSON, max_size=4).map(json.dumps)
 #: Whole numbers beyond every float, nesting beyond the parser, what is not JSON.
 HOSTILE = ['{"x": 1' + "0" * 400 + "}", "[" * 4000, '{"x": 1e999}', '{"ack": -1, "camera": 1e30}', "\x00", "{"]

@@ -9,10 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, free_port
+from episodes_stage import Server
 from sensor_msgs.msg import CompressedImage, Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -164,6 +166,17 @@ def test_another_web_site_cannot_press_a_button_or_open_a_socket(stage: Stage) -
         pass
 
 
+def test_an_error_of_the_dashboard_is_a_refusal_in_one_line(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    try:
+        # A robot without any method: what a fault of the program looks like.
+        status, content, _ = server.fetch("/api/stop", {})
+        assert status == 500
+        assert json.loads(content)["message"] == "the dashboard failed; its log says why"
+    finally:
+        server.close()
+
+
 def test_a_busy_port_is_one_clear_line(stage: Stage) -> None:
     second = NodeProcess("mobile_vla_dashboard", "dashboard_node", {"contract": str(CONTRACT_FILE), "port": stage.port})
     assert second.wait() == 1
@@ -182,7 +195,7 @@ def test_a_signal_ends_it_while_browsers_show_the_page(number: int) -> None:
         parameters = {"contract": str(CONTRACT_FILE), "port": port, "address": "0.0.0.0", "token": "let me in"}
         node = stack.enter_context(NodeProcess("mobile_vla_dashboard", "dashboard_node", parameters))
         wait_for(lambda: "dashboard at" in node.output or node.process.poll() is not None, what="the page")
-        cookie = {"Cookie": "mobile_vla_token=let%20me%20in"}
+        cookie = {"Cookie": f"mobile_vla_token_{port}=let%20me%20in"}
         with pytest.raises(InvalidStatus, match="403"), connect(f"ws://127.0.0.1:{port}/ws/view"):
             pass
         with connect(f"ws://127.0.0.1:{port}/ws/view", additional_headers=cookie, close_timeout=1) as view:

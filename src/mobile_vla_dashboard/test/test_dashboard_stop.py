@@ -42,6 +42,34 @@ def test_a_stop_from_before_the_gate_was_restarted_is_shown_as_that_and_resume_l
     stage.wait_state(lambda state: state["gate"]["present"] and not state["gate"]["stopped"], "the resumed gate")
 
 
+def test_a_stop_over_the_websocket_is_answered_with_the_number_of_its_press(stage: Stage) -> None:
+    view = stage.open("view")
+    view.send(json.dumps({"stop": 7}))
+    answers = (json.loads(message) for message in view if isinstance(message, str) and "stop" in json.loads(message))
+    answer = next(answers)
+    assert answer["stop"] == 7 and answer["ok"], answer
+    stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
+    # Also when the browser is gone before it is answered.
+    assert stage.post("/api/resume")["ok"]
+    stage.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
+    view.send(json.dumps({"stop": 8}))
+    view.close()
+    stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
+    assert stage.post("/api/resume")["ok"]
+
+
+def test_readiness_is_503_while_no_gate_is_heard(stage: Stage) -> None:
+    assert json.loads(stage.get("/readyz"))["ok"]
+    stage.gate.stop()
+    stage.wait_state(lambda state: not state["gate"]["present"], "the silence of the gate")
+    with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+        stage.get("/readyz")
+    assert json.load(refused.value) == {"ok": False, "message": "The command gate went silent"}
+    stage.gate = stage.start_gate()
+    stage.wait_state(lambda state: state["gate"]["present"], "the new gate")
+    assert json.loads(stage.get("/readyz"))["ok"]
+
+
 def test_a_stop_lets_go_of_the_stick_and_zero_is_on_cmd_vel(stage: Stage, driving) -> None:
     wheel, commands = driving
     output = stage.probe.collect(Twist, "cmd_vel", COMMAND)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
-from mobile_vla_dashboard.limits import MOST_BYTES, REQUESTS_BURST, Bucket, Limits
+from mobile_vla_dashboard.buckets import Bucket
+from mobile_vla_dashboard.limits import MOST_BYTES, MOST_SOCKETS, REQUESTS_BURST, Limits
 
 
 async def _page(scope, receive, send):
@@ -55,3 +57,51 @@ def test_one_address_that_floods_is_refused_another_is_not_and_stop_never_is() -
     assert answers[-1] == 429
     assert _post(limits, path="/api/stop") == 200
     assert _post(limits, address="b") == 200
+
+
+def test_files_of_the_page_do_not_count() -> None:
+    limits = Limits(_page)
+    for path in ("/", "/app.js", "/stop.js", "/words.json", "/favicon.ico"):
+        assert [_post(limits, path=path) for _ in range(2 * REQUESTS_BURST)] == [200] * (2 * REQUESTS_BURST)
+    assert _post(limits) == 200
+
+
+def test_a_refusal_is_json_in_the_words_of_the_page() -> None:
+    limits = Limits(_page)
+    sent: list[dict] = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def flood():
+        scope = {"type": "http", "path": "/metrics", "headers": [(b"content-length", b"-1")], "client": ("a", 1)}
+        while not sent or sent[-2]["status"] != 429:
+            await limits(scope, None, send)
+
+    asyncio.run(flood())
+    assert json.loads(sent[1]["body"]) == {"ok": False, "message": f"a request may have {MOST_BYTES} bytes"}
+    refused = json.loads(sent[-1]["body"])
+    assert not refused["ok"] and refused["words"] == {"key": "reply.toomany"} and "per second" in refused["message"]
+
+
+def test_no_more_websockets_are_open_than_allowed() -> None:
+    async def several() -> list[dict]:
+        end, sent = asyncio.Event(), []
+
+        async def serve(scope, receive, send):
+            await end.wait()
+
+        async def send(message):
+            sent.append(message)
+
+        limits, scope = Limits(serve), {"type": "websocket", "path": "/ws/view", "headers": []}
+        tasks = [asyncio.create_task(limits(scope, None, send)) for _ in range(MOST_SOCKETS)]
+        await asyncio.sleep(0)
+        await limits(scope, None, send)
+        end.set()
+        await asyncio.gather(*tasks)
+        await limits(scope, None, send)
+        return sent
+
+    (refused,) = asyncio.run(several())
+    assert refused["type"] == "websocket.close" and refused["code"] == 4429

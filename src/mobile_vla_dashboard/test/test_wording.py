@@ -11,8 +11,8 @@ from mobile_vla_dashboard.wording import STATIC, in_english, say, table
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SCRIPTS = sorted(STATIC.glob("*.js"))
-#: Visible without the table: the name of the project, and STOP, which must be there even if no word can be loaded.
-UNTRANSLATED = {"Mobile VLA", "STOP"}
+#: Visible without the table: the project's name; STOP and its alarm, which must be there even if no word can be loaded.
+UNTRANSLATED = {"Mobile VLA", "STOP", table()["stop.failed"]["en"]}
 
 
 class _Text(HTMLParser):

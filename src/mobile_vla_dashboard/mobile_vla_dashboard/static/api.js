@@ -20,30 +20,24 @@ export function wordsOf(reply, status = 0) {
   return reply.ok ? { key: "reply.done" } : { key: "reply.refused", status };
 }
 
-export async function post(path, body = {}) {
+async function ask(path, options) {
   try {
-    const response = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      keepalive: true,
-    });
-    const reply = await response.json();
-    return { ...reply, ok: Boolean(reply.ok), words: wordsOf(reply, response.status) };
+    const response = await fetch(path, options);
+    const reply = await response.json().catch(() => ({}));
+    return { ...reply, ok: response.ok && reply.ok !== false, words: wordsOf(reply, response.status) };
   } catch {
     return { ok: false, words: { key: "reply.none" } };
   }
 }
 
-export async function get(path) {
-  try {
-    const response = await fetch(path);
-    const reply = await response.json();
-    return { ...reply, ok: response.ok, words: wordsOf(reply, response.status) };
-  } catch {
-    return { ok: false, words: { key: "reply.none" } };
-  }
-}
+export const get = (path) => ask(path);
+
+export const post = (path, body = {}) => ask(path, {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify(body),
+  keepalive: true,
+});
 
 export async function press(path, body) {
   const reply = await post(path, body);

@@ -3,7 +3,7 @@
 import { toast, wordsOf } from "/api.js";
 import { showCollect } from "/collect.js";
 import { $, text } from "/dom.js";
-import { drive, releaseStick } from "/drive.js";
+import { drive, leave, releaseStick } from "/drive.js";
 import { showGate } from "/gate.js";
 import { connect, onLost, onState } from "/live.js";
 import { showRun } from "/run.js";
@@ -22,8 +22,12 @@ function show(state) {
 }
 
 onState(show);
-onLost(releaseStick);
+onLost(leave);
 document.addEventListener("stopping", releaseStick);
-document.addEventListener("stopreply", (event) => { if (!event.detail.ok) tell($("alarmwords"), wordsOf(event.detail)); });
+document.addEventListener("stopreply", (event) => {
+  const words = wordsOf(event.detail);
+  // The alarm has its own words for what to do.
+  if (!event.detail.ok) tell($("alarmwords"), words.why ?? words);
+});
 document.addEventListener("resumereply", (event) => toast(wordsOf(event.detail), event.detail.ok));
 connect();

@@ -7,7 +7,8 @@ import { recall, remember } from "/store.js";
 import { label, t, tell } from "/words.js";
 
 const SEND_MS = 50;
-const HEARTBEAT_MS = 1000;
+const BEAT_MS = 500; // the dashboard answers each beat
+const LOST_MS = 2000; // without an answer for this long, the connection is lost
 // [forward, left, turn left] of a held key.
 const KEYS = {
   ArrowUp: [1, 0, 0], ArrowDown: [-1, 0, 0], ArrowLeft: [0, 1, 0], ArrowRight: [0, -1, 0], KeyQ: [0, 0, 1], KeyE: [0, 0, -1],
@@ -17,11 +18,13 @@ let socket = null;
 let hasWheel = false;
 let reason = ""; // why control ended: words, or the dashboard's own line
 let pad = null; // [forward, left] of the finger on the pad
+let pointer = null; // the finger or mouse that holds the pad
 let game = null; // [forward, left, turn left] of a gamepad whose deadman is held
 let closed = false; // last position sent to the gripper
 const keys = new Set();
 let sending = false;
-let sentMs = 0;
+let beatMs = 0;
+let heardMs = 0;
 
 const speed = () => Number($("speed").value) / 100;
 
@@ -41,10 +44,16 @@ function stick() {
 function send(message) {
   if (!hasWheel || socket?.readyState !== WebSocket.OPEN) return;
   socket.send(JSON.stringify(message));
-  sentMs = performance.now();
 }
 
 function tick() {
+  const nowMs = performance.now();
+  // No close event comes from a dashboard that hangs, or from a network that is gone.
+  if (socket && nowMs - heardMs > LOST_MS) return end({ key: "drive.lost" });
+  if (nowMs - beatMs > BEAT_MS) {
+    beatMs = nowMs;
+    send({ beat: true });
+  }
   followGamepad();
   const held = pad !== null || game !== null || keys.size > 0;
   const [forward, left, turn] = held ? stick() : [0, 0, 0];
@@ -55,8 +64,6 @@ function tick() {
   } else if (sending) {
     sending = false;
     send({ release: true });
-  } else if (performance.now() - sentMs > HEARTBEAT_MS) {
-    send({});
   }
 }
 
@@ -69,8 +76,9 @@ function followGamepad() {
   else if (pressed === "open" || pressed === "close") moveGripper(pressed === "close");
 }
 
+// Whatever is held, must be released and pressed again.
 export function releaseStick() {
-  pad = game = null;
+  pad = pointer = game = null;
   disarmGamepad();
   keys.clear();
   tick();
@@ -81,23 +89,36 @@ function draw(forward, left) {
 }
 
 function take() {
+  if (socket) return; // a second press while the first is on its way
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  socket = new WebSocket(`${scheme}://${location.host}/ws/drive`);
+  const mine = new WebSocket(`${scheme}://${location.host}/ws/drive`);
+  socket = mine;
+  heardMs = performance.now();
   reason = "";
-  socket.onmessage = () => {
+  mine.onmessage = () => {
+    if (mine !== socket) return;
+    heardMs = performance.now();
+    if (hasWheel) return;
     hasWheel = true;
     $("pad").focus({ preventScroll: true });
     render();
   };
-  socket.onclose = (event) => {
-    hasWheel = false;
-    reason = event.reason || (event.code === 1000 ? "" : { key: "drive.lost" });
-    releaseStick();
-    render();
+  mine.onclose = (event) => {
+    if (mine === socket) end(event.reason || (event.code === 1000 ? "" : { key: "drive.lost" }));
   };
 }
 
-function leave() {
+function end(why) {
+  const old = socket;
+  socket = null;
+  hasWheel = false;
+  reason = why;
+  releaseStick();
+  old.close();
+  render();
+}
+
+export function leave() {
   releaseStick();
   socket?.close(1000);
 }
@@ -129,6 +150,8 @@ function headline(other) {
 export const drive = {
   show(next) {
     state = next;
+    // Resume, pressed by whomever, must not move the robot: what is held now must be pressed again.
+    if (next.gate.stopped) releaseStick();
     if (!hasWheel && next.gate.gripper !== null && next.gate.gripper !== undefined) closed = next.gate.gripper > 0.5;
     render();
   },
@@ -153,19 +176,26 @@ function point(event) {
 }
 
 $("pad").addEventListener("pointerdown", (event) => {
-  if (!hasWheel || event.button !== 0) return;
-  $("pad").setPointerCapture(event.pointerId);
+  // The finger that came first drives; others are ignored.
+  if (!hasWheel || event.button !== 0 || pointer !== null) return;
+  pointer = event.pointerId;
+  $("pad").setPointerCapture(pointer);
   point(event);
   tick();
 });
-$("pad").addEventListener("pointermove", (event) => { if (pad) point(event); });
+$("pad").addEventListener("pointermove", (event) => { if (event.pointerId === pointer) point(event); });
 for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
-  $("pad").addEventListener(name, () => { if (pad) { pad = null; tick(); } });
+  $("pad").addEventListener(name, (event) => {
+    if (event.pointerId !== pointer) return;
+    pad = pointer = null;
+    tick();
+  });
 }
 $("pad").addEventListener("contextmenu", (event) => event.preventDefault());
 
 const typing = (element) => element.matches?.("textarea, select, input");
 addEventListener("keydown", (event) => {
+  if (event.key === "Meta") releaseKeys();
   if (!hasWheel || typing(event.target) || event.ctrlKey || event.altKey || event.metaKey) return;
   if (event.code in KEYS) {
     event.preventDefault();
@@ -174,12 +204,21 @@ addEventListener("keydown", (event) => {
     moveGripper(!closed);
   }
 });
-addEventListener("keyup", (event) => { if (keys.delete(event.code)) tick(); });
+addEventListener("keyup", (event) => {
+  if (event.key === "Meta") releaseKeys();
+  else if (keys.delete(event.code)) tick();
+});
 
-// A page that loses focus or is hidden stops the robot.
+// macOS does not report keys that are released while its command key is held.
+function releaseKeys() {
+  keys.clear();
+  tick();
+}
+
+// A page that loses the focus stops the robot; one that is hidden also gives up control.
 addEventListener("blur", releaseStick);
 addEventListener("pagehide", leave);
-document.addEventListener("visibilitychange", () => { if (document.hidden) releaseStick(); });
+document.addEventListener("visibilitychange", () => { if (document.hidden) leave(); });
 
 $("wheel").addEventListener("click", () => (hasWheel ? leave() : take()));
 $("gripper").addEventListener("click", () => moveGripper(!closed));

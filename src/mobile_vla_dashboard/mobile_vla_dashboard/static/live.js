@@ -8,11 +8,17 @@ const HEADER_BYTES = 13; // camera u8, sequence u32, capture stamp u64 [ns]; the
 // One for each camera: { figure, canvas, overlay, ... }. The overlay lies over the image, for whoever draws on it.
 export let tiles = [];
 
+// The server sends five states a second. Without a message for this long, the connection is lost.
+const LOST_MS = 2000;
+const CONNECT_MS = 5000; // for a new connection
+const CHECK_MS = 250;
+
 const listeners = [];
 const losers = [];
 let retryMs = 500;
 let last = null;
-let socket = null;
+let socket = null; // null between two attempts to connect
+let heardMs = 0;
 
 // Calls `listener(state)` for every state, five times a second.
 export function onState(listener) {
@@ -26,20 +32,55 @@ export function onLost(listener) {
 
 export function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  socket = new WebSocket(`${scheme}://${location.host}/ws/view`);
-  socket.binaryType = "arraybuffer";
-  socket.onopen = () => { retryMs = 500; linked(true); sayView(); };
-  socket.onmessage = (event) => {
-    if (typeof event.data === "string") show(JSON.parse(event.data));
-    else paint(event.data, event.target);
+  const mine = new WebSocket(`${scheme}://${location.host}/ws/view`);
+  socket = mine;
+  heardMs = performance.now();
+  mine.binaryType = "arraybuffer";
+  mine.onopen = () => {
+    retryMs = 500;
+    heardMs = performance.now();
+    // A dashboard that was restarted counts its images from 1 again.
+    for (const tile of tiles) tile.sequence = 0;
+    linked(true);
+    sayView();
   };
-  socket.onclose = () => {
-    linked(false);
-    for (const listener of losers) listener();
-    setTimeout(connect, retryMs);
-    retryMs = Math.min(retryMs * 1.6, 3000);
+  mine.onmessage = (event) => {
+    heardMs = performance.now();
+    if (typeof event.data !== "string") return paint(event.data, mine);
+    const message = JSON.parse(event.data);
+    if ("stop" in message) document.dispatchEvent(new CustomEvent("stopanswer", { detail: message }));
+    else show(message);
   };
+  mine.onclose = () => { if (mine === socket) lose(); };
 }
+
+// Only this notices a dashboard that hangs, or a network that is gone: no close event comes from those.
+function watch() {
+  const patienceMs = socket?.readyState === WebSocket.OPEN ? LOST_MS : CONNECT_MS;
+  if (socket && performance.now() - heardMs > patienceMs) lose();
+}
+
+function lose() {
+  socket.close();
+  socket = null;
+  linked(false);
+  for (const listener of losers) listener();
+  setTimeout(connect, retryMs);
+  retryMs = Math.min(retryMs * 1.6, 3000);
+  explain();
+}
+
+// A WebSocket does not say why it was refused; a request does.
+async function explain() {
+  try {
+    const answer = await fetch("/favicon.svg", { cache: "no-store", signal: AbortSignal.timeout(LOST_MS) });
+    if (answer.status === 403) label($("link"), "link.refused");
+  } catch {
+    // Nothing answers: the connection is lost, as the page says.
+  }
+}
+
+setInterval(watch, CHECK_MS);
 
 // The server sends what only one view shows to those who show it.
 function sayView() {
@@ -47,6 +88,9 @@ function sayView() {
 }
 
 document.addEventListener("view", sayView);
+document.addEventListener("stopping", ({ detail }) => {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ stop: detail }));
+});
 
 function linked(yes) {
   label($("link"), yes ? "link.live" : "link.lost");
@@ -66,7 +110,8 @@ async function paint(buffer, from) {
     try {
       const bitmap = await createImageBitmap(new Blob([new Uint8Array(buffer, HEADER_BYTES)], { type: "image/jpeg" }));
       await nextPaint();
-      if (sequence > tile.sequence || sequence + 1000 < tile.sequence) draw(tile, bitmap, camera, sequence, stampMs);
+      // One that was still being decoded when the connection was lost must not outrank those of the next.
+      if (from === socket && sequence > tile.sequence) draw(tile, bitmap, camera, sequence, stampMs);
       bitmap.close();
     } catch {
       // An image that does not decode: the one before it stays.

@@ -2,7 +2,22 @@
 
 import { recall, remember } from "/store.js";
 
-const table = await (await fetch("/words.json")).json();
+const RETRY_MS = 1000;
+
+// Nothing but STOP works without the words: tried until they are here.
+async function load() {
+  for (;;) {
+    try {
+      const answer = await fetch("/words.json");
+      if (answer.ok) return await answer.json();
+    } catch {
+      // The network or the dashboard is gone for a moment.
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+const table = await load();
 const NAMES = { en: "English", ko: "한국어" };
 
 let language = NAMES[recall("language")] ? recall("language") : navigator.language.startsWith("ko") ? "ko" : "en";

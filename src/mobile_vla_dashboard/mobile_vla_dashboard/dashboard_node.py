@@ -23,12 +23,14 @@ from mobile_vla_dashboard.access import choose_token, is_loopback
 from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
 from mobile_vla_dashboard.checkpoints import checkpoints_in, folder_of
 from mobile_vla_dashboard.goal_watch import GoalWatch
+from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.run_watch import RunWatch
 from mobile_vla_dashboard.server import make_app
 from mobile_vla_dashboard.teleop import DeadMan
+from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
 from mobile_vla_dashboard.wording import in_english, say
@@ -56,6 +58,9 @@ _PROGRESS_PERIOD_S = 5.0
 
 #: Threads of Python take turns [s]. The default, 5 ms, is what a STOP would wait for each time that it needs a turn.
 _TURN_S = 0.001
+
+#: How long the node waits at its end for policy and gate each [s].
+_LAST_CALL_S = 1.0
 
 _STOP = "gate/stop"
 _SERVICES: dict[str, tuple[type, str, str]] = {
@@ -139,19 +144,30 @@ class DashboardNode(Node):
             raise StartError(str(error)) from None
         self.port = listener.getsockname()[1]
         names = tuple(name.strip() for name in hosts.split(",") if name.strip())
-        app = make_app(
-            self, Library(self._folder), Store(self._trials), self._choices, token=self._token, allowed_hosts=names
-        )
+        self._desk = TrialDesk(self, Store(self._trials), Jobs(), self._choices)
+        app = make_app(self, Library(self._folder), self._desk, token=self._token, allowed_hosts=names)
         self._web = WebServer(app, listener, self.latest.attach)
         self._web.start()
         self._announce(address)
 
     def close(self) -> None:
-        """Stop serving; send a zero if the page was driving."""
+        """End a running trial, stop serving, and send a zero if the page was driving."""
+        if self._desk.running:
+            self._end_trial()
         self._web.close()
         self._dead_man.release()
         if self._commands is not None and self._dead_man.due(time.monotonic()) is not None:
             self._commands.stop()
+
+    def _end_trial(self) -> None:
+        """Cancel the goal of the trial; stop the robot if the policy does not confirm that."""
+        for service in ("policy/cancel_goals", _STOP):
+            reply, until_s = self.call(service, {}), time.monotonic() + _LAST_CALL_S
+            while not reply.done() and time.monotonic() < until_s:
+                self.executor.spin_once(timeout_sec=0.05)
+            if reply.done() and reply.result().ok:
+                return
+        self.get_logger().error("a trial is running, and neither policy nor gate confirmed its end")
 
     def _folder(self) -> str:
         """Return the dataset folder; empty if none is known."""
@@ -311,7 +327,7 @@ def _settle(reply: Future[Reply], value: Reply) -> None:
 def _goal_of(fields: Mapping[str, str]) -> Any:
     """Return the request that an action client would send, with the fields of the goal."""
     goal = ExecuteInstruction.Goal(instruction=fields["instruction"], time_limit_s=float(fields["time_limit_s"]))
-    number = UUID(uuid=[*uuid4().bytes])
+    number = UUID(uuid=[*(bytes.fromhex(fields["id"]) if "id" in fields else uuid4().bytes)])
     return ExecuteInstruction.Impl.SendGoalService.Request(goal_id=number, goal=goal)
 
 

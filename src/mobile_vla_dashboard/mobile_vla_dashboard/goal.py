@@ -28,6 +28,8 @@ class Goal:
     """The newest goal."""
 
     running: bool
+    id: str = ""
+    """32 hexadecimal digits."""
     steps: int = 0
     """Forward passes so far."""
     elapsed_s: float = 0.0
@@ -35,3 +37,10 @@ class Goal:
     """Of the result; None while it runs, or if the result is not known."""
     message: str = ""
     """The result's line."""
+
+
+def headline(goal: Goal) -> tuple[str, str]:
+    """Return the key in the table of words, and the tone, for a goal that runs or has ended."""
+    if goal.running:
+        return "goal.running", "active"
+    return ("goal.ended", "idle") if goal.error_code is None else RESULTS.get(goal.error_code, ("goal.ended", "bad"))

@@ -31,6 +31,9 @@ class GoalWatch:
 
     def _on_status(self, message: GoalStatusArray) -> None:
         if not message.status_list:
+            # A policy that was restarted knows no goals.
+            if self._goal.running:
+                self._say(replace(self._goal, running=False))
             return
         newest = max(message.status_list, key=lambda item: (item.goal_info.stamp.sec, item.goal_info.stamp.nanosec))
         running, known = newest.status in _RUNNING, bytes(newest.goal_info.goal_id.uuid) == self._id
@@ -61,5 +64,5 @@ class GoalWatch:
             self._say(Goal(running=True, steps=feedback.step, elapsed_s=feedback.elapsed_s))
 
     def _say(self, goal: Goal) -> None:
-        self._goal = goal
-        self._tell(goal)
+        self._goal = replace(goal, id=self._id.hex())
+        self._tell(self._goal)

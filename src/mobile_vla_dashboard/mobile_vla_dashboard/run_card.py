@@ -6,11 +6,14 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from mobile_vla_dashboard.goal import RESULTS, Goal
+from mobile_vla_dashboard.goal import Goal, headline
 from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.place import Point
 from mobile_vla_dashboard.wording import say
 from mobile_vla_dashboard.words import Card, number
+
+#: The policy's status says this long after a goal began that there is an instruction [s].
+_NEWS_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,17 @@ def _goal(latest: Latest) -> Card | None:
     if received is None:
         return None
     goal: Goal = received.message
-    if goal.running:
-        headline, tone = "goal.running", "active"
-    elif goal.error_code is None:
-        headline, tone = "goal.ended", "idle"
-    else:
-        headline, tone = RESULTS.get(goal.error_code, ("goal.ended", "bad"))
+    policy = latest.status("policy")
+    key, tone = headline(goal)
+    if goal.running and (policy is None or not policy.fresh):
+        key, tone = "goal.unknown", "bad"
+    elif goal.running and not policy.message.instruction and policy.received_s > received.received_s + _NEWS_S:
+        # The policy was restarted: it follows nothing, and says nothing about the goals of the one before.
+        key, tone = "goal.ended", "idle"
     return {
-        "running": goal.running,
+        "running": key == "goal.running",
         "tone": tone,
-        "headline": say(headline),
+        "headline": say(key),
         "detail": goal.message,
         "steps": goal.steps,
         "elapsed_s": number(goal.elapsed_s, 1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request, WebSocket
@@ -14,7 +13,6 @@ from mobile_vla_dashboard.access import Access, App
 from mobile_vla_dashboard.buttons import buttons
 from mobile_vla_dashboard.episodes_api import episodes
 from mobile_vla_dashboard.health import health
-from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.limits import Limits
 from mobile_vla_dashboard.pages import pages
@@ -22,25 +20,15 @@ from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_dashboard.trial_desk import TrialDesk
-from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.trials_api import trials
 from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.instruction import InstructionError
 
 
 def make_app(
-    robot: Robot,
-    library: Library,
-    store: Store,
-    checkpoints: Callable[[], dict[str, str]],
-    *,
-    token: str = "",
-    allowed_hosts: tuple[str, ...] = (),
+    robot: Robot, library: Library, desk: TrialDesk, *, token: str = "", allowed_hosts: tuple[str, ...] = ()
 ) -> App:
-    """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``store``.
-
-    ``checkpoints()`` returns name -> path of the checkpoints that trials may compare.
-    """
+    """Build the application that serves ``robot``, the episodes of ``library`` and the trials of ``desk``."""
     # Described under /api/openapi.json. FastAPI's pages that show it load their scripts from other hosts.
     app = FastAPI(
         title="Mobile VLA dashboard",
@@ -55,10 +43,8 @@ def make_app(
     _refusals(app)
     app.include_router(health(robot))
     app.include_router(buttons(robot))
-    jobs = Jobs()
-    app.include_router(episodes(library, jobs))
-    desk = TrialDesk(robot, store, jobs, checkpoints)
-    app.include_router(trials(robot, desk, store, jobs, checkpoints))
+    app.include_router(episodes(library, desk.jobs))
+    app.include_router(trials(robot, desk))
 
     @app.websocket("/ws/view")
     async def view(socket: WebSocket) -> None:

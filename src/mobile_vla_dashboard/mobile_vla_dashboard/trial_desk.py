@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from mobile_vla_dashboard.calls import ask, instruct_policy
+from mobile_vla_dashboard.calls import ask, instruct_policy, stop_robot
+from mobile_vla_dashboard.goal import Goal, headline
 from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.trial_robot import (
+    ended_goal,
+    is_loading,
+    is_newest_goal,
+    is_stopped,
+    loaded_checkpoint,
+    policy_died,
+)
 from mobile_vla_dashboard.trials import REASONS, Judged, Series, Store, TrialsError
-from mobile_vla_dashboard.wording import Words, say
-from mobile_vla_msgs.msg import PolicyStatus
+from mobile_vla_dashboard.wording import Words, in_english, say
+from mobile_vla_msgs.action import ExecuteInstruction
 
 #: Images of the first camera are kept at this period, and at most so many [s].
 VIDEO_PERIOD_S, MOST_IMAGES = 0.2, 1500
 #: Pause between two looks at a policy that is being loaded [s].
 _POLL_S = 0.2
-_READY = (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
+#: The policy has this long to confirm that a trial is over; then the gate stops the robot [s].
+_HALT_WITHIN_S = 1.0
+#: Results of a goal that never began.
+_REFUSED = (ExecuteInstruction.Result.NOT_ACTIVE, ExecuteInstruction.Result.INVALID_REQUEST)
 
 
 class Phase(Enum):
@@ -40,6 +55,8 @@ class _Run:
 
     began_s: float
     began_at: str
+    goal: str = field(default_factory=lambda: uuid4().hex)
+    """Id of the goal of policy/execute, which ends by itself: at the time limit, or when the policy has arrived."""
     images: list[bytes] = field(default_factory=list)
     duration_s: float = 0.0
 
@@ -49,7 +66,7 @@ class TrialDesk:
 
     def __init__(self, robot: Robot, store: Store, jobs: Jobs, checkpoints: Callable[[], dict[str, str]]) -> None:
         """``checkpoints()`` returns name -> path of those that can be loaded."""
-        self._robot, self._store, self._jobs, self._checkpoints = robot, store, jobs, checkpoints
+        self._robot, self.store, self.jobs, self.checkpoints = robot, store, jobs, checkpoints
         self._paths: dict[str, str] = {}
         self._series: Series | None = None
         self._phase = Phase.IDLE
@@ -70,6 +87,11 @@ class TrialDesk:
         }
 
     @property
+    def running(self) -> bool:
+        """True while the policy drives a trial."""
+        return self._phase is Phase.RUNNING
+
+    @property
     def names(self) -> dict[str, Words]:
         """Checkpoint -> what the page calls it until the series is over."""
         series = self._series
@@ -88,7 +110,7 @@ class TrialDesk:
             TrialsError: a trial is running, or the series is over.
         """
         self._require(Phase.IDLE, Phase.READY)
-        series = self._series = await self._jobs.run(lambda: self._store.load(series_id))
+        series = self._series = await self.jobs.run(lambda: self.store.load(series_id))
         planned = series.next
         self._message, self._phase = "", Phase.IDLE
         if planned is None:
@@ -104,10 +126,10 @@ class TrialDesk:
     async def _load(self, letter: str, wanted: str) -> None:
         """Load the checkpoint named ``wanted`` unless the policy has it; an empty one is whatever the policy has."""
         self._phase, self._message = Phase.LOADING, say("trials.loading", letter=letter)
-        while self._policy_state() == PolicyStatus.STATE_LOADING:
+        while is_loading(self._robot.latest):
             await asyncio.sleep(_POLL_S)
         if wanted:
-            self._paths = await self._jobs.run(self._checkpoints)
+            self._paths = await self.jobs.run(self.checkpoints)
             why = await self._switch(self._paths.get(wanted, ""))
             if why:
                 self._message = say("trials.loadit", letter=letter, why=why)
@@ -118,9 +140,15 @@ class TrialDesk:
         """Load the checkpoint at ``path`` unless the policy has it; return why that failed, without naming it."""
         if not path:
             return "the dashboard does not find it"
-        if self._loaded() == path:
+        if loaded_checkpoint(self._robot.latest) == path:
             return ""
-        reply = await ask(self._robot, "policy/load_checkpoint", {"checkpoint": path})
+        asked = asyncio.ensure_future(ask(self._robot, "policy/load_checkpoint", {"checkpoint": path}))
+        while not asked.done():
+            await asyncio.wait({asked}, timeout=_POLL_S)
+            if policy_died(self._robot.latest):
+                asked.cancel()
+                return "the policy went silent"
+        reply = asked.result()
         return "" if reply.ok else reply.message.replace(path, "it")
 
     async def begin(self, series_id: str) -> None:
@@ -134,31 +162,53 @@ class TrialDesk:
         planned = series.next
         if planned is None:
             raise TrialsError("every trial of this series is made")
-        gate = self._robot.latest.status("gate")
-        if gate is not None and gate.message.stopped:
+        if is_stopped(self._robot.latest):
             raise TrialsError("the robot is stopped; resume it first")
+        self._require_checkpoint(planned.checkpoint, series.checkpoints[planned.checkpoint])
         self._phase = Phase.RUNNING
         self._run = _Run(time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
-        reply = await instruct_policy(self._robot, planned.instruction)
+        # A goal, not an instruction: it ends by itself, also when this dashboard does not live to see it.
+        limit_s = series.plan.time_limit_s
+        goal = {"instruction": planned.instruction, "time_limit_s": str(limit_s), "id": self._run.goal}
+        reply = await ask(self._robot, "policy/execute", goal)
         if not reply.ok:
+            # It may have taken the goal without an answer in time.
+            await instruct_policy(self._robot, "", _HALT_WITHIN_S)
             self._run, self._phase = None, Phase.READY
             raise TrialsError(reply.message)
         self._message = ""
-        task = asyncio.create_task(self._watch(self._run, series.plan.time_limit_s))
+        task = asyncio.create_task(self._watch(self._run, limit_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _require_checkpoint(self, letter: str, wanted: str) -> None:
+        """Raise :class:`TrialsError` unless the policy has the checkpoint named ``wanted``; empty: it may be any."""
+        loaded, known = loaded_checkpoint(self._robot.latest), self._paths.get(wanted)
+        right = loaded == known if known else Path(loaded).name == Path(wanted).name
+        if wanted and not (loaded and right):
+            raise TrialsError(f"the policy has another checkpoint; load checkpoint {letter} first")
+
     async def halt(self, series_id: str, message: Words | str = "") -> None:
-        """End the driving of the trial; it waits to be judged. Raises :class:`TrialsError` if none is running."""
+        """End the driving of the trial, which waits to be judged.
+
+        Raises:
+            TrialsError: no trial is running, or the policy did not confirm the end; then the gate was told to stop.
+        """
         self._require(Phase.RUNNING)
         self._at_desk(series_id)
-        run = self._run
-        assert run is not None
-        run.duration_s = max(0.1, time.monotonic() - run.began_s)
+        self._end(message)
+        reply = await instruct_policy(self._robot, "", _HALT_WITHIN_S)
+        if reply.ok:
+            return
+        stopped = await stop_robot(self._robot)
+        halted = say("trials.halted", why=reply.words or reply.message)
+        self._message = halted if stopped.ok else stopped.words or stopped.message
+        raise TrialsError(in_english(self._message))
+
+    def _end(self, message: Words | str) -> None:
+        assert self._run is not None
+        self._run.duration_s = max(0.1, time.monotonic() - self._run.began_s)
         self._phase, self._message = Phase.JUDGING, message
-        reply = await instruct_policy(self._robot, "")
-        if not reply.ok:
-            self._message = reply.message
 
     async def judge(self, series_id: str, outcome: str, reason: str, note: str) -> Series:
         """Keep the result of the trial, and its video.
@@ -187,9 +237,9 @@ class TrialDesk:
 
         def keep() -> Series:
             if result.video:
-                (self._store.path(series.id) / result.video).write_bytes(b"".join(run.images))
+                (self.store.path(series.id) / result.video).write_bytes(b"".join(run.images))
             kept = series.model_copy(update={"results": [*series.results, result]})
-            self._store.save(kept)
+            self.store.save(kept)
             return kept
 
         return await self._change(keep)
@@ -204,7 +254,7 @@ class TrialDesk:
     async def forget(self, series_id: str) -> Series:
         """Take back the last result; that trial is made again. Raises :class:`TrialsError` if there is none."""
         self._require(Phase.IDLE, Phase.READY)
-        series = await self._jobs.run(lambda: self._store.load(series_id))
+        series = await self.jobs.run(lambda: self.store.load(series_id))
         if not series.results:
             raise TrialsError("no trial of this series has a result")
         return await self._change(lambda: self._keep(series, results=series.results[:-1], closed=False))
@@ -212,40 +262,50 @@ class TrialDesk:
     async def close(self, series_id: str) -> Series:
         """End a series early, and reveal its checkpoints."""
         self._require(Phase.IDLE, Phase.READY)
-        series = await self._jobs.run(lambda: self._store.load(series_id))
+        series = await self.jobs.run(lambda: self.store.load(series_id))
         return await self._change(lambda: self._keep(series, closed=True))
 
     def _keep(self, series: Series, **changes: Any) -> Series:
         kept = series.model_copy(update=changes)
-        self._store.save(kept)
+        self.store.save(kept)
         return kept
 
     async def _change(self, keep: Callable[[], Series]) -> Series:
-        self._series = await self._jobs.run(keep)
+        self._series = await self.jobs.run(keep)
         self._run, self._phase, self._message = None, Phase.IDLE, ""
         return self._series
 
     async def _watch(self, run: _Run, limit_s: float) -> None:
-        """Keep images until the trial ends, and end it when its time is over."""
-        sequence = 0
+        """Keep images until the trial ends, and end it when its time is over or the robot is stopped."""
+        sequence, known, latest = 0, False, self._robot.latest
         while self._run is run and self._phase is Phase.RUNNING:
-            frame = self._robot.latest.frame(0)
+            frame = latest.frame(0)
             if frame is not None and frame.sequence != sequence and len(run.images) < MOST_IMAGES:
                 sequence = frame.sequence
                 run.images.append(frame.jpeg())
-            if time.monotonic() - run.began_s >= limit_s and self._series is not None:
-                await self.halt(self._series.id, say("trials.timeup", seconds=f"{limit_s:g}"))
-                return
+            known = known or is_newest_goal(latest, run.goal)
+            if is_stopped(latest):
+                # Or Resume would let the policy drive on.
+                await self._halt_alone(say("trials.stopped"))
+            elif time.monotonic() - run.began_s >= limit_s:
+                await self._halt_alone(say("trials.timeup", seconds=f"{limit_s:g}"))
+            elif (goal := ended_goal(latest, run.goal, known)) is not None:
+                self._conclude(goal, limit_s)
             await asyncio.sleep(VIDEO_PERIOD_S)
 
-    def _policy_state(self) -> int:
-        status = self._robot.latest.status("policy")
-        return PolicyStatus.STATE_UNCONFIGURED if status is None else int(status.message.state)
+    async def _halt_alone(self, message: Words) -> None:
+        # Nobody waits for a refusal; the state that the page shows has it.
+        with contextlib.suppress(TrialsError):
+            await self.halt(self._series.id if self._series else "", message)
 
-    def _loaded(self) -> str:
-        """Return the checkpoint that the policy has loaded; empty if none is ready."""
-        status = self._robot.latest.status("policy")
-        return "" if status is None or self._policy_state() not in _READY else str(status.message.checkpoint)
+    def _conclude(self, goal: Goal, limit_s: float) -> None:
+        """Take note that the policy has ended the trial's goal."""
+        if goal.error_code in _REFUSED:
+            self._run, self._phase, self._message = None, Phase.READY, goal.message
+        elif goal.error_code == ExecuteInstruction.Result.OK:
+            self._end(say("trials.timeup", seconds=f"{limit_s:g}"))
+        else:
+            self._end(say("trials.ended", why=say(headline(goal)[0])))
 
     def _at_desk(self, series_id: str) -> Series:
         if self._series is None or self._series.id != series_id:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from mobile_vla_dashboard.jobs import Jobs
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trial_report import images, report
@@ -46,11 +45,10 @@ def _shown(series: Series) -> Response:
     return JSONResponse({"ok": True, "series": for_page(series)})
 
 
-def trials(
-    robot: Robot, desk: TrialDesk, store: Store, jobs: Jobs, checkpoints: Callable[[], dict[str, str]]
-) -> APIRouter:
-    """Return the routes; ``checkpoints()`` returns name -> path of those that a series may compare."""
+def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
+    """Return the routes."""
     router = APIRouter(prefix="/api/trials", tags=["trials"])
+    store, jobs = desk.store, desk.jobs
 
     @router.get("")
     async def listed() -> Response:
@@ -67,7 +65,7 @@ def trials(
                 found.append({name: shown[name] for name in ("id", "title", "created_at", "trials", "done", "over")})
             return found
 
-        names = list(await jobs.run(checkpoints))
+        names = list(await jobs.run(desk.checkpoints))
         found = await jobs.run(lines)
         return JSONResponse({"ok": True, "series": found, "reasons": list(REASONS), "checkpoints": names})
 

@@ -81,6 +81,23 @@ def test_every_result_of_a_goal_has_words() -> None:
         assert in_english(run_card(latest)["goal"]["headline"])
 
 
+def test_a_goal_of_a_policy_that_is_silent_is_unknown_and_one_of_a_restarted_policy_has_ended(monkeypatch) -> None:
+    latest = Latest({})
+    latest.put_status("goal", Goal(running=True, steps=7))
+    assert run_card(latest)["goal"]["headline"]["key"] == "goal.unknown"
+    latest.put_status("policy", PolicyStatus(instruction="go to the kitchen"))
+    assert run_card(latest)["goal"]["headline"]["key"] == "goal.running"
+    # Just begun: the status is older than the goal.
+    latest.put_status("policy", PolicyStatus())
+    assert run_card(latest)["goal"]["headline"]["key"] == "goal.running"
+    monkeypatch.setattr("mobile_vla_dashboard.run_card._NEWS_S", 0.0)
+    card = run_card(latest)["goal"]
+    assert card["headline"]["key"] == "goal.ended" and not card["running"]
+    monkeypatch.setattr("mobile_vla_dashboard.latest.SILENT_S", 0.0)
+    card = run_card(latest)["goal"]
+    assert card["headline"]["key"] == "goal.unknown" and card["tone"] == "bad" and card["steps"] == 7
+
+
 def test_the_plans_instructions_are_offered_once_each_and_not_too_many() -> None:
     assert known_instructions(None) == []
     plan = CollectionPlan.model_validate(

@@ -175,5 +175,12 @@ def test_axe_finds_nothing_on_an_open_episode(page: LaunchedPage, scheme: str) -
     assert axe.findings(page.browser, scheme) == []
 
 
+def test_an_episode_that_went_wrong_is_kept_as_a_failure_by_one_key(page: LaunchedPage, dataset: Path) -> None:
+    record(page, 11)
+    page.tap("f", "KeyF")
+    wait_for(lambda: outcome(dataset, 1) == "failure", 60, "the failed episode in its file")
+    page.browser.wait_until("document.querySelector('#episodes .outcome.failure') !== null")
+
+
 def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:
     assert page.browser.failures == []

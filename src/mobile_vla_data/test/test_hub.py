@@ -75,6 +75,15 @@ def test_the_card_says_what_is_in_it_what_was_planned_and_what_validation_found(
     assert files["preview.jpg"].startswith(b"\xff\xd8")
 
 
+def test_a_dataset_in_which_an_optional_camera_comes_and_goes_is_pushed(record, dataset, hub, command):
+    record(seed=1)
+    record(seed=2, cameras=("static",))
+    done = command("push", dataset, "someone/flat")
+    assert done.returncode == 0, done.stderr
+    (_, files) = hub.commits["datasets/someone/flat"][-1]
+    assert "2 demonstrations" in files["README.md"].decode()
+
+
 def test_an_interrupted_pull_leaves_no_dataset_and_continues(planned, hub, command, tmp_path):
     command("push", planned, "someone/flat")
     _, files = hub.commits["datasets/someone/flat"][-1]

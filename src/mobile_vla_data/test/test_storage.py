@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.dataset.edit import Labels, relabel
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import split_dataset
 from mobile_vla_data.episode.reader import Episode
@@ -56,6 +57,30 @@ def test_a_dataset_comes_back_to_the_byte_and_only_what_differs_is_sent(recorded
     assert storage.push(recorded, url) == 0
     split_dataset(recorded, (0.5, 0.25, 0.25), seed=3)
     assert storage.push(recorded, url) == 1
+
+
+def test_another_dataset_is_not_overwritten_unless_it_is_asked_for(recorded, record, tmp_path, run):
+    url = f"file://{tmp_path}/far/flat"
+    storage.push(recorded, url)
+    sent = contents(tmp_path / "far/flat")
+    for seed in (7, 8):
+        record(seed=seed, steps=6, cameras=("static",), folder=tmp_path / "other")
+    done = run("push", tmp_path / "other", url)
+    assert done.returncode == 1 and "has another episode_000000.h5 and 1 more; choose another address" in done.stderr
+    assert done.stderr.count("\n") == 1 and contents(tmp_path / "far/flat") == sent
+    assert run("push", tmp_path / "other", url, "--replace").returncode == 0
+    path = "episode_000000.h5"
+    assert (tmp_path / "far/flat" / path).read_bytes() == (tmp_path / "other" / path).read_bytes()
+
+
+def test_an_episode_with_new_labels_is_the_same_episode(recorded, tmp_path):
+    url = f"file://{tmp_path}/far/flat"
+    storage.push(recorded, url)
+    relabel(recorded / "episode_000001.h5", Labels(outcome="failure"))
+    assert storage.push(recorded, url) == 1
+    back = storage.pull(url, tmp_path / "back")
+    with Episode.open(back / "episode_000001.h5") as episode:
+        assert episode.outcome == "failure"
 
 
 def test_the_copy_for_training_is_kept_and_follows_what_is_sent(recorded, url, tmp_path, monkeypatch, record):

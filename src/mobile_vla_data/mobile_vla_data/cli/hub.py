@@ -28,22 +28,28 @@ def push(
     licence: Annotated[str, typer.Option("--license", help="Licence for the card, as the hub names it.")] = "other",
     private: Annotated[bool, typer.Option(help="Create the repository as a private one.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "Dataset recorded with Mobile VLA",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite episodes on object storage that have other steps there.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it.
 
-    To object storage it goes as it is, without a card: --license, --private and --message are for the hub only.
+    To object storage it goes as it is, without a card: --license, --private and --message are for the hub only, and
+    --replace is for object storage only: the hub keeps every revision.
     """
     Dataset.open(dataset)
     if storage.is_url(repo):
         _refuse_hub_options(context, repo)
         with progress_bar("sending", quiet=json) as progress:
-            sent = storage.push(dataset, repo, progress)
+            sent = storage.push(dataset, repo, progress, replace=replace)
         if json:
             print_json({"dataset": str(dataset), "url": repo, "sent": sent})
         else:
             print_line(f"{repo}: {sent} files sent")
         return
+    if replace:
+        raise HubError(f"'{repo}': --replace is for object storage; the hub keeps every revision; leave it out")
     with progress_bar("validating", quiet=json) as progress:
         validation = validate_dataset(dataset, progress=progress)
     address = transfer.push(dataset, repo, validation, licence=licence, private=private, message=message)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.dataset.folder import Dataset
@@ -70,16 +72,19 @@ class Selection:
         return ranges
 
 
-def select(dataset: str | Path, cameras: Sequence[str] = (), outcomes: Sequence[str] = ()) -> Selection:
+def select(
+    dataset: str | Path, cameras: Sequence[str] = (), outcomes: Sequence[str] = (), *, finite: bool = True
+) -> Selection:
     """Choose the episodes of an export.
 
     Args:
         dataset: dataset folder.
         cameras: names of the cameras to take; empty for all of the first episode's.
         outcomes: outcomes to take; empty for all.
+        finite: refuse actions and states that are not finite: other formats' statistics and scales cannot hold them.
 
     Raises:
-        ConvertError: no episode, one without steps, or one that lacks a camera.
+        ConvertError: no episode, one without steps, one that lacks a camera, or a number that is not finite.
         ContractError: the contracts of two episodes differ in meaning.
         EpisodeError: a file cannot be read.
         DatasetError: there is no such folder, or its splits.json is malformed.
@@ -100,6 +105,8 @@ def select(dataset: str | Path, cameras: Sequence[str] = (), outcomes: Sequence[
             contract.require_same(episode.contract, str(found[0].path if found else path), str(path))
             taken = taken or episode.cameras
             _require_usable(episode, taken)
+            if finite:
+                _require_finite(episode)
             has_targets = has_targets or episode.target is not None
             streams.update(dict.fromkeys(episode.stamps_ns))
             found.append(_describe(episode, split_of.get(path.stem, "")))
@@ -110,6 +117,15 @@ def select(dataset: str | Path, cameras: Sequence[str] = (), outcomes: Sequence[
     found.sort(key=lambda episode: order.get(episode.split, len(order)))
     kept = tuple(name for name in streams if name in taken or name not in contract.cameras)
     return Selection(contract, taken, tuple(found), splits is not None, kept, has_targets)
+
+
+def common_cameras(dataset: str | Path) -> tuple[str, ...]:
+    """Return the cameras that every episode has, in the order of the first. Raises as :func:`select`."""
+    found: tuple[str, ...] | None = None
+    for path in Dataset.open(dataset).episode_paths:
+        with Episode.open(path) as episode:
+            found = tuple(name for name in found if name in episode.cameras) if found else episode.cameras
+    return found or ()
 
 
 def _describe(episode: Episode, split: str) -> SelectedEpisode:
@@ -127,3 +143,13 @@ def _require_usable(episode: Episode, cameras: Sequence[str]) -> None:
             f"{episode.path}: has no camera '{missing[0]}'; choose cameras that every episode has with --camera "
             f"(it has {', '.join(episode.cameras)})"
         )
+
+
+def _require_finite(episode: Episode) -> None:
+    for name, values in (("actions", episode.actions), ("states", episode.states)):
+        steps = np.flatnonzero(~np.isfinite(values).all(1))
+        if len(steps):
+            raise ConvertError(
+                f"{episode.path}: {name}[{steps[0]}] is not finite; cut it out with 'mobile-vla-data trim', or delete "
+                "the episode"
+            )

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mobile_vla_data import __version__
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.checks.validate import ValidationReport
-from mobile_vla_data.convert.selection import select
+from mobile_vla_data.convert.selection import common_cameras, select
 from mobile_vla_data.dataset.plan import CollectionPlan, PlanError
 from mobile_vla_data.dataset.progress import Tally, TaskProgress
 from mobile_vla_data.episode import jpeg
@@ -42,7 +42,7 @@ def make_card(dataset: Path, validation: ValidationReport, title: str, licence: 
         ContractError: the contracts of two episodes differ in meaning.
         EpisodeError: a file cannot be read.
     """
-    chosen = select(dataset)
+    chosen = select(dataset, common_cameras(dataset), finite=False)
     try:
         plan = CollectionPlan.of_dataset(dataset)
     except PlanError:

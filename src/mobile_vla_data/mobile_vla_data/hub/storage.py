@@ -1,7 +1,8 @@
 """Datasets on object storage, or on any other file system that fsspec knows: s3://, gs://, az://, sftp:// and more.
 
-Beside the files lies ``manifest.json``, which names each with its size and SHA-256. Only what differs is sent or
-received, and what arrives is checked. Credentials are those of the file system's own library.
+Beside the files lies ``manifest.json``, which names each with its size and SHA-256, and the episodes also with their
+fingerprints, by which they are told from those of another dataset. Only what differs is sent or received, and what
+arrives is checked. Credentials are those of the file system's own library.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 from mobile_vla_data.convert.building import building, require_new
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.split import fingerprint
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.hub.names import HubError
 from mobile_vla_data.storage.durable import file_digest, write_text_atomically
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
@@ -25,6 +28,7 @@ MANIFEST = "manifest.json"
 #: In the cache: what each file held when it was last received.
 _RECEIVED = ".received.json"
 _EXTRA = "storage"
+_FINGERPRINT = "fingerprint"
 
 Entry = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -35,14 +39,15 @@ def is_url(name: str | Path) -> bool:
     return "://" in str(name)
 
 
-def push(dataset: str | Path, url: str, progress: Progress = lambda done, total: None) -> int:
+def push(dataset: str | Path, url: str, progress: Progress = lambda done, total: None, *, replace: bool = False) -> int:
     """Send a dataset's episodes, plan and splits, and return how many files were sent; interrupted, repeat it.
 
-    Episodes that only the storage has stay there.
+    Episodes that only the storage has stay there. With ``replace``, those that have other steps there are overwritten.
 
     Raises:
-        HubError: the storage cannot be written to.
+        HubError: the storage cannot be written to, or has other episodes under the same ids.
         DatasetError: there is no such folder.
+        EpisodeError: an episode cannot be read.
     """
     folder = Dataset.open(dataset)
     paths = folder.sent_paths
@@ -51,7 +56,20 @@ def push(dataset: str | Path, url: str, progress: Progress = lambda done, total:
     with _opened(url) as (files, root):
         known = _manifest(files, root, url) or {}
         entries = {path.name: _entry(path) for path in paths}
-        missing = [path for path in paths if known.get(path.name) != entries[path.name]]
+        for path in folder.episode_paths:
+            with Episode.open(path) as episode:
+                entries[path.name][_FINGERPRINT] = fingerprint(episode)
+        missing = [path for path in paths if known.get(path.name, {}).get("sha256") != entries[path.name]["sha256"]]
+        others = [
+            path.name
+            for path in missing
+            if path.name in known and known[path.name].get(_FINGERPRINT) != entries[path.name].get(_FINGERPRINT)
+        ]
+        if others and not replace:
+            raise HubError(
+                f"{url}: has another {others[0]}" + (f" and {len(others) - 1} more" if len(others) > 1 else "") + "; "
+                "choose another address, or overwrite what is there with --replace"
+            )
         files.makedirs(root, exist_ok=True)
         for done, path in enumerate(missing):
             progress(done, len(missing))
@@ -144,7 +162,7 @@ def _wanted(files: Any, root: str, url: str) -> dict[str, Entry]:
     strange = [name for name in manifest if Path(name).name != name or name.startswith(".")]
     if strange:
         raise HubError(f"{url}: {MANIFEST} names '{strange[0]}', which is no file of a dataset")
-    return manifest
+    return {name: {key: entry[key] for key in ("size", "sha256")} for name, entry in manifest.items()}
 
 
 def _manifest(files: Any, root: str, url: str) -> dict[str, Entry] | None:
@@ -155,7 +173,8 @@ def _manifest(files: Any, root: str, url: str) -> dict[str, Entry] | None:
     try:
         entries: dict[str, Entry] = json.loads(text)
         return {
-            str(name): {"size": int(entry["size"]), "sha256": str(entry["sha256"])} for name, entry in entries.items()
+            str(name): {**entry, "size": int(entry["size"]), "sha256": str(entry["sha256"])}
+            for name, entry in entries.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
         raise HubError(f"{url}: {MANIFEST} is damaged; push the dataset again") from None

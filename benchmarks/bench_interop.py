@@ -88,7 +88,7 @@ def rosbag(stage: Stage) -> Iterator[Figure]:
     folders = sorted(bags.iterdir())
     rate = stage.rate(lambda: import_rosbags(folders, back, BagImport()))
     yield Figure("MCAP import", rate, "frames/s", ">= 300")
-    yield from _round_trip("MCAP", stage.dataset, back, exact=False, numbers=("states", "timestamps_ns"))
+    yield from _round_trip("MCAP", stage.dataset, back, exact=False, numbers=("states", "timestamps_ns", "takeover"))
 
 
 def robomimic(stage: Stage) -> Iterator[Figure]:

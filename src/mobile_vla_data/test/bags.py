@@ -118,24 +118,33 @@ class Recording:
                 message = TYPES["mobile_vla_msgs/msg/GripperState"](header(START_NS + at_ms * MS), 0.0, False)
                 self.add(at_ms + 4, "/gripper/state", "mobile_vla_msgs/msg/GripperState", message)
 
-    def write(self, path: Path, storage: StoragePlugin = StoragePlugin.MCAP, labels: dict | None = None) -> Path:
-        """Write it with rosbags: a folder."""
+    def write(
+        self,
+        path: Path,
+        storage: StoragePlugin = StoragePlugin.MCAP,
+        labels: dict | None = None,
+        silent: dict[str, str] | None = None,
+    ) -> Path:
+        """Write it with rosbags: a folder. ``silent`` topics, with their types, are there without a message."""
         with Writer(path, version=8, storage_plugin=storage) as writer:
             if labels is not None:
                 writer.set_custom_data("mobile_vla", json.dumps(labels))
             known: dict[str, Any] = {}
+            for topic, msgtype in (silent or {}).items():
+                writer.add_connection(topic, msgtype, typestore=STORE)
             for time_ns, topic, msgtype, message in sorted(self.messages, key=lambda item: item[0]):
                 if topic not in known:
                     known[topic] = writer.add_connection(topic, msgtype, typestore=STORE)
                 writer.write(known[topic], time_ns, STORE.serialize_cdr(message, msgtype))
         return path
 
-    def write_with_mcap(self, path: Path) -> Path:
-        """Write it with Foxglove's mcap library: one file, zstd, definitions of another writer."""
+    def write_with_mcap(self, path: Path, compression: str = "ZSTD") -> Path:
+        """Write it with Foxglove's mcap library: one file, compressed chunks, definitions of another writer."""
+        from mcap.writer import CompressionType
         from mcap.writer import Writer as McapWriter
 
         with path.open("wb") as stream:
-            writer = McapWriter(stream)
+            writer = McapWriter(stream, compression=CompressionType[compression])
             writer.start(profile="ros2", library="another writer")
             channels: dict[str, int] = {}
             for time_ns, topic, msgtype, message in sorted(self.messages, key=lambda item: item[0]):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mobile_vla_data.cli.choices import Category, Encoding
-from mobile_vla_data.cli.output import App, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import App, JsonOption, print_error, print_json, print_line, progress_bar
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Imported
 from mobile_vla_data.convert.hdf5.aloha import import_aloha
@@ -102,13 +102,26 @@ def import_from_rosbag(
     if json:
         segments = [{**asdict(segment), "bag": str(segment.bag)} for segment in done.segments]
         print_json(
-            {"dataset": str(dataset), "episodes": done.episodes, "left_out": done.left_out, "segments": segments}
+            {
+                "dataset": str(dataset),
+                "episodes": done.episodes,
+                "left_out": done.left_out,
+                "segments": segments,
+                "problems": done.problems,
+                "splits_written": done.splits_written,
+                "notes": done.notes,
+            }
         )
-        return
-    for segment in done.segments:
-        print_line(_describe(segment))
-    left_out = f"; {done.left_out} were already in the dataset" if done.left_out else ""
-    print_line(f"{dataset}: {done.episodes} episodes added{left_out}")
+    else:
+        for segment in done.segments:
+            print_line(_describe(segment))
+        _print_notes(done.notes)
+        left_out = f"; {done.left_out} were already in the dataset" if done.left_out else ""
+        print_line(f"{dataset}: {done.episodes} episodes added{left_out}")
+    for problem in done.problems:
+        print_error(f"mobile-vla-data: {problem}")
+    if done.problems:
+        raise typer.Exit(1)
 
 
 def _describe(segment: ImportedSegment) -> str:
@@ -174,5 +187,11 @@ def _print_imported(done: Imported, json: bool) -> None:
     if json:
         print_json({**asdict(done), "dataset": str(done.dataset)})
         return
+    _print_notes(done.notes)
     left_out = f"; {done.left_out} were already in the dataset" if done.left_out else ""
     print_line(f"{done.dataset}: {done.episodes} episodes, {done.steps} steps added{left_out}")
+
+
+def _print_notes(notes: list[str]) -> None:
+    for note in notes:
+        print_error(f"note: {note}", style="yellow")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.labels import Labels
-from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.folder import Dataset, remove_imports
 from mobile_vla_data.dataset.split import SPLIT_NAMES, digest, fingerprint
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.episode_file import BLOCK_STEPS, EpisodeFileBuilder
@@ -23,6 +24,7 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.storage.durable import as_disk_full, publish, write_text_atomically
+from mobile_vla_data.storage.lock import DatasetLock
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,40 @@ class Imported:
     left_out: int = 0
     """Episodes that the dataset had already."""
     splits_written: bool = False
+    notes: list[str] = field(default_factory=list)
+    """What of the source was left out, one line each."""
+
+
+@contextmanager
+def adopting(dataset: str | Path) -> Iterator[Adoption]:
+    """Lock a dataset folder, created if missing, and yield the object that adds episodes to it.
+
+    Episodes whose numbers the folder holds already are left out, so an interrupted import can be repeated. What a
+    killed import left is removed.
+
+    Raises:
+        DatasetBusyError: another process writes to the dataset.
+        EpisodeError: an episode in the folder cannot be read.
+        OSError: the folder cannot be written to.
+    """
+    with DatasetLock(dataset):
+        remove_imports(Path(dataset))
+        try:
+            yield Adoption(Path(dataset))
+        finally:
+            remove_imports(Path(dataset))
 
 
 class Adoption:
-    """Adds episodes to a dataset folder, created if missing; the caller holds its lock.
+    """Adds episodes to a dataset folder. Use :func:`adopting`."""
 
-    Episodes whose numbers the folder holds already are left out, so an interrupted import can be repeated.
-
-    Raises:
-        EpisodeError: an episode in the folder cannot be read.
-    """
-
-    def __init__(self, dataset: str | Path) -> None:
-        self.folder = Path(dataset)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.workplace = folder / schema.IMPORT_FOLDER
+        """Folder for episodes that are not complete."""
+        self.workplace.mkdir()
+        self.notes: list[str] = []
+        """What of the source was left out, one line each."""
         self._contract: tuple[Contract, str] | None = None
         self._known: dict[str, str] = {}
         self._split_of: dict[str, str] = {}
@@ -96,14 +118,14 @@ class Adoption:
         """
         episode_id = self.free_id(header.episode_id)
         final = schema.final_path(self.folder, episode_id)
-        part = self.folder / f".{episode_id}.h5.import"
+        part = schema.final_path(self.workplace, episode_id)
         records = _checked(steps, len(numbers.ticks_ns), final)
         builder = EpisodeFileBuilder(part, replace(header, episode_id=episode_id))
         try:
             while block := list(islice(records, BLOCK_STEPS)):
                 builder.append(block)
             builder.finish(ending)
-            publish(part, final)
+            self.publish(part)
         except OSError as error:
             raise as_disk_full(error, final) from None
         finally:
@@ -111,6 +133,10 @@ class Adoption:
             part.unlink(missing_ok=True)
         self.remember(numbers.fingerprint, episode_id)
         return episode_id
+
+    def publish(self, path: Path) -> None:
+        """Move a complete episode from :attr:`workplace` to the dataset."""
+        publish(path, self.folder / path.name)
 
     def adopt(
         self, numbers: Numbers, labels: Labels, steps: Iterable[StepRecord], origin: str, result: Imported
@@ -137,9 +163,21 @@ class Adoption:
             self._split_of[episode_id] = split
 
     def write_splits(self) -> bool:
-        """Write ``splits.json`` from the registered splits, unless there is one; return whether it was written."""
+        """Write ``splits.json`` from the registered splits; return whether it was written.
+
+        An existing file stays as it is; :attr:`notes` says how many episodes it lacks.
+        """
         path = self.folder / schema.SPLITS_FILE
-        if path.exists() or not self._split_of:
+        if not self._split_of:
+            return False
+        existing = Dataset(self.folder).splits()
+        if existing is not None:
+            lacking = [item for item, split in self._split_of.items() if item not in existing.get(split, ())]
+            if lacking:
+                self.notes.append(
+                    f"{path} exists and was not changed: it lacks the splits of {len(lacking)} imported episodes; "
+                    "'mobile-vla-data split --keep' assigns them"
+                )
             return False
         splits = {
             name: sorted(episode_id for episode_id, split in self._split_of.items() if split == name)

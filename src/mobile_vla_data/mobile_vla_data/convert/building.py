@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.storage.durable import as_disk_full, fsync_path, write_text_atomically
+from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish, write_text_atomically
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 
 _PLAN = ".export.json"
@@ -38,9 +38,10 @@ def require_new(target: Path) -> None:
 def building(target: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Path, bool]]:
     """Yield the folder in which to build ``target``, and whether it holds work of an interrupted call.
 
-    When the block ends the folder is renamed to ``target``. When the block raises, the folder stays; a later call with
-    an equal ``plan`` (anything JSON can hold) gets it unchanged, a call with another plan gets an empty one. Files in
-    it must be written atomically, for example with :func:`~mobile_vla_data.storage.durable.make_atomically`.
+    When the block ends the folder is renamed to ``target``, and then its hidden files are removed: notes of the export,
+    and parts that a killed call left. When the block raises, the folder stays; a later call with an equal ``plan``
+    (anything JSON can hold) gets it unchanged, a call with another plan gets an empty one. Files in it must be written
+    atomically, for example with :func:`~mobile_vla_data.storage.durable.make_atomically`.
 
     Raises:
         ConvertError: ``target`` exists.
@@ -59,13 +60,39 @@ def building(target: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Path, bool
         try:
             yield work, goes_on
             require_new(target)
-            (work / _PLAN).unlink()
-            (work / _LOCK).unlink()
             fsync_path(work)
             os.rename(work, target)
             fsync_path(target.parent)
+            for path in sorted(target.rglob(".*"), reverse=True):
+                _remove(path)
         except OSError as error:
             raise as_disk_full(error, target) from None
+
+
+@contextmanager
+def building_file(target: Path) -> Iterator[Path]:
+    """Yield the path at which to build the file ``target``; it gets its name when the block ends.
+
+    When the block raises, nothing stays. What a killed call left is removed by the next one.
+
+    Raises:
+        ConvertError: ``target`` exists.
+        FolderBusyError: another process builds it now.
+        OSError: the folder cannot be written to.
+    """
+    require_new(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = work_folder(target)
+    with _ExportLock(work, _LOCK):
+        _empty(work)
+        try:
+            yield work / target.name
+            require_new(target)
+            publish(work / target.name, target)
+        except OSError as error:
+            raise as_disk_full(error, target) from None
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _read_plan(work: Path) -> Any:
@@ -77,9 +104,12 @@ def _read_plan(work: Path) -> Any:
 
 def _empty(work: Path) -> None:
     for path in work.iterdir():
-        if path.name == _LOCK:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        if path.name != _LOCK:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,14 @@ def signature(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def remove_imports(dataset: Path) -> list[str]:
+    """Remove what a killed import left in a dataset folder, and return the ids; the caller holds the folder's lock."""
+    work = dataset / schema.IMPORT_FOLDER
+    names = [path.name for path in work.iterdir()] if work.is_dir() else []
+    shutil.rmtree(work, ignore_errors=True)
+    return sorted({schema.format_id(number) for name in names if (number := schema.number_in_name(name)) is not None})
 
 
 def move_to_trash(path: Path) -> Path:

@@ -61,6 +61,9 @@ SOURCE_ENCODING = "source_encoding"
 SPLITS_FILE = "splits.json"
 PLAN_FILE = "plan.yaml"
 TRASH_FOLDER = ".trash"
+#: Where an import builds its episodes, out of sight of :func:`~mobile_vla_data.repair.recover.recover_dataset`, which
+#: would commit the steps of half an episode.
+IMPORT_FOLDER = ".import"
 
 _EPISODE = re.compile(r"episode_(\d{6,})")
 _EPISODE_FILE = re.compile(r"(episode_\d{6,})\.h5")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from mobile_vla_data.hub.names import HubError, one_line, parse
 _EXTRA = "hub"
 #: What is downloaded. A repository may hold files that can run code.
 _FILES = ["episode_*.h5", *SENT_WITH_EPISODES]
-_CACHE = ".cache"
 
 
 def push(
@@ -76,5 +74,4 @@ def pull(name: str, target: str | Path) -> Path:
         # Without a connection the client is content with what the folder holds.
         if missing := [file for file in wanted if not (work / file).is_file()]:
             raise HubError(f"hub: '{name}': {len(missing)} of {len(wanted)} files are missing; run the command again")
-        shutil.rmtree(work / _CACHE, ignore_errors=True)
     return target

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.checks.structure import check_structure
-from mobile_vla_data.dataset.folder import Dataset, DatasetError, move_to_trash
+from mobile_vla_data.dataset.folder import Dataset, DatasetError, move_to_trash, remove_imports
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.log import LogError, cut_off_in_header, read_log
@@ -32,7 +32,7 @@ class Recovery:
     episode_id: str
     result: Literal["recovered", "completed", "cleaned", "lost"]
     """recovered: rebuilt from its log; completed: only the last rename was missing; cleaned: it had been committed,
-    or held no step; lost: cannot be read, moved to the trash folder."""
+    or held no step, or an import left it; lost: cannot be read, moved to the trash folder."""
     path: str | None
     """The episode file, if there is one now."""
     steps: int
@@ -46,13 +46,19 @@ class Recovery:
 def recover_dataset(dataset: str | Path) -> list[Recovery]:
     """Recover every unfinished episode of a folder, in the order of their ids; safe to interrupt and to repeat.
 
+    Half an episode of a killed import is removed: the import can be repeated.
+
     Raises:
         DatasetError: there is no such folder.
         DiskFullError: no room to write an episode; nothing is lost, free some space and repeat.
     """
     folder = Dataset.open(dataset)
     numbers = {schema.number_in_name(path.name) for path in folder.unfinished_paths}
-    return [_recover(folder.path, schema.format_id(number)) for number in sorted(n for n in numbers if n is not None)]
+    left = "an import was killed while it wrote it; import it again"
+    imports = [Recovery(episode_id, "cleaned", None, 0, left) for episode_id in remove_imports(folder.path)]
+    return imports + [
+        _recover(folder.path, schema.format_id(number)) for number in sorted(n for n in numbers if n is not None)
+    ]
 
 
 def fix_dataset(path: str | Path) -> list[str]:

@@ -14,6 +14,8 @@ from mobile_vla_data.contract import COMMAND, Contract
 from mobile_vla_data.observation import Stream, StreamCounters
 
 _KEPT_ARRIVALS = 256
+#: Where nothing else is said, a velocity command older than this is silence [s]: six missed commands of the gate.
+COMMAND_MAX_AGE_S = 0.3
 
 
 @dataclass(frozen=True)

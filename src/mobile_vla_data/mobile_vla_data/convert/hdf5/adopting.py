@@ -10,11 +10,10 @@ from typing import Any
 import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
-from mobile_vla_data.convert.adopt import Adoption, Imported
+from mobile_vla_data.convert.adopt import Adoption, Imported, adopting
 from mobile_vla_data.convert.hdf5.steps import columns, numbers_of, read_labels, steps_of
 from mobile_vla_data.convert.labels import Defaults, restore
 from mobile_vla_data.image import Image
-from mobile_vla_data.storage.lock import DatasetLock
 
 #: Between the made-up ticks of two episodes of others [ns].
 _APART_NS = 1_000_000_000_000
@@ -56,13 +55,13 @@ def adopt_all(
         OSError: the disk is full.
     """
     result = Imported(Path(dataset))
-    with DatasetLock(dataset):
-        adoption = Adoption(dataset)
+    with adopting(dataset) as adoption:
         for number, stored in enumerate(episodes, start=1):
             _adopt(stored, adoption, defaults, result)
             if progress is not None:
                 progress(number, count)
         result.splits_written = adoption.write_splits()
+        result.notes = adoption.notes
     return result
 
 

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from mobile_vla_data.convert.adopt import Imported
-from mobile_vla_data.convert.building import require_new
+from mobile_vla_data.convert.building import building_file, require_new
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt_all
 from mobile_vla_data.convert.hdf5.scale import ActionScale
@@ -24,7 +24,6 @@ from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_im
 from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_data.storage.durable import make_atomically
 
 #: robomimic's number for robots that are no simulation.
 _REAL_ROBOT = 4
@@ -54,7 +53,7 @@ def export_robomimic(
     options: RobomimicExport,
     progress: Callable[[int, int], None] | None = None,
 ) -> Selection:
-    """Write a dataset as one robomimic file; an interrupted export leaves no file, and starts over.
+    """Write a dataset as one robomimic file; an interrupted export starts over.
 
     Raises:
         ConvertError: ``target`` exists, or the dataset does not fit.
@@ -65,8 +64,8 @@ def export_robomimic(
     require_new(target)
     selection = select(dataset, options.cameras, options.outcomes)
     scale = ActionScale.of(selection.contract, (_actions(item.path) for item in selection.episodes))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    make_atomically(target, lambda part: _write(part, selection, scale, options, progress))
+    with building_file(target) as part:
+        _write(part, selection, scale, options, progress)
     return selection
 
 

@@ -28,7 +28,6 @@ from mobile_vla_data.convert.lerobot.layout import (
 from mobile_vla_data.convert.lerobot.shard import (
     Shard,
     VideoSettings,
-    forget_image_statistics,
     image_statistics,
     is_complete,
     plan_shards,
@@ -112,8 +111,6 @@ def export_lerobot(
             else:
                 write_shard(work, shard, selection, tasks, options.video, advance)
         _write_metadata(work, shards, selection, tasks, options.video)
-        for shard in shards:
-            forget_image_statistics(work, shard)
     splits = {name: len(ids) for name, ids in selection.split_ranges.items()}
     return Exported(target, len(selection.episodes), selection.num_steps, splits, continued)
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
-from mobile_vla_data.convert.adopt import Adoption, Imported, Numbers
+from mobile_vla_data.convert.adopt import Imported, Numbers, adopting
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.labels import Defaults, Labels, restore, written_at
 from mobile_vla_data.convert.lerobot import data_table
@@ -33,7 +33,6 @@ from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.metadata import EpisodeHeader
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.image import ImageError
-from mobile_vla_data.storage.lock import DatasetLock
 
 
 @dataclass(frozen=True)
@@ -66,18 +65,17 @@ def import_lerobot(
     """
     reading = LeRobotSource.open(source)
     result = Imported(Path(dataset))
-    with DatasetLock(dataset):
-        adoption = Adoption(dataset)
-        with _Importer(reading, options) as importer:
-            for number, episode in enumerate(reading.episodes(), start=1):
-                labels = importer.labels(episode)
-                numbers = importer.numbers(episode, labels.header.contract)
-                steps = importer.steps(episode, labels, numbers)
-                adoption.adopt(numbers, labels, steps, f"{reading.path}, episode {episode.index}", result)
-                if progress is not None:
-                    progress(number, reading.num_episodes)
+    with adopting(dataset) as adoption, _Importer(reading, options) as importer:
+        for number, episode in enumerate(reading.episodes(), start=1):
+            labels = importer.labels(episode)
+            numbers = importer.numbers(episode, labels.header.contract)
+            steps = importer.steps(episode, labels, numbers)
+            adoption.adopt(numbers, labels, steps, f"{reading.path}, episode {episode.index}", result)
+            if progress is not None:
+                progress(number, reading.num_episodes)
         result.splits_written = adoption.write_splits()
-        return result
+        result.notes = adoption.notes
+    return result
 
 
 class _Importer:

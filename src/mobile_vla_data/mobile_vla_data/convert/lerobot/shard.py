@@ -39,7 +39,7 @@ from mobile_vla_data.storage.durable import publish, write_text_atomically
 
 #: Images read from an episode at a time.
 _BLOCK_STEPS = 64
-#: Counts of image values, kept until the statistics of the whole dataset are made.
+#: Counts of image values, kept until the export has its name: the statistics of the whole dataset are made of them.
 _COUNTS = ".images-{number:06d}.json"
 
 
@@ -81,7 +81,8 @@ def plan_shards(selection: Selection, max_bytes: int) -> list[Shard]:
 
 def is_complete(work: Path, shard: Shard) -> bool:
     """Return whether all files of a shard are in the folder of an export."""
-    return (work / EPISODES_PATH.format(**file_indices(shard.number))).is_file()
+    last = work / EPISODES_PATH.format(**file_indices(shard.number))
+    return last.is_file() and _counts_path(work, shard).is_file()
 
 
 def image_statistics(work: Path, shard: Shard) -> dict[str, ImageStatistics]:
@@ -90,11 +91,6 @@ def image_statistics(work: Path, shard: Shard) -> dict[str, ImageStatistics]:
     return {
         camera: ImageStatistics(np.array(counts, dtype=np.int64), images) for camera, (images, counts) in found.items()
     }
-
-
-def forget_image_statistics(work: Path, shard: Shard) -> None:
-    """Remove what :func:`image_statistics` reads."""
-    _counts_path(work, shard).unlink(missing_ok=True)
 
 
 def write_shard(

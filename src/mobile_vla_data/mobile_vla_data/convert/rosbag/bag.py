@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +19,8 @@ EXTRA = "rosbag"
 CUSTOM_KEY = "mobile_vla"
 #: Among the labels, in raw recordings only: the times of the first tick and of the end of the last step [ns].
 SPAN = "span_ns"
+#: Among them, too: the recorder's ``command_max_age_s`` [s]; messages that a slow disk cost; why it ended early.
+COMMAND_MAX_AGE, LOST_MESSAGES, CUT_OFF = "command_max_age_s", "lost_messages", "cut_off"
 _PACKAGE = "mobile_vla_msgs"
 
 
@@ -60,8 +60,22 @@ class Bag:
 
     @property
     def types(self) -> dict[str, str]:
-        """Topic, without a leading slash -> message type."""
-        return {same_topic(connection.topic): connection.msgtype for connection in self._reader.connections}
+        """Topic, without a leading slash -> message type, of the topics that have messages."""
+        return {same_topic(item.topic): item.msgtype for item in self._reader.connections if item.msgcount}
+
+    def require(self, topic: str, types: Collection[str]) -> str:
+        """Return the topic without a leading slash.
+
+        Raises:
+            ConvertError: it has no messages, or messages of another type than ``types``.
+        """
+        topic, known = same_topic(topic), self.types
+        if topic not in known:
+            listed = ", ".join(f"/{name} ({msgtype})" for name, msgtype in sorted(known.items()))
+            raise ConvertError(f"{self.path}: no topic '/{topic}'; it has {listed}. Correct the mapping file")
+        if known[topic] not in types:
+            raise ConvertError(f"{self.path}: '/{topic}' is {known[topic]}; use one of {', '.join(types)}")
+        return topic
 
     @property
     def times_ns(self) -> tuple[int, int]:
@@ -135,19 +149,11 @@ def open_bag(path: str | Path) -> Iterator[Bag]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Turn any exception that the library raises on a damaged recording into one line."""
-    errors: list[type[Exception]] = [
-        import_extra("rosbags.highlevel", EXTRA).AnyReaderError,
-        import_extra("rosbags.rosbag2", EXTRA).ReaderError,
-        import_extra("rosbags.rosbag1", EXTRA).ReaderError,
-        import_extra("rosbags.serde", EXTRA).SerdeError,
-        import_extra("rosbags.typesys", EXTRA).TypesysError,
-        sqlite3.Error, struct.error, OSError, AssertionError, KeyError, IndexError, TypeError, UnicodeDecodeError,
-    ]  # fmt: skip
     try:
         yield
     except ConvertError:
         raise
-    except tuple(errors) as error:
+    except Exception as error:  # its own, and those of apsw, zstd, lz4, struct and of Python: it checks little
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConvertError(
             f"{path}: no readable recording: {reason[:160]}. If it was cut off, repair it{_REPAIR}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ from mobile_vla_data.action import ActionCodec, displacement, gripper, position,
 from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
 from mobile_vla_data.convert.rosbag import messages as ros
 from mobile_vla_data.convert.rosbag.bag import typestore
+from mobile_vla_data.convert.rosbag.mapping import TF_TOPIC
 from mobile_vla_data.episode.reader import Episode
 
 _STATE_RECORDING, _STATE_IDLE = 2, 1
 _DRIVER_TELEOP, _DRIVER_POLICY = 1, 2
 _TICKS, _STATUS = "/recorder/tick", "/recorder/status"
 _VELOCITY, _GRIPPER_COMMAND, _DRIVER = "/cmd_vel", "/gripper/command", "/gate/status"
+#: Topics whose newest message late subscribers get.
+LATCHED_TOPICS = frozenset({_STATUS, _DRIVER})
+#: Between two ticks a command is sent again after this long, as by the gate: an old one counts as silence [ns].
+_REPEAT_NS = 150_000_000
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,16 @@ class _Composer:
                     # Stamps later than their tick exist where clocks differ; the tick must still find the value.
                     yield _Entry(min(stamp_ns, tick_ns), _INPUT, number, partial(make, stamp_ns, step))
         end_ns = ticks[-1] + self._contract.period_ns
-        for step, tick_ns in enumerate([*ticks, end_ns]):
+        yield _Entry(ticks[0] - 1, _COMMAND, 0, partial(self._commands, ticks[0] - 1, 0))
+        for step, (tick_ns, next_ns) in enumerate(pairwise([*ticks, end_ns, end_ns + 2])):
             yield _Entry(tick_ns, _TICK, 0, partial(self._tick, tick_ns))
-            # Behind its tick, or the step before would get it; the first also before, or it would find no command.
-            for time_ns in (tick_ns + 1, *([] if step else [tick_ns - 1])):
-                yield _Entry(time_ns, _COMMAND, 0, partial(self._commands, time_ns, min(step, len(ticks) - 1)))
+            commanded = min(step, len(ticks) - 1)
+            # After its tick, or the step before would get it.
+            for time_ns in range(tick_ns + 1, next_ns, _REPEAT_NS):
+                yield _Entry(time_ns, _COMMAND, 0, partial(self._commands, time_ns, commanded))
+            # A period is a takeover if a human drives at any time in it: before its tick the human must have stopped.
+            time_ns = tick_ns + 1 if self._human_drives(commanded) else tick_ns - 1
+            yield _Entry(time_ns, _COMMAND, 1, partial(self._driver, time_ns, commanded))
         for time_ns, rank, state in (
             (ticks[0] - 2, _STATUS_BEFORE, _STATE_RECORDING),
             (end_ns + 2, _STATUS_AFTER, _STATE_IDLE),
@@ -111,12 +122,18 @@ class _Composer:
 
     def _odometry(self, time_ns: int, step: int) -> list[_Made]:
         x, y = (float(value) for value in position(self._states)[step])
-        pose = self._make("Pose", self._make("Point", x, y, 0.0), self._make("Quaternion", 0.0, 0.0, 0.0, 1.0))
+        header, child = self._header(time_ns, self._contract.state.odometry_frame), self._contract.action.frame
+        unturned = self._make("Quaternion", 0.0, 0.0, 0.0, 1.0)
+        if self._contract.state.pose == "tf":
+            moved = self._make("Transform", self._make("Vector3", x, y, 0.0), unturned)
+            transforms = [self._make("TransformStamped", header, child, moved)]
+            return [_Made(TF_TOPIC, ros.TF, self._types[ros.TF](transforms))]
+        pose = self._make("Pose", self._make("Point", x, y, 0.0), unturned)
         still = self._make("Twist", self._make("Vector3", 0.0, 0.0, 0.0), self._make("Vector3", 0.0, 0.0, 0.0))
         unknown = np.zeros(36)
         message = self._types[ros.ODOMETRY](
-            self._header(time_ns, self._contract.state.odometry_frame),
-            self._contract.action.frame,
+            header,
+            child,
             self._make("PoseWithCovariance", pose, unknown),
             self._make("TwistWithCovariance", still, unknown),
         )
@@ -128,41 +145,42 @@ class _Composer:
         return [_Made(_absolute(self._contract.state.gripper_topic), ros.GRIPPER_STATE, message)]
 
     def _commands(self, time_ns: int, step: int) -> list[_Made]:
+        twist, header = self._twist(step), self._header(time_ns, self._contract.action.frame)
+        wheels = _Made(_VELOCITY, ros.TWIST, twist)
+        if self._stamped:
+            wheels = _Made(_VELOCITY, ros.TWIST_STAMPED, self._types[ros.TWIST_STAMPED](header, twist))
+        if not self._contract.has_gripper:
+            return [wheels]
+        grip = self._types[ros.GRIPPER_COMMAND](header, float(gripper(self._actions)[step]))
+        return [wheels, _Made(_GRIPPER_COMMAND, ros.GRIPPER_COMMAND, grip)]
+
+    def _twist(self, step: int) -> Any:
         action = self._actions[step]
         turn = yaw(action)
         delta_x, delta_y = (float(value) for value in displacement(action))
         velocity = self._codec.to_velocity(delta_x, delta_y, 0.0 if turn is None else float(turn))
         linear = self._make("Vector3", velocity.x, velocity.y, 0.0)
-        twist = self._make("Twist", linear, self._make("Vector3", 0.0, 0.0, velocity.yaw_rate))
-        header = self._header(time_ns, self._contract.action.frame)
-        wheels = _Made(_VELOCITY, ros.TWIST, twist)
-        if self._stamped:
-            wheels = _Made(_VELOCITY, ros.TWIST_STAMPED, self._types[ros.TWIST_STAMPED](header, twist))
-        made = [wheels, self._driver(header, twist, step)]
-        if self._contract.has_gripper:
-            grip = self._types[ros.GRIPPER_COMMAND](header, float(gripper(action)))
-            made.insert(1, _Made(_GRIPPER_COMMAND, ros.GRIPPER_COMMAND, grip))
-        return made
+        return self._make("Twist", linear, self._make("Vector3", 0.0, 0.0, velocity.yaw_rate))
 
-    def _driver(self, header: Any, twist: Any, step: int) -> _Made:
-        policy = self._episode.metadata.source == "policy" and not self._takeover[step]
-        driver = _DRIVER_POLICY if policy else _DRIVER_TELEOP
-        value = float(gripper(self._actions)[step])
+    def _human_drives(self, step: int) -> bool:
+        return self._episode.metadata.source != "policy" or bool(self._takeover[step])
+
+    def _driver(self, time_ns: int, step: int) -> list[_Made]:
         message = self._types[ros.GATE_STATUS](
-            header=header,
-            driver=driver,
+            header=self._header(time_ns, self._contract.action.frame),
+            driver=_DRIVER_TELEOP if self._human_drives(step) else _DRIVER_POLICY,
             stopped=False,
             reason="",
             fault="",
-            output=twist,
-            gripper=value,
+            output=self._twist(step),
+            gripper=float(gripper(self._actions)[step]),
             teleop_age_s=-1.0,
             policy_age_s=-1.0,
             clamped=0,
             refused=0,
             timeouts=0,
         )
-        return _Made(_DRIVER, ros.GATE_STATUS, message)
+        return [_Made(_DRIVER, ros.GATE_STATUS, message)]
 
     def _tick(self, time_ns: int) -> list[_Made]:
         return [_Made(_TICKS, ros.HEADER, self._header(time_ns, ""))]

@@ -17,7 +17,7 @@ from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, EXTRA, typestore
-from mobile_vla_data.convert.rosbag.compose import compose
+from mobile_vla_data.convert.rosbag.compose import LATCHED_TOPICS, compose
 from mobile_vla_data.convert.selection import Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.storage.durable import fsync_path
@@ -59,26 +59,45 @@ def export_rosbag(
             folder = work / item.episode_id
             if not folder.exists():
                 with Episode.open(item.path) as episode:
-                    _write_bag(episode, folder, selection.cameras, options)
+                    _write_bag(episode, item.split, folder, selection.cameras, options)
             if progress is not None:
                 progress(number, len(selection.episodes))
-        shutil.rmtree(work / _PART, ignore_errors=True)
     return selection
 
 
-def _write_bag(episode: Episode, folder: Path, cameras: tuple[str, ...], options: BagExport) -> None:
+def _write_bag(episode: Episode, split: str, folder: Path, cameras: tuple[str, ...], options: BagExport) -> None:
     rosbag2 = import_extra("rosbags.rosbag2", EXTRA)
     # rosbags names the file after its folder.
     part = folder.parent / _PART / folder.name
     shutil.rmtree(part, ignore_errors=True)
     store = typestore()
     with rosbag2.Writer(part, version=8, storage_plugin=rosbag2.StoragePlugin.MCAP) as writer:
-        writer.set_custom_data(CUSTOM_KEY, json.dumps(describe(episode), ensure_ascii=False))
+        writer.set_custom_data(CUSTOM_KEY, json.dumps(describe(episode, split, cameras), ensure_ascii=False))
         connections: dict[str, Any] = {}
         for made in compose(episode, cameras, stamped=options.stamped):
             if made.topic not in connections:
-                connections[made.topic] = writer.add_connection(made.topic, made.msgtype, typestore=store)
+                qos = [_latched()] if made.topic in LATCHED_TOPICS else []
+                connections[made.topic] = writer.add_connection(
+                    made.topic, made.msgtype, typestore=store, offered_qos_profiles=qos
+                )
             writer.write(connections[made.topic], made.time_ns, store.serialize_cdr(made.message, made.msgtype))
     for path in part.iterdir():
         fsync_path(path)
     part.rename(folder)
+
+
+def _latched() -> Any:
+    """Return the QoS of a topic that keeps its newest message for late subscribers, as rosbag2 writes it."""
+    ros = import_extra("rosbags.interfaces", EXTRA)
+    forever = ros.QosTime(9_223_372_036, 854_775_807)
+    return ros.Qos(
+        ros.QosHistory.KEEP_LAST,
+        1,
+        ros.QosReliability.RELIABLE,
+        ros.QosDurability.TRANSIENT_LOCAL,
+        forever,
+        forever,
+        ros.QosLiveliness.AUTOMATIC,
+        forever,
+        False,
+    )

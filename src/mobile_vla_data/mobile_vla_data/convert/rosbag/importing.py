@@ -12,22 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.contract import Contract
-from mobile_vla_data.convert.adopt import Adoption, Numbers
+from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_data.convert.adopt import Adoption, Numbers, adopting
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.labels import slug
 from mobile_vla_data.convert.rosbag import messages as ros
-from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, SPAN, Bag, BagMessage, open_bag
+from mobile_vla_data.convert.rosbag.bag import (
+    COMMAND_MAX_AGE,
+    CUSTOM_KEY,
+    CUT_OFF,
+    LOST_MESSAGES,
+    SPAN,
+    Bag,
+    BagMessage,
+    open_bag,
+)
 from mobile_vla_data.convert.rosbag.mapping import BagMapping, same_topic
 from mobile_vla_data.convert.rosbag.play import Player
 from mobile_vla_data.convert.rosbag.segments import Segment, cut
-from mobile_vla_data.episode.metadata import EpisodeMetadata, utc
+from mobile_vla_data.episode.metadata import EpisodeMetadata, MetadataError, utc
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.sampling.sampler import EpisodeTicks, SampledStep
-from mobile_vla_data.storage.lock import DatasetLock
-
-#: Images earlier than this before an episode are not read: none could be fresh at its first tick [ns].
-_IMAGE_LEAD_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class ImportedBags:
 
     dataset: Path
     segments: list[ImportedSegment] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """One line for each recording that became no episode."""
+    splits_written: bool = False
+    notes: list[str] = field(default_factory=list)
+    """What of the recordings was left out, one line each."""
 
     @property
     def episodes(self) -> int:
@@ -86,24 +96,33 @@ def import_rosbags(
 ) -> ImportedBags:
     """Add the episodes of recordings to a dataset folder, which is created if missing.
 
-    Episodes that the folder holds already are left out, so an interrupted import can be repeated. ``progress`` is
-    called with messages done and messages in all.
+    Episodes that the folder holds already are left out, so an interrupted import can be repeated. A recording that is
+    damaged, does not fit the mapping or the dataset's contract, or holds no episode does not end the import; it becomes
+    a line in ``problems``. ``progress`` is called with messages done and messages in all.
 
     Raises:
-        ConvertError: a recording is damaged, does not fit the mapping, or holds no episode.
-        ContractError: the dataset has episodes under another contract.
+        ConvertError: no recording became an episode.
         DatasetBusyError: another process writes to the dataset.
         OSError: the disk is full.
     """
     result = ImportedBags(Path(dataset))
-    with DatasetLock(dataset):
-        adoption = Adoption(dataset)
+    with adopting(dataset) as adoption:
         for path in bags:
-            with open_bag(path) as bag:
-                _BagImporter(bag, options, adoption, result, progress).run()
+            before = len(result.segments)
+            try:
+                with open_bag(path) as bag:
+                    _BagImporter(bag, options, adoption, result, progress).run()
+            except (ConvertError, ContractError, MetadataError) as error:
+                result.problems.append(str(error))
+                continue
+            found = result.segments[before:]
+            if not any(segment.episode_id for segment in found):
+                reasons = "; ".join(dict.fromkeys(segment.remark for segment in found))
+                result.problems.append(f"{path}: no episode could be made: {reasons}")
+        result.splits_written = adoption.write_splits()
+        result.notes = adoption.notes
     if not any(segment.episode_id for segment in result.segments):
-        reasons = "; ".join(dict.fromkeys(segment.remark for segment in result.segments))
-        raise ConvertError(f"{', '.join(map(str, bags))}: no episode could be made: {reasons}")
+        raise ConvertError("; ".join(result.problems))
     return result
 
 
@@ -120,14 +139,18 @@ class _BagImporter:
     ) -> None:
         self._bag, self._adoption, self._result = bag, adoption, result
         self._progress = progress
-        self._labels: dict[str, Any] = json.loads(bag.custom_data.get(CUSTOM_KEY, "{}"))
+        self._labels = _labels(bag)
         self.options = options
         self.contract = options.contract or self._own_contract()
-        self.mapping = options.mapping or BagMapping.of_contract(self.contract)
+        mapping = options.mapping or BagMapping.of_contract(self.contract)
+        self.mapping = mapping.with_max_age(self._labels.get(COMMAND_MAX_AGE))
         adoption.require_contract(self.contract, str(bag.path))
         self._player = Player(bag, self.contract, self.mapping)
         self.ticks_topic = self._recorded_ticks()
         """Topic of the recorder's own ticks; None: ticks at the contract's rate."""
+        longest_s = max(camera.max_age_s for camera in self.contract.cameras.values())
+        self.image_lead_ns = round(2e9 * longest_s)
+        """Images that arrive earlier than this before an episode are not read: none could be fresh [ns]."""
 
     def run(self) -> None:
         """Read the recording once, from its first message to its last."""
@@ -193,10 +216,9 @@ class _BagImporter:
         alternatives = tuple(own.get("language_alternatives", ()))
         return EpisodeMetadata(language, task, category, own.get("source") or given.source, environment, alternatives)
 
-    def episode_id(self) -> str | None:
-        """Id that the episode had before the recording was exported, where it is free; None: any."""
-        wanted = self._labels.get("episode_id")
-        return self._adoption.free_id(wanted) if wanted else None
+    def episode_id(self) -> str:
+        """Id that the episode had before the recording was exported, where it is free; otherwise the next free one."""
+        return self._adoption.free_id(str(self._labels.get("episode_id") or ""))
 
     def created_at(self, first_ns: int) -> str:
         """When the episode that begins at ``first_ns`` was recorded, UTC, ISO 8601."""
@@ -205,6 +227,24 @@ class _BagImporter:
     def outcome(self) -> str:
         """Outcome of the episodes."""
         return str(self._labels.get("outcome") or self.mapping.labels.outcome)
+
+    def split(self) -> str:
+        """Split that the episode was in before the recording was exported; empty for none."""
+        return str(self._labels.get("split") or "")
+
+    def losses(self) -> list[str]:
+        """One line for each way in which a raw recording is incomplete."""
+        lost, cut_off = self._labels.get(LOST_MESSAGES), self._labels.get(CUT_OFF)
+        found = [f"the recording lacks {lost} messages: the disk was too slow"] if lost else []
+        return [*found, f"the recording ended before the episode: {cut_off}"] if cut_off else found
+
+
+def _labels(bag: Bag) -> dict[str, Any]:
+    """Return the labels that an export or the raw recorder wrote; empty for recordings of other programs."""
+    try:
+        return dict(json.loads(bag.custom_data.get(CUSTOM_KEY, "{}")))
+    except (ValueError, TypeError) as error:
+        raise ConvertError(f"{bag.path}: its labels are damaged: {error}") from None
 
 
 class _OpenSegment:
@@ -239,7 +279,8 @@ class _OpenSegment:
                 tick = self._bag.decode(message)
                 self._tick(message.time_ns, ros.time_ns(tick.stamp), ros.missed_ticks(tick))
         elif (
-            message.topic not in self._player.image_topics or message.time_ns >= self.segment.start_ns - _IMAGE_LEAD_NS
+            message.topic not in self._player.image_topics
+            or message.time_ns >= self.segment.start_ns - self._importer.image_lead_ns
         ):
             self._player.feed(message)
 
@@ -260,10 +301,15 @@ class _OpenSegment:
         known = self._adoption.find(numbers.fingerprint)
         if known is not None:
             writer.discard()
+            self._adoption.note_split(known, self._importer.split())
             return self._describe(known, steps, dropped, "it was there already", left_out=True)
-        writer.commit(self._importer.outcome(), dropped, input_counters=counters, lost_yaw_rad=self._lost_yaw_rad)
+        outcome = self._importer.outcome()
+        path = writer.commit(outcome, dropped, input_counters=counters, lost_yaw_rad=self._lost_yaw_rad)
+        self._adoption.publish(path)
         self._adoption.remember(numbers.fingerprint, writer.episode_id)
-        return self._describe(writer.episode_id, steps, dropped, ticks.last_drop)
+        self._adoption.note_split(writer.episode_id, self._importer.split())
+        remarks = [*([ticks.last_drop] if ticks.last_drop else []), *self._importer.losses()]
+        return self._describe(writer.episode_id, steps, dropped, "; ".join(remarks))
 
     def discard(self) -> None:
         """Remove what was written."""
@@ -290,7 +336,7 @@ class _OpenSegment:
             source = self._metadata.source
             self._ticks, _ = sampler.begin(mono_ns, cameras, policy_drives=source == "policy")
             self._writer = EpisodeWriter(
-                self._adoption.folder,
+                self._adoption.workplace,
                 self._importer.contract,
                 self._metadata,
                 cameras=cameras,

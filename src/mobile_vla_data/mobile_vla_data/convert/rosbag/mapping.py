@@ -11,7 +11,11 @@ from mobile_vla_data.contract import Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.episode.metadata import Category, Outcome, Source
 from mobile_vla_data.gripper_driver import position_of, require_range
+from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_data.yaml_file import read_yaml
+
+#: Topic of the transforms that move.
+TF_TOPIC = "/tf"
 
 
 class _Strict(BaseModel):
@@ -61,8 +65,8 @@ class VelocityTopic(_Strict):
     """Source of the velocity command: Twist or TwistStamped."""
 
     topic: str = Field(min_length=1)
-    max_age_s: float = Field(default=0.5, gt=0)
-    """A command older than this is silence [s]."""
+    max_age_s: float = Field(default=COMMAND_MAX_AGE_S, gt=0)
+    """A command older than this is silence [s]. Where it is left out, a raw recording's own value comes first."""
     when_silent: Literal["drop", "stop"] = "drop"
     """drop: a tick without a fresh command is dropped, as the recorder does; stop: silence means zero velocity."""
 
@@ -80,6 +84,12 @@ class Cut(_Strict):
     """Part of the pause before and after an episode that belongs to it [s]."""
     min_steps: int = Field(default=5, ge=1)
     """Shorter episodes are left out."""
+
+    @model_validator(mode="after")
+    def _do_not_overlap(self) -> Cut:
+        if self.by == "idle" and self.idle_s < 2 * self.lead_s:
+            raise ValueError(f"idle_s {self.idle_s} is less than twice lead_s {self.lead_s}: episodes would overlap")
+        return self
 
 
 class Labels(_Strict):
@@ -134,7 +144,7 @@ class BagMapping(_Strict):
         return cls(
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
-            odometry=OdometryTopic(topic="/tf", parent=contract.state.odometry_frame, child=contract.action.frame)
+            odometry=OdometryTopic(topic=TF_TOPIC, parent=contract.state.odometry_frame, child=contract.action.frame)
             if contract.state.pose == "tf"
             else OdometryTopic(topic=contract.state.odometry_topic),
             gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
@@ -143,6 +153,12 @@ class BagMapping(_Strict):
             driver="gate/status",
             episodes=Cut(by="marker"),
         )
+
+    def with_max_age(self, recorded_s: float | None) -> BagMapping:
+        """Return the mapping with the recorder's own ``velocity.max_age_s`` [s], unless the file sets one."""
+        if recorded_s is None or "max_age_s" in self.velocity.model_fields_set:
+            return self
+        return self.model_copy(update={"velocity": self.velocity.model_copy(update={"max_age_s": recorded_s})})
 
 
 def same_topic(name: str) -> str:

@@ -38,7 +38,7 @@ class Player:
         self._transforms = Transforms()
         self.image_topics: frozenset[str] = frozenset()
         """Topics that need not be fed far from any episode."""
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[str, list[Handler]] = {}
         self._add_cameras()
         self._add_state()
         self._add_commands()
@@ -50,12 +50,18 @@ class Player:
 
     def feed(self, message: BagMessage) -> None:
         """Take a message. Raises :class:`ConvertError` when it is damaged."""
-        self._handlers[message.topic](self._bag.decode(message), message)
+        content = self._bag.decode(message)
+        for handle in self._handlers[message.topic]:
+            handle(content, message)
 
     def before_tick(self, now_ns: int) -> None:
         """Prepare a tick: if the mapping says so, silence counts as a command to stand still."""
         if self._mapping.velocity.when_silent == "stop" and self._commands.problem(now_ns):
             self._commands.take_velocity(now_ns, now_ns, Velocity())
+
+    def _on(self, topic: str, types: tuple[str, ...], handler: Handler) -> None:
+        """Add a handler; a topic may have several, such as joint states for a gripper's position and its command."""
+        self._handlers.setdefault(self._bag.require(topic, types), []).append(handler)
 
     def _add_cameras(self) -> None:
         unknown = [name for name in self._mapping.cameras if name not in self._contract.cameras]
@@ -63,47 +69,38 @@ class Player:
             raise ConvertError(
                 f"mapping: camera '{unknown[0]}' is not in the contract; it has {', '.join(self._contract.cameras)}"
             )
-        found = []
+        found: dict[str, str] = {}
         for camera, wanted in self._mapping.cameras.items():
             topics = [same_topic(wanted), same_topic(wanted) + _COMPRESSED_SUFFIX]
             topic = next((name for name in topics if name in self._bag.types), None)
             if topic is None and not self._contract.cameras[camera].required:
                 continue
-            topic = self._require(topic or wanted, ros.IMAGE_TYPES)
-            self._handlers[topic] = self._image_handler(camera)
-            found.append(topic)
+            topic = topic or same_topic(wanted)
+            if topic in found:
+                raise ConvertError(f"mapping: cameras '{found[topic]}' and '{camera}' have the same topic '/{topic}'")
+            self._on(topic, ros.IMAGE_TYPES, self._image_handler(camera))
+            found[topic] = camera
         self.image_topics = frozenset(found)
 
     def _add_state(self) -> None:
         source = self._mapping.odometry
         if source.parent is not None and source.child is not None:
-            topic = self._require(source.topic, (ros.TF,))
-            self._handlers[topic] = self._on_tf
-            if topic + _STATIC in self._bag.types:
-                self._handlers[topic + _STATIC] = self._on_tf
+            self._on(source.topic, (ros.TF,), self._on_tf)
+            if same_topic(source.topic) + _STATIC in self._bag.types:
+                self._on(source.topic + _STATIC, (ros.TF,), self._on_tf)
         else:
-            self._handlers[self._require(source.topic, ros.POSE_TYPES)] = self._on_pose
+            self._on(source.topic, ros.POSE_TYPES, self._on_pose)
         if self._mapping.gripper_state is not None:
-            topic = self._require(self._mapping.gripper_state.topic, ros.GRIPPER_TYPES)
-            self._handlers[topic] = self._on_gripper_state
+            self._on(self._mapping.gripper_state.topic, ros.GRIPPER_TYPES, self._on_gripper_state)
 
     def _add_commands(self) -> None:
-        self._handlers[self._require(self._mapping.velocity.topic, ros.VELOCITY_TYPES)] = self._on_velocity
+        self._on(self._mapping.velocity.topic, ros.VELOCITY_TYPES, self._on_velocity)
         command, driver = self._mapping.gripper_command, self._mapping.driver
         # A robot may never have been told to move its gripper, and only a policy can be taken over from.
         if command is not None and same_topic(command.topic) in self._bag.types:
-            self._handlers[self._require(command.topic, ros.GRIPPER_TYPES)] = self._on_gripper_command
+            self._on(command.topic, ros.GRIPPER_TYPES, self._on_gripper_command)
         if driver is not None and same_topic(driver) in self._bag.types:
-            self._handlers[self._require(driver, ros.DRIVER_TYPES)] = self._on_driver
-
-    def _require(self, topic: str, types: tuple[str, ...]) -> str:
-        topic, known = same_topic(topic), self._bag.types
-        if topic not in known:
-            listed = ", ".join(f"/{name} ({msgtype})" for name, msgtype in sorted(known.items()))
-            raise ConvertError(f"{self._bag.path}: no topic '/{topic}'; it has {listed}. Correct the mapping file")
-        if known[topic] not in types:
-            raise ConvertError(f"{self._bag.path}: '/{topic}' is {known[topic]}; use one of {', '.join(types)}")
-        return topic
+            self._on(driver, ros.DRIVER_TYPES, self._on_driver)
 
     def _stamp(self, content: Any, message: BagMessage) -> int:
         return message.time_ns if self._mapping.stamps == "arrival" else ros.stamp_ns(content)

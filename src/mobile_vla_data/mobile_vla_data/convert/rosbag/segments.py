@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.rosbag.bag import Bag
 from mobile_vla_data.convert.rosbag.mapping import BagMapping, same_topic
-from mobile_vla_data.convert.rosbag.messages import gripper_value, open_episode, velocity
+from mobile_vla_data.convert.rosbag.messages import MARKER_TYPES, gripper_value, open_episode, velocity
 
 #: Commands slower than this are standing still [m/s, rad/s].
 _STILL = 1e-3
@@ -41,7 +41,7 @@ def cut(bag: Bag, mapping: BagMapping) -> list[Segment]:
 
 def _by_marker(bag: Bag, mapping: BagMapping) -> Iterator[Segment]:
     opened: tuple[int, dict[str, str]] | None = None
-    for message in bag.messages({same_topic(mapping.episodes.marker)}):
+    for message in bag.messages({bag.require(mapping.episodes.marker, MARKER_TYPES)}):
         labels = open_episode(bag.decode(message), message.msgtype)
         if opened is not None and labels != opened[1]:
             yield Segment(opened[0], message.time_ns, opened[1])
@@ -54,14 +54,15 @@ def _by_marker(bag: Bag, mapping: BagMapping) -> Iterator[Segment]:
 
 def _by_pauses(bag: Bag, mapping: BagMapping) -> Iterator[Segment]:
     idle_ns, lead_ns = round(mapping.episodes.idle_s * 1e9), round(mapping.episodes.lead_s * 1e9)
+    first_ns, last_ns = bag.times_ns
     begin = last = 0
     for moved_ns in _movements(bag, mapping):
         if begin and moved_ns - last > idle_ns:
-            yield Segment(begin - lead_ns, last + lead_ns)
+            yield Segment(max(begin - lead_ns, first_ns), last + lead_ns)
             begin = 0
         begin, last = begin or moved_ns, moved_ns
     if begin:
-        yield Segment(begin - lead_ns, last + lead_ns)
+        yield Segment(max(begin - lead_ns, first_ns), min(last + lead_ns, last_ns))
 
 
 def _movements(bag: Bag, mapping: BagMapping) -> Iterator[int]:

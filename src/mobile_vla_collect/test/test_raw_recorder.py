@@ -1,24 +1,31 @@
 """raw_recorder_node beside a real recorder: what it writes, and that an import of it gives the recorded episode."""
 
+import json
 import math
+import sys
 
 import numpy as np
 import pytest
+from rclpy.serialization import serialize_message
 from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, recorder_process
 from sensor_msgs.msg import CameraInfo
-from std_msgs.msg import Header
+from std_msgs.msg import Header, UInt8MultiArray
 
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.trash import delete, restore
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_ros.qos import EVERY_COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, wait_for
+from mobile_vla_ros.testing.built_messages import build
 
 highlevel = pytest.importorskip("rosbags.highlevel")
 pytest.importorskip("mcap")
 
+from mobile_vla_collect.raw_recorder.raw_file import RawFile, RawMessage  # noqa: E402
 from mobile_vla_data.convert.errors import ConvertError  # noqa: E402
+from mobile_vla_data.convert.rosbag.bag import open_bag  # noqa: E402
 from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags  # noqa: E402
 
 pytestmark = pytest.mark.alone
@@ -122,3 +129,66 @@ def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain,
     broken.write_bytes((dataset / "episode_000000.mcap").read_bytes()[:-5000])
     with pytest.raises(ConvertError, match="no readable recording"):
         import_rosbags([broken], again, BagImport())
+
+
+#: Sends a static transform with ever new stamps, as some drivers do, and a second publisher's once.
+_STATIC = """
+import rclpy
+from geometry_msgs.msg import TransformStamped
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from tf2_msgs.msg import TFMessage
+
+rclpy.init()
+node = rclpy.create_node("static")
+profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+first, second = (node.create_publisher(TFMessage, "/tf_static", profile) for _ in range(2))
+while node.count_subscribers("/tf_static") < 1:
+    rclpy.spin_once(node, timeout_sec=0.1)
+for number in range(20):
+    placed = TransformStamped(child_frame_id="camera")
+    placed.header.stamp.sec = 1 + number
+    first.publish(TFMessage(transforms=[placed]))
+    rclpy.spin_once(node, timeout_sec=0.05)
+second.publish(TFMessage(transforms=[TransformStamped(child_frame_id="head")]))
+print("all sent", flush=True)
+rclpy.spin(node)
+"""
+
+
+def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_static_transforms(domain, probe, tmp_path):
+    dataset, environment = tmp_path / "flat", build("tf2_msgs", tmp_path / "tf2")
+    robot = fake_robot(probe)
+    # No disk has so much room: the raw recording ends as soon as it is looked after.
+    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1e9, "lead_s": 1.0}
+    with (
+        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, env=environment) as raw,
+        NodeProcess("", "", env=environment, command=[sys.executable, "-c", _STATIC]) as static,
+        recorder_process(dataset),
+        Recording(probe) as human,
+    ):
+        answer_ticks(probe, robot)
+        topics = [item.topic_name for item in robot.publishers.values()]
+        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
+        wait_for(lambda: "all sent" in static.output, 60.0, "static transforms")
+        # Until they are older than what a file begins with.
+        heard = robot.number
+        wait_for(lambda: robot.number > heard + 25, what="25 ticks")
+        human.start()
+        human.until_steps(20)
+        human.save()
+        wait_for(lambda: (dataset / "episode_000000.mcap").exists(), what=f"a recording: {raw.output}")
+    assert counts(dataset / "episode_000000.mcap")["/tf_static"] == 2
+    with open_bag(dataset / "episode_000000.mcap") as bag, Episode.open(dataset / "episode_000000.h5") as live:
+        labels = json.loads(bag.custom_data["mobile_vla"])
+        assert "MB free" in labels["cut_off"] and labels["command_max_age_s"] == COMMAND_MAX_AGE_S
+        assert labels["span_ns"][0] == live.timestamps_ns[0] and labels["span_ns"][1] < live.timestamps_ns[-1]
+
+
+def test_no_more_waits_for_the_disk_than_fits_in_memory(tmp_path):
+    data = serialize_message(UInt8MultiArray(data=np.random.default_rng(0).bytes(1 << 20)))
+    file = RawFile(tmp_path / "episode_000000.mcap", frozenset())
+    for number in range(1000):
+        file.add(RawMessage("/big", "std_msgs/msg/UInt8MultiArray", 1 + number, data))
+    lost = file.lost
+    file.finish({})
+    assert lost > 500 and counts(file.path)["/big"] == 1000 - lost >= 100

@@ -16,8 +16,8 @@ from mobile_vla_collect.raw_recorder.definitions import definition
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY
 from mobile_vla_data.storage.durable import publish
 
-#: Messages that may wait for the disk.
-_QUEUE = 2000
+#: Messages that may wait for the disk, together [bytes]: 2 s of two cameras of 640 x 480 at 30 Hz.
+_WAITING_BYTES = 128 << 20
 _LIBRARY = "mobile_vla_collect"
 
 
@@ -47,6 +47,10 @@ class RawFile:
         """Why no more can be written, in one line; empty while all is well."""
         self.lost = 0
         """Messages that were dropped because the disk was too slow."""
+        self.cut_off = ""
+        """Why it ends before its episode, in one line; empty when it does not."""
+        self.newest_ns = 0
+        """Time of the newest message that was written; 0 before the first."""
         self._latched = latched
         self._open_path = path.with_name(f".{path.name}.open")
         self._file = self._open_path.open("wb")
@@ -54,16 +58,20 @@ class RawFile:
         self._writer = Writer(self._file, compression=CompressionType.LZ4)
         self._writer.start(profile="ros2", library=_LIBRARY)
         self._channels: dict[tuple[str, str], int] = {}
-        self._queue: queue.Queue[RawMessage | None] = queue.Queue(_QUEUE)
+        self._queue: queue.SimpleQueue[RawMessage | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="raw writer", daemon=True)
         self._thread.start()
 
     def add(self, message: RawMessage) -> None:
-        """Take a message; drops it when too many wait already."""
-        try:
-            self._queue.put_nowait(message)
-        except queue.Full:
-            self.lost += 1
+        """Take a message; drops it when too much waits already."""
+        with self._lock:
+            if self._waiting_bytes + len(message.data) > _WAITING_BYTES:
+                self.lost += 1
+                return
+            self._waiting_bytes += len(message.data)
+        self._queue.put(message)
 
     def end(self) -> None:
         """Write what waits; nothing can be added afterwards. Idempotent."""
@@ -88,12 +96,13 @@ class RawFile:
 
     def _run(self) -> None:
         while (message := self._queue.get()) is not None:
-            if self.failure:
-                continue
             try:
-                self._write(message)
+                if not self.failure:
+                    self._write(message)
             except Exception as error:  # whatever it is, the node must report it and go on
                 self.failure = " ".join(f"{self._open_path}: {error}".split())
+            with self._lock:
+                self._waiting_bytes -= len(message.data)
 
     def _write(self, message: RawMessage) -> None:
         key = message.topic, message.msgtype
@@ -102,6 +111,7 @@ class RawFile:
             metadata = {"offered_qos_profiles": _LATCHED_QOS} if message.topic in self._latched else {}
             self._channels[key] = self._writer.register_channel(message.topic, "cdr", schema, metadata)
         self._writer.add_message(self._channels[key], message.time_ns, message.data, message.time_ns)
+        self.newest_ns = max(self.newest_ns, message.time_ns)
 
 
 #: As rosbag2 writes it: `ros2 bag play` offers the topic like this.

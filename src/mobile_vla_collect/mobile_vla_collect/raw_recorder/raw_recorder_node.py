@@ -25,9 +25,10 @@ from mobile_vla_collect.raw_recorder.definitions import UnknownTypeError, defini
 from mobile_vla_collect.raw_recorder.raw_file import RawFile, RawMessage
 from mobile_vla_collect.raw_recorder.topics import STATUS, TICK, wanted_topics
 from mobile_vla_data.convert.labels import describe
-from mobile_vla_data.convert.rosbag.bag import SPAN
+from mobile_vla_data.convert.rosbag.bag import COMMAND_MAX_AGE, CUT_OFF, LOST_MESSAGES, SPAN
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_data.storage.durable import free_bytes
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.clock import STEADY, now_ns
@@ -61,6 +62,8 @@ class RawRecorderNode(Node):
         self._min_free_bytes = 2e6 * number(
             self, "min_free_mb", 500.0, "raw recording ends below twice this much free space [MB]", at_least=0
         )
+        what = "the recorder's: an import of the files uses it, too [s]"
+        self._command_max_age_s = number(self, "command_max_age_s", COMMAND_MAX_AGE_S, what, above=0)
         names = tuple(name.strip() for name in extra.split(",") if name.strip())
         self._wanted = {
             self.resolve_topic_name(topic.name): topic
@@ -72,8 +75,8 @@ class RawRecorderNode(Node):
         self._subscriptions_by_topic: dict[str, Any] = {}
         self._before: deque[RawMessage] = deque()
         """Messages of the last ``lead_s``."""
-        self._newest: dict[tuple[str, bytes], RawMessage] = {}
-        """Newest message of each latched topic; of /tf_static all that differ, since it has several publishers."""
+        self._newest: dict[tuple[str, ...], RawMessage] = {}
+        """Newest message of each latched topic; of /tf_static for each set of frames: it has several publishers."""
         self._file: RawFile | None = None
         self._ended: list[RawFile] = []
         """Files whose episodes are being saved, discarded or labelled."""
@@ -138,7 +141,7 @@ class RawRecorderNode(Node):
         while self._before and self._before[0].time_ns < time_ns - self._lead_ns:
             self._before.popleft()
         if name in self._latched:
-            self._newest[name, data if name == "/tf_static" else b""] = message
+            self._newest[(name, *_frames(name, msgtype, data))] = message
         if self._file is not None:
             self._file.add(message)
         if name == self._status:
@@ -180,6 +183,7 @@ class RawRecorderNode(Node):
     def _give_up(self, why: str) -> None:
         file, self._file = self._file, None
         assert file is not None
+        file.cut_off = why
         self._problem = f"raw recording of {file.path.stem} ended: {why}"
         self.get_logger().error(self._problem)
         file.end()
@@ -192,7 +196,7 @@ class RawRecorderNode(Node):
             saved = schema.final_path(folder, episode_id)
             if saved.exists():
                 self._ended.remove(file)
-                self._finish(file, _labels(saved))
+                self._finish(file, self._labels(saved, file))
             elif not schema.part_path(folder, episode_id).exists():
                 self._ended.remove(file)
                 file.discard()
@@ -208,6 +212,25 @@ class RawRecorderNode(Node):
         lost = f"; {file.lost} messages were lost: the disk is too slow" if file.lost else ""
         self.get_logger().info(f"{file.path}: {file.path.stat().st_size / 1e6:.1f} MB{lost}")
 
+    def _labels(self, path: Path, file: RawFile) -> dict[str, Any]:
+        """Return the labels of a saved episode, and what an import of its messages needs to know."""
+        try:
+            with Episode.open(path) as episode:
+                ticks = episode.timestamps_ns
+                # The last step ends with the tick after it, which may come late.
+                end_ns = int(ticks[-1]) + episode.contract.period_ns * 3 // 2
+                if file.cut_off:
+                    end_ns = min(end_ns, file.newest_ns)
+                return {
+                    **describe(episode),
+                    SPAN: [int(ticks[0]), end_ns],
+                    COMMAND_MAX_AGE: self._command_max_age_s,
+                    LOST_MESSAGES: file.lost,
+                    CUT_OFF: file.cut_off,
+                }
+        except EpisodeError:
+            return {}
+
     def _health(self) -> Health:
         values = {
             "topics": len(self._subscriptions_by_topic),
@@ -217,16 +240,11 @@ class RawRecorderNode(Node):
         return Health(ERROR if self._problem else OK, self._problem or "OK", values)
 
 
-def _labels(path: Path) -> dict[str, Any]:
-    """Return the labels of a saved episode, and the times of its first tick and of the end of its last step [ns]."""
-    try:
-        with Episode.open(path) as episode:
-            ticks = episode.timestamps_ns
-            # The last step ends with the tick after it, which may come late.
-            end_ns = int(ticks[-1]) + episode.contract.period_ns * 3 // 2
-            return {**describe(episode), SPAN: [int(ticks[0]), end_ns]}
-    except EpisodeError:
-        return {}
+def _frames(name: str, msgtype: str, data: bytes) -> list[str]:
+    """Return the frames that a message on /tf_static places; nothing for other topics."""
+    if name != "/tf_static":
+        return []
+    return sorted(item.child_frame_id for item in deserialize_message(data, message_type(msgtype)).transforms)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from mobile_vla_data.dataset.folder import DatasetError
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import SOURCES
 from mobile_vla_data.repair.recover import recover_dataset
+from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_data.storage.lock import DatasetBusyError, DatasetLock
 from mobile_vla_msgs.msg import GateStatus, GripperCommand, PolicyStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY, now_ns
@@ -252,7 +253,7 @@ def _read_settings(node: Any) -> RecorderSettings:
             node, "max_dropped_share", 0.05, "above it an episode fails its check", at_least=0, at_most=1
         ),
         command_max_age_s=number(
-            node, "command_max_age_s", 0.3, "a step with an older command is dropped [s]", above=0
+            node, "command_max_age_s", COMMAND_MAX_AGE_S, "a step with an older command is dropped [s]", above=0
         ),
         pre_trigger_s=number(
             node,

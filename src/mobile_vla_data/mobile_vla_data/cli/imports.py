@@ -54,7 +54,15 @@ QualityOption = Annotated[
 def import_from_lerobot(
     source: Annotated[Path, typer.Argument(help="Folder of a LeRobotDataset v3.0.", show_default=False)],
     dataset: NewDatasetArgument,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset folder from which it was exported: its labels replace those that LeRobot's tools removed.",
+            show_default=False,
+        ),
+    ] = None,
     contract: ContractOption = None,
+    language: LanguageOption = "",
     category: CategoryOption = None,
     encoding: EncodingOption = None,
     quality: QualityOption = None,
@@ -63,7 +71,9 @@ def import_from_lerobot(
     """Add the episodes of a LeRobotDataset v3.0; those that the dataset has already are left out."""
     options = LeRobotImport(
         Contract.load(contract) if contract is not None else None,
+        language,
         category.value if category is not None else "",
+        labels,
         encoding.value if encoding is not None else None,
         quality,
     )

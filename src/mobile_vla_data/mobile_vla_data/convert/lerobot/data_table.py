@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,12 +62,18 @@ def counting_vectors(
 def schema_of(cameras: Sequence[str], features: Mapping[str, Mapping[str, Any]], *, video: bool) -> Any:
     """Arrow schema of ``data``; images as LeRobot embeds them, ``{bytes, path}``."""
     arrow = import_extra("pyarrow", "lerobot")
-    fields = [] if video else [(image_key(camera), _image_type(arrow)) for camera in cameras]
+    keys = [] if video else [image_key(camera) for camera in cameras]
+    fields = [(key, _image_type(arrow)) for key in keys]
+    described: dict[str, Any] = {key: {"_type": "Image"} for key in keys}
     for key, feature in features.items():
         kind = arrow.from_numpy_dtype(np.dtype(feature["dtype"]))
         (width,) = feature["shape"]
         fields.append((key, kind if width == 1 else arrow.list_(kind, width)))
-    return arrow.schema(fields)
+        value = {"dtype": feature["dtype"], "_type": "Value"}
+        described[key] = value if width == 1 else {"feature": value, "length": width, "_type": "Sequence"}
+    # By this the datasets library knows without LeRobot's metadata that bytes are an image, for example in a stream.
+    metadata = {"huggingface": json.dumps({"info": {"features": described}})}
+    return arrow.schema(fields, metadata)
 
 
 def to_table(

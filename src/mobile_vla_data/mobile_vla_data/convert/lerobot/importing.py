@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Imported, Numbers, adopting
 from mobile_vla_data.convert.errors import ConvertError
-from mobile_vla_data.convert.labels import Defaults, Labels, restore, written_at
+from mobile_vla_data.convert.labels import Defaults, Labels, describe, restore, written_at
 from mobile_vla_data.convert.lerobot import data_table
 from mobile_vla_data.convert.lerobot.episode_table import labels_of
 from mobile_vla_data.convert.lerobot.layout import (
@@ -29,8 +30,11 @@ from mobile_vla_data.convert.lerobot.layout import (
 from mobile_vla_data.convert.lerobot.source import LeRobotSource, SourceEpisode
 from mobile_vla_data.convert.lerobot.video import VideoReader
 from mobile_vla_data.convert.pixels import is_jpeg, stored_from_bytes, stored_from_image
+from mobile_vla_data.dataset.folder import Dataset
+from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.metadata import EpisodeHeader
+from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.episode.steps import StepRecord
 from mobile_vla_data.image import ImageError
 
@@ -41,8 +45,12 @@ class LeRobotImport:
 
     contract: Contract | None = None
     """The robot's contract, for a dataset that was not exported by this program."""
+    language: str = ""
+    """Instruction of episodes without a task."""
     category: str = ""
     """Category of all episodes, for a dataset that was not exported by this program."""
+    originals: Path | None = None
+    """Dataset folder from which the source was exported, for labels that other tools removed since."""
     encoding: str | None = None
     """jpeg or raw; None: as the images were before the export."""
     jpeg_quality: int | None = None
@@ -59,6 +67,7 @@ def import_lerobot(
 
     Raises:
         ConvertError: the source is not a LeRobotDataset v3.0, is damaged, or does not fit the contract.
+        DatasetError: ``originals`` is no dataset folder.
         ContractError: the dataset has episodes under another contract.
         DatasetBusyError: another process writes to the dataset.
         OSError: the disk is full.
@@ -66,13 +75,17 @@ def import_lerobot(
     reading = LeRobotSource.open(source)
     result = Imported(Path(dataset))
     with adopting(dataset) as adoption, _Importer(reading, options) as importer:
+        several = 0
         for number, episode in enumerate(reading.episodes(), start=1):
             labels = importer.labels(episode)
+            several += episode.num_tasks > 1
             numbers = importer.numbers(episode, labels.header.contract)
             steps = importer.steps(episode, labels, numbers)
             adoption.adopt(numbers, labels, steps, f"{reading.path}, episode {episode.index}", result)
             if progress is not None:
                 progress(number, reading.num_episodes)
+        if several:
+            adoption.notes.append(f"{several} episodes have several tasks; each got that of its first step")
         result.splits_written = adoption.write_splits()
         result.notes = adoption.notes
     return result
@@ -86,6 +99,7 @@ class _Importer:
         self._options = options
         self._videos = {key: VideoReader(source.fps) for key in source.camera_keys.values() if source.is_video(key)}
         self._created_at = written_at(source.path)
+        self._originals = _labels_by_fingerprint(options.originals) if options.originals is not None else {}
 
     def __enter__(self) -> _Importer:
         return self
@@ -97,12 +111,38 @@ class _Importer:
     def labels(self, episode: SourceEpisode) -> Labels:
         """Return header and ending of an episode: its own where it has them, else those of the options."""
         given = self._options
-        defaults = Defaults(given.contract, "", given.category, given.encoding, given.jpeg_quality)
-        found = {**labels_of(episode.row), "language": episode.language}
+        defaults = Defaults(given.contract, given.language, given.category, given.encoding, given.jpeg_quality)
+        found = labels_of(episode.row) or self._original(episode) or {"split": episode.split}
+        if episode.language:
+            found["language"] = episode.language
         labels = restore(found, self._source.camera_keys, defaults, self._name(episode), self._created_at)
+        rate_hz = labels.header.contract.control_rate_hz
+        if not math.isclose(self._source.fps, rate_hz):
+            raise ConvertError(
+                f"{self._source.path}: has {self._source.fps:g} steps per second, the contract's control_rate_hz is "
+                f"{rate_hz:g}; give a contract with control_rate_hz: {self._source.fps:g}"
+            )
         if given.encoding is None and self._has_jpegs(episode, labels.header.cameras):
             return replace(labels, header=replace(labels.header, encoding=schema.JPEG))
         return labels
+
+    def _original(self, episode: SourceEpisode) -> dict[str, Any]:
+        """Return the labels of the episode with the same numbers in the dataset of the options."""
+        if not self._originals:
+            if TICK_KEY in self._source.features and self._options.contract is None:
+                raise ConvertError(
+                    f"{self._source.path}: has no labels, as LeRobot's tools leave it; give --labels with the dataset "
+                    "from which it was exported, or --contract and --category"
+                )
+            return {}
+        contract = Contract.from_dict(next(iter(self._originals.values()))["contract"])
+        found = self._originals.get(self.numbers(episode, contract).fingerprint)
+        if found is None:
+            raise ConvertError(
+                f"{self._name(episode)}: no episode of {self._options.originals} has the same ticks, states and "
+                "actions; leave out --labels, and give --contract and --category"
+            )
+        return dict(found)
 
     def numbers(self, episode: SourceEpisode, contract: Contract) -> Numbers:
         """Actions, states and ticks of an episode."""
@@ -145,7 +185,10 @@ class _Importer:
             except ImageError as error:
                 raise ConvertError(f"{self._name(episode)}: {key}, step {index}: {error}") from None
 
-    def _bytes(self, value: Mapping[str, Any]) -> bytes:
+    def _bytes(self, value: Mapping[str, Any] | None) -> bytes:
+        """Return an encoded image. Raises :class:`ImageError` when there is none."""
+        if not value or not (value.get("bytes") or value.get("path")):
+            raise ImageError("has no image")
         data = value.get("bytes")
         return bytes(data) if data else (self._source.path / str(value.get("path"))).read_bytes()
 
@@ -154,7 +197,8 @@ class _Importer:
         keys = [self._source.camera_keys[camera] for camera in cameras]
         if any(self._source.is_video(key) for key in keys):
             return True
-        return all(is_jpeg(self._bytes(episode.table.column(key)[0].as_py())) for key in keys)
+        first = [episode.table.column(key)[0].as_py() for key in keys]
+        return all(is_jpeg(self._bytes(value)) for value in first if value)
 
     def _vector(self, episode: SourceEpisode, key: str, wanted: tuple[str, ...]) -> npt.NDArray[np.float32]:
         feature = self._source.features.get(key)
@@ -174,7 +218,7 @@ class _Importer:
         if TICK_KEY in self._source.features:
             return np.ascontiguousarray(data_table.column(episode.table, TICK_KEY), dtype=np.int64)
         # Nobody recorded when; the same for each import, so that a repeated one finds its episodes again.
-        first = (1 + int(episode.row["dataset_from_index"])) * contract.period_ns
+        first = (1 + episode.first_step) * contract.period_ns
         return first + np.arange(episode.table.num_rows, dtype=np.int64) * contract.period_ns
 
     def _stamps(self, episode: SourceEpisode, header: EpisodeHeader) -> dict[str, npt.NDArray[np.int64]]:
@@ -195,9 +239,22 @@ class _Importer:
         return f"{self._source.path}, episode {episode.index}"
 
 
+def _labels_by_fingerprint(dataset: Path) -> dict[str, dict[str, Any]]:
+    """Return the labels of every episode of a dataset folder, by the fingerprint of its numbers."""
+    folder = Dataset.open(dataset)
+    splits = {episode_id: name for name, ids in (folder.splits() or {}).items() for episode_id in ids}
+    found = {}
+    for path in folder.episode_paths:
+        with Episode.open(path) as episode:
+            found[fingerprint(episode)] = describe(episode, splits.get(episode.episode_id, ""))
+    return found
+
+
 def _flat_names(names: Any) -> list[str]:
     """Return the names of a feature's columns; LeRobot has lists, dicts of lists, and dicts of positions."""
     if isinstance(names, dict):
+        if all(isinstance(place, int) for place in names.values()):
+            names = dict(sorted(names.items(), key=lambda item: item[1]))
         groups = [group if isinstance(group, list) else [name] for name, group in names.items()]
         return [str(name) for group in groups for name in group]
     return [str(name) for name in names or ()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,9 @@ from mobile_vla_data.convert.lerobot.layout import CODEBASE_VERSION, INFO_PATH, 
 
 #: Rows of a data file decoded at a time.
 _BATCH_ROWS = 64
+_TASK = "task_index"
+#: Splits by the names that LeRobotDatasets have for them.
+_SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,20 @@ class SourceEpisode:
     table: Any
     """Arrow table of its steps."""
     language: str
+    """Task of its first step; empty when it has none."""
+    split: str
+    """train, validation or test; empty for none."""
+    num_tasks: int
 
     @property
     def index(self) -> int:
         """Its number in the LeRobotDataset."""
         return int(self.row["episode_index"])
+
+    @property
+    def first_step(self) -> int:
+        """Number of its first step in the LeRobotDataset. Raises :class:`ConvertError` where that is missing."""
+        return int(_value(self.row, "dataset_from_index", "meta/episodes"))
 
 
 class LeRobotSource:
@@ -89,12 +101,12 @@ class LeRobotSource:
 
     def video_place(self, row: dict[str, Any], key: str) -> tuple[Path, int]:
         """File of an episode's video, and the number of its first frame in it."""
-        path = self.path / self.info["video_path"].format(
-            video_key=key,
-            chunk_index=row[f"videos/{key}/chunk_index"],
-            file_index=row[f"videos/{key}/file_index"],
-        )
-        return path, round(float(row[f"videos/{key}/from_timestamp"]) * self.fps)
+        template, names = self.info.get("video_path"), ("chunk_index", "file_index", "from_timestamp")
+        if not template:
+            raise ConvertError(f"{self.path / INFO_PATH}: 'video_path' is missing")
+        place = {name: _value(row, f"videos/{key}/{name}", f"{self.path}: meta/episodes") for name in names}
+        path = self.path / str(template).format(video_key=key, **place)
+        return path, round(float(place["from_timestamp"]) * self.fps)
 
     @property
     def num_episodes(self) -> int:
@@ -107,27 +119,40 @@ class LeRobotSource:
         Raises:
             ConvertError: a file is missing or damaged, or two files contradict each other.
         """
-        tasks = self._tasks()
+        tasks, splits = self._tasks(), self._splits()
         rows = self._rows()
         for path in sorted(self.path.glob("data/*/*.parquet")):
             for number, table in self._tables(path):
                 row = next(rows, None)
-                if row is None or int(row["episode_index"]) != number:
+                if row is None or row.get("episode_index") != number:
                     raise ConvertError(f"{path}: episode {number} is not in meta/episodes where it should be")
-                if int(row["length"]) != table.num_rows:
+                if row.get("length") != table.num_rows:
                     raise ConvertError(
-                        f"{path}: episode {number} has {table.num_rows} rows; meta/episodes says {row['length']}"
+                        f"{path}: episode {number} has {table.num_rows} rows; meta/episodes says {row.get('length')}"
                     )
-                yield SourceEpisode(row, table, tasks[int(table.column("task_index")[0].as_py())])
+                found = dict.fromkeys(table.column(_TASK).to_pylist()) if _TASK in table.column_names else {}
+                language = tasks.get(next(iter(found), None)) or ""
+                split = next((name for name, ids in splits.items() if number in ids), "")
+                yield SourceEpisode(row, table, language, split, len(found))
         left = next(rows, None)
         if left is not None:
             raise ConvertError(f"{self.path}: no data file has episode {left['episode_index']}")
 
-    def _tasks(self) -> dict[int, str]:
+    def _tasks(self) -> dict[int | None, str]:
         table = _read(self.path / TASKS_PATH)
-        texts = [name for name in table.column_names if name != "task_index"]
-        numbers = table.column("task_index").to_pylist()
-        return dict(zip(numbers, table.column(texts[0]).to_pylist(), strict=True))
+        texts = [name for name in table.column_names if name != _TASK]
+        if _TASK not in table.column_names or not texts:
+            raise ConvertError(f"{self.path / TASKS_PATH}: needs the columns '{_TASK}' and 'task'")
+        return dict(zip(table.column(_TASK).to_pylist(), table.column(texts[0]).to_pylist(), strict=True))
+
+    def _splits(self) -> dict[str, range]:
+        """Return the episodes of each split that info.json names; one that holds all of them says nothing."""
+        found = {}
+        for name, text in (self.info.get("splits") or {}).items():
+            first, colon, last = str(text).partition(":")
+            if name in _SPLITS and colon and first.isdecimal() and last.isdecimal():
+                found[_SPLITS[name]] = range(int(first), int(last))
+        return {name: ids for name, ids in found.items() if len(ids) < self.num_episodes}
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.path.glob("meta/episodes/*/*.parquet")):
@@ -144,6 +169,7 @@ class LeRobotSource:
         parts: list[Any] = []
         try:
             with parquet.ParquetFile(path) as file:
+                self._require_columns(path, file.schema_arrow.names)
                 for batch in file.iter_batches(_BATCH_ROWS):
                     for number in compute.unique(batch.column("episode_index")).to_pylist():
                         if number != current and parts:
@@ -155,6 +181,18 @@ class LeRobotSource:
             raise ConvertError(f"{path}: cannot be read as Parquet: {' '.join(str(error).split())}") from None
         if parts:
             yield current or 0, arrow.Table.from_batches(parts)
+
+    def _require_columns(self, path: Path, names: list[str]) -> None:
+        wanted = [name for name, feature in self.features.items() if feature.get("dtype") != "video"]
+        missing = [name for name in ("episode_index", *wanted) if name not in names]
+        if missing:
+            raise ConvertError(f"{path}: column '{missing[0]}' is missing")
+
+
+def _value(row: Mapping[str, Any], name: str, origin: str) -> Any:
+    if row.get(name) is None:
+        raise ConvertError(f"{origin}: '{name}' is missing")
+    return row[name]
 
 
 def _read(path: Path, columns: list[str] | None = None) -> Any:

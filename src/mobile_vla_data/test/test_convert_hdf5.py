@@ -1,4 +1,4 @@
-"""robomimic and ACT / ALOHA there and back; what robomimic itself says to an export is asked by test/interop."""
+"""robomimic and ACT / ALOHA there and back; only the benchmarks give an export to robomimic (judge_interop.py)."""
 
 from __future__ import annotations
 
@@ -171,6 +171,73 @@ def test_files_of_aloha_itself_need_contract_instruction_and_category(compress, 
     with Episode.open(dataset / "episode_000000.h5") as episode:
         red, _, blue = episode.image("static", 3).reshape(-1, 3).mean(0)
         assert red > 190 and blue < 10
+
+
+def as_robomimic_writes(path: Path, actions: list[float] = (0.5, -0.25, 1.0)) -> None:
+    """A file as robomimic's own tools leave it: actions in -1 .. 1, masks, a reward of 1 at the end of a success."""
+    with h5py.File(path, "w") as file:
+        for number, name in enumerate(("demo_0", "demo_1", "demo_2", "demo_a")):
+            demo = file.create_group(f"data/{name}")
+            demo["actions"] = np.tile(np.array(actions), (8 + number, 1))
+            demo["obs/state"] = np.zeros((8 + number, 3))
+            demo["obs/static_image"] = np.full((8 + number, 224, 224, 3), 90, np.uint8)
+            demo["rewards"] = np.append(np.zeros(7 + number), float(number != 1))
+        file["mask/train"] = np.array([b"demo_0", b"demo_a"])
+        file["mask/valid"] = np.array([b"demo_2"])
+        file["mask/20_percent"] = np.array([b"demo_0"])
+        file["data"].attrs["env_args"] = "{}"
+
+
+GIVEN = ("--language", "go to the kitchen", "--category", "navigation")
+
+
+def test_a_file_of_robomimic_itself_needs_the_unit_of_its_actions(contract, robot_yaml, dataset, tmp_path, run):
+    as_robomimic_writes(tmp_path / "demo.hdf5")
+    arguments = ("import", "robomimic", tmp_path / "demo.hdf5", dataset, "--contract", robot_yaml, *GIVEN)
+    done = run(*arguments)
+    assert done.returncode == 1 and "give --actions metres, or --actions scaled" in done.stderr
+    assert done.stderr.count("\n") == 1 and Dataset(dataset).episode_ids == []
+    done = run(*arguments, "--actions", "scaled")
+    assert done.returncode == 0, done.stderr
+    reach_m = contract.limits.linear_m_s * contract.period_s
+    with Episode.open(dataset / "episode_000000.h5") as episode:
+        np.testing.assert_allclose(episode.actions, [[0.5 * reach_m, -0.25 * reach_m, 1.0]] * 8, rtol=1e-6)
+    done = run(*arguments[:3], tmp_path / "metres", *arguments[4:], "--actions", "metres")
+    with Episode.open(tmp_path / "metres/episode_000000.h5") as episode:
+        np.testing.assert_array_equal(episode.actions[0], np.float32([0.5, -0.25, 1.0]))
+
+
+def test_masks_and_rewards_of_robomimic_become_splits_and_outcomes(robot_yaml, dataset, tmp_path, run):
+    as_robomimic_writes(tmp_path / "demo.hdf5")
+    options = ("--contract", robot_yaml, *GIVEN, "--actions", "scaled")
+    done = run("import", "robomimic", tmp_path / "demo.hdf5", dataset, *options)
+    assert done.returncode == 0, done.stderr
+    outcomes = [Episode.open(path).outcome for path in Dataset(dataset).episode_paths]
+    assert outcomes == ["success", "unlabelled", "success", "success"]
+    splits = Dataset(dataset).splits()
+    assert splits["train"] == ["episode_000000", "episode_000003"] and splits["validation"] == ["episode_000002"]
+
+
+def test_a_robomimic_file_with_another_number_of_actions_is_refused(robot_yaml, dataset, tmp_path, run):
+    as_robomimic_writes(tmp_path / "demo.hdf5", [0.1] * 7)
+    options = ("--contract", robot_yaml, *GIVEN, "--actions", "scaled")
+    done = run("import", "robomimic", tmp_path / "demo.hdf5", dataset, *options)
+    assert done.returncode == 1 and "demo_0: actions have shape [8, 7]; wanted [T, 3]" in done.stderr
+
+
+def test_the_environment_of_an_export_is_of_a_type_that_robomimic_knows(record, dataset, tmp_path):
+    record(steps=6)
+    export_robomimic(dataset, tmp_path / "out.hdf5", RobomimicExport())
+    with h5py.File(tmp_path / "out.hdf5") as file:
+        assert json.loads(file["data"].attrs["env_args"])["type"] in (1, 2, 3), "EnvType of robomimic 0.3.0"
+
+
+def test_an_aloha_file_without_a_number_comes_last(robot_yaml, dataset, tmp_path, run):
+    (tmp_path / "act").mkdir()
+    for name in ("episode_10", "episode_9", "episode_final"):
+        as_act_writes(tmp_path / f"act/{name}.hdf5", compress=False)
+    done = run("import", "aloha", tmp_path / "act", dataset, "--contract", robot_yaml, *GIVEN)
+    assert done.returncode == 0 and "3 episodes" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ class Encoding(str, Enum):
     RAW = "raw"
 
 
+class Actions(str, Enum):
+    """Units of actions in files of other programs."""
+
+    METRES = "metres"
+    SCALED = "scaled"
+
+
 class Compression(str, Enum):
     """HDF5 filters."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mobile_vla_data.cli.choices import Category, Encoding
+from mobile_vla_data.cli.choices import Actions, Category, Encoding
 from mobile_vla_data.cli.output import App, JsonOption, print_error, print_json, print_line, progress_bar
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.adopt import Imported
@@ -150,12 +151,21 @@ def import_from_robomimic(
     contract: ContractOption = None,
     language: LanguageOption = "",
     category: CategoryOption = None,
+    actions: Annotated[
+        Actions | None,
+        typer.Option(
+            help="Unit of the actions, for a file that was not exported by this program: metres (and radians) in one "
+            "control period, or scaled: -1 .. 1 for the contract's limits in one period.",
+            show_default=False,
+        ),
+    ] = None,
     encoding: EncodingOption = None,
     quality: QualityOption = None,
     json: JsonOption = False,
 ) -> None:
     """Add the demonstrations of a robomimic file; those that the dataset has already are left out."""
-    _import_hdf5(import_robomimic, source, dataset, _defaults(contract, language, category, encoding, quality), json)
+    importer = partial(import_robomimic, actions=actions.value if actions is not None else None)
+    _import_hdf5(importer, source, dataset, _defaults(contract, language, category, encoding, quality), json)
 
 
 @import_app.command("aloha")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class StoredEpisode:
     """Camera -> HDF5 dataset."""
     read: Callable[[Any, int], Image]
     """Return a frame of such a dataset."""
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """Labels in the format itself; those of ``write_extras`` come first."""
 
 
 def adopt_all(
@@ -67,7 +69,8 @@ def adopt_all(
 
 def _adopt(stored: StoredEpisode, adoption: Adoption, defaults: Defaults, result: Imported) -> None:
     """Add the episode, unless the folder has it."""
-    labels = restore(read_labels(stored.group), stored.images, defaults, stored.origin, stored.made_at)
+    found = {**stored.labels, **read_labels(stored.group)}
+    labels = restore(found, stored.images, defaults, stored.origin, stored.made_at)
     contract = labels.header.contract
     actions = columns(stored.actions, len(action_names(contract)), f"{stored.origin}: actions")
     states = columns(stored.states, len(STATE), f"{stored.origin}: states")

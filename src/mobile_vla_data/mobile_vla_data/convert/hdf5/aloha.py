@@ -19,7 +19,7 @@ from mobile_vla_data.convert.adopt import Imported
 from mobile_vla_data.convert.building import building
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt_all
-from mobile_vla_data.convert.hdf5.steps import open_file, write_extras, write_images
+from mobile_vla_data.convert.hdf5.steps import by_number, open_file, write_extras, write_images
 from mobile_vla_data.convert.labels import Defaults, describe, written_at
 from mobile_vla_data.convert.pixels import decode
 from mobile_vla_data.convert.selection import SelectedEpisode, Selection, select
@@ -77,7 +77,7 @@ def import_aloha(
         ContractError: the dataset has episodes under another contract.
         OSError: the disk is full.
     """
-    paths = sorted(Path(source).glob("episode_*.hdf5"), key=lambda path: int(path.stem.rsplit("_", 1)[-1]))
+    paths = sorted(Path(source).glob("episode_*.hdf5"), key=lambda path: by_number(path.stem))
     if not paths:
         raise ConvertError(f"{source}: has no episode_N.hdf5 files")
     return adopt_all(_stored_all(paths), len(paths), dataset, defaults, progress)

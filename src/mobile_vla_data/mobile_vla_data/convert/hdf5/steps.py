@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ def columns(values: Any, width: int, what: str) -> npt.NDArray[np.float32]:
     if array.ndim != 2 or array.shape[1] != width:
         raise ConvertError(f"{what} has shape {list(array.shape)}; the contract wants [T, {width}]")
     return array
+
+
+def by_number(name: str) -> tuple[float, str]:
+    """Sort names by the number behind their last underscore; those without one come last."""
+    number = name.rsplit("_", 1)[-1]
+    return (int(number) if number.isdecimal() else math.inf), name
 
 
 def open_file(path: Path) -> Any:

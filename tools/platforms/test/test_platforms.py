@@ -1,6 +1,7 @@
 """Results of tests per platform, and what every platform would install."""
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def test_the_table_adds_up_the_suites_of_each_platform_and_names_what_failed(tmp
         "| failed there: one: test_b | | | |",
         "| jazzy-wheels-3.12 | 2 | 0 | 1 |",
     ]
+
+
+def test_the_command_of_the_page_runs() -> None:
+    command = [str(ROOT / "tools/run_script.sh"), "tools/platforms", "table"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("| platform | passed |"), done.stderr
 
 
 def test_suites_run_one_by_one_and_a_failure_is_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

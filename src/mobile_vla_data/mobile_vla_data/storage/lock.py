@@ -157,7 +157,8 @@ def is_locked(dataset: str | Path) -> bool:
     if not _marker(path).exists():
         return False
     try:
-        with SoftFileLock(_marker(path), timeout=0):
+        # The first try of a filelock before 4.2 removes the marker of a dead holder, the second takes the lock.
+        with SoftFileLock(_marker(path), timeout=0.1, poll_interval=0.02):
             return False
     except (Timeout, OSError):
         return True

@@ -9,21 +9,13 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
+from mobile_vla_dashboard.answers import DONE, REFUSALS
 from mobile_vla_dashboard.calls import answer, ask, instruct_policy, stop_robot
 from mobile_vla_dashboard.instructions import known_instructions
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import Category, Outcome
 from mobile_vla_data.instruction import normalise_instruction
-
-
-class Answer(BaseModel):
-    """Answer to every request: whether it was done, and one line for a human."""
-
-    ok: bool
-    message: str
-    words: dict[str, Any] | None = None
-    """The same line as a key of /words.json with its values, if the dashboard worded it."""
 
 
 class Start(BaseModel):
@@ -47,14 +39,11 @@ class Instruction(BaseModel):
     instruction: str
 
 
-#: For the description of every address that answers this way.
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": Answer, "description": "Done"},
-    409: {"model": Answer, "description": "Refused by the robot, or nobody answers"},
-    413: {"description": "The request is too large"},
-    422: {"model": Answer, "description": "The request is malformed"},
-    429: {"description": "Too many requests"},
-}
+class Known(BaseModel):
+    """Instructions that the collection plan knows."""
+
+    tasks: list[dict[str, Any]]
+    """Category, name and instructions of each task."""
 
 
 class Goal(BaseModel):
@@ -67,7 +56,7 @@ class Goal(BaseModel):
 
 def buttons(robot: Robot) -> APIRouter:
     """Return the routes of the buttons."""
-    router = APIRouter(prefix="/api", tags=["robot"], responses=ANSWERS)
+    router = APIRouter(prefix="/api", tags=["robot"], responses={**DONE, **REFUSALS})
 
     @router.post("/stop")
     async def stop() -> Response:
@@ -90,7 +79,7 @@ def buttons(robot: Robot) -> APIRouter:
         fields = {"instruction": normalise_instruction(body.instruction), "time_limit_s": str(body.time_limit_s)}
         return answer(await ask(robot, "policy/execute", fields))
 
-    @router.get("/instructions")
+    @router.get("/instructions", responses={200: {"model": Known, "description": "Instructions by task"}})
     def instructions() -> Response:
         """Return the instructions that the collection plan knows, by task."""
         try:

@@ -12,6 +12,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 
 from mobile_vla_dashboard.robot import Reply
+from mobile_vla_dashboard.wording import say
 
 #: Transitions that lead from a state to the unconfigured one.
 _DOWN = {
@@ -33,7 +34,7 @@ class CheckpointSwitch:
     def load(self, checkpoint: str, done: Callable[[Reply], None]) -> None:
         """Deactivate the policy, load ``checkpoint`` and activate it; ``done`` gets the reply."""
         if not all(client.service_is_ready() for client in (self._state, self._change, self._set)):
-            done(Reply(False, "no policy_node is running that can load another checkpoint"))
+            done(Reply.refusal(say("switch.absent")))
             return
         self._go_on(self._steps(checkpoint), None, done)
 
@@ -49,10 +50,10 @@ class CheckpointSwitch:
     def _steps(self, checkpoint: str) -> Generator[Any, Any, Reply]:
         state = (yield self._state.call_async(GetState.Request())).current_state
         if state.id not in _DOWN:
-            return Reply(False, f"policy_node is in the state '{state.label}'; try again")
+            return Reply.refusal(say("switch.state", state=state.label))
         for transition in _DOWN[state.id]:
             if not (yield self._transition(transition)).success:
-                return Reply(False, "policy_node cannot be deactivated; see its log")
+                return Reply.refusal(say("switch.deactivate"))
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=checkpoint)
         request = SetParameters.Request(parameters=[Parameter(name="checkpoint", value=value)])
         (result,) = (yield self._set.call_async(request)).results
@@ -60,7 +61,7 @@ class CheckpointSwitch:
             return Reply(False, result.reason)
         for transition in _UP:
             if not (yield self._transition(transition)).success:
-                return Reply(False, f"policy_node cannot load {checkpoint}; see its status and its log")
+                return Reply.refusal(say("switch.load"))
         return Reply(True, "loaded")
 
     def _transition(self, number: int) -> Any:

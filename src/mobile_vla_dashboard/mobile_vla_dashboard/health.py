@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 
 from mobile_vla_dashboard.access import LIVE_PATH, READY_PATH
+from mobile_vla_dashboard.answers import Answer
 from mobile_vla_dashboard.metrics import RobotCollector
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.wording import in_english
@@ -32,7 +33,7 @@ def health(robot: Robot) -> APIRouter:
         """Answer 200 while the server runs."""
         return JSONResponse({"ok": True})
 
-    @router.get(READY_PATH)
+    @router.get(READY_PATH, responses={503: {"model": Answer, "description": "No command gate is heard"}})
     async def ready() -> Response:
         """Answer 200 if a command gate was heard within the last seconds, 503 otherwise."""
         card = gate_card(robot.latest.status("gate"), time.monotonic())

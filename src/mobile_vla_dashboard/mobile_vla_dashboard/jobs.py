@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fastapi import HTTPException
 
-from mobile_vla_data.episode.damage import DAMAGE
+from mobile_vla_dashboard.wording import RefusalError, say
+from mobile_vla_data.dataset.edit import EditError
+from mobile_vla_data.dataset.folder import DatasetError
+from mobile_vla_data.dataset.plan import PlanError
+from mobile_vla_data.episode.metadata import MetadataError
+from mobile_vla_data.episode.reader import EpisodeError
 from mobile_vla_data.storage.lock import FolderBusyError
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+#: Errors that say in one line why something cannot be done. Any other is a fault of the program, and no refusal.
+REFUSED = (DatasetError, EditError, EpisodeError, MetadataError, PlanError, FolderBusyError, OSError)
 
 #: Two, so that playback goes on while an episode is checked or rewritten.
 THREADS = 2
@@ -37,13 +42,13 @@ class Jobs:
             HTTPException: 409 with one line if it cannot be done, 503 if too much is waiting already.
         """
         if self._running >= THREADS + WAITING:
-            raise HTTPException(503, "the dashboard is busy with earlier requests; try again")
+            raise HTTPException(503, say("reply.busy"))
         self._running += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except (*DAMAGE, IndexError) as error:
-            if not isinstance(error, (ValueError, OSError, FolderBusyError)):
-                _log.warning("an episode may be damaged", exc_info=error)
-            raise HTTPException(409, " ".join(str(error).split()) or type(error).__name__) from None
+        except RefusalError as error:
+            raise HTTPException(409, error.why) from None
+        except REFUSED as error:
+            raise HTTPException(409, " ".join(str(error).split())) from None
         finally:
             self._running -= 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +90,9 @@ class Latest:
         self._wakers: set[Callable[[], None]] = set()
         self.run_viewers = 0
         """Browsers that show the Run view."""
+        self._keepers = 0
+        self.edits = 0
+        """Corrections of episodes so far; a page that sees another number loads its list again."""
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Set the event loop of the viewers to wake."""
@@ -106,8 +110,17 @@ class Latest:
 
     @property
     def watched(self) -> bool:
-        """True while a browser shows the page."""
-        return bool(self._wakers)
+        """True while a browser shows the page, or something keeps the cameras."""
+        return bool(self._wakers) or self._keepers > 0
+
+    @contextmanager
+    def keep_cameras(self) -> Iterator[None]:
+        """Keep the cameras subscribed, although no browser may show the page."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
 
     def put_frame(self, camera: int, stamp_ns: int, image: Image | None, jpeg: bytes = b"") -> None:
         """Take a camera's newest image, or its JPEG."""

@@ -6,10 +6,12 @@ for edits, which a recorder that adds episodes does not need.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_dashboard.wording import RefusalError, say
 from mobile_vla_data.action import STATE, action_names
 from mobile_vla_data.checks.findings import Finding
 from mobile_vla_data.checks.validate import check_episode
@@ -29,6 +32,8 @@ from mobile_vla_data.dataset.progress import Tally
 from mobile_vla_data.episode import jpeg, schema
 from mobile_vla_data.episode.damage import DAMAGE
 from mobile_vla_data.episode.reader import Episode, EpisodeError
+
+_log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -53,14 +58,40 @@ class Library:
         self._counting = threading.Lock()
 
     def dataset(self) -> Dataset:
-        """Return the dataset. Raises :class:`DatasetError` if none is known, or the folder is not there."""
+        """Return the dataset. Raises :class:`RefusalError` if none is known, or the folder is not there."""
         folder = self._folder()
         if not folder:
-            raise DatasetError("no dataset: no recorder is running, and the parameter dataset is empty")
+            raise RefusalError(say("library.none"))
         try:
             return Dataset.open(folder)
         except DatasetError:
-            raise DatasetError(f"{folder}: no such dataset folder on this machine") from None
+            raise RefusalError(say("library.absent", folder=folder)) from None
+
+    def _path(self, episode_id: str, version: str = "") -> Path:
+        """Return the file of an episode.
+
+        Raises:
+            DatasetError: there is none.
+            RefusalError: it is no longer the file of that version, the one in a card; empty: any.
+        """
+        path = self.dataset().episode_path(episode_id)
+        if version and version != _version(signature(path)):
+            raise RefusalError(say("episodes.changed", id=episode_id))
+        return path
+
+    @contextmanager
+    def _reading(self, episode_id: str, version: str = "") -> Iterator[Episode]:
+        """Open an episode; its file is that of the version when this begins and ends. Raises as :meth:`_path`."""
+        path = self._path(episode_id, version)
+        try:
+            with Episode.open(path) as episode:
+                yield episode
+        except (EpisodeError, OSError):
+            raise
+        except (*DAMAGE, IndexError) as error:
+            _log.warning("%s may be damaged", path, exc_info=error)
+            raise RefusalError(say("library.damaged", path=str(path))) from None
+        self._path(episode_id, version)
 
     def episodes(self, limit: int, before: str = "") -> Json:
         """Return the newest episodes, those before the episode ``before`` if it is given, newest first."""
@@ -77,7 +108,7 @@ class Library:
 
     def episode(self, episode_id: str) -> Json:
         """Return the card of one episode, with the findings of the whole check. Raises :class:`DatasetError`."""
-        path = self.dataset().episode_path(episode_id)
+        path = self._path(episode_id)
         return {**self._card(path), "findings": _findings(check_episode(path))}
 
     def _card(self, path: Path) -> Json:
@@ -89,7 +120,7 @@ class Library:
 
     def steps(self, episode_id: str) -> Json:
         """Return times, states, actions, takeovers and targets of an episode, as lists over its steps."""
-        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+        with self._reading(episode_id) as episode:
             stride = max(1, math.ceil(episode.num_steps / MOST_ROWS))
             ticks, target = episode.timestamps_ns[::stride], episode.target
             return {
@@ -105,62 +136,83 @@ class Library:
                 "target": None if target is None else target[::stride].tolist(),
             }
 
-    def frames(self, episode_id: str, camera: str, first: int, count: int) -> bytes:
+    def frames(self, episode_id: str, camera: str, first: int, count: int, version: str = "") -> bytes:
         """Return JPEGs of ``count`` steps from ``first`` on, each behind its length (:data:`LENGTH`).
 
         They are the bytes of the file, unless the file holds raw images. Steps behind the end are left out.
 
         Raises:
             EpisodeError: the file cannot be read, or has no such camera.
+            RefusalError: the file is no longer that of ``version``.
         """
-        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+        with self._reading(episode_id, version) as episode:
             steps = range(first, min(first + min(count, MOST_FRAMES), episode.num_steps))
             images = _jpegs(episode, camera, steps) if steps else []
         return b"".join(part for image in images for part in (LENGTH.pack(len(image)), image))
 
-    def thumbnail(self, episode_id: str) -> bytes:
+    def thumbnail(self, episode_id: str, version: str = "") -> bytes:
         """Return the first camera's image of the last step, as JPEG."""
-        with Episode.open(self.dataset().episode_path(episode_id)) as episode:
+        with self._reading(episode_id, version) as episode:
             last = max(0, episode.num_steps - 1)
             return _jpegs(episode, episode.cameras[0], range(last, last + 1))[0]
 
-    def relabel(self, episode_id: str, labels: edit.Labels) -> Json:
+    # Corrections. ``version`` is that of the card that the operator saw: another page may have changed the file since.
+
+    def relabel(self, episode_id: str, labels: edit.Labels, version: str = "") -> Json:
         """Set labels; return the card. Raises MetadataError for a value that is not allowed."""
-        path = self.dataset().episode_path(episode_id)
         with self._editing:
+            path = self._path(episode_id, version)
             edit.relabel(path, labels)
         return self._card(path)
 
-    def trim(self, episode_id: str, first: int, last: int) -> Json:
+    def trim(self, episode_id: str, first: int, last: int, version: str = "") -> Json:
         """Keep the steps ``first`` .. ``last``; return the card, and where the whole episode is in the trash."""
         dataset = self.dataset()
-        path = dataset.episode_path(episode_id)
         with self._editing:
+            path = self._path(episode_id, version)
             before = set(_trash(dataset))
             edit.trim(path, first, last)
             kept = [name for name in _trash(dataset) if name not in before]
         return {"episode": self._card(path), "undo": {"name": kept[0], "split": ""}}
 
-    def annotate(self, episode_id: str, column: int, row: int) -> Json:
-        """Set the target of the instruction in the first camera's image; return the number of steps that show it."""
-        path = self.dataset().episode_path(episode_id)
-        with self._editing:
-            steps = edit.annotate(path, column, row)
-        return {"steps": steps}
+    def annotate(self, episode_id: str, column: int, row: int, version: str = "") -> Json:
+        """Set the target of the instruction in the first camera's image.
 
-    def discard(self, episode_id: str) -> Json:
+        Returns the card, the number of steps with the target, and the place of the target ``before``, None without one.
+        """
+        with self._editing:
+            path = self._path(episode_id, version)
+            with Episode.open(path) as episode:
+                known = [] if episode.target is None else episode.target[episode.target[:, 0] >= 0].tolist()
+            steps = edit.annotate(path, column, row)
+        return {"episode": self._card(path), "steps": steps, "before": known[0] if known else None}
+
+    def unmark(self, episode_id: str, version: str = "") -> Json:
+        """Remove the target of the instruction; return the card."""
+        with self._editing:
+            path = self._path(episode_id, version)
+            edit.forget_target(path)
+        return self._card(path)
+
+    def discard(self, episode_id: str, version: str = "") -> Json:
         """Move an episode to the trash; return what :meth:`restore` takes."""
         dataset = self.dataset()
         with self._editing:
+            self._path(episode_id, version)
             splits = dataset.splits() or {}
             split = next((name for name, ids in splits.items() if episode_id in ids), "")
             (moved,) = trash.delete(dataset.path, [episode_id])
         return {"undo": {"name": moved.name, "split": split}}
 
-    def restore(self, name: str, split: str) -> Json:
-        """Take an episode back out of the trash; return its card. Raises :class:`DatasetError`."""
+    def restore(self, name: str, split: str, version: str = "") -> Json:
+        """Take an episode back out of the trash; return its card. Raises :class:`DatasetError`.
+
+        ``version``: of the trimmed episode that the whole one replaces.
+        """
         dataset = self.dataset()
         with self._editing:
+            if version:
+                self._path(name.partition(".")[0], version)
             episode_id = trash.restore(dataset.path, name, split)
         return self._card(dataset.episode_path(episode_id))
 
@@ -203,14 +255,19 @@ def _progress(tally: Tally, plan: CollectionPlan | None, task: str) -> Json:
 
 
 def _card(path: Path) -> Json:
-    version = "-".join(f"{number:x}" for number in signature(path))
+    version = _version(signature(path))
     try:
         info = episode_info(path)
     except (*DAMAGE, IndexError) as error:
-        why = str(error) if isinstance(error, EpisodeError) else f"{path}: damaged; 'mobile-vla-data validate' says how"
+        why = str(error) if isinstance(error, EpisodeError) else say("library.damaged", path=str(path))
         return {"episode_id": path.stem, "version": version, "problem": why, "findings": []}
     # Without images: they are decoded when the episode is opened.
     return {**info, "version": version, "problem": "", "findings": _findings(check_episode(path, images=False))}
+
+
+def _version(of_file: tuple[int, ...]) -> str:
+    """Return the version of an episode, another one whenever its file is replaced."""
+    return "-".join(f"{number:x}" for number in of_file)
 
 
 def _findings(found: Sequence[Finding]) -> list[Json]:

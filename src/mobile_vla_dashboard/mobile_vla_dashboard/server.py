@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -21,7 +22,7 @@ from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials_api import trials
-from mobile_vla_dashboard.wording import in_english, say
+from mobile_vla_dashboard.wording import Words, in_english, say
 from mobile_vla_data.instruction import InstructionError
 
 
@@ -43,7 +44,7 @@ def make_app(
     _refusals(app)
     app.include_router(health(robot))
     app.include_router(buttons(robot))
-    app.include_router(episodes(library, desk.jobs))
+    app.include_router(episodes(library, desk.jobs, robot.latest))
     app.include_router(trials(robot, desk))
 
     @app.websocket("/ws/view")
@@ -64,18 +65,26 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(InstructionError)
     async def bad_instruction(_request: Request, error: InstructionError) -> Response:
-        return JSONResponse({"ok": False, "message": str(error)}, status_code=422)
+        return _refusal(422, say("reply.invalid", why=str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def bad_fields(_request: Request, error: RequestValidationError) -> Response:
         found = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
-        return JSONResponse({"ok": False, "message": "; ".join(found)}, status_code=422)
-
-    @app.exception_handler(Exception)
-    async def failed(_request: Request, _error: Exception) -> Response:
-        words = say("reply.failed")
-        return JSONResponse({"ok": False, "message": in_english(words), "words": words}, status_code=500)
+        return _refusal(422, say("reply.invalid", why="; ".join(found)))
 
     @app.exception_handler(HTTPException)
     async def refused(_request: Request, error: HTTPException) -> Response:
-        return JSONResponse({"ok": False, "message": str(error.detail)}, status_code=error.status_code)
+        # FastAPI lets the detail be anything; the table's words are a dictionary.
+        detail: Words | str = error.detail
+        return _refusal(error.status_code, detail)
+
+    @app.exception_handler(Exception)
+    async def failed(_request: Request, _error: Exception) -> Response:
+        return _refusal(500, say("reply.failed"))
+
+
+def _refusal(status: int, why: Words | str) -> Response:
+    content: dict[str, Any] = {"ok": False, "message": in_english(why)}
+    if isinstance(why, dict):
+        content["words"] = why
+    return JSONResponse(content, status_code=status)

@@ -194,7 +194,7 @@ class WheelSocket:
                 await self._socket.close(4429, "too many messages")
                 return
             if not self._wheel.take(self._operator, time.monotonic()):
-                await self._socket.close(4409, "control was released: no message for too long")
+                await self._socket.close(4408, "control was released: no message for too long")
                 return
             try:
                 message = _parse(text)

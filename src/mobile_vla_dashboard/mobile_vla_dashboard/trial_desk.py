@@ -136,10 +136,10 @@ class TrialDesk:
                 return
         self._phase, self._message = Phase.READY, ""
 
-    async def _switch(self, path: str) -> str:
+    async def _switch(self, path: str) -> Words | str:
         """Load the checkpoint at ``path`` unless the policy has it; return why that failed, without naming it."""
         if not path:
-            return "the dashboard does not find it"
+            return say("trials.unfound")
         if loaded_checkpoint(self._robot.latest) == path:
             return ""
         asked = asyncio.ensure_future(ask(self._robot, "policy/load_checkpoint", {"checkpoint": path}))
@@ -147,9 +147,9 @@ class TrialDesk:
             await asyncio.wait({asked}, timeout=_POLL_S)
             if policy_died(self._robot.latest):
                 asked.cancel()
-                return "the policy went silent"
+                return say("silent.policy")
         reply = asked.result()
-        return "" if reply.ok else reply.message.replace(path, "it")
+        return "" if reply.ok else reply.words or reply.message.replace(path, "it")
 
     async def begin(self, series_id: str) -> None:
         """Give the policy the instruction of the next trial.
@@ -161,9 +161,9 @@ class TrialDesk:
         series = self._at_desk(series_id)
         planned = series.next
         if planned is None:
-            raise TrialsError("every trial of this series is made")
+            raise TrialsError(say("trials.refused.made"))
         if is_stopped(self._robot.latest):
-            raise TrialsError("the robot is stopped; resume it first")
+            raise TrialsError(say("trials.refused.stopped"))
         self._require_checkpoint(planned.checkpoint, series.checkpoints[planned.checkpoint])
         self._phase = Phase.RUNNING
         self._run = _Run(time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
@@ -175,7 +175,7 @@ class TrialDesk:
             # It may have taken the goal without an answer in time.
             await instruct_policy(self._robot, "", _HALT_WITHIN_S)
             self._run, self._phase = None, Phase.READY
-            raise TrialsError(reply.message)
+            raise TrialsError(reply.words or reply.message)
         self._message = ""
         task = asyncio.create_task(self._watch(self._run, limit_s))
         self._tasks.add(task)
@@ -186,7 +186,7 @@ class TrialDesk:
         loaded, known = loaded_checkpoint(self._robot.latest), self._paths.get(wanted)
         right = loaded == known if known else Path(loaded).name == Path(wanted).name
         if wanted and not (loaded and right):
-            raise TrialsError(f"the policy has another checkpoint; load checkpoint {letter} first")
+            raise TrialsError(say("trials.refused.checkpoint", letter=letter))
 
     async def halt(self, series_id: str, message: Words | str = "") -> None:
         """End the driving of the trial, which waits to be judged.
@@ -217,7 +217,7 @@ class TrialDesk:
             TrialsError: no trial waits for it, or the reason is none of the list.
         """
         if (outcome == "failure") != bool(reason) or (reason and reason not in REASONS):
-            raise TrialsError(f"a failure needs one of these reasons, a success none: {', '.join(REASONS)}")
+            raise TrialsError(say("trials.refused.reason", reasons=", ".join(REASONS)))
         if self._phase is Phase.RUNNING:
             await self.halt(series_id)
         self._require(Phase.JUDGING)
@@ -256,7 +256,7 @@ class TrialDesk:
         self._require(Phase.IDLE, Phase.READY)
         series = await self.jobs.run(lambda: self.store.load(series_id))
         if not series.results:
-            raise TrialsError("no trial of this series has a result")
+            raise TrialsError(say("trials.refused.unjudged"))
         return await self._change(lambda: self._keep(series, results=series.results[:-1], closed=False))
 
     async def close(self, series_id: str) -> Series:
@@ -277,12 +277,19 @@ class TrialDesk:
 
     async def _watch(self, run: _Run, limit_s: float) -> None:
         """Keep images until the trial ends, and end it when its time is over or the robot is stopped."""
+        # Whether or not a page is open.
+        with self._robot.latest.keep_cameras():
+            await self._keep_images(run, limit_s)
+
+    async def _keep_images(self, run: _Run, limit_s: float) -> None:
         sequence, known, latest = 0, False, self._robot.latest
         while self._run is run and self._phase is Phase.RUNNING:
             frame = latest.frame(0)
             if frame is not None and frame.sequence != sequence and len(run.images) < MOST_IMAGES:
                 sequence = frame.sequence
                 run.images.append(frame.jpeg())
+                if len(run.images) == MOST_IMAGES:
+                    self._message = say("trials.video.full", minutes=round(MOST_IMAGES * VIDEO_PERIOD_S / 60))
             known = known or is_newest_goal(latest, run.goal)
             if is_stopped(latest):
                 # Or Resume would let the policy drive on.
@@ -309,16 +316,9 @@ class TrialDesk:
 
     def _at_desk(self, series_id: str) -> Series:
         if self._series is None or self._series.id != series_id:
-            raise TrialsError("another series is at work; prepare this one first")
+            raise TrialsError(say("trials.refused.other"))
         return self._series
 
     def _require(self, *phases: Phase) -> None:
         if self._phase not in phases:
-            words = {
-                Phase.IDLE: "no trial is prepared",
-                Phase.LOADING: "a checkpoint is being loaded",
-                Phase.READY: "no trial is running",
-                Phase.RUNNING: "a trial is running; judge it first",
-                Phase.JUDGING: "a trial waits to be judged",
-            }
-            raise TrialsError(words[self._phase])
+            raise TrialsError(say(f"trials.refused.{self._phase.value}"))

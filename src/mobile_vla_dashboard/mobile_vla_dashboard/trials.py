@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mobile_vla_dashboard.wording import RefusalError, say
 from mobile_vla_data.contract import one_line
 from mobile_vla_data.instruction import normalise_instruction
 from mobile_vla_data.storage.durable import write_text_atomically
@@ -31,7 +32,7 @@ _FILE = "series.json"
 _ID = re.compile(r"series_\d{8}_\d{6}")
 
 
-class TrialsError(ValueError):
+class TrialsError(RefusalError):
     """A series cannot be made, read or continued; one line saying why."""
 
 
@@ -134,7 +135,7 @@ def make_series(plan: SeriesPlan, robot: str, now: datetime, seed: int) -> Serie
                 Planned(round=number + 1, instruction=said, start=start, checkpoint=letter) for said, start in places
             ]
     if len(order) > MOST_TRIALS:
-        raise TrialsError(f"{len(order)} trials are more than {MOST_TRIALS}; make fewer rounds, or several series")
+        raise TrialsError(say("trials.refused.many", count=len(order), most=MOST_TRIALS))
     return Series(
         id=now.strftime("series_%Y%m%d_%H%M%S"),
         plan=plan,
@@ -164,7 +165,7 @@ class Store:
     def path(self, series_id: str) -> Path:
         """Return the folder of a series. Raises :class:`TrialsError` unless it is the form of an id."""
         if not _ID.fullmatch(series_id):
-            raise TrialsError(f"'{series_id:.40}' is not the id of a series")
+            raise TrialsError(say("trials.refused.id", id=series_id[:40]))
         return self.folder / series_id
 
     def create(self, plan: SeriesPlan, robot: str) -> Series:
@@ -179,7 +180,7 @@ class Store:
                 continue
             self.save(series)
             return series
-        raise TrialsError("too many series were made in this minute; try again")
+        raise TrialsError(say("trials.refused.crowded"))
 
     def load(self, series_id: str) -> Series:
         """Read a series. Raises :class:`TrialsError`."""
@@ -187,9 +188,9 @@ class Store:
         try:
             return Series.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise TrialsError(f"{path}: no such series") from None
+            raise TrialsError(say("trials.refused.absent", path=str(path))) from None
         except ValidationError as error:
-            raise TrialsError(f"{path}: {one_line(error)}") from None
+            raise TrialsError(say("trials.refused.damaged", path=str(path), why=one_line(error))) from None
 
     def save(self, series: Series) -> None:
         """Write a series such that a crash leaves the old file or the new one."""

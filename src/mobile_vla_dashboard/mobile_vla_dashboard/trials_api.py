@@ -6,13 +6,15 @@ from collections.abc import Awaitable
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from mobile_vla_dashboard.answers import BUSY, Jpeg, Motion
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trial_report import images, report
 from mobile_vla_dashboard.trials import REASONS, Series, SeriesPlan, Store, TrialsError, for_page
+from mobile_vla_dashboard.wording import say
 
 SeriesId = Annotated[str, Path(pattern=r"^series_[0-9]{8}_[0-9]{6}$", max_length=32)]
 Trial = Annotated[int, Path(ge=0, le=9999)]
@@ -38,7 +40,7 @@ async def _possible(work: Awaitable[T]) -> T:
     try:
         return await work
     except TrialsError as error:
-        raise HTTPException(409, str(error)) from None
+        raise HTTPException(409, error.why) from None
 
 
 def _shown(series: Series) -> Response:
@@ -47,7 +49,7 @@ def _shown(series: Series) -> Response:
 
 def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(prefix="/api/trials", tags=["trials"])
+    router = APIRouter(prefix="/api/trials", tags=["trials"], responses=BUSY)
     store, jobs = desk.store, desk.jobs
 
     @router.get("")
@@ -60,7 +62,7 @@ def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
                 try:
                     shown = for_page(store.load(series_id))
                 except TrialsError as error:
-                    found.append({"id": series_id, "problem": str(error)})
+                    found.append({"id": series_id, "problem": error.why})
                     continue
                 found.append({name: shown[name] for name in ("id", "title", "created_at", "trials", "done", "over")})
             return found
@@ -117,23 +119,24 @@ def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
         """End a series early and reveal its checkpoints."""
         return _shown(await _possible(desk.close(series_id)))
 
-    @router.get("/{series_id}/report")
+    @router.get("/{series_id}/report", response_class=HTMLResponse)
     async def page(series_id: SeriesId) -> Response:
         """Return the report as one HTML page."""
         html = await jobs.run(lambda: report(store, store.load(series_id)))
-        return Response(html, media_type="text/html", headers=_REPORT)
+        return HTMLResponse(html, headers=_REPORT)
 
-    @router.get("/{series_id}/video/{trial}")
+    @router.get("/{series_id}/video/{trial}", response_class=Motion)
     async def video(series_id: SeriesId, trial: Trial) -> Response:
         """Return the images of a trial: JPEGs of the first camera one behind the other (MJPEG)."""
         content = await jobs.run(lambda: _video(store, series_id, trial).read_bytes())
-        return Response(content, media_type="video/x-motion-jpeg")
+        return Motion(content)
 
-    @router.get("/{series_id}/video/{trial}/first")
+    @router.get("/{series_id}/video/{trial}/first", response_class=Jpeg)
     async def first(series_id: SeriesId, trial: Trial) -> Response:
         """Return the first image of a trial as JPEG: how the scene was placed."""
         content = await jobs.run(lambda: images(_video(store, series_id, trial))[0])
-        return Response(content, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+        # A trial that is made again has the same address.
+        return Jpeg(content, headers={"Cache-Control": "no-cache"})
 
     return router
 
@@ -141,5 +144,5 @@ def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
 def _video(store: Store, series_id: str, trial: int) -> Any:
     results = store.load(series_id).results
     if trial >= len(results) or not results[trial].video:
-        raise TrialsError(f"trial {trial} of {series_id} has no video")
+        raise TrialsError(say("trials.refused.video", trial=trial, series=series_id))
     return store.path(series_id) / results[trial].video

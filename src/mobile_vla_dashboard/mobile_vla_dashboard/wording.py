@@ -29,6 +29,14 @@ def say(key: str, **values: object) -> Words:
     return {"key": key, **values}
 
 
+class RefusalError(ValueError):
+    """A request cannot be done; one line saying why, in words of the table or as text of another package."""
+
+    def __init__(self, why: Words | str) -> None:
+        super().__init__(in_english(why))
+        self.why = why
+
+
 def in_english(words: Words | str) -> str:
     """Return words as English text, for logs and for programs that use the API; text stays as it is."""
     if isinstance(words, str):

@@ -64,6 +64,7 @@ def page_state(latest: Latest, contract: Contract, names: Mapping[str, Words] | 
         "policy": without_names(policy_card(latest.status("policy"), now_s), names or {}),
         "recorder": recorder_card(latest.status("recorder"), now_s),
         "progress": progress_card(latest.status("progress")),
+        "edits": latest.edits,
     }
 
 

@@ -56,12 +56,14 @@ def test_episodes_are_listed_newest_first_in_pages_with_outcome_and_findings(dat
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])
 def test_playback_gives_the_images_of_the_file_and_its_actions(dataset: Path, server: Server, encoding: str) -> None:
     path = record(dataset, 30, encoding=encoding)
+    version = server.get("/api/episodes")["episodes"][0]["version"]
     steps = server.get("/api/episodes/episode_000000/steps")
     assert steps["count"] == 30 and steps["period_s"] == pytest.approx(0.1)
     assert steps["times_s"][0] == 0.0 and len(steps["times_s"]) == 30
     assert steps["action_names"] == ["delta_x", "delta_y", "gripper"] and steps["state_names"] == ["x", "y", "gripper"]
     for camera in CONTRACT.cameras:
-        _, content, headers = server.fetch(f"/api/episodes/episode_000000/frames/{camera}?first=25&count=64&v=1")
+        where = f"/api/episodes/episode_000000/frames/{camera}?first=25&count=64&v={version}"
+        _, content, headers = server.fetch(where)
         frames = split_frames(content)
         assert len(frames) == 5 and "immutable" in headers["cache-control"]
         with Episode.open(path) as episode:
@@ -140,6 +142,56 @@ def test_a_clicked_target_is_in_the_file_until_the_gripper_closes(dataset: Path,
     assert not refused["ok"] and "outside the image of 224x224" in refused["message"]
 
 
+def test_a_mark_is_removed_again(dataset: Path, server: Server) -> None:
+    path = record(dataset, 20)
+    server.post("/api/episodes/episode_000000/target", {"column": 120, "row": 45})
+    assert server.post("/api/episodes/episode_000000/unmark", {})["ok"]
+    with Episode.open(path) as episode:
+        assert episode.target is None
+    assert server.post("/api/episodes/episode_000000/unmark", {})["ok"]
+
+
+def test_an_edit_of_a_file_that_another_page_has_changed_is_refused(dataset: Path, server: Server) -> None:
+    record(dataset, 30)
+    address = "/api/episodes/episode_000000"
+    (card,) = server.get("/api/episodes")["episodes"]
+    old = card["version"]
+    assert server.fetch(f"{address}/frames/static?v={old}")[0] == 200
+    new = server.post(f"{address}/trim?v={old}", {"first": 5, "last": 24})["episode"]["version"]
+    edits = {
+        "relabel": {"outcome": "failure"},
+        "trim": {"first": 0, "last": 9},
+        "target": {"column": 1, "row": 1},
+        "unmark": {},
+        "discard": {},
+    }
+    for action, body in edits.items():
+        status, content, _ = server.fetch(f"{address}/{action}?v={old}", body)
+        assert status == 409, content
+        assert json.loads(content)["words"] == {"key": "episodes.changed", "id": "episode_000000"}
+    for path in ("frames/static", "thumbnail"):
+        # Nor is it kept by the browser under the address of the old file.
+        status, _, headers = server.fetch(f"{address}/{path}?v={old}")
+        assert status == 409 and "immutable" not in headers.get("cache-control", "")
+    assert server.get(address)["steps"] == 20
+    assert server.post(f"{address}/relabel?v={new}", {"outcome": "failure"})["ok"]
+    # The whole episode does not replace one that was corrected after the trim.
+    undo = {"name": "episode_000000.h5.untrimmed"}
+    assert not server.post(f"/api/restore?v={new}", undo)["ok"]
+    assert server.get(address)["outcome"] == "failure"
+
+
+def test_a_fault_of_the_program_is_no_refusal(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Library, "plan", lambda *_: {}["name"])
+    status, content, _ = server.fetch("/api/plan")
+    assert status == 500
+    assert json.loads(content) == {
+        "ok": False,
+        "message": "the dashboard failed; its log says why",
+        "words": {"key": "reply.failed"},
+    }
+
+
 def test_progress_follows_every_edit_and_names_the_next_scene(dataset: Path, server: Server) -> None:
     (dataset / "plan.yaml").write_text(PLAN.read_text())
     record(dataset)
@@ -216,5 +268,6 @@ def test_without_a_dataset_the_page_says_so(tmp_path: Path) -> None:
     try:
         reply = json.loads(server.fetch("/api/episodes")[1])
         assert "no such dataset folder on this machine" in reply["message"]
+        assert reply["words"]["key"] == "library.absent"
     finally:
         server.close()

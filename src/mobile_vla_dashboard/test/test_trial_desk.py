@@ -17,6 +17,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 
+from mobile_vla_dashboard.trial_report import images
 from mobile_vla_dashboard.trials import REASONS
 from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_ros.qos import COMMAND, LATCHED
@@ -118,7 +119,7 @@ def test_no_name_of_a_checkpoint_leads_out_of_its_folder(stage: Stage, name: str
     series = new_series(stage, checkpoints=[name])
     assert stage.post(f"/api/trials/{series}/prepare")["ok"]
     state = stage.wait_state(lambda state: state["trial"]["series"] == series, "the desk")
-    assert state["trial"]["message"]["why"] == "the dashboard does not find it"
+    assert state["trial"]["message"]["why"] == {"key": "trials.unfound"}
     assert state["policy"]["ready"]
 
 
@@ -142,6 +143,25 @@ def test_the_policy_gets_the_checkpoint_and_the_instruction_and_is_stopped_when_
     assert result["reason"] == "wrong room" and result["duration_s"] == pytest.approx(1.5, abs=1.0)
 
 
+def test_a_trial_keeps_its_images_although_no_page_is_open(stage: Stage, folder: Path) -> None:
+    def looking() -> int:
+        return int(stage.probe.node.count_subscribers(CONTRACT.cameras[CONTRACT.first_camera].topic))
+
+    stage.wait_state(lambda state: state["cameras"][0]["tone"] == "ok", "an image")
+    with_dashboard = looking()
+    stage.view.close()
+    wait_for(lambda: looking() < with_dashboard, what="a dashboard that does not look at the cameras")
+    series = new_series(stage, time_limit_s=2.0)
+    assert stage.post(f"/api/trials/{series}/prepare")["ok"]
+    assert stage.post(f"/api/trials/{series}/begin")["ok"]
+    wait_for(lambda: looking() == with_dashboard, what="cameras for the video")
+    wait_for(lambda: looking() < with_dashboard, what="the end of the trial, and of the look at the cameras")
+    assert stage.post(f"/api/trials/{series}/judge", {"outcome": "success"})["ok"]
+    (video,) = (folder / "trials" / series).glob("*.mjpeg")
+    assert len(images(video)) >= 3
+    stage.view = stage.open("view")
+
+
 def test_no_trial_begins_on_a_stopped_robot(stage: Stage) -> None:
     series = new_series(stage)
     assert stage.post(f"/api/trials/{series}/prepare")["ok"]
@@ -149,6 +169,7 @@ def test_no_trial_begins_on_a_stopped_robot(stage: Stage) -> None:
     stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
     assert "resume it first" in stage.post(f"/api/trials/{series}/begin")["message"]
     assert stage.post("/api/resume")["ok"]
+    stage.wait_state(lambda state: not state["gate"]["stopped"], "the resumed gate")
 
 
 def test_a_stop_ends_the_trial_so_that_resume_does_not_let_the_policy_drive_on(stage: Stage) -> None:

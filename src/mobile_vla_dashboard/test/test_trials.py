@@ -101,6 +101,21 @@ def test_the_report_shows_rates_reasons_and_the_first_trials(tmp_path: Path) -> 
     assert "<script" not in html and "http" not in html
 
 
+def test_the_first_image_of_a_trial_is_not_kept_by_the_browser(tmp_path: Path) -> None:
+    server, store = Server(tmp_path), Store(tmp_path / "trials")
+    try:
+        series = store.create(SeriesPlan(instructions=["go to the kitchen"], rounds=2), "robot")
+        for step in (0, 40):
+            # The second time, the trial was taken back and made again.
+            (store.path(series.id) / "trial_0000.mjpeg").write_bytes(jpeg.encode(image(step, "static"), 80))
+            store.save(with_results(series, judged(video="trial_0000.mjpeg")))
+            status, content, headers = server.fetch(f"/api/trials/{series.id}/video/0/first")
+            assert status == 200 and headers["cache-control"] == "no-cache"
+            assert content == jpeg.encode(image(step, "static"), 80)
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize(
     "plan",
     [

@@ -7,10 +7,25 @@ from html.parser import HTMLParser
 
 import pytest
 
+from mobile_vla_dashboard.trials import REASONS
 from mobile_vla_dashboard.wording import STATIC, in_english, say, table
 
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 SCRIPTS = sorted(STATIC.glob("*.js"))
+#: Keys that are put together of parts: of these every part is named somewhere.
+PHASES = {f"trials.{phase}" for phase in ("idle", "ready", "running", "judging", "over")}
+PARTS = (
+    "hint.",
+    "absent.",
+    "silent.",
+    "node.",
+    "category.",
+    "outcome.",
+    "player.done.",
+    "recorder.",
+    "reason.",
+    "trials.refused.",
+)
 #: Visible without the table: the project's name; STOP and its alarm, which must be there even if no word can be loaded.
 UNTRANSLATED = {"Mobile VLA", "STOP", table()["stop.failed"]["en"]}
 
@@ -55,6 +70,19 @@ def test_every_key_that_a_script_names_is_in_the_table(script) -> None:
     code = script.read_text(encoding="utf-8")
     keys = set(re.findall(r'"([a-z]+(?:\.[a-z0-9]+)+)"', code))
     assert keys <= table().keys()
+
+
+def test_every_key_is_used() -> None:
+    sources = [*STATIC.glob("*.js"), *STATIC.glob("*.html"), *STATIC.parent.glob("*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    named = set(re.findall(r"[a-z]+(?:\.[a-z0-9_]+)+", code)) | set(re.findall(r'say\("([a-z]+)"', code))
+    unused = table().keys() - named - PHASES
+    assert {key for key in unused if not key.startswith(PARTS) and f'"{key}"' not in code} == set()
+
+
+def test_every_reason_of_a_failed_trial_has_words() -> None:
+    for reason in REASONS:
+        assert table()[f"reason.{reason.replace(' ', '_')}"]["en"] == reason
 
 
 def test_words_of_the_server_are_checked_when_they_are_said() -> None:

@@ -135,6 +135,26 @@ def _annotate(path: Path, column: int, row: int) -> int:
     return steps
 
 
+def forget_target(path: str | Path) -> None:
+    """Remove the target that :func:`annotate` has set.
+
+    Raises:
+        EpisodeError: the file cannot be read.
+        DatasetBusyError: another process is editing an episode.
+    """
+    path = Path(path)
+    with _lock_of(path):
+        Episode.open(path).close()
+
+        def write(temporary: Path) -> None:
+            shutil.copyfile(path, temporary)
+            with open_hdf5(temporary, "r+") as file:
+                if schema.TARGET in file:
+                    del file[schema.TARGET]
+
+        _replace(path, path, write)
+
+
 def trim(path: str | Path, first: int, last: int) -> None:
     """Keep the steps ``first`` .. ``last`` of an episode, both included; the old file goes to the trash.
 

@@ -53,8 +53,9 @@ class LaunchedPage:
         return str(self.browser.evaluate(f"document.querySelector('{selector}').textContent"))
 
     def click(self, selector: str) -> None:
-        """Press an element, wherever the page is scrolled to."""
-        self.browser.wait_until(f"document.querySelector('{selector}')?.checkVisibility() === true")
+        """Press an element, wherever the page is scrolled to, once it can be pressed."""
+        element = f"document.querySelector('{selector}')"
+        self.browser.wait_until(f"{element}?.checkVisibility() === true && !{element}.disabled")
         self.browser.evaluate(f"document.querySelector('{selector}').scrollIntoView({{ block: 'center' }})")
         self.browser.press(selector)
 

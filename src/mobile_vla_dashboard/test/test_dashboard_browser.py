@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 
 import axe
 import pytest
+import said
 from chromium import Chromium
 from dashboard_stage import CONTRACT, Stage
 from geometry_msgs.msg import Twist
 
-from mobile_vla_dashboard.wording import table
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.qos import COMMAND
 from mobile_vla_ros.testing import wait_for
@@ -19,30 +18,6 @@ from mobile_vla_ros.testing import wait_for
 pytestmark = pytest.mark.alone
 
 VIEWS = ("collect", "run", "trials")
-
-#: A number and its unit, the same in every language.
-MEASURE = re.compile(r"[^a-z]+ (m/s|rad/s|Hz|ms|s|GB)")
-
-#: Every text that the page shows outside of elements that hold data of other nodes.
-VISIBLE_TEXT = """
-(() => {
-  const found = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
-    const element = node.parentElement;
-    const seen = element.checkVisibility({ visibilityProperty: true }) && !element.closest("script, style");
-    if (seen && element.translate && node.textContent.trim()) found.push(node.textContent.trim());
-  }
-  for (const element of document.querySelectorAll("[title], [placeholder], [aria-label]")) {
-    if (!element.checkVisibility() || !element.translate) continue;
-    for (const name of ["title", "placeholder", "aria-label"]) {
-      if (element.getAttribute(name)) found.push(element.getAttribute(name));
-    }
-  }
-  return found;
-})()
-"""
-
 
 #: A gamepad that the test holds: sticks centred, nothing pressed, not plugged in.
 GAMEPAD = """
@@ -92,17 +67,7 @@ def test_all_visible_text_comes_from_the_table(page: Chromium, language: str, vi
     _show(page, view)
     _speak(page, language)
     page.wait_until("document.querySelector('#gate').classList.contains('off') === false")
-    table_says = [_pattern(texts[language]) for texts in table().values()]
-    # Numbers and arrows need no translation.
-    words = [text for text in page.evaluate(VISIBLE_TEXT) if any(letter.isalpha() for letter in text)]
-    assert words
-    assert [text for text in words if not any(said.fullmatch(text) for said in [*table_says, MEASURE])] == []
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """A text of the table with any values; one without a word of its own fits nothing."""
-    parts = re.split(r"\{\w+\}", text)
-    return re.compile(".+".join(map(re.escape, parts)) if any(map(str.strip, parts)) else "(?!)", re.DOTALL)
+    assert said.beside_the_table(page, language) == []
 
 
 @pytest.mark.parametrize("view", VIEWS)

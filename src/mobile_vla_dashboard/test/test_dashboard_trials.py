@@ -10,6 +10,7 @@ from pathlib import Path
 
 import axe
 import pytest
+import said
 from chromium import Chromium
 from launched_stage import LaunchedPage
 
@@ -89,12 +90,21 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
     for scheme in ("light", "dark"):
         assert axe.findings(browser, scheme) == []
-    page.tap("1", "Digit1")
+    page.click("#lang")
+    assert said.beside_the_table(browser, "ko") == [] and said.english_as_data(browser) == []
+    page.click("#lang")
+    browser.evaluate("trialnote.focus(); true")
+    browser.write("the door was closed")
+    # Enter leaves the field, and the keys judge again.
+    browser.key("keyDown", "Enter", "Enter")
+    assert browser.evaluate("document.querySelectorAll('#reasons kbd').length") == 11
+    page.tap("-", "Minus")
     browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'", 30)
 
     over = ask(page, address)["series"]
     assert [result["outcome"] for result in over["results"]] == ["success", "failure"]
-    assert over["summary"]["reasons"] == {"never arrived": 1}
+    assert over["summary"]["reasons"] == {"something else": 1}
+    assert over["results"][1]["note"] == "the door was closed"
     assert over["summary"]["interval_95"] == pytest.approx([0.0945, 0.9055], abs=1e-3)
     assert set(over["summary"]["by_checkpoint"]) == {folder.name for folder in checkpoints}
     assert "second_try" in page.text("#trialrates")
@@ -137,6 +147,29 @@ def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
     page.click("#trialclose")
     page.click("#trialclose")
     browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'")
+
+
+def test_a_checkpoint_that_could_not_be_loaded_is_loaded_again(page: LaunchedPage, checkpoints: list[Path]) -> None:
+    browser = page.browser
+    page.open("trials")
+    page.click("#trialleave")
+    browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
+    fill(page, label="Later", instructions=INSTRUCTION, starts="", checkpoints="third_try", rounds="1")
+    page.click("#newseries button")
+    browser.wait_until(
+        "document.querySelector('#trialmessage').textContent.startsWith('Load checkpoint A by hand')", 30
+    )
+    page.click("#lang")
+    browser.wait_until("document.querySelector('#trialmessage').textContent.endsWith('대시보드가 찾지 못했습니다')")
+    page.click("#lang")
+    shutil.copytree(checkpoints[0], checkpoints[0].parent / "third_try")
+    page.click("#trialagain")
+    page.until_prepared()
+    assert not browser.evaluate("document.querySelector('#trialagain').checkVisibility()")
+    page.click("#trialclose")
+    page.click("#trialclose")
+    browser.wait_until("document.querySelector('#trialphase').textContent === 'The series is over'")
+    page.click("#trialleave")
 
 
 def test_an_episode_beside_a_policy_gets_the_instruction_of_the_policy(

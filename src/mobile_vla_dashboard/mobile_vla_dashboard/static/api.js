@@ -30,7 +30,7 @@ async function ask(path, options) {
   }
 }
 
-export const get = (path) => ask(path);
+export const get = (path, signal) => ask(path, { signal });
 
 export const post = (path, body = {}) => ask(path, {
   method: "POST",

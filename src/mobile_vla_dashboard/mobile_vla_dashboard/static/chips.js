@@ -1,19 +1,22 @@
 // The instructions that the collection plan knows, as buttons that fill in the field.
 
+import { get } from "/api.js";
 import { $, make } from "/dom.js";
-import { t } from "/words.js";
+import { t, tell } from "/words.js";
 
-let asked = false;
+let shown = "";
 
+// Asks each time that the view is opened: the plan may have changed.
 export async function offerInstructions() {
-  if (asked) return;
-  asked = true;
-  try {
-    const reply = await (await fetch("/api/instructions")).json();
-    show(reply.tasks ?? []);
-  } catch {
-    asked = false; // asked again when the view is opened again
+  const reply = await get("/api/instructions");
+  $("chipsproblem").hidden = reply.ok;
+  if (!reply.ok) {
+    tell($("chipsproblem"), reply.words);
+    return;
   }
+  const now = JSON.stringify(reply.tasks);
+  if (now !== shown) show(reply.tasks);
+  shown = now;
 }
 
 function show(tasks) {

@@ -3,17 +3,23 @@
 import { post, toast } from "/api.js";
 import { card } from "/card.js";
 import { $, gigabytes, text, unit } from "/dom.js";
-import { loadEpisodes, onChange } from "/episodes.js";
+import { loadEpisodes } from "/episodes.js";
+import { typing } from "/keys.js";
+import { onLost } from "/live.js";
 import { loadPlan, proposal, stepRange } from "/plan.js";
 import { view } from "/views.js";
-import { label, tell } from "/words.js";
+import { label, t, tell } from "/words.js";
 
 let recorder = {};
 let besidePolicy = false;
-let known = ""; // dataset and number of episodes that plan and list were loaded for
+let edits = 0; // of episodes, in whichever page
+let known = ""; // dataset, number of episodes and of edits that plan and list were loaded for
+let ended = ""; // the episode whose end was asked for, until the recorder says that it is closed
 
 export function showCollect(state) {
   recorder = state.recorder;
+  edits = state.edits;
+  if (!recorder.recording) ended = "";
   card($("recorder"), recorder);
   // Beside a policy the recorder fills an episode with the instruction that the policy follows.
   besidePolicy = state.policy.present;
@@ -35,9 +41,9 @@ export function showCollect(state) {
   if (recorder.recording) showSteps();
 }
 
-// Loads plan and list when an episode was added, whoever did it, and when the view is opened.
+// Loads plan and list when an episode was added or edited, whoever did it, and when the view is opened.
 function refresh(again = false) {
-  const now = `${recorder.dataset} ${recorder.episodes_saved}`;
+  const now = `${recorder.dataset} ${recorder.episodes_saved} ${edits}`;
   if (view() !== "collect" || (now === known && !again)) return;
   known = now;
   loadPlan();
@@ -58,6 +64,7 @@ function showSteps() {
   }
   const words = range ? { key: "collect.range", steps, min: range[0], max: range[1] } : { key: "collect.steps", steps };
   tell($("stepcount"), words);
+  $("meter").setAttribute("aria-label", t(words.key, words));
   tell($("dropcount"), dropped ? { key: "collect.dropped", ticks: dropped } : "");
 }
 
@@ -82,7 +89,10 @@ async function start() {
 
 async function finish(outcome) {
   const id = recorder.episode_id;
+  if (ended === id) return; // a second press, which the recorder would refuse
+  ended = id;
   const reply = await post("/api/recorder/stop", { outcome });
+  if (!reply.ok) ended = "";
   showResult(reply.ok ? { key: "collect.saved", id } : reply.words, reply.ok);
   refresh(true);
 }
@@ -120,9 +130,9 @@ $("discard").addEventListener("click", discard);
 const KEYS = { KeyN: start, KeyS: () => finish("success"), KeyF: () => finish("failure"), KeyX: discard };
 addEventListener("keydown", (event) => {
   if (view() !== "collect" || !(event.code in KEYS) || event.repeat) return;
-  if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches?.("input, textarea, select")) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
   if (event.code === "KeyN" ? recorder.ready : recorder.recording) KEYS[event.code]();
 });
 
-onChange(loadPlan);
 document.addEventListener("view", () => refresh(true));
+onLost(() => { known = ""; });

@@ -3,6 +3,7 @@
 
 import { $ } from "/dom.js";
 import { disarmGamepad, readGamepad } from "/gamepad.js";
+import { typing } from "/keys.js";
 import { recall, remember } from "/store.js";
 import { label, t, tell } from "/words.js";
 
@@ -13,6 +14,9 @@ const LOST_MS = 2000; // without an answer for this long, the connection is lost
 const KEYS = {
   ArrowUp: [1, 0, 0], ArrowDown: [-1, 0, 0], ArrowLeft: [0, 1, 0], ArrowRight: [0, -1, 0], KeyQ: [0, 0, 1], KeyE: [0, 0, -1],
 };
+
+// Why the dashboard ends control, by the code of the closed connection.
+const ENDED = { 4403: "drive.off", 4408: "drive.silent", 4409: "drive.taken", 4429: "drive.flood" };
 
 let socket = null;
 let hasWheel = false;
@@ -104,7 +108,9 @@ function take() {
     render();
   };
   mine.onclose = (event) => {
-    if (mine === socket) end(event.reason || (event.code === 1000 ? "" : { key: "drive.lost" }));
+    if (mine !== socket) return;
+    const key = ENDED[event.code];
+    end(key ? { key } : event.reason || (event.code === 1000 ? "" : { key: "drive.lost" }));
   };
 }
 
@@ -193,7 +199,6 @@ for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
 }
 $("pad").addEventListener("contextmenu", (event) => event.preventDefault());
 
-const typing = (element) => element.matches?.("textarea, select, input");
 addEventListener("keydown", (event) => {
   if (event.key === "Meta") releaseKeys();
   if (!hasWheel || typing(event.target) || event.ctrlKey || event.altKey || event.metaKey) return;

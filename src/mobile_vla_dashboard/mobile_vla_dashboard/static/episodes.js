@@ -2,25 +2,26 @@
 
 import { get, toast } from "/api.js";
 import { $, make, text } from "/dom.js";
-import { close, onEdit, play, playing } from "/player.js";
-import { t, tell } from "/words.js";
+import { follow, onEdit, play } from "/player.js";
+import { inTurn } from "/turns.js";
+import { said, t, tell } from "/words.js";
 
 const PAGE = 8;
 
 let cards = [];
 let undo = null;
-let changed = () => {};
-
-// Calls `callback()` after every edit.
-export function onChange(callback) { changed = callback; }
+let asked = 0;
 
 export async function loadEpisodes() {
+  const mine = asked += 1;
   const page = await get(`/api/episodes?limit=${Math.min(50, Math.max(PAGE, cards.length))}`);
+  if (mine !== asked) return;
   if (!page.ok) {
     cards = [];
     tell($("noepisodes"), page.words);
   } else {
     cards = page.episodes;
+    follow(cards, page.more);
     tell($("noepisodes"), { key: "episodes.none" });
     text("dataset", page.dataset);
     tell($("episodecount"), { key: "episodes.count", count: page.total });
@@ -38,30 +39,41 @@ async function loadMore() {
 }
 
 function show() {
+  const focused = document.activeElement?.dataset.episode;
   $("noepisodes").hidden = cards.length > 0;
   $("episodes").replaceChildren(...cards.map((card) => make("li", {}, row(card))));
+  if (focused) $("episodes").querySelector(`[data-episode="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 function row(card) {
-  const wrong = card.problem ? 1 : card.findings.length;
   const button = make("button", {
     type: "button", className: "episode", dataset: { episode: card.episode_id }, disabled: Boolean(card.problem),
   });
-  if (!card.problem) {
-    button.append(make("img", {
-      src: `/api/episodes/${card.episode_id}/thumbnail?v=${card.version}`, alt: "", width: 64, height: 64, loading: "lazy",
-    }));
-  }
-  const facts = card.problem ? card.problem : [
+  if (!card.problem) button.append(thumbnail(card));
+  const facts = card.problem ? said(card.problem) : [
     card.episode_id, t("episodes.steps", { steps: card.steps }), ago(card.created_at),
     ...(card.dropped_ticks ? [t("episodes.dropped", { ticks: card.dropped_ticks })] : []),
   ].join(" · ");
   button.append(make("span", { className: "what" },
     make("b", { translate: false }, card.language ?? card.episode_id), make("small", { translate: false }, facts),
-    ...(wrong && !card.problem ? [make("small", { className: "found", translate: false }, card.findings[0].message)] : [])));
+    ...(card.findings.length ? [make("small", { className: "found", translate: false }, found(card.findings))] : [])));
   if (card.outcome) button.append(make("span", { className: `outcome ${card.outcome}` }, t(`outcome.${card.outcome}`)));
   button.addEventListener("click", () => play(card));
   return button;
+}
+
+// The first finding; opening the episode shows them all.
+function found([{ message }, ...others]) {
+  return others.length ? t("episodes.findings", { message, others: others.length }) : message;
+}
+
+function thumbnail({ episode_id: id, version }) {
+  const image = make("img", { alt: "", width: 64, height: 64 });
+  inTurn(() => new Promise((resolve) => {
+    image.onload = image.onerror = resolve;
+    image.src = `/api/episodes/${id}/thumbnail?v=${version}`;
+  }));
+  return image;
 }
 
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -72,26 +84,21 @@ function ago(stamp) {
   return Number.isFinite(seconds) ? format.format(Math.round(seconds / size), unit) : "";
 }
 
-onEdit((last) => {
-  undo = last.run ? last : null;
+// The list itself is loaded again when the state says that an episode was edited, in whichever page.
+function offer(last) {
+  undo = last;
   $("undone").hidden = !undo;
   if (undo) tell($("undowords"), undo.words);
-  loadEpisodes();
-  changed();
-});
+}
+
+onEdit(offer);
 
 $("undo").addEventListener("click", async () => {
   const last = undo;
-  undo = null;
-  $("undone").hidden = true;
   const reply = await last.run();
   toast(reply.ok ? { key: "episodes.undone" } : reply.words, reply.ok);
-  const open = playing();
-  close();
-  await loadEpisodes();
-  const card = cards.find((each) => each.episode_id === open);
-  if (reply.ok && card) play(card);
-  changed();
+  // It is kept until it succeeded: without it, a terminal is needed.
+  if (reply.ok && undo === last) offer(null);
 });
 $("more").addEventListener("click", loadMore);
-document.addEventListener("language", show);
+document.addEventListener("language", () => { show(); offer(undo); });

@@ -1,14 +1,20 @@
 // Images of an episode, fetched in blocks before they are needed. Each is its length (u32, big-endian) and its JPEG.
 
+import { wordsOf } from "/api.js";
+import { inTurn } from "/turns.js";
+
 const BLOCK = 16;
 const AHEAD = 3; // blocks
 const KEPT = 240; // blocks in memory, of all cameras; about 50 MB
+const [RETRY_MS, MOST_RETRY_MS] = [1000, 8000]; // a failed block is asked for again, more and more seldom
 
 export class Frames {
-  constructor(episode) {
+  // Calls `report(words)` when images cannot be fetched, and `report(null)` when they can again.
+  constructor(episode, signal, report) {
     this.episode = episode;
+    this.signal = signal;
+    this.report = report;
     this.blocks = new Map();
-    this.abort = new AbortController();
   }
 
   // The JPEG of a step, or null while it is on its way.
@@ -21,11 +27,11 @@ export class Frames {
     const now = Math.floor(step / BLOCK);
     for (let block = now; block <= now + ahead; block += 1) {
       if (block * BLOCK >= this.episode.steps) break;
-      for (const camera of Object.keys(this.episode.cameras)) this.fetch(camera, block);
+      for (const camera of Object.keys(this.episode.cameras)) this.fetch(camera, block, block === now);
     }
   }
 
-  // Resolves when the images of a step of every camera are here.
+  // Resolves when the images of a step of every camera are here, or could not be fetched.
   async ready(step) {
     // Those after it come later, so that they delay neither this nor anything else.
     this.want(step, 0);
@@ -33,27 +39,41 @@ export class Frames {
     await Promise.all(Object.keys(this.episode.cameras).map((camera) => this.blocks.get(this.key(camera, block))?.done));
   }
 
-  close() {
-    this.abort.abort();
-    this.blocks.clear();
-  }
-
   key(camera, block) {
     return `${camera}/${block}`;
   }
 
-  fetch(camera, number) {
+  fetch(camera, number, first) {
     const key = this.key(camera, number);
-    if (this.blocks.has(key)) return;
-    if (this.blocks.size >= KEPT) this.blocks.delete(this.blocks.keys().next().value);
-    const block = { images: null };
+    let block = this.blocks.get(key);
+    if (block && performance.now() < block.againMs) return;
+    if (!block) {
+      if (this.blocks.size >= KEPT) this.blocks.delete(this.blocks.keys().next().value);
+      block = { images: null, waitMs: RETRY_MS };
+      this.blocks.set(key, block);
+    }
+    block.againMs = Infinity;
     const { episode_id: id, version } = this.episode;
     const address = `/api/episodes/${id}/frames/${camera}?first=${number * BLOCK}&count=${BLOCK}&v=${version}`;
-    block.done = fetch(address, { signal: this.abort.signal })
-      .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject(new Error(String(answer.status)))))
-      .then((buffer) => { block.images = split(buffer); })
-      .catch(() => { this.blocks.delete(key); });
-    this.blocks.set(key, block);
+    block.done = inTurn(() => this.load(address, block), first);
+  }
+
+  async load(address, block) {
+    let words = { key: "reply.none" };
+    try {
+      const answer = await fetch(address, { signal: this.signal });
+      if (answer.ok) {
+        block.images = split(await answer.arrayBuffer());
+        this.report(null);
+        return;
+      }
+      words = wordsOf(await answer.json(), answer.status);
+    } catch {
+      if (this.signal.aborted) return;
+    }
+    block.againMs = performance.now() + block.waitMs;
+    block.waitMs = Math.min(2 * block.waitMs, MOST_RETRY_MS);
+    this.report(words);
   }
 }
 

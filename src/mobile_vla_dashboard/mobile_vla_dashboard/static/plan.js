@@ -57,8 +57,8 @@ function showProgress() {
       done: all.done + done, wanted: all.wanted + wanted, failed: all.failed + failed,
     }), { done: 0, wanted: 0, failed: 0 });
     return make("details", { open: open.has(category), dataset: { category } },
-      make("summary", {}, bar(t(`category.${category || "none"}`), sum)),
-      ...own.map((each) => bar(each.task.replaceAll("_", " "), each)));
+      make("summary", {}, bar(make("span", {}, t(`category.${category || "none"}`)), sum)),
+      ...own.map((each) => bar(make("span", { translate: false }, each.task.replaceAll("_", " ")), each)));
   }));
   $("forecast").hidden = !plan?.planned;
   if (!plan?.planned) return;
@@ -71,7 +71,7 @@ function showProgress() {
 
 function bar(name, { done, wanted, failed }) {
   const count = t(wanted ? "progress.of" : "progress.count", { done, wanted });
-  const row = make("div", {}, make("div", { className: "bar" }, make("span", {}, name),
+  const row = make("div", {}, make("div", { className: "bar" }, name,
     make("span", {}, failed ? t("progress.failed", { count, failed }) : count)));
   if (wanted) {
     const fill = make("i", { style: { width: `${Math.min(100, (100 * done) / wanted)}%` } });

@@ -4,6 +4,7 @@ import { press, toast } from "/api.js";
 import { card } from "/card.js";
 import { offerInstructions } from "/chips.js";
 import { $, gigabytes, milliseconds, text, unit } from "/dom.js";
+import { onLost } from "/live.js";
 import { showPrediction } from "/prediction.js";
 import { Spark } from "/spark.js";
 import { t, tell } from "/words.js";
@@ -12,6 +13,7 @@ const TIME_LIMIT_S = 120;
 
 const sparks = { rate: new Spark($("ratespark")), latency: new Spark($("latencyspark")), starved: new Spark($("starvedspark")) };
 let starvedBefore = null;
+let offered = false; // the plan's instructions
 
 export function showRun({ policy, run, gripper }) {
   card($("policy"), policy);
@@ -21,6 +23,7 @@ export function showRun({ policy, run, gripper }) {
   remember(policy);
   if (policy.present) figures(policy);
   if (!run) return;
+  if (!offered) { offered = true; offerInstructions(); }
   for (const spark of Object.values(sparks)) spark.draw();
   showGoal(run.goal);
   showShadow(run.shadow);
@@ -74,5 +77,6 @@ $("instruct").addEventListener("submit", (event) => {
 });
 $("unfollow").addEventListener("click", () => press("/api/policy/instruction", { instruction: "" }));
 
-document.addEventListener("view", (event) => { if (event.detail === "run") offerInstructions(); });
-if (document.body.dataset.view === "run") offerInstructions();
+// Asked again when the view is opened and when the connection is back: the plan may be another.
+onLost(() => { offered = false; });
+document.addEventListener("view", () => { offered = false; });

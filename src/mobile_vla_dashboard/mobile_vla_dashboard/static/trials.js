@@ -2,12 +2,14 @@
 
 import { get, post, toast } from "/api.js";
 import { $, make, text } from "/dom.js";
+import { typing } from "/keys.js";
 import { view } from "/views.js";
-import { label, t, tell } from "/words.js";
+import { label, said, t, tell } from "/words.js";
 
 let series = null; // the open one
 let desk = { phase: "idle" }; // what the robot's side does, from the state
 let reasons = [];
+const KEYS = [..."1234567890-"]; // of the reasons, in their order
 let seen = "";
 let preparing = false;
 let beside = ""; // the loaded checkpoint, or what it is called meanwhile
@@ -39,7 +41,7 @@ async function list() {
     make("input", { type: "checkbox", value: name, checked: chosen.has(name) }), name)));
   $("earlier").hidden = !reply.series.length;
   $("serieslist").replaceChildren(...reply.series.map((each) => {
-    const facts = each.problem ?? `${t("trials.done", each)} · ${each.created_at.slice(0, 10)}`;
+    const facts = each.problem ? said(each.problem) : `${t("trials.done", each)} · ${each.created_at.slice(0, 10)}`;
     const button = make("button", { type: "button", className: "episode", dataset: { series: each.id }, disabled: Boolean(each.problem) },
       make("span", { className: "what" }, make("b", { translate: false }, each.title || each.id), make("small", { translate: false }, facts)));
     button.addEventListener("click", () => prepare(each.id));
@@ -77,7 +79,10 @@ async function prepare(id = series.id) {
 }
 
 async function judge(outcome, reason = "") {
-  if (await ask("judge", { outcome, reason })) await prepare();
+  const note = $("trialnote").value.trim();
+  if (!await ask("judge", { outcome, reason, note })) return;
+  $("trialnote").value = "";
+  await prepare();
 }
 
 function fail() {
@@ -108,21 +113,23 @@ function render() {
     text("trialelapsed", busy ? `${desk.elapsed_s.toFixed(1)} s` : `${series.time_limit_s} s`);
     const like = series.next.like;
     $("triallike").hidden = like === null || busy;
-    const address = like === null ? "" : `/api/trials/${series.id}/video/${like}/first`;
+    // A trial that was made again has the same number, and began at another time.
+    const address = like === null ? "" : `/api/trials/${series.id}/video/${like}/first?began=${encodeURIComponent(series.results[like].began_at)}`;
     if ($("triallikeimage").getAttribute("src") !== address) $("triallikeimage").setAttribute("src", address);
   }
   $("trialbegin").hidden = busy || series.over;
   $("trialbegin").disabled = phase === "loading";
   $("trialsuccess").hidden = $("trialfailure").hidden = !busy;
-  $("trialdiscard").hidden = !busy;
+  $("trialdiscard").hidden = $("trialnotebox").hidden = !busy;
+  $("trialagain").hidden = phase !== "idle" || desk.message?.key !== "trials.loadit";
   if (!busy) $("trialreasons").hidden = true;
   $("trialforget").hidden = busy || !series.results.length;
   $("trialclose").hidden = busy || series.over;
   $("trialleave").hidden = busy;
   if ($("reasons").childElementCount !== reasons.length) {
     $("reasons").replaceChildren(...reasons.map((reason, index) => {
-      const button = make("button", { type: "button", translate: false, dataset: { reason } },
-        ...(index < 10 ? [make("kbd", {}, String((index + 1) % 10))] : []), reason);
+      const button = make("button", { type: "button", dataset: { reason } },
+        ...(index in KEYS ? [make("kbd", {}, KEYS[index])] : []), make("span", { dataset: { t: keyOf(reason) } }, t(keyOf(reason))));
       button.addEventListener("click", () => judge("failure", reason));
       return make("li", {}, button);
     }));
@@ -141,7 +148,8 @@ function showResults() {
   $("trialreport").href = `/api/trials/${series.id}/report`;
   $("trialrows").replaceChildren(...series.results.map((trial) => make("li", {},
     make("b", {}, String(trial.trial + 1)), make("span", {}, [trial.instruction, trial.start].filter(Boolean).join(" · ")),
-    make("span", { className: `outcome ${trial.outcome}` }, trial.reason || t(`outcome.${trial.outcome}`)),
+    make("span", { className: `outcome ${trial.outcome}` }, trial.reason ? t(keyOf(trial.reason)) : t(`outcome.${trial.outcome}`)),
+    ...(trial.note ? [make("span", {}, trial.note)] : []),
     make("span", {}, `${trial.duration_s.toFixed(1)} s`),
     ...(trial.video ? [make("a", { href: `/api/trials/${series.id}/video/${trial.trial}`, download: `${series.id}_${trial.video}` }, t("trials.video"))] : []),
   )).reverse());
@@ -157,6 +165,7 @@ function rate(name, { successes, trials, success_rate: share, interval_95: [low,
       make("b", { style: { left: `${100 * share}%` } })));
 }
 
+const keyOf = (reason) => `reason.${reason.replaceAll(" ", "_")}`;
 const checked = () => [...$("checkpoints").querySelectorAll(":checked")].map(({ value }) => value);
 const lines = (id) => $(id).value.split("\n").map((line) => line.trim()).filter(Boolean);
 
@@ -182,7 +191,10 @@ $("trialsuccess").addEventListener("click", () => judge("success"));
 $("trialfailure").addEventListener("click", fail);
 $("trialdiscard").addEventListener("click", () => ask("discard"));
 $("trialforget").addEventListener("click", async () => { if (await ask("forget")) prepare(); });
+$("trialagain").addEventListener("click", () => prepare());
 $("trialleave").addEventListener("click", leave);
+// Leaves the field, so that the keys judge again.
+$("trialnote").addEventListener("keydown", (event) => { if (event.key === "Enter") $("trialnote").blur(); });
 
 // Ending a series takes two presses: it reveals the checkpoints.
 let closeTimer = 0;
@@ -198,13 +210,13 @@ $("trialclose").addEventListener("click", () => {
 
 addEventListener("keydown", (event) => {
   if (view() !== "trials" || !series || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
-  if (event.target.matches?.("input, textarea, select")) return;
+  if (typing(event.target)) return;
   const busy = ["running", "judging"].includes(desk.phase);
   if (event.code === "KeyN" && !busy && !preparing && !series.over) ask("begin");
   else if (event.code === "KeyS" && busy) judge("success");
   else if (event.code === "KeyF" && busy) fail();
-  else if (/^Digit\d$/.test(event.code) && busy && !$("trialreasons").hidden) {
-    const reason = reasons[(Number(event.code.slice(5)) + 9) % 10];
+  else if (KEYS.includes(event.key) && busy && !$("trialreasons").hidden) {
+    const reason = reasons[KEYS.indexOf(event.key)];
     if (reason) judge("failure", reason);
   }
 });

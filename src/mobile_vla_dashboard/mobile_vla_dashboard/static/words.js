@@ -37,6 +37,8 @@ export function said(words) {
 export function tell(element, words) {
   const own = words !== null && typeof words === "object";
   element.translate = own;
+  element.words = words;
+  element.dataset.told = "";
   const text = said(words);
   if (element.textContent !== text) element.textContent = text;
 }
@@ -46,6 +48,7 @@ const ATTRIBUTES = { tLabel: "aria-label", tTitle: "title", tPlaceholder: "place
 // Fills in the fixed words of an element and of what it contains: data-t is its text, the others are attributes.
 export function translate(root = document.documentElement) {
   for (const element of root.querySelectorAll("[data-t]")) element.textContent = t(element.dataset.t);
+  for (const element of root.querySelectorAll("[data-told]")) tell(element, element.words);
   for (const [name, attribute] of Object.entries(ATTRIBUTES)) {
     const selector = `[data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`;
     for (const element of root.querySelectorAll(selector)) element.setAttribute(attribute, t(element.dataset[name]));

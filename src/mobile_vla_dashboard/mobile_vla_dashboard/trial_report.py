@@ -38,13 +38,13 @@ def report(store: Store, series: Series) -> str:
 
 def _animation(store: Store, series: Series) -> str:
     rollouts: list[list[Tile]] = []
-    kept = [result for result in series.results if result.video][:TILES]
-    videos = [images(path) for result in kept if (path := store.path(series.id) / result.video).is_file()]
-    # All at the same speed, so that their lengths can be compared.
-    stride = max(1, -(-max(map(len, videos), default=0) // _MOST_TILES))
-    for result, found in zip(kept, videos, strict=False):
+    kept = [(result, store.path(series.id) / result.video) for result in series.results if result.video]
+    kept = [(result, path) for result, path in kept if path.is_file()][:TILES]
+    # All at the same speed, so that their lengths can be compared. One video in memory at a time.
+    stride = max(1, -(-max((len(images(path)) for _, path in kept), default=0) // _MOST_TILES))
+    for result, path in kept:
         try:
-            rollouts.append([tile(jpeg.decode(image), result.outcome == "success") for image in found[::stride]])
+            rollouts.append([tile(jpeg.decode(image), result.outcome == "success") for image in images(path)[::stride]])
         except ImageError:
             continue
     if not rollouts:

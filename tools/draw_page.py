@@ -1,5 +1,7 @@
 """Draw docs/images/page_*.webp: the views of the dashboard at the sizes of a desktop and of a phone, in simulation.
 
+The images of Run need --checkpoint; without it they stay as they are.
+
 Run it in the environment of the workspace; it takes a minute or two, and needs Chromium.
 """
 

@@ -7,19 +7,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from common import OUT, ROOT, Figure, say
 
-from mobile_vla_sim.tasks.catalogue import load_plan
-
-_WITH_GRIPPER = [
-    name
-    for name, task in load_plan(ROOT / "config" / "collection_plan.yaml").tasks.items()
-    if task.category != "navigation"
-]
 LOOKS, DRIVES = (ROOT / "config" / name for name in ("train_small.yaml", "train_small_head.yaml"))
 
 
@@ -33,10 +25,7 @@ class Sizes:
     train_minutes: float = 62.0
     """Optimisation of stage 1."""
     head_minutes: float = 2.5
-    """Optimisation of stage 2, after its features were computed; again after each round of corrections."""
-    corrections: int = 250
-    """Episodes of a round, in which the policy drives until the expert takes over; only of tasks with the gripper."""
-    rounds: int = 2
+    """Optimisation of stage 2, after its features were computed."""
     trials: int = 400
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
     condition_trials: int = 36
@@ -46,7 +35,7 @@ class Sizes:
     @classmethod
     def quick(cls) -> Sizes:
         """Return the sizes for development."""
-        return cls("quick", 60, 1.5, 0.5, 12, 1, 24, 12, 2)
+        return cls("quick", 60, 1.5, 0.5, 24, 12, 2)
 
 
 @dataclass(frozen=True)
@@ -91,8 +80,6 @@ class Run:
         made = self._once("train", self._train)
         yield Figure("training, all stages, with all that comes before and after", made["minutes"], "min", "<= 90")
         yield Figure("optimisation steps of stage 1", made["steps"], "")
-        yield Figure("corrections in the dataset", made["corrections"], "")
-        yield Figure("errors found by validate with them", made["errors"], "", "== 0")
 
     def offline(self) -> Iterable[Figure]:
         """Compare with the recorded actions of the validation split."""
@@ -133,26 +120,21 @@ class Run:
         return result
 
     def _collect(self) -> dict[str, Any]:
-        made = json.loads(
-            _output("mobile-vla-sim", "collect", "--episodes", self.sizes.episodes, "--output", self.dataset, "--json")
-        )
-        return {**made, **self._checked()}
+        line = ["collect", "--episodes", self.sizes.episodes, "--output", self.dataset, "--json"]
+        made = json.loads(_output("mobile-vla-sim", *line))
+        findings = json.loads(_output("mobile-vla-data", "validate", self.dataset, "--json", ok=(0, 1)))["findings"]
+        _output("mobile-vla-data", "split", self.dataset, "--seed", "0")
+        return {
+            **made,
+            "episodes": len(list(self.dataset.glob("episode_*.h5"))),
+            "errors": sum(finding["severity"] == "error" for finding in findings),
+        }
 
     def _train(self) -> dict[str, Any]:
-        looks, rounds = self.folder / "looks", self.sizes.rounds
-        policies = [*(self.folder / f"drives{number}" for number in range(rounds)), self.output]
-        stages = [self._stage(LOOKS, looks, self.sizes.train_minutes)]
-        checked: dict[str, int] = {}
-        for number, policy in enumerate(policies):
-            stages.append(self._stage(DRIVES, policy, self.sizes.head_minutes, f"init_from={looks}"))
-            if number < rounds:
-                checked = self._once(f"corrections{number + 1}", partial(self._correct, policy, number + 1))
-        return {
-            "minutes": round(sum(stage["minutes"] for stage in stages), 1),
-            "steps": stages[0]["steps"],
-            "corrections": checked["episodes"] - self.sizes.episodes,
-            "errors": checked["errors"],
-        }
+        looks = self.folder / "looks"
+        first = self._stage(LOOKS, looks, self.sizes.train_minutes)
+        second = self._stage(DRIVES, self.output, self.sizes.head_minutes, f"init_from={looks}")
+        return {"minutes": round(first["minutes"] + second["minutes"], 1), "steps": first["steps"]}
 
     def _stage(self, config: Path, output: Path, minutes: float, *overrides: str) -> Any:
         return self._once(output.name, lambda: self._optimise(config, output, minutes, *overrides))
@@ -166,21 +148,6 @@ class Run:
         # Of an interrupted training, all that was optimised counts.
         took_s = max(info["elapsed_s"], time.monotonic() - began_s)
         return {"minutes": round(took_s / 60, 2), "steps": info["steps"]}
-
-    def _correct(self, policy: Path, seed: int) -> dict[str, int]:
-        """Let the policy lead and the expert correct it, in scenes of another seed."""
-        line = ["mobile-vla-sim", "collect", "--output", self.dataset, "--episodes", self.sizes.corrections, "--json"]
-        _output(*line, "--policy", policy, "--seed", seed, "--tasks", ",".join(_WITH_GRIPPER))
-        return self._checked("--keep")
-
-    def _checked(self, *options: str) -> dict[str, int]:
-        """Validate and split the dataset; return how many episodes and errors it has."""
-        findings = json.loads(_output("mobile-vla-data", "validate", self.dataset, "--json", ok=(0, 1)))["findings"]
-        _output("mobile-vla-data", "split", self.dataset, "--seed", "0", *options)
-        return {
-            "episodes": len(list(self.dataset.glob("episode_*.h5"))),
-            "errors": sum(finding["severity"] == "error" for finding in findings),
-        }
 
     def _offline(self) -> Any:
         line = ["evaluate", self.checkpoint, "--dataset", self.dataset, "--split", "validation"]

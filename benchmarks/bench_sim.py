@@ -30,6 +30,7 @@ def parts_of(run: Run, quick: bool) -> dict[str, Part]:
         "offline": run.offline,
         "trials": partial(sim_trials.measure, run),
         "conditions": partial(sim_trials.measure_conditions, run),
+        "wordings": partial(sim_trials.measure_wordings, run),
         "ros": partial(sim_trials.measure_ros, run),
     }
 

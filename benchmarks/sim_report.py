@@ -20,12 +20,12 @@ def write(run: Run) -> None:
     """Write the page from whatever has been measured so far."""
     templates = environment()
     templates.loader = ChoiceLoader([FileSystemLoader(Path(__file__).parent), templates.loader])
-    trials, others = run.read("trials") or {}, run.read("conditions") or {}
+    trials, others, wordings = (run.read(name) or {} for name in ("trials", "conditions", "wordings"))
     loss = run.output / "loss.png"
     page = templates.get_template("sim_report.html.j2").render(
         parts=read_parts(OUT / "sim.json"),
         plain=trials.get("conditions", {}).get("plain"),
-        conditions=others.get("conditions", {}),
+        conditions={**wordings.get("conditions", {}), **others.get("conditions", {})},
         warnings=others.get("warnings", []),
         loss=as_data(loss.read_bytes(), "png") if loss.exists() else "",
         video=as_data(_video(run), "webp") if trials else "",

@@ -30,12 +30,14 @@ class Sizes:
     """Over twelve tasks in turn: 100 of the category with the fewest tasks."""
     condition_trials: int = 36
     """The first of them, driven again under every other condition."""
+    wording_trials: int = 120
+    """The first of them, driven again in wordings that no episode has."""
     ros_trials: int = 20
 
     @classmethod
     def quick(cls) -> Sizes:
         """Return the sizes for development."""
-        return cls("quick", 60, 1.5, 0.5, 24, 12, 2)
+        return cls("quick", 60, 1.5, 0.5, 24, 12, 12, 2)
 
 
 @dataclass(frozen=True)

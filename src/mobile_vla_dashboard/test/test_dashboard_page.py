@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, free_port
 from episodes_stage import Server
+from rclpy.qos import qos_profile_action_status_default
 from sensor_msgs.msg import CompressedImage, Image
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -115,6 +117,26 @@ def test_an_instruction_calls_the_policys_service_whatever_its_language(stage: S
 def test_an_instruction_that_no_policy_takes_is_refused_in_one_line(stage: Stage, path, text, complaint) -> None:
     reply = stage.post(path, {"instruction": text, "language": text})
     assert not reply["ok"] and complaint in reply["message"], reply
+
+
+def test_a_goal_is_not_on_its_way_when_its_policy_is_silent_or_knows_it_no_more(stage: Stage) -> None:
+    qos = qos_profile_action_status_default
+    publisher = stage.probe.publisher(GoalStatusArray, "policy/execute/_action/status", qos)
+    stage.view.send(json.dumps({"view": "run"}))
+
+    def says(key: str) -> None:
+        said = {"key": key}
+        stage.wait_state(lambda state: state["run"] and (state["run"]["goal"] or {}).get("headline") == said, key)
+
+    goal = GoalStatus(status=GoalStatus.STATUS_EXECUTING)
+    goal.goal_info.goal_id.uuid = [7] * 16
+    publisher.publish(GoalStatusArray(status_list=[goal]))
+    says("goal.unknown")
+    # A policy that was started again.
+    publisher.publish(GoalStatusArray())
+    says("goal.ended")
+    stage.view.send(json.dumps({"view": "collect"}))
+    stage.probe.node.destroy_publisher(publisher)
 
 
 def test_the_page_does_not_cut_an_instruction_that_is_too_long(stage: Stage) -> None:

@@ -1,9 +1,13 @@
-"""A gripper with an action or a trajectory: repeats on hand/got what it was told."""
+"""A gripper with an action or a trajectory: repeats on hand/got what it was told.
+
+The second argument says how its action ends: succeed (default), abort, stall, reject, or never.
+"""
 
 import sys
 
 import rclpy
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, GoalResponse
+from rclpy.task import Future
 from std_msgs.msg import Float64MultiArray
 
 rclpy.init()
@@ -13,13 +17,21 @@ got = node.create_publisher(Float64MultiArray, "hand/got", 10)
 if "action" in sys.argv:
     from control_msgs.action import GripperCommand
 
-    def execute(goal):
-        command = goal.request.command
-        got.publish(Float64MultiArray(data=[command.position, command.max_effort]))
-        goal.succeed()
-        return GripperCommand.Result(position=command.position, reached_goal=True)
+    end = sys.argv[2] if sys.argv[2:] and sys.argv[2] in ("abort", "stall", "reject", "never") else "succeed"
 
-    server = ActionServer(node, GripperCommand, "hand/command", execute)
+    def asked(request):
+        command = request.command
+        got.publish(Float64MultiArray(data=[command.position, command.max_effort]))
+        return GoalResponse.REJECT if end == "reject" else GoalResponse.ACCEPT
+
+    async def execute(goal):
+        if end == "never":
+            await Future()
+        (goal.succeed if end == "succeed" else goal.abort)()
+        # As gripper_action_controller does by default: a gripper that stalls aborts.
+        return GripperCommand.Result(position=0.02, stalled=end == "stall", reached_goal=end == "succeed")
+
+    server = ActionServer(node, GripperCommand, "hand/command", execute, goal_callback=asked)
 else:
     from trajectory_msgs.msg import JointTrajectory
 

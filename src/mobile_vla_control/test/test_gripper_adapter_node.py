@@ -1,7 +1,9 @@
 """The adapter for other grippers, over DDS."""
 
 import sys
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 import yaml
@@ -14,7 +16,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_ros.qos import SENSOR
-from mobile_vla_ros.testing import NodeProcess, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -67,6 +69,12 @@ def test_the_joint_of_the_gripper_becomes_its_state_with_its_stamp(probe, start)
     wait_for(lambda: publisher.publish(message) or states[-1].position == 1.0, what="the end of its range")
 
 
+def newest(diagnostics, words, level=DiagnosticStatus.WARN):
+    """Return whether the adapter's newest status has this level and contains these words."""
+    statuses = [status for array in diagnostics for status in array.status if "gripper_adapter" in status.name]
+    return bool(statuses) and statuses[-1].level == level and words in statuses[-1].message
+
+
 def test_a_gripper_that_only_opens_and_closes_is_called_once_and_again_after_a_failure(probe, start):
     calls, works = [], False
     states = probe.collect(GripperState, "gripper/state", SENSOR)
@@ -82,15 +90,9 @@ def test_a_gripper_that_only_opens_and_closes_is_called_once_and_again_after_a_f
     # As the gate does, again and again.
     probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
 
-    def said(words):
-        return any(
-            status.level == DiagnosticStatus.WARN and words in status.message
-            for array in diagnostics
-            for status in array.status
-        )
-
+    said = partial(newest, diagnostics)
     wait_for(lambda: said("no service"), what="the missing service")
-    probe.node.create_service(SetBool, "suction", answer)
+    service = probe.node.create_service(SetBool, "suction", answer)
     wait_for(lambda: len(calls) >= 2 and said("'suction' failed: no air"), what="calls that fail")
     assert states and states[-1].position == 0.0
     works = True
@@ -99,6 +101,53 @@ def test_a_gripper_that_only_opens_and_closes_is_called_once_and_again_after_a_f
     seen = len(states)
     wait_for(lambda: len(states) > seen + 10, what="a second")
     assert len(calls) <= count + 1 and all(calls)
+    # Restarted: nothing else would tell it where to be.
+    probe.node.destroy_service(service)
+    wait_for(lambda: said("no service 'suction'"), what="the service that is gone")
+    count = len(calls)
+    probe.node.create_service(SetBool, "suction", answer)
+    wait_for(lambda: len(calls) > count and said("OK", DiagnosticStatus.OK), what="a call of the new service")
+
+
+def test_a_service_that_never_answers_is_a_fault_and_is_called_again(probe, start):
+    calls, release = [], Event()
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    with Probe("suction") as suction:
+
+        def answer(request, response):
+            calls.append(request.data)
+            release.wait(60.0)
+            response.success = True
+            return response
+
+        suction.node.create_service(SetBool, "suction", answer)
+        start({"type": "set_bool", "name": "suction", "timeout_s": 0.5})
+        publisher = probe.publisher(GripperCommand, "gripper/command")
+        probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
+        wait_for(lambda: newest(diagnostics, "'suction' has not answered within 0.5 s"), what="the silence")
+        release.set()
+        wait_for(lambda: len(calls) > 1 and newest(diagnostics, "OK", DiagnosticStatus.OK), what="a later call")
+
+
+def test_a_gripper_of_numbers_that_was_restarted_gets_its_position_again(probe, start):
+    start({"type": "float", "name": "hand/command", "open": 0.08, "closed": 0.0})
+    publisher = probe.publisher(GripperCommand, "gripper/command")
+    probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=0.25)))
+    for name in ("first", "second"):
+        with Probe(name) as gripper:
+            heard = gripper.collect(Float64, "hand/command")
+            wait_for(lambda heard=heard: Float64(data=0.06) in heard, what=f"the position at the {name} start")
+
+
+def test_a_joint_that_falls_silent_is_a_fault(probe, start):
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    start({"type": "float", "name": "hand/command"}, {"topic": "joints", "joint": "finger", "open": 0.8, "closed": 0.0})
+    publisher = probe.publisher(JointState, "joints", SENSOR)
+    message = JointState(name=["finger"], position=[0.6])
+    timer = probe.node.create_timer(0.05, lambda: publisher.publish(message))
+    wait_for(lambda: newest(diagnostics, "OK", DiagnosticStatus.OK), what="a joint that reports")
+    timer.cancel()
+    wait_for(lambda: newest(diagnostics, "no position of joint 'finger' on 'joints'"), what="the silent joint")
 
 
 @pytest.mark.parametrize(
@@ -166,3 +215,37 @@ def test_a_gripper_with_an_action_or_a_trajectory_gets_its_own_values(
         # A topic without a listener and an action without a server are told again; once told, an action is not.
         if package == "control_msgs":
             assert len(heard) == 2
+
+
+def test_the_result_of_an_action_decides_whether_the_gripper_has_moved(probe, start, tmp_path_factory):
+    environment = build("control_msgs", tmp_path_factory.mktemp("control_msgs"))
+    states = probe.collect(GripperState, "gripper/state", SENSOR)
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    goals = probe.collect(Float64MultiArray, "hand/got")
+    command = {"type": "action", "name": "hand/command", "open": 0.08, "closed": 0.0, "timeout_s": 0.5}
+    start(command, env=environment)
+    publisher = probe.publisher(GripperCommand, "gripper/command")
+    probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
+
+    def hand(end):
+        goals.clear()
+        return NodeProcess("", "", env=environment, command=[sys.executable, HAND, "action", end])
+
+    for end, complaint in (
+        ("reject", "'hand/command' rejected the goal 0"),
+        ("abort", "'hand/command' did not reach the goal 0: it was aborted"),
+        ("never", "'hand/command' has not answered within 0.5 s"),
+    ):
+        with hand(end):
+            # A server that was started anew gets the goal, and gets it again as long as it fails.
+            wait_for(lambda c=complaint: len(goals) > 1 and newest(diagnostics, c), what=complaint)
+        wait_for(lambda: newest(diagnostics, "no action server 'hand/command'"), what="the server that is gone")
+    assert {state.position for state in states} == {0.0}
+    with hand("stall"):
+        # It holds something that is 2 cm wide.
+        wait_for(lambda: states[-1].position == 0.75, what="where it stalled")
+        wait_for(lambda: newest(diagnostics, "stalled at 0.02", DiagnosticStatus.OK), what="the stall")
+        assert len(goals) <= 1, "and it is not sent again"
+    with hand("succeed"):
+        wait_for(lambda: states[-1].position == 1.0, what="the closed gripper")
+        assert len(goals) <= 1, "and it is not sent again"

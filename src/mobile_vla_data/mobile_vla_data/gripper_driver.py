@@ -27,6 +27,8 @@ class GripperCommandInterface(Strict):
     """Time that a trajectory takes [s]."""
     max_effort: float = Field(default=0.0, ge=0)
     """Largest effort of an action; 0: the gripper's own."""
+    timeout_s: float = Field(default=10.0, gt=0)
+    """Time for an action or a service to end [s]; one that takes longer has failed."""
 
     @model_validator(mode="after")
     def _complete(self) -> GripperCommandInterface:
@@ -60,7 +62,8 @@ class GripperDriver(Strict):
     command: GripperCommandInterface
     """How the gripper is commanded."""
     state: GripperStateInterface | None = None
-    """Where its position comes from; None: it reports none, and the last command counts as its position."""
+    """Where its position comes from; None: it reports none, and the last command that succeeded counts as its
+    position."""
 
 
 def require_range(opened: float, closed: float) -> None:

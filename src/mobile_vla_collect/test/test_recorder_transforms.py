@@ -1,7 +1,6 @@
 """A robot whose pose is in /tf: recorded in the frame of its map."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +9,10 @@ from recorder_client import CONTRACT_PATH, Recording, recorder_process
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_ros.testing import FakeRobot, NodeProcess, wait_for
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, transforms_node, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
-
-TRANSFORMS = str(Path(__file__).with_name("transforms_node.py"))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +32,7 @@ def contract(tmp_path):
 
 def test_the_pose_of_a_robot_that_localises_itself_is_recorded_in_its_map(probe, tmp_path, contract, environment):
     FakeRobot(probe, Contract.load(contract), commands=True).silent = {"odom"}
-    transforms = NodeProcess("", "", env=environment, command=[sys.executable, TRANSFORMS])
+    transforms = NodeProcess("", "", env=environment, command=[sys.executable, transforms_node.PATH])
     dataset = tmp_path / "data"
     with transforms, Recording(probe) as recording:
         recorder = recorder_process(dataset, contract=str(contract), env=environment)
@@ -50,15 +47,22 @@ def test_the_pose_of_a_robot_that_localises_itself_is_recorded_in_its_map(probe,
         assert np.abs(episode.states[:, :2] - [1.5, 4.0]).max() < 1e-5
 
 
-def test_a_chain_without_the_map_is_named(probe, tmp_path, contract, environment):
+@pytest.mark.parametrize(
+    ("behaviour", "missing"),
+    [
+        ("lost", "no transform from 'map' to 'base_link': 'odom' has no parent"),
+        ("stale", "the transform from 'map' to 'odom' is older than 0.2 s: it is not renewed, or the clocks differ"),
+    ],
+)
+def test_a_chain_without_the_map_is_named(probe, tmp_path, contract, environment, behaviour, missing):
     FakeRobot(probe, Contract.load(contract), commands=True).silent = {"odom"}
     with (
-        NodeProcess("", "", env=environment, command=[sys.executable, TRANSFORMS, "lost"]),
+        NodeProcess("", "", env=environment, command=[sys.executable, transforms_node.PATH, behaviour]),
         Recording(probe) as recording,
     ):
         recorder = recorder_process(tmp_path / "data", contract=str(contract), env=environment)
         try:
-            said = "messages on '/tf' are refused: no transform from 'map' to 'base_link': 'odom' has no parent"
+            said = f"messages on '/tf' are refused: {missing}"
             wait_for(lambda: said in recording.status.message, what="the missing link")
         finally:
             recorder.stop()

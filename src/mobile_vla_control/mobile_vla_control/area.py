@@ -38,7 +38,7 @@ class KeepIn:
 
     def __init__(self, contract: Contract) -> None:
         self._polygon = Polygon(contract.keep_in) if contract.keep_in else None
-        self._newest = Newest(contract.state.odometry_topic, contract.state.odometry_max_age_s)
+        self._newest = Newest(contract.state.pose_topic, contract.state.odometry_max_age_s)
         self._frame = contract.state.odometry_frame
         self._braking_m_s2 = contract.limits.linear_acceleration_m_s2
         self._pose: Pose | None = None
@@ -59,6 +59,10 @@ class KeepIn:
         else:
             self._pose = Pose(x, y, yaw)
             self._newest.accept(measured_s, received_s)
+
+    def refuse(self, why: str, received_s: float) -> None:
+        """Take a message that gives no pose, and why."""
+        self._newest.refuse(why, received_s)
 
     def problem(self, now_s: float) -> str:
         """Return why the position at ``now_s`` is unknown; empty if it is known, or if there is no area."""

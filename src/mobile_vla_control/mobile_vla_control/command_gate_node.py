@@ -41,7 +41,7 @@ class CommandGateNode(Node):
     """Subscribes ``cmd_vel_<source>`` and ``gripper/command_<source>``; publishes ``cmd_vel`` and ``gripper/command``.
 
     It publishes a velocity at ``rate_hz``, always, and a gripper position when that changes and once a second. If the
-    contract has ``keep_in``, it subscribes to odometry, too, and with ``obstacles`` to their sensors.
+    contract has ``keep_in``, it subscribes to the pose, too, and with ``obstacles`` to their sensors.
     """
 
     def __init__(self, scheduling: str = "normal (not asked for)") -> None:
@@ -92,7 +92,7 @@ class CommandGateNode(Node):
                     GripperCommand, f"gripper/command_{name}", partial(self._on_gripper, source), COMMAND
                 )
         if self._gate.keep_in.limited:
-            PoseInput(self, self._contract, self._on_pose, self._report_pose)
+            PoseInput(self, self._contract, self._on_pose, self._on_no_pose)
         for index, sensor in enumerate(self._contract.obstacles.sensors if self._contract.obstacles else ()):
             kind, take = (LaserScan, self._on_scan) if sensor.type == "scan" else (Range, self._on_range)
             self.create_subscription(kind, sensor.topic, partial(take, index), SENSOR)
@@ -130,7 +130,8 @@ class CommandGateNode(Node):
         measured_s = received_s - (now_ns(self) - stamp_ns) * 1e-9
         self._gate.keep_in.put(x, y, yaw_of(qw, qx, qy, qz), frame, measured_s, received_s)
 
-    def _report_pose(self, why: str) -> None:
+    def _on_no_pose(self, why: str) -> None:
+        self._gate.keep_in.refuse(why, time.monotonic())
         self.get_logger().warning(f"the position is unknown: {why}", throttle_duration_sec=5.0)
 
     def _on_scan(self, sensor: int, scan: LaserScan) -> None:

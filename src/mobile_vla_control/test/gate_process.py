@@ -9,8 +9,8 @@ from mobile_vla_ros.testing import NodeProcess
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
 
 
-def start_gate(**parameters):
-    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT, **parameters})
+def start_gate(env=None, **parameters):
+    return NodeProcess("mobile_vla_control", "command_gate_node", {"contract": CONTRACT, **parameters}, env=env)
 
 
 def twist(x=0.0, y=0.0):

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
 
 from mobile_vla_dashboard.latest import Latest
@@ -20,6 +19,7 @@ from mobile_vla_dashboard.run_card import Prediction, SeenMap
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk
 from mobile_vla_ros.convert import to_ns
+from mobile_vla_ros.pose_input import PoseInput, tf_message
 from mobile_vla_ros.qos import SENSOR
 
 #: Poses that are remembered, to find the one at the time of an image.
@@ -27,13 +27,21 @@ _POSES = 100
 
 
 class RunWatch:
-    """Puts ``chunk``, ``target_map`` and ``robot_map`` into ``latest``. On the ROS thread."""
+    """Puts ``chunk``, ``target_map`` and ``robot_map`` into ``latest``. On the ROS thread.
+
+    Raises:
+        StartError: the pose comes from transforms and tf2_msgs is not installed.
+    """
 
     def __init__(self, node: Any, latest: Latest, contract: Contract) -> None:
         self._node, self._latest, self._contract = node, latest, contract
         self._subscriptions: list[Any] = []
+        self._pose: PoseInput | None = None
         self._place = ImagePlace()
         self._poses: deque[tuple[int, Pose]] = deque(maxlen=_POSES)
+        if contract.state.pose == "tf":
+            # Now, not when a browser comes.
+            tf_message()
 
     def follow(self, wanted: bool) -> None:
         """Subscribe if a browser shows the Run view, and end that if none does."""
@@ -43,17 +51,21 @@ class RunWatch:
                 node.create_subscription(ActionChunk, "policy/action_chunk", self._on_chunk, 10),
                 node.create_subscription(Image, "policy/target_map", partial(self._on_map, "target_map"), SENSOR),
                 node.create_subscription(Image, "policy/robot_map", self._on_robot, SENSOR),
-                node.create_subscription(Odometry, self._contract.state.odometry_topic, self._on_odometry, SENSOR),
             ]
+            self._pose = PoseInput(node, self._contract, self._on_pose, lambda _why: None)
         elif not wanted and self._subscriptions:
             for subscription in self._subscriptions:
                 self._node.destroy_subscription(subscription)
             self._subscriptions = []
+            if self._pose is not None:
+                self._pose.destroy()
 
-    def _on_odometry(self, message: Odometry) -> None:
-        place, turn = message.pose.pose.position, message.pose.pose.orientation
-        yaw = math.atan2(2 * (turn.w * turn.z + turn.x * turn.y), 1 - 2 * (turn.y**2 + turn.z**2))
-        self._poses.append((to_ns(message.header.stamp), Pose(place.x, place.y, yaw)))
+    def _on_pose(
+        self, stamp_ns: int, x: float, y: float, rotation: tuple[float, float, float, float], _frame: str
+    ) -> None:
+        qx, qy, qz, qw = rotation
+        yaw = math.atan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy**2 + qz**2))
+        self._poses.append((stamp_ns, Pose(x, y, yaw)))
 
     def _on_map(self, name: str, message: Image) -> SeenMap | None:
         if message.encoding != "mono8" or message.step * message.height != len(message.data) or not message.data:

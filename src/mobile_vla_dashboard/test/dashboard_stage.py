@@ -41,11 +41,12 @@ def free_port() -> int:
 class Stage:
     """A dashboard and a gate as processes, and a probe on the same domain."""
 
-    def __init__(self, probe: Probe, **parameters: object) -> None:
+    def __init__(self, probe: Probe, env: dict[str, str] | None = None, **parameters: object) -> None:
         self.probe, self.port = probe, free_port()
         self._open = ExitStack()
         self._state = {"XDG_STATE_HOME": self._open.enter_context(tempfile.TemporaryDirectory())}
         self.gate = self.start_gate()
+        self._env = env
         self._parameters = {"contract": str(CONTRACT_FILE), "port": self.port, "teleop": True, **parameters}
         self.start_node()
         self.view: ClientConnection = self.open("view")
@@ -53,7 +54,7 @@ class Stage:
 
     def start_node(self) -> None:
         """Start the dashboard, also again on the same port."""
-        self.node = NodeProcess("mobile_vla_dashboard", "dashboard_node", self._parameters)
+        self.node = NodeProcess("mobile_vla_dashboard", "dashboard_node", self._parameters, env=self._env)
         wait_for(self._serving, what="the page")
 
     def start_gate(self) -> NodeProcess:

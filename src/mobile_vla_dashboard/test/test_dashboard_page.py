@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage, free_port
 from episodes_stage import Server
@@ -28,6 +29,7 @@ from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
@@ -242,3 +244,21 @@ def test_a_camera_that_sends_jpegs_is_shown_with_the_bytes_that_it_sent() -> Non
 
         wait_for(lambda: send() or _image(stage.view, received, 0.05), what="an image")
         assert received[0][FRAME_HEADER.size :] == data
+
+
+def test_the_run_view_takes_the_pose_from_where_the_contract_says(tmp_path: Path) -> None:
+    environment = build("tf2_msgs", tmp_path / "tf2")
+    data = yaml.safe_load(CONTRACT_FILE.read_text())
+    data["state"]["pose"] = "tf"
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    with unique_domain(), Probe() as probe, closing(Stage(probe, environment, contract=str(file))) as stage:
+
+        def listens(topic: str) -> bool:
+            return "dashboard_node" in [info.node_name for info in probe.node.get_subscriptions_info_by_topic(topic)]
+
+        stage.view.send(json.dumps({"view": "run"}))
+        wait_for(lambda: listens("/tf") and listens("/tf_static"), what="subscriptions to the transforms")
+        assert not listens("/odom")
+        stage.view.send(json.dumps({"view": "collect"}))
+        wait_for(lambda: not listens("/tf"), what="the end of the subscriptions")

@@ -24,6 +24,8 @@ from mobile_vla_data.yaml_file import read_yaml
 ODOMETRY = "odom"
 GRIPPER_STATE = "gripper_state"
 COMMAND = "command"
+#: Topic of transforms that change; those that do not are on ``/tf_static``. Absolute, as everywhere in ROS.
+TRANSFORMS = "/tf"
 
 #: A camera's name is part of HDF5 paths, parameters and launch arguments.
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -71,6 +73,11 @@ class StateContract(Strict):
     """Topic of the gripper's position; without a gripper it has no effect."""
     gripper_max_age_s: float = Field(default=0.5, gt=0)
     """A gripper position measured longer ago than this is stale [s]."""
+
+    @property
+    def pose_topic(self) -> str:
+        """Topic that the position comes from."""
+        return TRANSFORMS if self.pose == "tf" else self.odometry_topic
 
 
 class ActionContract(Strict):

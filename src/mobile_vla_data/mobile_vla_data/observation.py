@@ -127,7 +127,7 @@ class ObservationBuilder:
             name: Stream(name, camera.topic, camera.required, camera.max_age_s)
             for name, camera in contract.cameras.items()
         }
-        self._odometry = Stream(ODOMETRY, state.odometry_topic, True, state.odometry_max_age_s)
+        self._odometry = Stream(ODOMETRY, state.pose_topic, True, state.odometry_max_age_s)
         self._gripper = (
             Stream(GRIPPER_STATE, state.gripper_topic, True, state.gripper_max_age_s) if contract.has_gripper else None
         )

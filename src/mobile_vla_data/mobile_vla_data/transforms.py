@@ -42,6 +42,8 @@ class PlanarPose:
     """Unit quaternion x, y, z, w."""
     stamp_ns: int | None
     """The oldest stamp in the chain [ns]; None if all of it is static."""
+    oldest: str = ""
+    """The transform with that stamp, for messages: ``'map' to 'odom'``."""
 
 
 class Transforms:
@@ -86,10 +88,11 @@ class Transforms:
         """
         here, goal = _name(of), _name(frame)
         point, turn = (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)
-        stamps: list[int] = []
+        stamps: list[tuple[int, str]] = []
         for _ in range(_LONGEST):
             if here == goal:
-                return PlanarPose(point[0], point[1], turn, min(stamps) if stamps else None)
+                stamp_ns, oldest = min(stamps, default=(None, ""))
+                return PlanarPose(point[0], point[1], turn, stamp_ns, oldest)
             step = self._by_child.get(here)
             if step is None:
                 raise TransformError(f"no transform from '{goal}' to '{_name(of)}': '{here}' has no parent")
@@ -97,7 +100,7 @@ class Transforms:
             point = (moved[0] + step.translation[0], moved[1] + step.translation[1], moved[2] + step.translation[2])
             turn = _product(step.rotation, turn)
             if step.stamp_ns is not None:
-                stamps.append(step.stamp_ns)
+                stamps.append((step.stamp_ns, f"'{step.parent}' to '{here}'"))
             here = step.parent
         raise TransformError(f"the parents of '{_name(of)}' form a circle")
 

@@ -31,7 +31,7 @@ def test_a_chain_is_the_product_of_its_transforms(steps):
     np.testing.assert_allclose(
         matrix(0, 0, 2 * math.atan2(z, w)), matrix(0, 0, math.atan2(product[1, 0], product[0, 0])), atol=1e-9
     )
-    assert pose.stamp_ns == 1000, "as old as its oldest part"
+    assert (pose.stamp_ns, pose.oldest) == (1000, "'f0' to 'f1'"), "as old as its oldest part"
 
 
 def test_static_transforms_have_no_age_and_the_newest_of_each_frame_counts():

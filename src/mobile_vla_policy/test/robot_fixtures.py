@@ -59,10 +59,10 @@ def start_node(probe: Any, tmp_path: Path, stamped: bool) -> Iterator[Callable[.
 
     with ExitStack() as stack:
 
-        def start(behaviour: str, **parameters: Any) -> Any:
+        def start(behaviour: str, env: dict[str, str] | None = None, **parameters: Any) -> Any:
             merged = {"contract": str(CONTRACT), "checkpoint": str(tmp_path), "autostart": True, "stamped": stamped}
             merged |= parameters
             command = [sys.executable, str(SCRIPTED), behaviour]
-            return stack.enter_context(NodeProcess("", "", merged, command=command))
+            return stack.enter_context(NodeProcess("", "", merged, env=env, command=command))
 
         yield start

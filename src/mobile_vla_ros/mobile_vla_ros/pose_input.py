@@ -8,8 +8,9 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import TRANSFORMS, Contract
 from mobile_vla_data.transforms import TransformError, Transforms
+from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import SENSOR
 from mobile_vla_ros.run import StartError
@@ -30,7 +31,7 @@ class PoseInput:
     """Subscribes to what ``state.pose`` in the contract says, and calls ``on_pose`` for each new pose.
 
     With ``tf``, ``on_problem`` is called with one line when no chain leads from ``action.frame`` to
-    ``state.odometry_frame``.
+    ``state.odometry_frame``, or when one of its transforms is no longer renewed.
 
     Raises:
         StartError: ``tf`` is asked for and tf2_msgs is not installed.
@@ -41,14 +42,15 @@ class PoseInput:
     ) -> None:
         self._node, self._on_pose, self._on_problem = node, on_pose, on_problem
         self._frame, self._base = contract.state.odometry_frame, contract.action.frame
+        self._max_age_s = contract.state.odometry_max_age_s
         self._transforms = Transforms()
         if contract.state.pose == "odom":
             topic = contract.state.odometry_topic
             self._subscriptions = [node.create_subscription(Odometry, topic, self._on_odometry, SENSOR, **options)]
         else:
             self._subscriptions = [
-                node.create_subscription(tf_message(), "/tf", self._on_moving, _MOVING, **options),
-                node.create_subscription(tf_message(), "/tf_static", self._on_static, _STATIC, **options),
+                node.create_subscription(tf_message(), TRANSFORMS, self._on_moving, _MOVING, **options),
+                node.create_subscription(tf_message(), f"{TRANSFORMS}_static", self._on_static, _STATIC, **options),
             ]
 
     @property
@@ -77,8 +79,13 @@ class PoseInput:
         except TransformError as error:
             self._on_problem(str(error))
             return
-        if pose.stamp_ns is not None:
-            self._on_pose(pose.stamp_ns, pose.x, pose.y, pose.rotation, self._frame)
+        if pose.stamp_ns is None:
+            return
+        if (now_ns(self._node) - pose.stamp_ns) * 1e-9 > self._max_age_s:
+            age = f"older than {self._max_age_s:g} s: it is not renewed, or the clocks differ"
+            self._on_problem(f"the transform from {pose.oldest} is {age}")
+            return
+        self._on_pose(pose.stamp_ns, pose.x, pose.y, pose.rotation, self._frame)
 
 
 def tf_message() -> type:

@@ -17,8 +17,8 @@ from mobile_vla_ros.camera_publisher import CameraPublisher
 from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.graph import full_name
-from mobile_vla_ros.pose_input import tf_message
 from mobile_vla_ros.qos import SENSOR_OFFERED
+from mobile_vla_ros.transform_publisher import TransformPublisher
 
 _JPEG_QUALITY = 95
 #: Publishes what a step holds, with a stamp [ns].
@@ -104,18 +104,11 @@ class InputReplay:
         return send
 
     def _transform(self) -> Send:
-        from geometry_msgs.msg import TransformStamped
-
-        message_type = tf_message()
-        publisher = self._node.create_publisher(message_type, "/tf", SENSOR_OFFERED)
+        publisher = TransformPublisher(self._node, self._contract)
 
         def send(stamp_ns: int, step: int) -> None:
-            moved = TransformStamped(child_frame_id=self._contract.action.frame)
-            moved.header.stamp, moved.header.frame_id = to_stamp(stamp_ns), self._contract.state.odometry_frame
-            move = moved.transform.translation
-            move.x, move.y = (float(value) for value in position(self._states)[step])
-            moved.transform.rotation.w = 1.0
-            publisher.publish(message_type(transforms=[moved]))
+            x, y = (float(value) for value in position(self._states)[step])
+            publisher.publish(stamp_ns, x, y)
 
         return send
 

@@ -22,6 +22,7 @@ from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.run import run
+from mobile_vla_ros.transform_publisher import TransformPublisher
 from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
 from mobile_vla_sim.nodes.obstacle_sensors import ObstacleSensors
 from mobile_vla_sim.nodes.sim_thread import Reading, SimSensors, SimSettings, SimThread
@@ -56,6 +57,7 @@ class SimNode(Node):
         compressed = flag(self, "compressed", False, "publish image_raw/compressed, too")
 
         self._odometry = self.create_publisher(Odometry, self._contract.state.odometry_topic, SENSOR_OFFERED)
+        self._transform = TransformPublisher(self, self._contract) if self._contract.state.pose == "tf" else None
         self._gripper = self.create_publisher(GripperState, self._contract.state.gripper_topic, SENSOR_OFFERED)
         self._state = self.create_publisher(SimState, "sim/state", SENSOR_OFFERED)
         self._cameras = {
@@ -139,6 +141,8 @@ class SimNode(Node):
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate
         self._odometry.publish(odometry)
+        if self._transform is not None:
+            self._transform.publish(reading.stamp_ns, pose.x, pose.y, pose.yaw)
         if self._contract.has_gripper:
             gripper = GripperState(position=reading.gripper, holding=bool(reading.truth.held))
             gripper.header.stamp = stamp

@@ -1,0 +1,36 @@
+"""policy_node on a robot that localises itself: its position is that in the map."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from geometry_msgs.msg import Twist
+from robot_fixtures import CONTRACT
+
+from mobile_vla_ros.testing import NodeProcess, transforms_node, wait_for
+from mobile_vla_ros.testing.built_messages import build
+
+pytestmark = pytest.mark.alone
+
+
+def test_the_policy_is_given_the_place_in_the_map(
+    probe: Any, robot: Any, start_node: Any, statuses: Any, tmp_path: Path
+) -> None:
+    environment = build("tf2_msgs", tmp_path / "tf2")
+    data = yaml.safe_load(CONTRACT.read_text())
+    data["state"] |= {"pose": "tf", "odometry_frame": "map"}
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    velocities = probe.collect(Twist, "cmd_vel_policy")
+    node = start_node("echo-x", env=environment, contract=str(file), instruction="go to the kitchen")
+    wait_for(lambda: statuses and "nothing has arrived on '/tf'" in statuses[-1].message, 60, "the missing transforms")
+    with NodeProcess("", "", env=environment, command=[sys.executable, transforms_node.PATH]):
+        # 1.5 m in the map; it is 1 m in odom, and 0 m in the odometry that the robot also publishes.
+        wait_for(
+            lambda: velocities and velocities[-1].linear.x == pytest.approx(0.15, abs=1e-3), 60, "the place in the map"
+        )
+    assert node.process.poll() is None, node.output

@@ -11,6 +11,7 @@ from mobile_vla_bringup.launching import is_true, switch, text, value
 
 def start(context):
     """Return the nodes that the arguments ask for."""
+    launching.require_one_simulator(context)
     parameters = [
         LaunchConfiguration("parameters"),
         {"contract": text("contract"), "stamped": text("stamped"), "compressed": switch("compressed")},

@@ -10,6 +10,7 @@ from mobile_vla_bringup.launching import switch, text
 
 def start(context):
     """Return the simulator."""
+    launching.require_real_time(context)
     sim = Node(
         package="mobile_vla_sim",
         executable="sim_node",

@@ -124,6 +124,19 @@ def test_how_the_network_is_executed_comes_from_the_arguments_that_are_given_and
         assert policy[-1].shadow == bool(given), launched.output
 
 
+def test_the_policy_takes_its_time_from_a_simulated_clock_too(
+    ros2: str, start: Callable[..., Launched], checkpoint: Path
+) -> None:
+    with Probe() as probe:
+        start(
+            ros2, "launch", "mobile_vla_bringup", "inference.launch.py", f"checkpoint:={checkpoint}", "device:=cpu",
+            "dashboard:=false", "use_sim_time:=true",
+        )  # fmt: skip
+        for node in ("policy_node", "command_gate_node"):
+            request = GetParameters.Request(names=["use_sim_time"])
+            assert probe.call(GetParameters, f"{node}/get_parameters", request, 60).values[0].bool_value, node
+
+
 def moves(velocities: list[Twist]) -> bool:
     return bool(velocities) and velocities[-1] != Twist()
 

@@ -81,6 +81,7 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", "dataset:=~/episodes", "plan:=~/plan.yaml",
             f"contract:=~/{AWKWARD}/robot: 1.yaml", "static_camera:=~/images", "dashboard:=false", "namespace:=/robot1",
+            "use_sim_time:=true",
         )  # fmt: skip
         dataset, plan, given = parameters_of(probe, "/robot1/recorder_node", "dataset", "plan", "contract")
         assert [dataset, plan, given] == [str(tmp_path / "episodes"), str(tmp_path / "plan.yaml"), str(contract)]
@@ -91,6 +92,10 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
         teleop = subprocess.Popen(["bash", "-c", f"exec {command}"], stdin=terminal)
         try:
             assert parameters_of(probe, "/robot1/keyboard_teleop_node", "contract") == [str(contract)]
+            # Its stamps are compared with the gate's time.
+            request = GetParameters.Request(names=["use_sim_time"])
+            name = "/robot1/keyboard_teleop_node/get_parameters"
+            assert probe.call(GetParameters, name, request, 60).values[0].bool_value
         finally:
             teleop.terminate()
             teleop.wait(30)

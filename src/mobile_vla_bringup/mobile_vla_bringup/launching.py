@@ -13,7 +13,6 @@ import os
 import re
 import shlex
 import shutil
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +33,21 @@ from launch_ros.actions import Node, PushRosNamespace, SetParameter, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
-from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_bringup.ports import port_of
+from mobile_vla_data.contract import TRANSFORMS, Contract, ContractError
 from mobile_vla_ros.run import LAUNCH_PID
 
 SHARE = FindPackageShare("mobile_vla_bringup")
 BOOLEAN = ["true", "false"]
-#: Port of the page without a namespace.
-FIRST_PORT = 8080
+#: A name that ROS takes as a namespace.
+_NAMESPACE = re.compile(r"/?([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*")
 #: Launch arguments for the topics of the robot, their meaning, and their names without the argument.
 TOPICS = {
     "cmd_vel": ("velocity commands", "cmd_vel"),
     "odom": ("odometry", "the one in the contract"),
     "gripper_command": ("commands of the gripper", "gripper/command"),
     "gripper_state": ("the position of the gripper", "the one in the contract"),
+    "tf": ("transforms, if state.pose is tf in the contract; NAME_static replaces /tf_static", "/tf"),
 }
 #: Arguments that every launch file has.
 COMMON = ("contract", "namespace", "stamped", "use_sim_time", *TOPICS)
@@ -106,12 +107,21 @@ def _expand_home(context: Any, name: str) -> None:
     context.launch_configurations[name] = os.path.expanduser(value(context, name))
 
 
+def _require_namespace(context: Any) -> None:
+    namespace = value(context, "namespace")
+    if namespace and not _NAMESPACE.fullmatch(namespace):
+        raise RuntimeError(
+            f"namespace '{namespace}': ROS takes letters, digits and _, parts joined by /, none beginning with a digit"
+        )
+
+
 def common_arguments() -> list[Any]:
     """Declare what every launch file begins with; nodes learn which launch they belong to and end when it is gone."""
     return [
         SetEnvironmentVariable(LAUNCH_PID, str(os.getpid())),
         *path_argument("contract", default=parameter_file("robot.yaml"), description="contract file of this robot"),
         DeclareLaunchArgument("namespace", default_value="", description="ROS namespace of every node"),
+        OpaqueFunction(function=_require_namespace),
         DeclareLaunchArgument(
             "stamped",
             default_value="auto",
@@ -210,8 +220,16 @@ def require_contract(context: Any) -> None:
 
 def require_one_simulator(context: Any) -> None:
     """Raise RuntimeError, one line, if our simulator, which runs in real time, is to run on a simulated clock."""
-    if is_true(context, "sim") and is_true(context, "use_sim_time"):
-        raise RuntimeError("sim:=true runs in real time and publishes no /clock: leave use_sim_time:=true out")
+    if is_true(context, "sim"):
+        require_real_time(context)
+
+
+def require_real_time(context: Any) -> None:
+    """Raise RuntimeError, one line, if nodes that run in real time are to take the time from /clock."""
+    if is_true(context, "use_sim_time"):
+        raise RuntimeError(
+            "this project's simulator runs in real time and publishes no /clock: leave use_sim_time:=true out"
+        )
 
 
 def require_teleop(context: Any) -> None:
@@ -276,11 +294,14 @@ def namespaced(context: Any, *actions: Any) -> GroupAction:
 def _remaps(context: Any) -> list[tuple[str, str]]:
     """Return the robot's topics that were given other names."""
     given = {name: topic for name in TOPICS if (topic := value(context, name))}
-    names = {"cmd_vel": "cmd_vel", "gripper_command": "gripper/command"}
+    names = {"cmd_vel": "cmd_vel", "gripper_command": "gripper/command", "tf": TRANSFORMS}
     if given.keys() - names.keys():
         state = Contract.load(value(context, "contract")).state
         names |= {"odom": state.odometry_topic, "gripper_state": state.gripper_topic}
-    return [(names[name], topic) for name, topic in given.items()]
+    remaps = [(names[name], topic) for name, topic in given.items()]
+    if "tf" in given:
+        remaps.append((f"{TRANSFORMS}_static", f"{given['tf']}_static"))
+    return remaps
 
 
 def recorder(parameters: Any, *, plan: bool = True) -> Node:
@@ -318,15 +339,12 @@ def page_port(context: Any) -> int:
 
     Raises RuntimeError, one line, if the argument is neither auto nor a number.
     """
-    given, namespace = value(context, "dashboard_port"), value(context, "namespace").strip("/")
+    given = value(context, "dashboard_port")
     if given.isdigit():
         return int(given)
     if given != "auto":
         raise RuntimeError(f"dashboard_port is '{given}': it must be auto or a number")
-    if not namespace:
-        return FIRST_PORT
-    number = re.search(r"\d{1,3}$", namespace)
-    return FIRST_PORT + int(number[0]) if number else FIRST_PORT + 1000 + zlib.crc32(namespace.encode()) % 1000
+    return port_of(value(context, "namespace"))
 
 
 def ends_with_launch() -> str | None:
@@ -367,6 +385,9 @@ def keyboard_hint(context: Any, purpose: str) -> list[LogInfo]:
         contract = json.dumps(contract, ensure_ascii=False)  # ROS reads the value as YAML
     words = ["ros2", "run", "mobile_vla_collect", "keyboard_teleop_node", "--ros-args"]
     words += ["-p", f"contract:={contract}", "-p", f"stamped:={value(context, 'stamped')}"]
+    if is_true(context, "use_sim_time"):
+        # Its stamps are compared with the gate's time.
+        words += ["-p", "use_sim_time:=true"]
     if namespace := value(context, "namespace").strip("/"):
         words += ["-r", f"__ns:=/{namespace}"]
     return [LogInfo(msg=f"{purpose} from a second terminal: {shlex.join(words)}")]

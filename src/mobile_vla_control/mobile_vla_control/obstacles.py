@@ -5,8 +5,14 @@ distance. If that takes less than ``slow_time_s``, the whole command is scaled d
 comes to rest at the stop distance, and turning on the spot stays possible where there is room for it. A robot that is
 already nearer may move in every direction that does not bring it nearer still.
 
-What the robot has covered since a measurement was made counts against the room in it. A sensor that is silent, or sees
-nothing valid, stops the robot. Points inside the outline are parts of the robot.
+What the robot has covered since a measurement was made counts against the room in it. Points inside the outline are
+parts of the robot. A sensor that is silent stops the robot, and so does one that measures too few of the directions in
+which the robot is to move.
+
+Values have the meaning that sensor_msgs/LaserScan, sensor_msgs/Range and REP 117 give them: infinity is no obstacle in
+range, minus infinity one that is too near to be measured, and other values outside the limits are no measurements. 0.0
+and NaN are none either: some drivers send them where nothing is in range, others for a covered lens, so they show
+neither an obstacle nor free space unless the contract says so (``invalid_is_free``).
 
 Reasons never contain a number that changes from tick to tick: a status goes out whenever the reason changes.
 """
@@ -37,6 +43,9 @@ _NOISE_M = 0.005
 _STANDS = 0.02
 #: Directions that stand for the cone of a Range.
 _CONE_RAYS = 5
+#: Cosine of the angle to the direction of travel up to which rays count as ahead, and the least share of these that
+#: must be measurements.
+_AHEAD, _LEAST_MEASURED = math.cos(math.radians(45.0)), 0.75
 
 
 @dataclass
@@ -48,6 +57,16 @@ class _Sensor:
     newest: Newest
     angles: tuple[float, float, int] = (0.0, 0.0, 0)
     directions: Points | None = None
+    measured: npt.NDArray[np.bool_] | None = None
+    """Which of the directions have a measurement."""
+
+    def sees(self, wanted: Velocity) -> bool:
+        """Return whether enough of its rays in the direction of travel are measurements, if it has rays there."""
+        speed = math.hypot(wanted.x, wanted.y)
+        if self.directions is None or self.measured is None or not speed:
+            return True
+        ahead = self.directions @ (wanted.x / speed, wanted.y / speed) >= _AHEAD
+        return not ahead.any() or bool(self.measured[ahead].mean() >= _LEAST_MEASURED)
 
     def problem(self, now_s: float) -> str:
         """Return why its newest measurement cannot be used; empty if it can."""
@@ -87,8 +106,7 @@ class ObstacleGuard:
         """Take a laser scan of the sensor at this place in the contract.
 
         ``ranges`` [m] are those of sensor_msgs/LaserScan, ``angles`` are the first and the increment [rad], and
-        ``limits`` the smallest and largest valid range [m]. By REP 117, infinity is no obstacle and minus infinity one
-        that is too near to be measured; other values outside the limits are no measurements.
+        ``limits`` the smallest and largest valid range [m].
         """
         values = np.asarray(ranges, dtype=np.float64)
         self._put(sensor, values, (*angles, len(values)), limits, measured_s, received_s)
@@ -103,10 +121,7 @@ class ObstacleGuard:
         received_s: float,
     ) -> None:
         """Take a distance [m] of a sensor_msgs/Range: the nearest obstacle anywhere in its cone [rad]."""
-        nearest, farthest = limits
-        # Many drivers send the largest range for no obstacle, and less than the smallest for one that is too near.
-        value = math.inf if distance >= farthest else -math.inf if distance < nearest else distance
-        values = np.full(_CONE_RAYS, value)
+        values = np.full(_CONE_RAYS, distance)
         angles = (-field_of_view / 2, field_of_view / (_CONE_RAYS - 1), _CONE_RAYS)
         self._put(sensor, values, angles, limits, measured_s, received_s)
 
@@ -131,7 +146,7 @@ class ObstacleGuard:
         """
         if self._settings is None or wanted == Velocity():
             return wanted, ""
-        if why := self.problem(now_s):
+        if why := self.problem(now_s) or self._unseen(wanted):
             return Velocity(), why
         share, topic = self._share(wanted, now_s, reaction_s)
         if share >= 0.999:
@@ -143,6 +158,11 @@ class ObstacleGuard:
         slower = Velocity(wanted.x * share, wanted.y * share, wanted.yaw_rate * share)
         return slower, f"an obstacle is ahead, seen on '{topic}'"
 
+    def _unseen(self, wanted: Velocity) -> str:
+        """Return why obstacles in the direction of travel are unknown; empty if they are known."""
+        topics = ", ".join(f"'{sensor.settings.topic}'" for sensor in self._sensors if not sensor.sees(wanted))
+        return f"obstacles are unknown: too few of the values ahead on {topics} are measurements" if topics else ""
+
     def _put(
         self,
         index: int,
@@ -153,18 +173,24 @@ class ObstacleGuard:
         received_s: float,
     ) -> None:
         sensor, (nearest, farthest) = self._sensors[index], limits
-        valid = (ranges >= nearest) & (ranges <= farthest)
         too_near = np.isneginf(ranges)
-        if not (valid | np.isinf(ranges)).any():
+        # Many drivers send the largest range where nothing is in range.
+        free = np.isposinf(ranges) | (ranges == farthest)
+        empty = np.isnan(ranges) | ((ranges <= 0.0) & ~too_near)
+        if sensor.settings.invalid_is_free:
+            free |= empty | (ranges > farthest)
+        elif empty.all():
             sensor.newest.refuse("no value in it is a distance", received_s)
             return
+        within = (ranges >= nearest) & (ranges < farthest)
         sensor.newest.accept(measured_s, received_s)
         if sensor.directions is None or sensor.angles != angles:
             first, increment, count = angles
             turned = sensor.settings.yaw_rad + first + increment * np.arange(count)
             sensor.angles, sensor.directions = angles, np.column_stack([np.cos(turned), np.sin(turned)])
+        sensor.measured = within | too_near | free
         distances = np.where(too_near, nearest, ranges)
-        kept = valid | too_near
+        kept = within | too_near
         place = (sensor.settings.x_m, sensor.settings.y_m)
         points = distances[kept, None] * sensor.directions[kept] + place
         sensor.points = points[self._outline.distance(points) > 0.0]

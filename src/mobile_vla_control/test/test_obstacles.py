@@ -181,6 +181,58 @@ def test_a_distance_sensor_is_a_cone(bare, distance, share):
     assert bool(reason) == (share != "free")
 
 
+@pytest.mark.parametrize("kind", ["scan", "range"])
+@pytest.mark.parametrize("no_return", [8.0, math.inf])
+def test_the_largest_range_and_infinity_are_free_space(bare, kind, no_return):
+    guard = one_ray(bare, kind, no_return)
+    assert guard.apply(Velocity(0.8), 0.0, TICK_S) == (Velocity(0.8), "")
+
+
+@pytest.mark.parametrize("kind", ["scan", "range"])
+@pytest.mark.parametrize("value", [0.02, 9.0, 65.5])
+def test_a_value_outside_the_limits_is_no_measurement_and_only_motion_towards_it_is_stopped(bare, kind, value):
+    guard = one_ray(bare, kind, value)
+    reason = "obstacles are unknown: too few of the values ahead on 'front' are measurements"
+    assert guard.apply(Velocity(0.5, 0.2), 0.0, TICK_S) == (Velocity(), reason)
+    for away in (Velocity(-0.5), Velocity(0.0, 0.5), Velocity(0.0, 0.0, 1.0)):
+        assert guard.apply(away, 0.0, TICK_S) == (away, "")
+
+
+@pytest.mark.parametrize("kind", ["scan", "range"])
+@pytest.mark.parametrize(("value", "free"), [(0.0, True), (math.nan, True), (-1.0, True), (9.0, True), (0.02, False)])
+def test_a_driver_that_sends_invalid_values_for_no_return_is_named_in_the_contract(bare, kind, value, free):
+    assert one_ray(bare, kind, value).apply(Velocity(0.5), 0.0, TICK_S)[0] == Velocity()
+    sent, reason = one_ray(bare, kind, value, invalid_is_free=True).apply(Velocity(0.5), 0.0, TICK_S)
+    assert (sent, reason) == (Velocity(0.5), "") if free else sent == Velocity()
+
+
+def one_ray(bare, kind, value, **settings):
+    """A guard with one sensor at the front, which has measured ``value``."""
+    guard = ObstacleGuard(
+        with_obstacles(bare, {"topic": "front", "type": kind, "max_age_s": 0.3, "x_m": 0.25, **settings})
+    )
+    if kind == "scan":
+        guard.put_scan(0, [value], (0.0, 0.1), LIMITS, 0.0, 0.0)
+    else:
+        guard.put_range(0, value, 0.5, LIMITS, 0.0, 0.0)
+    return guard
+
+
+@pytest.mark.parametrize("covered", [0.0, math.nan, 0.01])
+def test_a_sensor_that_is_covered_in_part_stops_motion_to_where_it_is_covered(bare, covered):
+    guard = ObstacleGuard(with_obstacles(bare))
+    angles = np.linspace(-math.pi, math.pi, 360, endpoint=False)
+    # Covered to the left of straight ahead; elsewhere every tenth ray fails, as some always do.
+    ranges = np.where((angles > 0.0) & (angles < 2.0), covered, math.inf)
+    ranges[::10] = covered
+    scan(guard, ranges)
+    for unseen in (Velocity(0.5), Velocity(0.3, 0.3), Velocity(0.0, 0.5, 0.2)):
+        sent, reason = guard.apply(unseen, 0.0, TICK_S)
+        assert sent == Velocity() and "too few of the values ahead on 'scan'" in reason
+    for seen in (Velocity(-0.5), Velocity(0.0, -0.5), Velocity(0.3, -0.6), Velocity(0.0, 0.0, 1.0)):
+        assert guard.apply(seen, 0.0, TICK_S) == (seen, "")
+
+
 def test_every_sensor_counts_and_the_nearest_obstacle_is_named_by_its_topic(bare):
     sensors = [{"topic": topic, "max_age_s": 0.3} for topic in ("left_scan", "right_scan")]
     guard = ObstacleGuard(with_obstacles(bare, *sensors))

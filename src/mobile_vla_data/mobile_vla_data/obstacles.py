@@ -30,6 +30,9 @@ class ObstacleSensor(Strict):
     """Direction in which it looks, 0 forward, counted to the left [rad]."""
     max_age_s: float = Field(gt=0)
     """A measurement made longer ago than this is stale, and the robot stops [s]."""
+    invalid_is_free: bool = False
+    """true: its driver sends 0.0, NaN or a value beyond its limits where nothing is in range; false: such values are no
+    measurements."""
 
 
 class Obstacles(Strict):

@@ -133,6 +133,22 @@ def test_what_only_limits_may_differ_and_says_in_which_direction(contract, field
     assert under.compare(under) == Comparison()
 
 
+def test_obstacles_may_differ_and_a_robot_without_them_or_with_others_is_a_warning(contract):
+    guard = {
+        "footprint": [[0.2, 0.2], [-0.2, 0.2], [-0.2, -0.2], [0.2, -0.2]],
+        "stop_distance_m": 0.1,
+        "sensors": [{"topic": "scan", "max_age_s": 0.3}],
+    }
+    guarded = Contract.from_dict(changed(contract, "obstacles", guard))
+    nearer = Contract.from_dict(changed(contract, "obstacles", {**guard, "stop_distance_m": 0.05}))
+    with_guard = guarded.compare(contract)
+    assert with_guard.stricter[0].startswith("obstacles: ") and not with_guard.looser + with_guard.conflicts
+    for here, there in ((contract, guarded), (nearer, guarded), (guarded, nearer)):
+        found = here.compare(there)
+        assert found.looser[0].startswith("obstacles: ") and not found.stricter + found.conflicts
+    assert guarded.compare(guarded) == Comparison()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from gate_process import Sender, start_gate, twist
 from geometry_msgs.msg import Twist, TwistStamped
@@ -106,6 +107,26 @@ def test_the_gripper_goes_out_on_change_and_is_repeated_but_never_let_go(probe):
         seen = len(commands)
         wait_for(lambda: len(commands) >= seen + 2, what="two repetitions")
         assert all(command.position == 1.0 for command in commands)
+
+
+def test_a_robot_without_a_gripper_is_driven_and_gets_no_gripper_command(probe, tmp_path):
+    contract = tmp_path / "robot.yaml"
+    contract.write_text(
+        yaml.safe_dump({**yaml.safe_load(Path(CONTRACT).read_text()), "gripper": "none"}, sort_keys=False)
+    )
+    with start_gate(contract=str(contract)):
+        velocities = probe.collect(Twist, "cmd_vel")
+        statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+        commands = probe.collect(GripperCommand, "gripper/command")
+        Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
+        gripper = probe.publisher(GripperCommand, "gripper/command_policy", subscribers=0)
+        probe.node.create_timer(0.025, lambda: gripper.publish(GripperCommand(position=1.0)))
+        wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
+        seen = len(velocities)
+        # Longer than the period in which the gripper's command is repeated.
+        wait_for(lambda: len(velocities) > seen + 30, what="more commands")
+        assert commands == [] and gripper.get_subscription_count() == 0
+        assert math.isnan(statuses[-1].gripper)
 
 
 def test_stamped_commands_that_are_stale_are_refused(probe):

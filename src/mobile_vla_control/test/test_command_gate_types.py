@@ -1,5 +1,7 @@
 """The gate over DDS among nodes that speak other types of velocity and gripper commands."""
 
+from contextlib import ExitStack
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from gate_process import Sender, start_gate, twist
@@ -78,6 +80,7 @@ def test_a_base_that_is_replaced_by_one_of_the_other_type_is_driven(probe):
 
 def test_robots_of_both_types_are_an_error_that_names_the_one_without_commands(probe):
     statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
     heard = probe.collect(TwistStamped, "cmd_vel")
     with start_gate():
         wait_for(lambda: heard, what="commands for the first")
@@ -85,6 +88,11 @@ def test_robots_of_both_types_are_an_error_that_names_the_one_without_commands(p
             second.collect(Twist, "cmd_vel")
             said = f"/second_base subscribes to '/cmd_vel' as {TWIST}, not {STAMPED}"
             wait_for(lambda: said in statuses[-1].fault, what="the fault in gate/status")
+
+            def newest():
+                return [status for status in diagnostics[-1].status if status.name == "command_gate_node"][-1]
+
+            wait_for(lambda: newest().level == DiagnosticStatus.ERROR and said in newest().message, what="an ERROR")
             seen = len(heard)
             wait_for(lambda: len(heard) > seen, what="commands for the first as before")
 
@@ -104,6 +112,19 @@ def test_a_source_that_stamps_its_commands_is_heard_and_its_stale_commands_are_r
         wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
         age_ns = 2_000_000_000
         wait_for(lambda: "limit 0.5 s" in statuses[-1].reason and velocities[-1] == Twist(), what="a refusal")
+
+
+def test_tools_that_watch_are_no_robots_whatever_type_they_take(probe):
+    tools = ("rqt_gui_py_node_4711", "rosbridge_websocket", "plotjuggler", "_a_tool", "rosbag2_recorder")
+    statuses = probe.collect(GateStatus, "gate/status", LATCHED)
+    with ExitStack() as stack:
+        for name in tools:
+            stack.enter_context(Probe(name)).collect(TwistStamped, "cmd_vel")
+        stack.enter_context(start_gate())
+        said = "no robot subscribes to '/cmd_vel'"
+        wait_for(lambda: statuses and said in statuses[-1].fault, what="the missing robot")
+        heard = probe.collect(Twist, "cmd_vel")
+        wait_for(lambda: heard and statuses[-1].fault == "", what="the robot's own type, and no fault")
 
 
 @pytest.mark.parametrize("stamped", ["auto", False])

@@ -7,16 +7,20 @@ from typing import Any
 #: Name of a node that discovery does not know (yet).
 NO_NAME = "a node without a name"
 _UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
-#: Nodes that watch commands and move nothing: they take the type that is published.
+#: Names with which nodes begin that watch commands and move nothing: those of this project, and tools.
 _ONLOOKERS = (
     "recorder_node",
     "raw_recorder_node",
     "policy_node",
     "trial_node",
-    "rosbag2_recorder",
+    "rosbag2",
     "rviz",
-    "foxglove_bridge",
-    "_ros2cli",
+    "rqt",
+    "foxglove",
+    "rosbridge",
+    "rosapi",
+    "plotjuggler",
+    "rerun",
 )
 _STAMPED = {"geometry_msgs/msg/Twist": "false", "geometry_msgs/msg/TwistStamped": "true"}
 
@@ -29,8 +33,13 @@ def full_name(info: Any) -> str:
 
 
 def is_onlooker(info: Any) -> bool:
-    """Return True if an endpoint belongs to a node that watches commands, but moves no robot."""
-    return bool(info.node_name.startswith(_ONLOOKERS))
+    """Return True if an endpoint belongs to a node that watches commands, but moves no robot.
+
+    By its name: nothing else in the graph tells a tool from the driver of a base. Names that begin with ``_`` are
+    hidden in ROS, and tools use them (``_ros2cli_1234``); discovery's name for an unknown node is none of these.
+    """
+    name = info.node_name.lower()
+    return name.startswith(_ONLOOKERS) or (name.startswith("_") and _UNKNOWN_NODE not in info.node_name)
 
 
 def type_name(message_type: type) -> str:

@@ -3,11 +3,14 @@
 import json
 import math
 import sys
+import time
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
-from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, recorder_process
+from recorder_client import CONTRACT, CONTRACT_PATH, Recording, SimulatedTime, fake_robot, recorder_process
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header, UInt8MultiArray
 
@@ -192,3 +195,38 @@ def test_no_more_waits_for_the_disk_than_fits_in_memory(tmp_path):
     lost = file.lost
     file.finish({})
     assert lost > 500 and counts(file.path)["/big"] == 1000 - lost >= 100
+
+
+def test_a_simulation_that_is_reset_and_paused_leaves_nothing_of_before_in_the_next_recording(domain, probe, tmp_path):
+    dataset = tmp_path / "flat"
+    robot = fake_robot(probe, rate_hz=20.0)
+    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0, "use_sim_time": True}
+    with (
+        closing(SimulatedTime(probe, robot, 1.0)) as simulated,
+        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters) as raw,
+        recorder_process(dataset, use_sim_time=True),
+        Recording(probe) as human,
+    ):
+        simulated.now_ns = 100 * 10**9
+        topics = [item.topic_name for item in robot.publishers.values()]
+        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
+        human.start()
+        human.until_steps(8)
+        simulated.now_ns = 10 * 10**9
+        human.until_said("clock was set back by")
+        human.discard()
+        human.start()
+        human.until_steps(8)
+        simulated.pause(True)
+        time.sleep(1.0)
+        simulated.pause(False)
+        human.until_more_steps(8)
+        path = Path(human.save().path)
+        wait_for(path.with_suffix(".mcap").exists, what=f"a recording: {raw.output}")
+    with highlevel.AnyReader([path.with_suffix(".mcap")]) as reader:
+        times_ns = [time_ns for _, time_ns, _ in reader.messages()]
+    assert min(times_ns) > 5 * 10**9 and max(times_ns) < 90 * 10**9
+    import_rosbags([path.with_suffix(".mcap")], tmp_path / "again", BagImport())
+    with Episode.open(path) as live, Episode.open(tmp_path / "again" / path.name) as copy:
+        assert abs(copy.num_steps - live.num_steps) <= 1
+        np.testing.assert_array_equal(copy.timestamps_ns, live.timestamps_ns[: copy.num_steps])

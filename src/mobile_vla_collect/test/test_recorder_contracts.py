@@ -1,15 +1,13 @@
 """The recorder under other contracts than the default one: cameras, columns, encodings."""
 
 import array
-import threading
 import time
 from contextlib import closing
 
 import numpy as np
 import pytest
 import yaml
-from recorder_client import CONTRACT_PATH, Recording
-from rosgraph_msgs.msg import Clock
+from recorder_client import CONTRACT_PATH, Recording, SimulatedTime
 from sensor_msgs.msg import CompressedImage
 
 from mobile_vla_data.action import Velocity, displacement, yaw
@@ -186,40 +184,15 @@ def test_compressed_images_are_recorded_and_a_jpeg_of_the_right_size_is_kept_as_
         assert episode.source_encoding("static") == "jpeg"
 
 
-class SimulatedTime:
-    """Publishes /clock, and makes the robot stamp with it: faster than real time, paused, or set back."""
-
-    def __init__(self, probe, robot, factor):
-        self.probe, self.robot, self.factor = probe, robot, factor
-        self.now_ns, self.paused, self._running = 5 * 10**9, False, True
-        self._publisher = probe.node.create_publisher(Clock, "/clock", 10)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        before = time.monotonic_ns()
-        while self._running:
-            time.sleep(0.01)
-            elapsed_ns, before = time.monotonic_ns() - before, time.monotonic_ns()
-            if not self.paused:
-                self.now_ns += int(self.factor * elapsed_ns)
-                self.robot.clock_offset_ns = self.now_ns - self.probe.now_ns()
-                self._publisher.publish(Clock(clock=to_stamp(self.now_ns)))
-
-    def pause(self, paused):
-        self.robot.silent = {"static", "gripper", "odom", "gripper_state"} if paused else set()
-        self.paused = paused
-
-    def close(self):
-        self._running = False
-        self._thread.join()
+#: Speed of the simulation -> messages a second [Hz]. Fast ones send what the contract's ages need, and no more.
+RATES_HZ = {0.25: 20.0, 0.5: 20.0, 2.0: 40.0, 5.0: 60.0}
 
 
-@pytest.mark.parametrize("factor", [0.25, 0.5])
+@pytest.mark.parametrize("factor", RATES_HZ)
 def test_episodes_are_sampled_in_simulated_time_however_fast_it_runs_and_a_pause_leaves_no_gap(
     probe, start_recorder, recording, tmp_path, factor
 ):
-    robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True, rate_hz=20.0)
+    robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True, rate_hz=RATES_HZ[factor])
     with closing(SimulatedTime(probe, robot, factor)) as simulated:
         start_recorder(tmp_path / "data", use_sim_time=True)
         recording.start()

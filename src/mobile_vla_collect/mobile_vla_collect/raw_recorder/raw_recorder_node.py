@@ -137,6 +137,8 @@ class RawRecorderNode(Node):
             # As the recorder's clock said: an import takes the newest of everything before it.
             time_ns = to_ns(deserialize_message(data, Header).stamp)
         message = RawMessage(name, msgtype, time_ns, data)
+        if self._before and time_ns < self._before[-1].time_ns - max(self._lead_ns, _LATE_NS):
+            self._begin_again(time_ns)
         self._before.append(message)
         while self._before and self._before[0].time_ns < time_ns - self._lead_ns:
             self._before.popleft()
@@ -146,6 +148,14 @@ class RawRecorderNode(Node):
             self._file.add(message)
         if name == self._status:
             self._on_status(deserialize_message(data, RecorderStatus))
+
+    def _begin_again(self, time_ns: int) -> None:
+        """Forget what came before a simulated clock was set back; what is latched is still valid."""
+        self._before.clear()
+        self._newest = {
+            key: RawMessage(message.topic, message.msgtype, time_ns - 1, message.data)
+            for key, message in self._newest.items()
+        }
 
     def _on_status(self, status: RecorderStatus) -> None:
         recording = status.episode_id if status.state == RecorderStatus.STATE_RECORDING else ""

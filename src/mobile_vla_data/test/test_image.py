@@ -117,7 +117,7 @@ def test_jpeg_keeps_colours_and_their_order(monkeypatch, picture, library):
         pytest.skip("simplejpeg is not installed")
     decoded = jpeg.decode(jpeg.encode(picture, 95))
     assert decoded.shape == (224, 224, 3) and np.abs(decoded.astype(int) - picture).mean() < 6
-    for bad in (b"", b"not a jpeg"):
+    for bad in (b"", b"not a jpeg", cv2.imencode(".png", picture)[1].tobytes()):
         with pytest.raises(ImageError, match="not a JPEG"):
             jpeg.decode(bad)
 

@@ -43,7 +43,8 @@ def decode(data: bytes) -> Image:
             return np.asarray(simplejpeg.decode_jpeg(data, colorspace="RGB"), dtype=np.uint8)
         except ValueError as error:
             raise ImageError(f"not a JPEG ({len(data)} bytes): {error}") from None
-    image = decode_any(data)
+    # OpenCV would also decode a PNG.
+    image = decode_any(data) if data.startswith(BEGINS) else None
     if image is None:
         raise ImageError(f"not a JPEG ({len(data)} bytes)")
     return image

@@ -412,11 +412,21 @@ def cut_short(bag: Path) -> Path:
 
 
 def flipped(bag: Path) -> Path:
-    """Flip bits in the middle of a recording: in a compressed chunk, or in later pages of SQLite."""
-    file = bag if bag.is_file() else next(path for path in bag.iterdir() if path.suffix in (".mcap", ".db3"))
-    data = bytearray(file.read_bytes())
+    """Flip bits in a compressed chunk of an MCAP file."""
+    data = bytearray(bag.read_bytes())
     for place in range(len(data) // 3, min(len(data) // 3 + 20_000, len(data) // 2)):
         data[place] ^= 0xFF
+    bag.write_bytes(data)
+    return bag
+
+
+def broken_pages(bag: Path) -> Path:
+    """Break the chains of pages in which SQLite keeps large messages; such a file can still be opened."""
+    (file,) = bag.glob("*.db3")
+    data, page_bytes = bytearray(file.read_bytes()), 4096
+    for page in range(len(data) // page_bytes // 2 * page_bytes, len(data), page_bytes):
+        if data[page] == 0:
+            data[page : page + 4] = b"\xff" * 4
     file.write_bytes(data)
     return bag
 
@@ -433,7 +443,7 @@ def no_recording(path: Path) -> Path:
         (lambda folder: cut_short(drive(1).write(folder / "bag", StoragePlugin.SQLITE3)), "no readable recording"),
         (lambda folder: flipped(drive(1).write_with_mcap(folder / "bag.mcap")), "no readable recording"),
         (lambda folder: flipped(drive(1).write_with_mcap(folder / "bag.mcap", "LZ4")), "no readable recording"),
-        (lambda folder: flipped(drive(1).write(folder / "bag", StoragePlugin.SQLITE3)), "no readable recording"),
+        (lambda folder: broken_pages(drive(1).write(folder / "bag", StoragePlugin.SQLITE3)), "no readable recording"),
         (lambda folder: no_recording(folder / "notes.mcap"), "no readable recording"),
         (lambda folder: no_recording(folder / "notes.db3"), "no readable recording"),
         (lambda folder: folder / "absent", "no such recording"),

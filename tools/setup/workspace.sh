@@ -32,7 +32,7 @@ build_workspace() {
   [ "${#names[@]}" != 0 ] || [ ! -f install/setup.sh ] || return 0
   changed=1
   say "Workspace: building ${#names[@]} of ${#hashes[@]} packages (${names[*]}); up to a minute for the messages, seconds for the rest"
-  mkdir -p build install
+  mkdir -p build install log
   for package in "${names[@]}"; do
     rm -f "install/$package/.built"
   done

@@ -32,8 +32,8 @@ if [ "${1:-}" != lint ]; then
   step "pytest, $workers at a time" python -m pytest --quiet --durations=10 \
     -m "not alone" --numprocesses "$workers" --dist loadfile
   # Real processes over DDS share this machine with whatever else it does: these tests, and only these, get a second
-  # try. What is broken fails twice.
-  step "pytest, one at a time" python -m pytest --quiet --durations=10 --reruns 1 -m alone
+  # try. What is broken fails twice. They mostly wait, so two at a time are no burden; with more, timing suffers.
+  step "pytest, nodes and pages" python -m pytest --quiet --durations=10 -n 2 --dist loadfile --reruns 1 -m alone
   step "skipped and retried" python tools/test_notes.py "$MOBILE_VLA_TEST_NOTES"
 fi
 

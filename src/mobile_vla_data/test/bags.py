@@ -10,8 +10,13 @@ import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.rosbag.bag import typestore
+from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags
+from mobile_vla_data.convert.rosbag.mapping import BagMapping
+from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.episode import jpeg
+from mobile_vla_data.episode.reader import Episode
 
 START_NS = 1_790_000_000_000_000_000
 MS = 1_000_000
@@ -156,3 +161,26 @@ class Recording:
                 writer.add_message(channels[topic], time_ns, data, time_ns)
             writer.finish()
         return path
+
+
+def mapping(**changes) -> BagMapping:
+    fields = {
+        "mapping_version": 1,
+        "cameras": {"static": "/static_camera/image_raw", "gripper": "/gripper_camera/image_raw"},
+        "odometry": {"topic": "/odom"},
+        "gripper_state": {"topic": "/gripper/state"},
+        "velocity": {"topic": "/cmd_vel"},
+        "labels": {"language": "go to the kitchen", "category": "navigation"},
+    }
+    return BagMapping.model_validate({**fields, **changes})
+
+
+def import_one(bag: Path, dataset: Path, contract: Contract, used: BagMapping) -> list[Episode]:
+    import_rosbags([bag], dataset, BagImport(contract, used))
+    return [Episode.open(path) for path in Dataset(dataset).episode_paths]
+
+
+def drive(seconds: float = 4.0, **options) -> Recording:
+    recording = Recording()
+    recording.drive(0, round(seconds * 1000), **options)
+    return recording

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -17,8 +19,12 @@ from hypothesis import settings
 from mobile_vla_data.action import displacement, position
 from mobile_vla_data.cli.main import main
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.dataset.edit import Labels, relabel
+from mobile_vla_data.dataset.split import split_dataset
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 # A busy machine must not fail a test, and the same commit must give the same result.
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
@@ -174,3 +180,30 @@ def run(capfd: Any, monkeypatch: Any) -> Callable[..., Done]:
         return Done(int(exit_status.value.code or 0), written.out, written.err)
 
     return _run
+
+
+def with_target_and_takeover(index: int, step: dict) -> dict:
+    return {**step, "target": (index, 100) if index > 3 else None, "takeover": index % 2 == 0}
+
+
+@pytest.fixture
+def small_dataset(record, dataset):
+    """Ten episodes of different lengths, split; one has a target and takeovers, one failed."""
+    for seed in range(9):
+        record(steps=12 + seed, seed=seed, task=f"task_{seed % 3}", language=f"do what {seed % 3} says")
+    environment = {"room": "kitchen", "n": [1, 2]}
+    path = record(
+        steps=30,
+        seed=20,
+        language="두 번째 방으로 가",
+        outcome="failure",
+        environment=environment,
+        dropped_ticks=3,
+        change_step=with_target_and_takeover,
+    )
+    relabel(path, Labels(language_alternatives=("두 번째 방", "go to the second room")))
+    with h5py.File(path, "r+") as file:
+        file.attrs["input_counters"] = json.dumps({"static": {"late": 2}})
+        file.attrs["lost_yaw_rad"] = 0.25
+    split_dataset(dataset)
+    return dataset

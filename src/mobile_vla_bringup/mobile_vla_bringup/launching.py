@@ -47,7 +47,7 @@ TOPICS = {
     "odom": ("odometry", "the one in the contract"),
     "gripper_command": ("commands of the gripper", "gripper/command"),
     "gripper_state": ("the position of the gripper", "the one in the contract"),
-    "tf": ("transforms, if state.pose is tf in the contract; NAME_static replaces /tf_static", "/tf"),
+    "tf": ("transforms, if state.pose is tf in the contract; NAME_static replaces /tf_static", TRANSFORMS),
 }
 #: Arguments that every launch file has.
 COMMON = ("contract", "namespace", "stamped", "use_sim_time", *TOPICS)

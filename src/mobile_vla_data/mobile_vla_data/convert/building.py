@@ -48,51 +48,49 @@ def building(target: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Path, bool
         FolderBusyError: another process builds it now.
         OSError: the folder cannot be written to.
     """
-    require_new(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = work_folder(target)
-    with _ExportLock(work, _LOCK):
+    with _workplace(target) as work:
         wanted = json.loads(json.dumps(plan))
         goes_on = _read_plan(work) == wanted
         if not goes_on:
             _empty(work)
             write_text_atomically(work / _PLAN, json.dumps(wanted))
-        try:
-            yield work, goes_on
-            require_new(target)
-            fsync_path(work)
-            os.rename(work, target)
-            fsync_path(target.parent)
-            for path in sorted(target.rglob(".*"), reverse=True):
-                _remove(path)
-        except OSError as error:
-            raise as_disk_full(error, target) from None
+        yield work, goes_on
+        require_new(target)
+        fsync_path(work)
+        os.rename(work, target)
+        fsync_path(target.parent)
+        for path in sorted(target.rglob(".*"), reverse=True):
+            _remove(path)
 
 
 @contextmanager
 def building_file(target: Path) -> Iterator[Path]:
     """Yield the path at which to build the file ``target``; it gets its name when the block ends.
 
-    When the block raises, nothing stays. What a killed call left is removed by the next one.
-
-    Raises:
-        ConvertError: ``target`` exists.
-        FolderBusyError: another process builds it now.
-        OSError: the folder cannot be written to.
+    When the block raises, nothing stays. What a killed call left is removed by the next one. Raises as
+    :func:`building`.
     """
-    require_new(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = work_folder(target)
-    with _ExportLock(work, _LOCK):
+    with _workplace(target) as work:
         _empty(work)
         try:
             yield work / target.name
             require_new(target)
             publish(work / target.name, target)
-        except OSError as error:
-            raise as_disk_full(error, target) from None
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _workplace(target: Path) -> Iterator[Path]:
+    """Yield the locked folder in which ``target`` is built."""
+    require_new(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = work_folder(target)
+    with _ExportLock(work, _LOCK):
+        try:
+            yield work
+        except OSError as error:
+            raise as_disk_full(error, target) from None
 
 
 def _read_plan(work: Path) -> Any:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from mobile_vla_data.action import ActionCodec, displacement, gripper, position, yaw
-from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY
+from mobile_vla_data.contract import GRIPPER_STATE, ODOMETRY, TRANSFORMS
 from mobile_vla_data.convert.rosbag import messages as ros
 from mobile_vla_data.convert.rosbag.bag import typestore
-from mobile_vla_data.convert.rosbag.mapping import TF_TOPIC
 from mobile_vla_data.episode.reader import Episode
 
 _STATE_RECORDING, _STATE_IDLE = 2, 1
@@ -127,7 +126,7 @@ class _Composer:
         if self._contract.state.pose == "tf":
             moved = self._make("Transform", self._make("Vector3", x, y, 0.0), unturned)
             transforms = [self._make("TransformStamped", header, child, moved)]
-            return [_Made(TF_TOPIC, ros.TF, self._types[ros.TF](transforms))]
+            return [_Made(TRANSFORMS, ros.TF, self._types[ros.TF](transforms))]
         pose = self._make("Pose", self._make("Point", x, y, 0.0), unturned)
         still = self._make("Twist", self._make("Vector3", 0.0, 0.0, 0.0), self._make("Vector3", 0.0, 0.0, 0.0))
         unknown = np.zeros(36)

@@ -7,15 +7,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from mobile_vla_data.contract import Contract, one_line
+from mobile_vla_data.contract import TRANSFORMS, Contract, one_line
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.episode.metadata import Category, Outcome, Source
 from mobile_vla_data.gripper_driver import position_of, require_range
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_data.yaml_file import read_yaml
-
-#: Topic of the transforms that move.
-TF_TOPIC = "/tf"
 
 
 class _Strict(BaseModel):
@@ -144,7 +141,7 @@ class BagMapping(_Strict):
         return cls(
             mapping_version=1,
             cameras={name: camera.topic for name, camera in contract.cameras.items()},
-            odometry=OdometryTopic(topic=TF_TOPIC, parent=contract.state.odometry_frame, child=contract.action.frame)
+            odometry=OdometryTopic(topic=TRANSFORMS, parent=contract.state.odometry_frame, child=contract.action.frame)
             if contract.state.pose == "tf"
             else OdometryTopic(topic=contract.state.odometry_topic),
             gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,

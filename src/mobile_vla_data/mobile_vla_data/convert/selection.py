@@ -124,7 +124,7 @@ def common_cameras(dataset: str | Path) -> tuple[str, ...]:
     found: tuple[str, ...] | None = None
     for path in Dataset.open(dataset).episode_paths:
         with Episode.open(path) as episode:
-            found = tuple(name for name in found if name in episode.cameras) if found else episode.cameras
+            found = episode.cameras if found is None else tuple(name for name in found if name in episode.cameras)
     return found or ()
 
 
@@ -150,6 +150,6 @@ def _require_finite(episode: Episode) -> None:
         steps = np.flatnonzero(~np.isfinite(values).all(1))
         if len(steps):
             raise ConvertError(
-                f"{episode.path}: {name}[{steps[0]}] is not finite; cut it out with 'mobile-vla-data trim', or delete "
-                "the episode"
+                f"{episode.path}: {name}[{steps[0]}] is not finite; keep the steps before or after it with "
+                "'mobile-vla-data trim'"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
@@ -13,6 +13,7 @@ from mobile_vla_dashboard.answers import DONE, REFUSALS
 from mobile_vla_dashboard.calls import answer, ask, instruct_policy, stop_robot
 from mobile_vla_dashboard.instructions import known_instructions
 from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.wording import RefusalError
 from mobile_vla_data.dataset.plan import PlanError
 from mobile_vla_data.episode.metadata import Category, Outcome
 from mobile_vla_data.instruction import normalise_instruction
@@ -85,7 +86,7 @@ def buttons(robot: Robot) -> APIRouter:
         try:
             return JSONResponse({"tasks": known_instructions(robot.plan())})
         except PlanError as error:
-            raise HTTPException(409, str(error)) from None
+            raise RefusalError(str(error)) from None
 
     @router.post("/recorder/start")
     async def start(body: Start) -> Response:

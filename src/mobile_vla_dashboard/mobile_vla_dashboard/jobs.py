@@ -39,16 +39,15 @@ class Jobs:
         """Return the result of ``work``.
 
         Raises:
-            HTTPException: 409 with one line if it cannot be done, 503 if too much is waiting already.
+            RefusalError: it cannot be done.
+            HTTPException: 503 if too much is waiting already.
         """
         if self._running >= THREADS + WAITING:
             raise HTTPException(503, say("reply.busy"))
         self._running += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except RefusalError as error:
-            raise HTTPException(409, error.why) from None
         except REFUSED as error:
-            raise HTTPException(409, " ".join(str(error).split())) from None
+            raise RefusalError(" ".join(str(error).split())) from None
         finally:
             self._running -= 1

@@ -22,7 +22,7 @@ from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials_api import trials
-from mobile_vla_dashboard.wording import Words, in_english, say
+from mobile_vla_dashboard.wording import RefusalError, Words, in_english, say
 from mobile_vla_data.instruction import InstructionError
 
 
@@ -72,8 +72,12 @@ def _refusals(app: FastAPI) -> None:
         found = [f"{'.'.join(str(part) for part in item['loc'][1:])}: {item['msg']}" for item in error.errors()]
         return _refusal(422, say("reply.invalid", why="; ".join(found)))
 
+    @app.exception_handler(RefusalError)
+    async def refused(_request: Request, error: RefusalError) -> Response:
+        return _refusal(409, error.why)
+
     @app.exception_handler(HTTPException)
-    async def refused(_request: Request, error: HTTPException) -> Response:
+    async def http_error(_request: Request, error: HTTPException) -> Response:
         # FastAPI lets the detail be anything; the table's words are a dictionary.
         detail: Words | str = error.detail
         return _refusal(error.status_code, detail)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, HTTPException, Path
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,8 +23,6 @@ _LISTED = 20
 #: The report brings its style and its images along, and runs nothing.
 _REPORT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
 
-T = TypeVar("T")
-
 
 class Verdict(BaseModel):
     """Outcome of a trial; a failure has a reason of the list."""
@@ -34,13 +31,6 @@ class Verdict(BaseModel):
     outcome: Literal["success", "failure"]
     reason: str = Field("", max_length=100)
     note: str = Field("", max_length=500)
-
-
-async def _possible(work: Awaitable[T]) -> T:
-    try:
-        return await work
-    except TrialsError as error:
-        raise HTTPException(409, error.why) from None
 
 
 def _shown(series: Series) -> Response:
@@ -84,40 +74,40 @@ def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
     @router.post("/{series_id}/prepare")
     async def prepare(series_id: SeriesId) -> Response:
         """Take up a series and load the checkpoint of its next trial; answers when it is loaded."""
-        return _shown(await _possible(desk.prepare(series_id)))
+        return _shown(await desk.prepare(series_id))
 
     @router.post("/{series_id}/begin")
     async def begin(series_id: SeriesId) -> Response:
         """Let the policy follow the instruction of the next trial."""
-        await _possible(desk.begin(series_id))
+        await desk.begin(series_id)
         return JSONResponse({"ok": True})
 
     @router.post("/{series_id}/halt")
     async def halt(series_id: SeriesId) -> Response:
         """End the driving of the trial, which waits to be judged."""
-        await _possible(desk.halt(series_id))
+        await desk.halt(series_id)
         return JSONResponse({"ok": True})
 
     @router.post("/{series_id}/judge")
     async def judge(series_id: SeriesId, body: Verdict) -> Response:
         """Keep the result of the trial."""
-        return _shown(await _possible(desk.judge(series_id, body.outcome, body.reason, body.note)))
+        return _shown(await desk.judge(series_id, body.outcome, body.reason, body.note))
 
     @router.post("/{series_id}/discard")
     async def discard(series_id: SeriesId) -> Response:
         """End the trial without a result; it is made again."""
-        await _possible(desk.discard(series_id))
+        await desk.discard(series_id)
         return JSONResponse({"ok": True})
 
     @router.post("/{series_id}/forget")
     async def forget(series_id: SeriesId) -> Response:
         """Take back the last result; that trial is made again."""
-        return _shown(await _possible(desk.forget(series_id)))
+        return _shown(await desk.forget(series_id))
 
     @router.post("/{series_id}/close")
     async def close(series_id: SeriesId) -> Response:
         """End a series early and reveal its checkpoints."""
-        return _shown(await _possible(desk.close(series_id)))
+        return _shown(await desk.close(series_id))
 
     @router.get("/{series_id}/report", response_class=HTMLResponse)
     async def page(series_id: SeriesId) -> Response:

@@ -26,7 +26,7 @@ from mobile_vla_dashboard.trial_robot import (
     policy_died,
 )
 from mobile_vla_dashboard.trials import REASONS, Judged, Series, Store, TrialsError
-from mobile_vla_dashboard.wording import Words, in_english, say
+from mobile_vla_dashboard.wording import Words, say
 from mobile_vla_msgs.action import ExecuteInstruction
 
 #: Images of the first camera are kept at this period, and at most so many [s].
@@ -203,7 +203,7 @@ class TrialDesk:
         stopped = await stop_robot(self._robot)
         halted = say("trials.halted", why=reply.words or reply.message)
         self._message = halted if stopped.ok else stopped.words or stopped.message
-        raise TrialsError(in_english(self._message))
+        raise TrialsError(self._message)
 
     def _end(self, message: Words | str) -> None:
         assert self._run is not None

@@ -209,6 +209,7 @@ def test_the_robot_is_stopped_if_the_policy_does_not_confirm_the_end_of_a_trial(
     try:
         refused = stage.post(f"/api/trials/{series}/halt")
         assert refused["message"].startswith("The robot was stopped, because the policy did not confirm the end")
+        assert refused["words"]["key"] == "trials.halted"
         stage.wait_state(lambda state: state["gate"]["stopped"], "the stopped gate")
     finally:
         stage.policy.process.send_signal(signal.SIGCONT)

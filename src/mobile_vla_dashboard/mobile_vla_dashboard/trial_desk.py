@@ -16,6 +16,7 @@ from uuid import uuid4
 from mobile_vla_dashboard.calls import ask, instruct_policy, stop_robot
 from mobile_vla_dashboard.goal import Goal, headline
 from mobile_vla_dashboard.jobs import Jobs
+from mobile_vla_dashboard.latest import Frame
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.trial_robot import (
     ended_goal,
@@ -29,7 +30,7 @@ from mobile_vla_dashboard.trials import REASONS, Judged, Series, Store, TrialsEr
 from mobile_vla_dashboard.wording import Words, say
 from mobile_vla_msgs.action import ExecuteInstruction
 
-#: Images of the first camera are kept at this period, and at most so many [s].
+#: Images of the first camera are kept at this period [s], and at most this many.
 VIDEO_PERIOD_S, MOST_IMAGES = 0.2, 1500
 #: Pause between two looks at a policy that is being loaded [s].
 _POLL_S = 0.2
@@ -58,6 +59,8 @@ class _Run:
     goal: str = field(default_factory=lambda: uuid4().hex)
     """Id of the goal of policy/execute, which ends by itself: at the time limit, or when the policy has arrived."""
     images: list[bytes] = field(default_factory=list)
+    sequence: int = 0
+    """Of the newest of the images."""
     duration_s: float = 0.0
 
 
@@ -142,7 +145,7 @@ class TrialDesk:
             return say("trials.unfound")
         if loaded_checkpoint(self._robot.latest) == path:
             return ""
-        asked = asyncio.ensure_future(ask(self._robot, "policy/load_checkpoint", {"checkpoint": path}))
+        asked = asyncio.create_task(ask(self._robot, "policy/load_checkpoint", {"checkpoint": path}))
         while not asked.done():
             await asyncio.wait({asked}, timeout=_POLL_S)
             if policy_died(self._robot.latest):
@@ -277,28 +280,29 @@ class TrialDesk:
 
     async def _watch(self, run: _Run, limit_s: float) -> None:
         """Keep images until the trial ends, and end it when its time is over or the robot is stopped."""
+        known, latest = False, self._robot.latest
         # Whether or not a page is open.
-        with self._robot.latest.keep_cameras():
-            await self._keep_images(run, limit_s)
+        with latest.keep_cameras():
+            while self._run is run and self._phase is Phase.RUNNING:
+                self._keep_image(run, latest.frame(0))
+                known = known or is_newest_goal(latest, run.goal)
+                if is_stopped(latest):
+                    # Or Resume would let the policy drive on.
+                    await self._halt_alone(say("trials.stopped"))
+                elif time.monotonic() - run.began_s >= limit_s:
+                    await self._halt_alone(say("trials.timeup", seconds=f"{limit_s:g}"))
+                elif (goal := ended_goal(latest, run.goal, known)) is not None:
+                    self._conclude(goal, limit_s)
+                await asyncio.sleep(VIDEO_PERIOD_S)
 
-    async def _keep_images(self, run: _Run, limit_s: float) -> None:
-        sequence, known, latest = 0, False, self._robot.latest
-        while self._run is run and self._phase is Phase.RUNNING:
-            frame = latest.frame(0)
-            if frame is not None and frame.sequence != sequence and len(run.images) < MOST_IMAGES:
-                sequence = frame.sequence
-                run.images.append(frame.jpeg())
-                if len(run.images) == MOST_IMAGES:
-                    self._message = say("trials.video.full", minutes=round(MOST_IMAGES * VIDEO_PERIOD_S / 60))
-            known = known or is_newest_goal(latest, run.goal)
-            if is_stopped(latest):
-                # Or Resume would let the policy drive on.
-                await self._halt_alone(say("trials.stopped"))
-            elif time.monotonic() - run.began_s >= limit_s:
-                await self._halt_alone(say("trials.timeup", seconds=f"{limit_s:g}"))
-            elif (goal := ended_goal(latest, run.goal, known)) is not None:
-                self._conclude(goal, limit_s)
-            await asyncio.sleep(VIDEO_PERIOD_S)
+    def _keep_image(self, run: _Run, frame: Frame | None) -> None:
+        """Keep the image of ``frame`` unless the video has it already or is full."""
+        if frame is None or frame.sequence == run.sequence or len(run.images) == MOST_IMAGES:
+            return
+        run.sequence = frame.sequence
+        run.images.append(frame.jpeg())
+        if len(run.images) == MOST_IMAGES:
+            self._message = say("trials.video.full", minutes=round(MOST_IMAGES * VIDEO_PERIOD_S / 60))
 
     async def _halt_alone(self, message: Words) -> None:
         # Nobody waits for a refusal; the state that the page shows has it.

@@ -41,7 +41,7 @@ def loaded_checkpoint(latest: Latest) -> str:
 
 
 def is_newest_goal(latest: Latest, goal_id: str) -> bool:
-    """Return True if no newer goal of policy/execute is known."""
+    """Return True if this is the newest goal of policy/execute."""
     heard = latest.status("goal")
     return heard is not None and heard.message.id == goal_id
 

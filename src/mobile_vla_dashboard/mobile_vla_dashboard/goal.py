@@ -30,6 +30,8 @@ class Goal:
     running: bool
     id: str = ""
     """32 hexadecimal digits."""
+    before: frozenset[str] = frozenset()
+    """Ids of earlier goals that the policy still lists, and of the one that this replaced."""
     steps: int = 0
     """Forward passes so far."""
     elapsed_s: float = 0.0

@@ -22,6 +22,7 @@ class GoalWatch:
     def __init__(self, node: Any, tell: Callable[[Goal], None]) -> None:
         self._tell = tell
         self._id = b""
+        self._before: frozenset[str] = frozenset()
         self._goal = Goal(running=False)
         node.create_subscription(
             GoalStatusArray, f"{_ACTION}/status", self._on_status, qos_profile_action_status_default
@@ -38,6 +39,8 @@ class GoalWatch:
         newest = max(message.status_list, key=lambda item: (item.goal_info.stamp.sec, item.goal_info.stamp.nanosec))
         running, known = newest.status in _RUNNING, bytes(newest.goal_info.goal_id.uuid) == self._id
         if not known:
+            listed = {bytes(item.goal_info.goal_id.uuid).hex() for item in message.status_list}
+            self._before = frozenset(listed | {self._id.hex()})
             self._id = bytes(newest.goal_info.goal_id.uuid)
             self._say(Goal(running=running))
         elif running or not self._goal.running:
@@ -64,5 +67,5 @@ class GoalWatch:
             self._say(Goal(running=True, steps=feedback.step, elapsed_s=feedback.elapsed_s))
 
     def _say(self, goal: Goal) -> None:
-        self._goal = replace(goal, id=self._id.hex())
+        self._goal = replace(goal, id=self._id.hex(), before=self._before)
         self._tell(self._goal)

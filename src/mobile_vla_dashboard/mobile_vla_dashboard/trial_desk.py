@@ -21,7 +21,6 @@ from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.trial_robot import (
     ended_goal,
     is_loading,
-    is_newest_goal,
     is_stopped,
     loaded_checkpoint,
     policy_died,
@@ -280,18 +279,17 @@ class TrialDesk:
 
     async def _watch(self, run: _Run, limit_s: float) -> None:
         """Keep images until the trial ends, and end it when its time is over or the robot is stopped."""
-        known, latest = False, self._robot.latest
+        latest = self._robot.latest
         # Whether or not a page is open.
         with latest.keep_cameras():
             while self._run is run and self._phase is Phase.RUNNING:
                 self._keep_image(run, latest.frame(0))
-                known = known or is_newest_goal(latest, run.goal)
                 if is_stopped(latest):
                     # Or Resume would let the policy drive on.
                     await self._halt_alone(say("trials.stopped"))
                 elif time.monotonic() - run.began_s >= limit_s:
                     await self._halt_alone(say("trials.timeup", seconds=f"{limit_s:g}"))
-                elif (goal := ended_goal(latest, run.goal, known)) is not None:
+                elif (goal := ended_goal(latest, run.goal)) is not None:
                     self._conclude(goal, limit_s)
                 await asyncio.sleep(VIDEO_PERIOD_S)
 

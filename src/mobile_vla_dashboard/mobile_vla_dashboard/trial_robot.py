@@ -40,22 +40,13 @@ def loaded_checkpoint(latest: Latest) -> str:
     return "" if status is None or status.state not in _READY else str(status.checkpoint)
 
 
-def is_newest_goal(latest: Latest, goal_id: str) -> bool:
-    """Return True if this is the newest goal of policy/execute."""
-    heard = latest.status("goal")
-    return heard is not None and heard.message.id == goal_id
-
-
-def ended_goal(latest: Latest, goal_id: str, known: bool) -> Goal | None:
-    """Return a goal if it has ended and its result is known, or will not be.
-
-    ``known``: it has been the newest goal before, so that another one has replaced it.
-    """
+def ended_goal(latest: Latest, goal_id: str) -> Goal | None:
+    """Return a goal if it has ended and its result is known, or will not be. It has ended if another replaced it."""
     heard = latest.status("goal")
     if heard is None:
         return None
     goal: Goal = heard.message
     if goal.id != goal_id:
-        return Goal(running=False, error_code=ExecuteInstruction.Result.PREEMPTED) if known else None
+        return Goal(running=False, error_code=ExecuteInstruction.Result.PREEMPTED) if goal_id in goal.before else None
     late = time.monotonic() - heard.received_s > _RESULT_WITHIN_S
     return goal if not goal.running and (goal.error_code is not None or late) else None

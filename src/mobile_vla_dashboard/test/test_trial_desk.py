@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from action_msgs.msg import GoalInfo, GoalStatus, GoalStatusArray
+from builtin_interfaces.msg import Time
 from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage
 from episodes_stage import Server
 from geometry_msgs.msg import Twist
@@ -16,9 +18,16 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.qos import qos_profile_action_status_default
+from unique_identifier_msgs.msg import UUID
 
+from mobile_vla_dashboard.goal import Goal
+from mobile_vla_dashboard.goal_watch import GoalWatch
+from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.trial_report import images
+from mobile_vla_dashboard.trial_robot import ended_goal
 from mobile_vla_dashboard.trials import REASONS
+from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_ros.qos import COMMAND, LATCHED
 from mobile_vla_ros.testing import FakeRobot, NodeProcess, Probe, unique_domain, wait_for
@@ -201,6 +210,27 @@ def test_a_goal_of_somebody_else_ends_the_trial(stage: Stage) -> None:
     assert state["trial"]["message"] == {"key": "trials.ended", "why": {"key": "goal.preempted"}}
     assert stage.post("/api/policy/instruction", {"instruction": ""})["ok"]
     assert stage.post(f"/api/trials/{series}/discard")["ok"]
+
+
+def test_a_goal_that_was_replaced_before_anyone_saw_it_has_ended() -> None:
+    first, second = ([number] * 16 for number in (1, 2))
+    told: list[Goal] = []
+    with unique_domain(), Probe() as probe:
+        GoalWatch(probe.node, told.append)
+        qos = qos_profile_action_status_default
+        publisher = probe.publisher(GoalStatusArray, "policy/execute/_action/status", qos)
+        statuses = [GoalStatus(status=GoalStatus.STATUS_ABORTED), GoalStatus(status=GoalStatus.STATUS_EXECUTING)]
+        for status, number, stamp_s in zip(statuses, (first, second), (1, 2), strict=True):
+            status.goal_info = GoalInfo(goal_id=UUID(uuid=number), stamp=Time(sec=stamp_s))
+        publisher.publish(GoalStatusArray(status_list=statuses))
+        wait_for(lambda: told, what="the goals")
+    latest = Latest({})
+    latest.put_status("goal", told[-1])
+    ended = ended_goal(latest, bytes(first).hex())
+    assert ended is not None and ended.error_code == ExecuteInstruction.Result.PREEMPTED
+    assert ended_goal(latest, bytes(second).hex()) is None
+    # A goal that the policy has just accepted, and does not list yet.
+    assert ended_goal(latest, bytes([3] * 16).hex()) is None
 
 
 def test_the_robot_is_stopped_if_the_policy_does_not_confirm_the_end_of_a_trial(stage: Stage) -> None:

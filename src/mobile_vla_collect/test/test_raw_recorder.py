@@ -134,8 +134,11 @@ def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain,
         import_rosbags([broken], again, BagImport())
 
 
-#: Sends a static transform with ever new stamps, as some drivers do, and a second publisher's once.
+#: Sends a static transform with ever new stamps, as some drivers do, and a second publisher's once. Its argument is the
+#: topic.
 _STATIC = """
+import sys
+
 import rclpy
 from geometry_msgs.msg import TransformStamped
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -144,8 +147,8 @@ from tf2_msgs.msg import TFMessage
 rclpy.init()
 node = rclpy.create_node("static")
 profile = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-first, second = (node.create_publisher(TFMessage, "/tf_static", profile) for _ in range(2))
-while node.count_subscribers("/tf_static") < 1:
+first, second = (node.create_publisher(TFMessage, sys.argv[1], profile) for _ in range(2))
+while node.count_subscribers(sys.argv[1]) < 1:
     rclpy.spin_once(node, timeout_sec=0.1)
 for number in range(20):
     placed = TransformStamped(child_frame_id="camera")
@@ -158,14 +161,18 @@ rclpy.spin(node)
 """
 
 
-def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_static_transforms(domain, probe, tmp_path):
+@pytest.mark.parametrize("topic", ["/tf_static", "/robot2/tf_static"])
+def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_static_transforms(
+    domain, probe, tmp_path, topic
+):
     dataset, environment = tmp_path / "flat", build("tf2_msgs", tmp_path / "tf2")
     robot = fake_robot(probe)
     # No disk has so much room: the raw recording ends as soon as it is looked after.
     raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1e9, "lead_s": 1.0}
+    options = {"remap": {"/tf_static": topic}, "env": environment}
     with (
-        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, env=environment) as raw,
-        NodeProcess("", "", env=environment, command=[sys.executable, "-c", _STATIC]) as static,
+        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, **options) as raw,
+        NodeProcess("", "", env=environment, command=[sys.executable, "-c", _STATIC, topic]) as static,
         recorder_process(dataset),
         Recording(probe) as human,
     ):
@@ -180,7 +187,7 @@ def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_sta
         human.until_steps(20)
         human.save()
         wait_for(lambda: (dataset / "episode_000000.mcap").exists(), what=f"a recording: {raw.output}")
-    assert counts(dataset / "episode_000000.mcap")["/tf_static"] == 2
+    assert counts(dataset / "episode_000000.mcap")[topic] == 2
     with open_bag(dataset / "episode_000000.mcap") as bag, Episode.open(dataset / "episode_000000.h5") as live:
         labels = json.loads(bag.custom_data["mobile_vla"])
         assert "MB free" in labels["cut_off"] and labels["command_max_age_s"] == COMMAND_MAX_AGE_S

@@ -143,7 +143,7 @@ class RawRecorderNode(Node):
         while self._before and self._before[0].time_ns < time_ns - self._lead_ns:
             self._before.popleft()
         if name in self._latched:
-            self._newest[(name, *_frames(name, msgtype, data))] = message
+            self._newest[(name, *_frames(msgtype, data))] = message
         if self._file is not None:
             self._file.add(message)
         if name == self._status:
@@ -250,9 +250,9 @@ class RawRecorderNode(Node):
         return Health(ERROR if self._problem else OK, self._problem or "OK", values)
 
 
-def _frames(name: str, msgtype: str, data: bytes) -> list[str]:
-    """Return the frames that a message on /tf_static places; nothing for other topics."""
-    if name != "/tf_static":
+def _frames(msgtype: str, data: bytes) -> list[str]:
+    """Return the frames that a message of transforms places; nothing for other types."""
+    if msgtype != "tf2_msgs/msg/TFMessage":
         return []
     return sorted(item.child_frame_id for item in deserialize_message(data, message_type(msgtype)).transforms)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import array
+import math
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Twist, TwistStamped
+from geometry_msgs.msg import Quaternion, TransformStamped, Twist, TwistStamped
 from sensor_msgs.msg import Image
 
 from mobile_vla_data.action import Velocity
@@ -24,6 +25,20 @@ def to_ns(stamp: Time) -> int:
 def to_stamp(time_ns: int) -> Time:
     """Return the message stamp of a time in nanoseconds."""
     return Time(sec=time_ns // 1_000_000_000, nanosec=time_ns % 1_000_000_000)
+
+
+def rotation_of(yaw: float) -> Quaternion:
+    """Return the rotation by ``yaw`` [rad] about the vertical axis."""
+    return Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2))
+
+
+def transform_message(parent: str, child: str, stamp_ns: int, x: float, y: float, yaw: float) -> TransformStamped:
+    """Build the transform that gives the place [m, rad] of the frame ``child`` in ``parent``."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.stamp, message.header.frame_id = to_stamp(stamp_ns), parent
+    message.transform.translation.x, message.transform.translation.y = x, y
+    message.transform.rotation = rotation_of(yaw)
+    return message
 
 
 def image_message(image: ImageArray, stamp_ns: int, frame_id: str) -> Image:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from geometry_msgs.msg import Quaternion, TransformStamped
-
 from mobile_vla_data.contract import TRANSFORMS, Contract
-from mobile_vla_ros.convert import to_stamp
+from mobile_vla_ros.convert import transform_message
 from mobile_vla_ros.pose_input import tf_message
 from mobile_vla_ros.qos import SENSOR_OFFERED
 
@@ -27,8 +24,5 @@ class TransformPublisher:
 
     def publish(self, stamp_ns: int, x: float, y: float, yaw: float = 0.0) -> None:
         """Publish a pose [m, rad]."""
-        moved = TransformStamped(child_frame_id=self._child)
-        moved.header.stamp, moved.header.frame_id = to_stamp(stamp_ns), self._parent
-        moved.transform.translation.x, moved.transform.translation.y = x, y
-        moved.transform.rotation = Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2))
-        self._publisher.publish(self._type(transforms=[moved]))
+        transform = transform_message(self._parent, self._child, stamp_ns, x, y, yaw)
+        self._publisher.publish(self._type(transforms=[transform]))

@@ -8,7 +8,6 @@ import sys
 from concurrent.futures import wait
 from typing import Any
 
-from geometry_msgs.msg import Quaternion
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
@@ -17,7 +16,7 @@ from mobile_vla_data.image import Image
 from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.camera_publisher import CameraPublisher
-from mobile_vla_ros.convert import to_stamp, velocity_of, velocity_type
+from mobile_vla_ros.convert import rotation_of, to_stamp, velocity_of, velocity_type
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
@@ -136,7 +135,7 @@ class SimNode(Node):
         odometry = Odometry(child_frame_id=self._contract.action.frame)
         odometry.header.stamp, odometry.header.frame_id = stamp, self._contract.state.odometry_frame
         odometry.pose.pose.position.x, odometry.pose.pose.position.y = pose.x, pose.y
-        odometry.pose.pose.orientation = Quaternion(z=math.sin(pose.yaw / 2), w=math.cos(pose.yaw / 2))
+        odometry.pose.pose.orientation = rotation_of(pose.yaw)
         twist = odometry.twist.twist
         twist.linear.x, twist.linear.y = reading.velocity.x, reading.velocity.y
         twist.angular.z = reading.velocity.yaw_rate

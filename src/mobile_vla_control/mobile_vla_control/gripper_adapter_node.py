@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from typing import Any
 
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -58,20 +59,21 @@ class GripperAdapterNode(Node):
             self._refusal = f"refused the position {position}: it is outside 0 .. 1"
             return
         self._refusal = ""
-        if self._order is not None and self._order.position == position and not self._is_due(self._order):
+        receivers = self._link.receivers()
+        if self._order is not None and self._order.position == position and not self._is_due(self._order, receivers):
+            self._order.receivers = receivers
             return
         self._note_position()
-        self._order = Order(position, self._link.receivers(), time.monotonic())
-        if self._order.receivers:
+        self._order = Order(position, receivers, time.monotonic())
+        if receivers:
             self._link.send(self._order)
         else:
             self._order.problem = self._link.missing
 
-    def _is_due(self, order: Order) -> bool:
+    def _is_due(self, order: Order, receivers: frozenset[Any]) -> bool:
         """Return whether to send an order again, now that the gate has repeated its command: about once a second."""
-        before, order.receivers = order.receivers, self._link.receivers()
-        if order.receivers - before or self._problem(order):
-            # A gripper that was started meanwhile knows no position.
+        # A gripper that was started meanwhile knows no position.
+        if receivers - order.receivers or self._problem(order):
             return True
         return order.problem == "" and time.monotonic() - order.sent_s >= self._link.repeats_after_s
 

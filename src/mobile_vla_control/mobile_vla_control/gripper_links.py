@@ -63,13 +63,19 @@ class Link(Protocol):
 
 
 class TopicLink:
-    """Publishes messages made by ``make``. A message that was sent to a subscriber is a success."""
+    """Publishes what ``make`` returns for the gripper's own value. A message that has a subscriber is a success."""
 
     def __init__(
-        self, node: Node, name: str, message_type: type, make: Callable[[float], Any], repeats_after_s: float
+        self,
+        node: Node,
+        command: GripperCommandInterface,
+        message_type: type,
+        make: Callable[[float], Any],
+        *,
+        repeats_after_s: float = 0.0,
     ) -> None:
-        self._node, self._make = node, make
-        self._publisher = node.create_publisher(message_type, name, COMMAND)
+        self._node, self._command, self._make = node, command, make
+        self._publisher = node.create_publisher(message_type, command.name, COMMAND)
         self.missing = f"nothing subscribes to '{self._publisher.topic_name}'"
         self.repeats_after_s = repeats_after_s
 
@@ -79,7 +85,7 @@ class TopicLink:
 
     def send(self, order: Order) -> None:
         """Publish."""
-        self._publisher.publish(self._make(order.position))
+        self._publisher.publish(self._make(value_of(order.position, self._command.open, self._command.closed)))
         order.succeed()
 
 
@@ -169,26 +175,11 @@ def connect(node: Node, command: GripperCommandInterface) -> Link:
     if command.type == "action":
         return ActionLink(node, command)
     if command.type == "trajectory":
-        message_type, point_at = _trajectory(command)
         # Sent again earlier, it would start again before its end.
-        return TopicLink(
-            node, command.name, message_type, lambda position: point_at(_value(command, position)), command.duration_s
-        )
+        return TopicLink(node, command, *_trajectory(command), repeats_after_s=command.duration_s)
     if command.type == "float":
-        return TopicLink(
-            node, command.name, Float64, lambda position: Float64(data=_value(command, position)), repeats_after_s=0.0
-        )
-    return TopicLink(
-        node,
-        command.name,
-        Float64MultiArray,
-        lambda position: Float64MultiArray(data=[_value(command, position)]),
-        repeats_after_s=0.0,
-    )
-
-
-def _value(command: GripperCommandInterface, position: float) -> float:
-    return value_of(position, command.open, command.closed)
+        return TopicLink(node, command, Float64, lambda value: Float64(data=value))
+    return TopicLink(node, command, Float64MultiArray, lambda value: Float64MultiArray(data=[value]))
 
 
 def _identities(infos: list[Any]) -> frozenset[Any]:

@@ -1,16 +1,11 @@
 """For the recorder's tests: a robot to record, the recorder in a process, and a human who talks to it."""
 
 import re
-import threading
-import time
 from pathlib import Path
-
-from rosgraph_msgs.msg import Clock
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
-from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import FakeRobot, NodeProcess, wait_for
 
@@ -124,35 +119,6 @@ class Recording:
         future = client.call_async(request)
         wait_for(future.done, timeout_s, f"an answer of {client.srv_name}")
         return future.result()
-
-
-class SimulatedTime:
-    """Publishes /clock, and makes the robot stamp with it: faster than real time, paused, or set back."""
-
-    def __init__(self, probe, robot, factor):
-        self.probe, self.robot, self.factor = probe, robot, factor
-        self.now_ns, self.paused, self._running = 5 * 10**9, False, True
-        self._publisher = probe.node.create_publisher(Clock, "/clock", 10)
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self):
-        before = time.monotonic_ns()
-        while self._running:
-            time.sleep(0.01)
-            elapsed_ns, before = time.monotonic_ns() - before, time.monotonic_ns()
-            if not self.paused:
-                self.now_ns += int(self.factor * elapsed_ns)
-                self.robot.clock_offset_ns = self.now_ns - self.probe.now_ns()
-                self._publisher.publish(Clock(clock=to_stamp(self.now_ns)))
-
-    def pause(self, paused):
-        self.robot.silent = {"static", "gripper", "odom", "gripper_state"} if paused else set()
-        self.paused = paused
-
-    def close(self):
-        self._running = False
-        self._thread.join()
 
 
 def start_request(**fields):

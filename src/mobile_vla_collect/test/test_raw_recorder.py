@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
-from recorder_client import CONTRACT, CONTRACT_PATH, Recording, SimulatedTime, fake_robot, recorder_process
+from recorder_client import CONTRACT, CONTRACT_PATH, Recording, fake_robot, recorder_process
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header, UInt8MultiArray
 
@@ -20,7 +20,7 @@ from mobile_vla_data.dataset.trash import delete, restore
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_ros.qos import EVERY_COMMAND, SENSOR_OFFERED
-from mobile_vla_ros.testing import NodeProcess, wait_for
+from mobile_vla_ros.testing import NodeProcess, SimulatedTime, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 highlevel = pytest.importorskip("rosbags.highlevel")

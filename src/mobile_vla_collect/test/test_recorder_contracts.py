@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import yaml
-from recorder_client import CONTRACT_PATH, Recording, SimulatedTime
+from recorder_client import CONTRACT_PATH, Recording
 from sensor_msgs.msg import CompressedImage
 
 from mobile_vla_data.action import Velocity, displacement, yaw
@@ -19,7 +19,7 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import fit
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.convert import to_stamp
-from mobile_vla_ros.testing import FakeRobot, image_number, numbered_image, wait_for
+from mobile_vla_ros.testing import FakeRobot, SimulatedTime, image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
 

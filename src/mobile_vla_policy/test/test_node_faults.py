@@ -23,7 +23,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus
 from mobile_vla_ros.convert import to_ns, to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS
-from mobile_vla_ros.testing import FakeRobot, NodeProcess, StampedVelocities, wait_for
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, SimulatedTime, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -104,19 +104,13 @@ def test_an_onlooker_in_shadow_mode_is_no_rival(probe, robot, start_node, wheels
 
 
 @contextmanager
-def simulated_clock(probe: Any, robot: Any, factor: float = 1.0) -> Iterator[None]:
-    """Publish /clock as the robot's stamps run, so that ``robot.clock_offset_ns`` makes the clock of the node jump.
-
-    It runs ``factor`` times as fast as real time.
-    """
+def simulated_clock(probe: Any, robot: Any) -> Iterator[None]:
+    """Publish /clock as the robot's stamps run, so that ``robot.clock_offset_ns`` makes the clock of the node jump."""
     publisher = probe.node.create_publisher(Clock, "/clock", 10)
     running = True
 
     def run() -> None:
-        before_ns = time.monotonic_ns()
         while running:
-            elapsed_ns, before_ns = time.monotonic_ns() - before_ns, time.monotonic_ns()
-            robot.clock_offset_ns += int((factor - 1.0) * elapsed_ns)
             if "clock" not in robot.silent:
                 publisher.publish(Clock(clock=to_stamp(probe.now_ns() + robot.clock_offset_ns)))
             time.sleep(0.01)
@@ -169,7 +163,7 @@ def test_a_clock_that_jumps_stops_the_robot_for_a_moment_and_nothing_planned_bef
 @pytest.mark.parametrize("factor", [2.0, 5.0])
 def test_a_simulation_that_is_faster_than_real_time_is_driven(probe, start_node, wheels, factor):
     fast = closing(FakeRobot(probe, Contract.load(CONTRACT), rate_hz=60.0))
-    with fast as robot, simulated_clock(probe, robot, factor), gate(use_sim_time=True):
+    with fast as robot, closing(SimulatedTime(probe, robot, factor)), gate(use_sim_time=True):
         start_node("steady", instruction=GO, command_rate_hz=50.0, use_sim_time=True)
         wait_for(lambda: wheels.moving)
         heard = len(wheels.heard)

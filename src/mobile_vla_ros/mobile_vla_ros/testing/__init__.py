@@ -4,6 +4,7 @@ from mobile_vla_ros.testing.domain import WITHOUT_SHARED_MEMORY, unique_domain
 from mobile_vla_ros.testing.fake_robot import FakeRobot, image_number, numbered_image
 from mobile_vla_ros.testing.node_process import NodeProcess
 from mobile_vla_ros.testing.probe import Probe, StampedVelocities
+from mobile_vla_ros.testing.simulated_time import SimulatedTime
 from mobile_vla_ros.testing.waiting import wait_for
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FakeRobot",
     "NodeProcess",
     "Probe",
+    "SimulatedTime",
     "StampedVelocities",
     "image_number",
     "numbered_image",

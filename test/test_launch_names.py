@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from launch_commands import ROOT, Launched
 from rcl_interfaces.srv import GetParameters
 
@@ -15,19 +14,12 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_ros.graph import full_name
-from mobile_vla_ros.testing import Probe, wait_for
+from mobile_vla_ros.testing import Probe, changed_contract, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
 CONTRACT = ROOT / "config/robot.yaml"
-
-
-def written(folder: Path, **changes: object) -> Path:
-    """Write the contract with some fields changed."""
-    file = folder / "robot.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(CONTRACT.read_text()), **changes}, sort_keys=False))
-    return file
 
 
 def episode(folder: Path) -> Path:
@@ -55,7 +47,7 @@ def episode(folder: Path) -> Path:
 def test_simulated_time_reaches_every_node(
     ros2: str, start: Callable[..., Launched], tmp_path: Path, file: str, arguments: list[str], nodes: list[str]
 ) -> None:
-    contract = written(tmp_path, gripper_driver={"command": {"type": "float", "name": "hand"}})
+    contract = changed_contract(tmp_path, CONTRACT, gripper_driver={"command": {"type": "float", "name": "hand"}})
     given = [word.format(tmp=tmp_path, episode=episode(tmp_path)) for word in arguments]
     if file != "replay.launch.py":
         nodes = [*nodes, "command_gate_node", "dashboard_node"]
@@ -125,8 +117,7 @@ def test_a_robot_may_have_its_transforms_in_its_namespace(
 ) -> None:
     for name, text in build("tf2_msgs", tmp_path / "tf2").items():
         monkeypatch.setenv(name, text)
-    state = {**yaml.safe_load(CONTRACT.read_text())["state"], "pose": "tf"}
-    contract = written(tmp_path, state=state)
+    contract = changed_contract(tmp_path, CONTRACT, state={"pose": "tf"})
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", f"dataset:={tmp_path / 'data'}",

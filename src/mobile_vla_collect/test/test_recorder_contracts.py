@@ -3,10 +3,10 @@
 import array
 import time
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pytest
-import yaml
 from recorder_client import CONTRACT_PATH, Recording
 from sensor_msgs.msg import CompressedImage
 
@@ -19,7 +19,7 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import fit
 from mobile_vla_msgs.msg import GripperCommand
 from mobile_vla_ros.convert import to_stamp
-from mobile_vla_ros.testing import FakeRobot, SimulatedTime, image_number, numbered_image, wait_for
+from mobile_vla_ros.testing import FakeRobot, SimulatedTime, changed_contract, image_number, numbered_image, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -33,14 +33,7 @@ def recording(probe):
 @pytest.fixture
 def write_contract(tmp_path):
     """Write the default contract with changes; returns its path."""
-
-    def write(**changes):
-        contract = {**yaml.safe_load(CONTRACT_PATH.read_text()), **changes}
-        file = tmp_path / "robot.yaml"
-        file.write_text(yaml.safe_dump(contract, sort_keys=False))
-        return file
-
-    return write
+    return partial(changed_contract, tmp_path, CONTRACT_PATH)
 
 
 def camera(name, *, required):

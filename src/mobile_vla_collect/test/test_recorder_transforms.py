@@ -4,12 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-import yaml
 from recorder_client import CONTRACT_PATH, Recording, recorder_process
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_ros.testing import FakeRobot, NodeProcess, transforms_node, wait_for
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, changed_contract, transforms_node, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -23,11 +22,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture
 def contract(tmp_path):
-    data = yaml.safe_load(CONTRACT_PATH.read_text())
-    data["state"] |= {"pose": "tf", "odometry_frame": "map"}
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
-    return file
+    return changed_contract(tmp_path, CONTRACT_PATH, state={"pose": "tf", "odometry_frame": "map"})
 
 
 def test_the_pose_of_a_robot_that_localises_itself_is_recorded_in_its_map(probe, tmp_path, contract, environment):

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from gate_process import Sender, start_gate, twist
 from geometry_msgs.msg import Twist, TwistStamped
@@ -19,7 +18,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import EVERY_STATUS, LATCHED
-from mobile_vla_ros.testing import FakeRobot, NodeProcess, StampedVelocities, wait_for
+from mobile_vla_ros.testing import FakeRobot, NodeProcess, StampedVelocities, changed_contract, wait_for
 
 pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("domain")]
 
@@ -110,10 +109,7 @@ def test_the_gripper_goes_out_on_change_and_is_repeated_but_never_let_go(probe):
 
 
 def test_a_robot_without_a_gripper_is_driven_and_gets_no_gripper_command(probe, tmp_path):
-    contract = tmp_path / "robot.yaml"
-    contract.write_text(
-        yaml.safe_dump({**yaml.safe_load(Path(CONTRACT).read_text()), "gripper": "none"}, sort_keys=False)
-    )
+    contract = changed_contract(tmp_path, Path(CONTRACT), gripper="none")
     with start_gate(contract=str(contract)):
         velocities = probe.collect(Twist, "cmd_vel")
         statuses = probe.collect(GateStatus, "gate/status", LATCHED)

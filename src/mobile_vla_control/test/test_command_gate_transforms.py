@@ -4,14 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from gate_process import Sender, start_gate, twist
 from geometry_msgs.msg import Twist
 from std_msgs.msg import Float64
 
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import NodeProcess, transforms_node, wait_for
+from mobile_vla_ros.testing import NodeProcess, changed_contract, transforms_node, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -23,10 +22,7 @@ AREA = [[0.5, 3.0], [2.5, 3.0], [2.5, 4.5], [0.5, 4.5]]
 
 def test_keep_in_holds_in_the_map_and_the_status_names_the_transform_that_is_missing(probe, tmp_path):
     environment = build("tf2_msgs", tmp_path / "tf2")
-    data = yaml.safe_load(CONTRACT.read_text())
-    data["state"] |= {"pose": "tf", "odometry_frame": "map"}
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump({**data, "keep_in": AREA}, sort_keys=False))
+    file = changed_contract(tmp_path, CONTRACT, state={"pose": "tf", "odometry_frame": "map"}, keep_in=AREA)
     statuses, velocities = probe.collect(GateStatus, "gate/status", LATCHED), probe.collect(Twist, "cmd_vel")
     travelled = probe.collect(Float64, "travelled")
 

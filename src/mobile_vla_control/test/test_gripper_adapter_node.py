@@ -16,7 +16,7 @@ from mobile_vla_data.contract import Contract
 from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_ros.qos import SENSOR
-from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -31,11 +31,8 @@ def start(domain, tmp_path):
     nodes = []
 
     def start(command, state=None, env=None):
-        file = tmp_path / "robot.yaml"
         driver = {"command": command, **({"state": state} if state else {})}
-        file.write_text(
-            yaml.safe_dump({**yaml.safe_load(CONTRACT.read_text()), "gripper_driver": driver}, sort_keys=False)
-        )
+        file = changed_contract(tmp_path, CONTRACT, gripper_driver=driver)
         nodes.append(NodeProcess("mobile_vla_control", "gripper_adapter_node", {"contract": str(file)}, env=env))
         return nodes[-1]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -16,7 +15,7 @@ from robot_fixtures import CONTRACT
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, GripperCommand
 from mobile_vla_ros.convert import to_ns
-from mobile_vla_ros.testing import FakeRobot, wait_for
+from mobile_vla_ros.testing import FakeRobot, changed_contract, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -74,8 +73,7 @@ def test_chunks_that_come_too_late_are_reported(probe, robot, start_node, status
 def test_a_robot_without_a_gripper_is_driven_without_its_state_and_gets_no_command_for_it(
     probe, start_node, statuses, tmp_path
 ):
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(CONTRACT.read_text()), "gripper": "none"}, sort_keys=False))
+    file = changed_contract(tmp_path, CONTRACT, gripper="none")
     robot = FakeRobot(probe, Contract.load(file))
     commands = probe.collect(GripperCommand, "gripper/command_policy")
     velocities = probe.collect(Twist, "cmd_vel_policy")

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from geometry_msgs.msg import Twist
 from robot_fixtures import CONTRACT
 
-from mobile_vla_ros.testing import NodeProcess, transforms_node, wait_for
+from mobile_vla_ros.testing import NodeProcess, changed_contract, transforms_node, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -21,10 +20,7 @@ def test_the_policy_is_given_the_place_in_the_map(
     probe: Any, robot: Any, start_node: Any, statuses: Any, tmp_path: Path
 ) -> None:
     environment = build("tf2_msgs", tmp_path / "tf2")
-    data = yaml.safe_load(CONTRACT.read_text())
-    data["state"] |= {"pose": "tf", "odometry_frame": "map"}
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    file = changed_contract(tmp_path, CONTRACT, state={"pose": "tf", "odometry_frame": "map"})
     velocities = probe.collect(Twist, "cmd_vel_policy")
     node = start_node("echo-x", env=environment, contract=str(file), instruction="go to the kitchen")
     wait_for(lambda: statuses and "nothing has arrived on '/tf'" in statuses[-1].message, 60, "the missing transforms")

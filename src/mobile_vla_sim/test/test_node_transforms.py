@@ -1,11 +1,10 @@
 """The simulated robot under a contract whose pose comes from transforms."""
 
 import pytest
-import yaml
 
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, unique_domain, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
@@ -13,11 +12,7 @@ pytestmark = pytest.mark.alone
 
 def test_the_simulators_transforms_are_the_recorders_position_also_under_a_namespaced_tf(contract_path, tmp_path):
     environment = build("tf2_msgs", tmp_path / "tf2")
-    data = yaml.safe_load(contract_path.read_text())
-    data["state"]["pose"] = "tf"
-    file = tmp_path / "robot.yaml"
-    file.write_text(yaml.safe_dump(data, sort_keys=False))
-    sim = {"contract": str(file)}
+    sim = {"contract": str(changed_contract(tmp_path, contract_path, state={"pose": "tf"}))}
     recorder = {**sim, "dataset": str(tmp_path / "data"), "autostart": True}
     names = {"namespace": "/robot2", "remap": {"/tf": "tf", "/tf_static": "tf_static"}, "env": environment}
     with (

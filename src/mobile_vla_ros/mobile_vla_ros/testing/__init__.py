@@ -1,5 +1,6 @@
 """For tests of nodes: real processes on a DDS domain of their own, a robot for them, and waiting on conditions."""
 
+from mobile_vla_ros.testing.contract_file import changed_contract
 from mobile_vla_ros.testing.domain import WITHOUT_SHARED_MEMORY, unique_domain
 from mobile_vla_ros.testing.fake_robot import FakeRobot, image_number, numbered_image
 from mobile_vla_ros.testing.node_process import NodeProcess
@@ -14,6 +15,7 @@ __all__ = [
     "Probe",
     "SimulatedTime",
     "StampedVelocities",
+    "changed_contract",
     "image_number",
     "numbered_image",
     "unique_domain",

@@ -10,9 +10,9 @@ parts of the robot. A sensor that is silent stops the robot, and so does one tha
 which the robot is to move.
 
 Values have the meaning that sensor_msgs/LaserScan, sensor_msgs/Range and REP 117 give them: infinity is no obstacle in
-range, minus infinity one that is too near to be measured, and other values outside the limits are no measurements. 0.0
-and NaN are none either: some drivers send them where nothing is in range, others for a covered lens, so they show
-neither an obstacle nor free space unless the contract says so (``invalid_is_free``).
+range, minus infinity one that is too near to be measured, and other values outside the limits are no measurements. Nor
+are 0.0 and NaN: some drivers send them where nothing is in range, others for a covered lens, so they show neither an
+obstacle nor free space unless the contract says so (``invalid_is_free``).
 
 Reasons never contain a number that changes from tick to tick: a status goes out whenever the reason changes.
 """

@@ -1,4 +1,4 @@
-"""Entry points of this package; each names in one line what is missing or does not go together."""
+"""Entry points of this package; each reports in one line what is missing or incompatible."""
 
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -6,9 +6,9 @@ from mobile_vla_data.start import entry
 
 
 def torch_fault() -> str:
-    """Return what is wrong if the installed transformers needs another torch than the installed one, else "".
+    """Return in one line that the installed transformers needs another torch; empty if it does not.
 
-    transformers switches a torch that is too old off, and fails only when a model is imported.
+    transformers disables a torch that is too old, and fails only when a model is imported.
     """
     from packaging.requirements import Requirement
 
@@ -16,7 +16,7 @@ def torch_fault() -> str:
         torch, transformers = version("torch"), version("transformers")
     except PackageNotFoundError:
         return ""  # installed without pip's metadata
-    for wanted in (Requirement(line) for line in requires("transformers") or [] if line.startswith("torch")):
+    for wanted in map(Requirement, requires("transformers") or []):
         if wanted.name == "torch" and not wanted.specifier.contains(torch, prereleases=True):
             return (
                 f"transformers {transformers} needs torch{wanted.specifier}, and torch {torch} is installed; "

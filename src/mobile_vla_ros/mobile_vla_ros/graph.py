@@ -7,7 +7,7 @@ from typing import Any
 #: Name of a node that discovery does not know (yet).
 NO_NAME = "a node without a name"
 _UNKNOWN_NODE = "_NODE_NAME_UNKNOWN_"
-#: Names with which nodes begin that watch commands and move nothing: those of this project, and tools.
+#: Beginnings of the names of nodes that watch commands and move nothing: this project's own, and tools.
 _ONLOOKERS = (
     "recorder_node",
     "raw_recorder_node",
@@ -35,8 +35,9 @@ def full_name(info: Any) -> str:
 def is_onlooker(info: Any) -> bool:
     """Return True if an endpoint belongs to a node that watches commands, but moves no robot.
 
-    By its name: nothing else in the graph tells a tool from the driver of a base. Names that begin with ``_`` are
-    hidden in ROS, and tools use them (``_ros2cli_1234``); discovery's name for an unknown node is none of these.
+    Its name decides, because nothing else in the graph distinguishes a tool from the driver of a base. Names that begin
+    with ``_`` are hidden in ROS, and tools use them (``_ros2cli_1234``). A node that discovery does not know yet also
+    has such a name, and does not count as a tool.
     """
     name = info.node_name.lower()
     return name.startswith(_ONLOOKERS) or (name.startswith("_") and _UNKNOWN_NODE not in info.node_name)

@@ -62,7 +62,7 @@ class RawRecorderNode(Node):
         self._min_free_bytes = 2e6 * number(
             self, "min_free_mb", 500.0, "raw recording ends below twice this much free space [MB]", at_least=0
         )
-        what = "the recorder's: an import of the files uses it, too [s]"
+        what = "as the recorder has it; imports of the files use it [s]"
         self._command_max_age_s = number(self, "command_max_age_s", COMMAND_MAX_AGE_S, what, above=0)
         names = tuple(name.strip() for name in extra.split(",") if name.strip())
         self._wanted = {

@@ -22,7 +22,7 @@ from mobile_vla_ros.parameters import flag, load_contract, number, path, stampin
 from mobile_vla_ros.run import StartError, run
 
 _PERIOD_S = 0.01
-#: It looks for other publishers of the inputs after this time, and again and again [s].
+#: Time before the first and between further searches for other publishers of the inputs [s].
 _LOOK_AROUND_S = 1.0
 
 
@@ -103,7 +103,7 @@ class ReplayNode(Node):
             raise StartError(str(error)) from None
 
     def _tick_inputs(self, inputs: InputReplay, now_s: float) -> None:
-        # Not only at the beginning: on a busy machine another publisher may be discovered late.
+        # Not only before it begins: on a busy machine another publisher may be discovered late.
         if now_s - self._looked_s >= _LOOK_AROUND_S:
             self._looked_s = now_s
             if other := inputs.other_publishers():

@@ -226,7 +226,7 @@ class Expert:
         return distance < self._config.home_from_m and float(away @ self._outwards) > math.cos(self._config.home_rad)
 
     def _from_aim(self) -> tuple[Points, float]:
-        """Direction, a unit vector, and distance from where the gripper is to act to the robot."""
+        """Return the direction, a unit vector, and the distance [m] from where the gripper acts to the robot."""
         x, y = self._aim_point()
         away = np.array([self._truth.pose.x - x, self._truth.pose.y - y])
         distance = float(np.linalg.norm(away))

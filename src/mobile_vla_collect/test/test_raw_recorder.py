@@ -4,7 +4,7 @@ import json
 import math
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,24 @@ from mobile_vla_data.convert.rosbag.bag import open_bag  # noqa: E402
 from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags  # noqa: E402
 
 pytestmark = pytest.mark.alone
+
+
+@contextmanager
+def recorders(probe, robot, dataset, *, env=None, remap=None, use_sim_time=False, **raw_parameters):
+    """Run a raw recorder, a recorder and a human beside a robot; yield them when both recorders hear the robot.
+
+    An episode that began before that would lack its first inputs.
+    """
+    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0, **raw_parameters}
+    raw_parameters["use_sim_time"] = use_sim_time
+    topics = [item.topic_name for item in robot.publishers.values()]
+    with (
+        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, env=env, remap=remap) as raw,
+        recorder_process(dataset, use_sim_time=use_sim_time) as recorder,
+        Recording(probe) as human,
+    ):
+        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
+        yield raw, recorder, human
 
 
 def answer_ticks(probe, robot):
@@ -72,16 +90,8 @@ def compare_steps(live, copy, steps):
 def test_each_episode_gets_a_recording_that_gives_the_same_episode_again(domain, probe, tmp_path):
     dataset, again = tmp_path / "flat", tmp_path / "again"
     robot = fake_robot(probe)
-    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0}
-    with (
-        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters) as raw,
-        recorder_process(dataset) as recorder,
-        Recording(probe) as human,
-    ):
-        answer_ticks(probe, robot)
-        # The recorder and the raw recorder: an episode that began before that would lack its first inputs.
-        topics = [item.topic_name for item in robot.publishers.values()]
-        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
+    answer_ticks(probe, robot)
+    with recorders(probe, robot, dataset) as (raw, recorder, human):
         heard = robot.number
         wait_for(lambda: robot.number > heard + 5, what="five ticks")
         human.start()
@@ -167,18 +177,13 @@ def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_sta
 ):
     dataset, environment = tmp_path / "flat", build("tf2_msgs", tmp_path / "tf2")
     robot = fake_robot(probe)
+    answer_ticks(probe, robot)
     # No disk has so much room: the raw recording ends as soon as it is looked after.
-    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1e9, "lead_s": 1.0}
-    options = {"remap": {"/tf_static": topic}, "env": environment}
+    options = {"min_free_mb": 1e9, "lead_s": 1.0, "remap": {"/tf_static": topic}, "env": environment}
     with (
-        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, **options) as raw,
         NodeProcess("", "", env=environment, command=[sys.executable, "-c", _STATIC, topic]) as static,
-        recorder_process(dataset),
-        Recording(probe) as human,
+        recorders(probe, robot, dataset, **options) as (raw, _, human),
     ):
-        answer_ticks(probe, robot)
-        topics = [item.topic_name for item in robot.publishers.values()]
-        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
         wait_for(lambda: "all sent" in static.output, 60.0, "static transforms")
         # Until they are older than what a file begins with.
         heard = robot.number
@@ -207,16 +212,10 @@ def test_no_more_waits_for_the_disk_than_fits_in_memory(tmp_path):
 def test_a_simulation_that_is_reset_and_paused_leaves_nothing_of_before_in_the_next_recording(domain, probe, tmp_path):
     dataset = tmp_path / "flat"
     robot = fake_robot(probe, rate_hz=20.0)
-    raw_parameters = {"contract": str(CONTRACT_PATH), "min_free_mb": 1.0, "use_sim_time": True}
     with (
-        closing(SimulatedTime(probe, robot, 1.0)) as simulated,
-        NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters) as raw,
-        recorder_process(dataset, use_sim_time=True),
-        Recording(probe) as human,
+        closing(SimulatedTime(probe, robot, 1.0, now_ns=100 * 10**9)) as simulated,
+        recorders(probe, robot, dataset, use_sim_time=True) as (raw, _, human),
     ):
-        simulated.now_ns = 100 * 10**9
-        topics = [item.topic_name for item in robot.publishers.values()]
-        wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
         human.start()
         human.until_steps(8)
         simulated.now_ns = 10 * 10**9

@@ -209,8 +209,7 @@ def test_a_simulation_that_is_reset_ends_the_usable_part_of_an_episode_and_the_n
     probe, start_recorder, recording, tmp_path
 ):
     robot = FakeRobot(probe, Contract.load(CONTRACT_PATH), commands=True, rate_hz=20.0)
-    with closing(SimulatedTime(probe, robot, 1.0)) as simulated:
-        simulated.now_ns = 100 * 10**9
+    with closing(SimulatedTime(probe, robot, 1.0, now_ns=100 * 10**9)) as simulated:
         start_recorder(tmp_path / "data", use_sim_time=True)
         recording.start()
         recording.until_steps(8)

@@ -15,12 +15,12 @@ from mobile_vla_ros.testing.probe import Probe
 class SimulatedTime:
     """Publishes /clock, and makes the robot stamp with it: faster than real time, paused, or set back.
 
-    ``factor`` is its speed; 1 is real time. It begins at 5 s. Set ``now_ns`` to make it jump.
+    ``factor`` is its speed; 1 is real time. Set ``now_ns`` to make it jump.
     """
 
-    def __init__(self, probe: Probe, robot: FakeRobot, factor: float) -> None:
+    def __init__(self, probe: Probe, robot: FakeRobot, factor: float, now_ns: int = 5 * 10**9) -> None:
         self.probe, self.robot, self.factor = probe, robot, factor
-        self.now_ns, self.paused, self._running = 5 * 10**9, False, True
+        self.now_ns, self.paused, self._running = now_ns, False, True
         self._publisher = probe.node.create_publisher(Clock, "/clock", 10)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Message setters check types, as Humble's always do; later distributions only with this, read at import of a message.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
+
+
+@pytest.fixture
+def local_ray() -> Iterator[None]:
+    """Run a Ray with two processors on this machine."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -38,9 +38,7 @@ SPREADS = [
 @pytest.fixture
 def spread(request):
     if request.param.ray:
-        ray = pytest.importorskip("ray")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        request.addfinalizer(ray.shutdown)
+        request.getfixturevalue("local_ray")
     return request.param
 
 

@@ -63,9 +63,7 @@ def blind_turning(differential):
 def spread(request):
     """Where work is spread: two processes, and a Ray on this machine."""
     if request.param.ray:
-        ray = pytest.importorskip("ray")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-        request.addfinalizer(ray.shutdown)
+        request.getfixturevalue("local_ray")
     return request.param
 
 

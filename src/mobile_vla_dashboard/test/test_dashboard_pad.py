@@ -127,8 +127,11 @@ def test_a_touch_that_the_system_cancels_stops_the_robot(page: Chromium, command
 def test_a_pad_that_loses_the_pointer_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:
     page.evaluate("pad.addEventListener('pointerdown', (event) => { window.held = event.pointerId; }); true")
     mouse(page, "mousePressed", place(page, 0.8))
+    # A capture begins and ends with the next event of its pointer (Pointer Events, "process pending pointer capture").
+    mouse(page, "mouseMoved", place(page, 0.9))
     until(commands, HALF)
     page.evaluate("pad.releasePointerCapture(held); true")
+    mouse(page, "mouseMoved", place(page, 0.8))
     stays_still(page, commands)
     mouse(page, "mouseReleased", place(page, 0.8))
 

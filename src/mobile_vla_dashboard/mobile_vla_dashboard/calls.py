@@ -60,6 +60,6 @@ def content(reply: Reply) -> dict[str, Any]:
     return {"ok": reply.ok, "message": reply.message, **({"words": reply.words} if reply.words else {})}
 
 
-def answer(reply: Reply) -> Response:
-    """Return a reply as JSON: status 200 if it was accepted, 409 if not."""
-    return JSONResponse(content(reply), status_code=200 if reply.ok else 409)
+def answer(reply: Reply, refused: int = 409) -> Response:
+    """Return a reply as JSON: status 200 if it was accepted, ``refused`` if not."""
+    return JSONResponse(content(reply), status_code=200 if reply.ok else refused)

@@ -28,9 +28,9 @@ class Reply:
     """The same message for the page, if this package worded it."""
 
     @staticmethod
-    def refusal(words: Words) -> Reply:
-        """Return a refusal that this package words."""
-        return Reply(False, in_english(words), words=words)
+    def refusal(why: Words | str) -> Reply:
+        """Return a refusal, in words of the table or as text of another package."""
+        return Reply(False, in_english(why), words=why if isinstance(why, dict) else None)
 
 
 class Robot(Protocol):

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from mobile_vla_dashboard.access import Access, App
 from mobile_vla_dashboard.buttons import buttons
+from mobile_vla_dashboard.calls import answer
 from mobile_vla_dashboard.episodes_api import episodes
 from mobile_vla_dashboard.health import health
 from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.limits import Limits
 from mobile_vla_dashboard.pages import pages
-from mobile_vla_dashboard.robot import Robot
+from mobile_vla_dashboard.robot import Reply, Robot
 from mobile_vla_dashboard.sockets import ViewSocket, WheelSocket
 from mobile_vla_dashboard.teleop import Wheel
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials_api import trials
-from mobile_vla_dashboard.wording import RefusalError, Words, in_english, say
+from mobile_vla_dashboard.wording import RefusalError, Words, say
 from mobile_vla_data.instruction import InstructionError
 
 
@@ -88,7 +88,4 @@ def _refusals(app: FastAPI) -> None:
 
 
 def _refusal(status: int, why: Words | str) -> Response:
-    content: dict[str, Any] = {"ok": False, "message": in_english(why)}
-    if isinstance(why, dict):
-        content["words"] = why
-    return JSONResponse(content, status_code=status)
+    return answer(Reply.refusal(why), status)

@@ -75,7 +75,7 @@ class Library:
             RefusalError: it is no longer the file of that version, the one in a card; empty: any.
         """
         path = self.dataset().episode_path(episode_id)
-        if version and version != _version(signature(path)):
+        if version and version != _version(path):
             raise RefusalError(say("episodes.changed", id=episode_id))
         return path
 
@@ -255,7 +255,7 @@ def _progress(tally: Tally, plan: CollectionPlan | None, task: str) -> Json:
 
 
 def _card(path: Path) -> Json:
-    version = _version(signature(path))
+    version = _version(path)
     try:
         info = episode_info(path)
     except (*DAMAGE, IndexError) as error:
@@ -265,9 +265,9 @@ def _card(path: Path) -> Json:
     return {**info, "version": version, "problem": "", "findings": _findings(check_episode(path, images=False))}
 
 
-def _version(of_file: tuple[int, ...]) -> str:
+def _version(path: Path) -> str:
     """Return the version of an episode, another one whenever its file is replaced."""
-    return "-".join(f"{number:x}" for number in of_file)
+    return "-".join(f"{number:x}" for number in signature(path))
 
 
 def _findings(found: Sequence[Finding]) -> list[Json]:

@@ -24,7 +24,7 @@ _ANSWER = {"content": {"application/json": {"schema": {"$ref": "#/components/sch
 
 #: Of every address.
 REFUSALS: Answers = {
-    409: {**_ANSWER, "description": "Refused, or nobody answers"},
+    409: {**_ANSWER, "description": "Refused, or no node answers"},
     413: {**_ANSWER, "description": "The request is too large"},
     422: {**_ANSWER, "description": "The request is malformed"},
     429: {**_ANSWER, "description": "Too many requests"},

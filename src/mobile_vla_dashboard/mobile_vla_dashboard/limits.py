@@ -1,7 +1,7 @@
 """Limits on what one address may send: size of a request, requests per second, WebSockets. No rclpy.
 
-Files of the page do not count: one load of the page asks for forty, and through an SSH tunnel everybody has the same
-address.
+Files of the page do not count: one load of the page asks for forty, and through an SSH tunnel all browsers have the
+same address.
 """
 
 from __future__ import annotations

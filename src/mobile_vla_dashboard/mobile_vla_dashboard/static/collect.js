@@ -41,7 +41,7 @@ export function showCollect(state) {
   if (recorder.recording) showSteps();
 }
 
-// Loads plan and list when an episode was added or edited, whoever did it, and when the view is opened.
+// Loads plan and list when an episode was added or edited, in whichever page, and when the view is opened.
 function refresh(again = false) {
   const now = `${recorder.dataset} ${recorder.episodes_saved} ${edits}`;
   if (view() !== "collect" || (now === known && !again)) return;

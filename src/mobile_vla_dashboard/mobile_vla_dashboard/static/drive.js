@@ -156,7 +156,7 @@ function headline(other) {
 export const drive = {
   show(next) {
     state = next;
-    // Resume, pressed by whomever, must not move the robot: what is held now must be pressed again.
+    // Resume, in whichever page it is pressed, must not move the robot: what is held now must be pressed again.
     if (next.gate.stopped) releaseStick();
     if (!hasWheel && next.gate.gripper !== null && next.gate.gripper !== undefined) closed = next.gate.gripper > 0.5;
     render();

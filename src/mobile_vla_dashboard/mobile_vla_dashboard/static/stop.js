@@ -3,7 +3,7 @@
 const button = document.getElementById("stop");
 const alarm = document.getElementById("alarm");
 
-// How often a STOP is sent, and how long each may take; the dashboard itself tries for 1.1 s.
+// How often a STOP is sent, and how long each may take; the dashboard itself tries for 1.3 s.
 const ATTEMPTS = 3;
 const STOP_MS = 1500;
 const RESUME_MS = 6000;

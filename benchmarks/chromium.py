@@ -13,6 +13,8 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from websockets.sync.client import connect
@@ -120,6 +122,20 @@ class Chromium:
         size = {"width": width, "height": height, "deviceScaleFactor": scale}
         self.command("Emulation.setDeviceMetricsOverride", mobile=phone, **size)
         self.command("Emulation.setTouchEmulationEnabled", enabled=phone)
+
+    @contextmanager
+    def phone(self, width: int, height: int) -> Iterator[None]:
+        """Show the page as a phone of this size does, for a while."""
+        self.resize(width, height, phone=True)
+        try:
+            yield
+        finally:
+            self.restore_size()
+
+    def restore_size(self) -> None:
+        """End what :meth:`resize` began."""
+        self.command("Emulation.clearDeviceMetricsOverride")
+        self.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
     def screenshot(self, *, quality: int = 80) -> bytes:
         """Return what the page shows, as WebP."""

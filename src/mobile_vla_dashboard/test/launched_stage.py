@@ -88,16 +88,12 @@ class LaunchedPage:
 
     def narrow(self, width: int) -> None:
         """Check that a phone of this width need not scroll sideways."""
-        self.browser.resize(width, 740, phone=True)
-        try:
+        with self.browser.phone(width, 740):
             wide = self.browser.evaluate(
                 "[...document.querySelectorAll('main *')].filter((each) => each.checkVisibility() && "
                 f"each.getBoundingClientRect().right > {width + 1}).map((each) => each.outerHTML.slice(0, 120))"
             )
             assert self.browser.evaluate("document.documentElement.scrollWidth") <= width, wide
-        finally:
-            self.browser.command("Emulation.clearDeviceMetricsOverride")
-            self.browser.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
     def close(self) -> None:
         if self.launched.process.poll() is None:

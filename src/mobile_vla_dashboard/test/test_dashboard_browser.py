@@ -72,8 +72,7 @@ def test_all_visible_text_comes_from_the_table(page: Chromium, language: str, vi
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_narrow_phone_shows_every_view_without_scrolling_sideways(page: Chromium, view: str) -> None:
-    page.resize(360, 740, phone=True)
-    try:
+    with page.phone(360, 740):
         for language in ("ko", "en"):
             _speak(page, language)
             _show(page, view)
@@ -82,9 +81,6 @@ def test_a_narrow_phone_shows_every_view_without_scrolling_sideways(page: Chromi
                 "(({ top, bottom, width }) => [top >= 0, bottom <= innerHeight, width > 100])"
                 "(document.querySelector('#stop').getBoundingClientRect())"
             ) == [True, True, True]
-    finally:
-        page.command("Emulation.clearDeviceMetricsOverride")
-        page.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

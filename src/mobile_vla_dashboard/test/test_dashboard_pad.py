@@ -93,8 +93,7 @@ def test_the_pad_drives_while_it_is_held(page: Chromium, commands: list[Twist]) 
 
 
 def test_a_second_finger_does_not_take_over_the_pad(page: Chromium, commands: list[Twist]) -> None:
-    page.resize(1360, 900, phone=True)
-    try:
+    with page.phone(1360, 900):
         first, second = {**place(page, 0.8), "id": 1}, {**place(page, -0.8), "id": 2}
         touch(page, "touchStart", first)
         until(commands, HALF)
@@ -107,21 +106,14 @@ def test_a_second_finger_does_not_take_over_the_pad(page: Chromium, commands: li
         assert all(message.linear.x > 0 for message in commands[count:])
         touch(page, "touchEnd")
         stays_still(page, commands)
-    finally:
-        page.command("Emulation.clearDeviceMetricsOverride")
-        page.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 def test_a_touch_that_the_system_cancels_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:
-    page.resize(1360, 900, phone=True)
-    try:
+    with page.phone(1360, 900):
         touch(page, "touchStart", {**place(page, 0.8), "id": 1})
         until(commands, HALF)
         touch(page, "touchCancel")
         stays_still(page, commands)
-    finally:
-        page.command("Emulation.clearDeviceMetricsOverride")
-        page.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 def test_a_pad_that_loses_the_pointer_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:

@@ -177,8 +177,7 @@ def accessible(page: Chromium) -> list[str]:
         page.resize(width, 900, phone=width == 360)
         for scheme in ("light", "dark"):
             found += axe.findings(page, scheme)
-    page.command("Emulation.clearDeviceMetricsOverride")
-    page.command("Emulation.setTouchEmulationEnabled", enabled=False)
+    page.restore_size()
     return found
 
 

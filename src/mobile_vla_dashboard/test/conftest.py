@@ -20,6 +20,7 @@ sys.path.insert(1, str(Path(__file__).parents[3] / "benchmarks"))
 
 from chromium import BrowserError, Chromium
 from dashboard_stage import Stage
+from episodes_stage import Server
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,14 @@ def browser() -> Iterator[Chromium]:
         pytest.skip(str(error))
     with browser:
         yield browser
+
+
+@pytest.fixture
+def server(dataset: Path) -> Iterator[Server]:
+    """The web application for the ``dataset`` of a file's tests, without a robot."""
+    server = Server(dataset)
+    yield server
+    server.close()
 
 
 @pytest.fixture

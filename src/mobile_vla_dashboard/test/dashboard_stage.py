@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from chromium import Chromium
 from geometry_msgs.msg import Twist
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -120,3 +121,16 @@ def hold(wheel: ClientConnection, commands: list[Twist], until) -> None:
 
 def moving(commands: list[Twist]) -> bool:
     return bool(commands) and commands[-1].linear.x == pytest.approx(0.5 * CONTRACT.limits.linear_m_s)
+
+
+def show(page: Chromium, view: str) -> None:
+    """Open a view of the page."""
+    page.evaluate(f"location.hash = '{view}'; true")
+    page.wait_until(f"document.body.dataset.view === '{view}'")
+
+
+def speak(page: Chromium, language: str) -> None:
+    """Choose the language of the page."""
+    if page.evaluate("document.documentElement.lang") != language:
+        page.press("#lang")
+    page.wait_until(f"document.documentElement.lang === '{language}'")

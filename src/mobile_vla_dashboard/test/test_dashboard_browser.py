@@ -8,7 +8,7 @@ import axe
 import pytest
 import said
 from chromium import Chromium
-from dashboard_stage import CONTRACT, Stage
+from dashboard_stage import CONTRACT, Stage, show, speak
 from geometry_msgs.msg import Twist
 
 from mobile_vla_msgs.msg import GripperCommand
@@ -39,33 +39,22 @@ def _live(browser: Chromium) -> None:
     browser.wait_until("document.querySelector('figure') !== null")
 
 
-def _show(page: Chromium, view: str) -> None:
-    page.evaluate(f"location.hash = {json.dumps(view)}; true")
-    page.wait_until(f"document.body.dataset.view === {json.dumps(view)}")
-
-
-def _speak(page: Chromium, language: str) -> None:
-    if page.evaluate("document.documentElement.lang") != language:
-        page.press("#lang")
-    page.wait_until(f"document.documentElement.lang === {json.dumps(language)}")
-
-
 def test_a_browser_gets_the_language_that_it_asks_for_and_remembers_another_choice(page: Chromium) -> None:
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.evaluate("document.querySelector('#stop').innerText") == "STOP"
-    _speak(page, "ko")
+    speak(page, "ko")
     assert page.evaluate("document.querySelector('#stop').innerText") == "정지"
     page.open(page.evaluate("location.href"))
     _live(page)
     assert page.evaluate("document.documentElement.lang") == "ko"
-    _speak(page, "en")
+    speak(page, "en")
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_all_visible_text_comes_from_the_table(page: Chromium, language: str, view: str) -> None:
-    _show(page, view)
-    _speak(page, language)
+    show(page, view)
+    speak(page, language)
     page.wait_until("document.querySelector('#gate').classList.contains('off') === false")
     assert said.beside_the_table(page, language) == []
 
@@ -74,8 +63,8 @@ def test_all_visible_text_comes_from_the_table(page: Chromium, language: str, vi
 def test_a_narrow_phone_shows_every_view_without_scrolling_sideways(page: Chromium, view: str) -> None:
     with page.phone(360, 740):
         for language in ("ko", "en"):
-            _speak(page, language)
-            _show(page, view)
+            speak(page, language)
+            show(page, view)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360
             assert page.evaluate(
                 "(({ top, bottom, width }) => [top >= 0, bottom <= innerHeight, width > 100])"
@@ -86,7 +75,7 @@ def test_a_narrow_phone_shows_every_view_without_scrolling_sideways(page: Chromi
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(page: Chromium, view: str, scheme: str) -> None:
-    _show(page, view)
+    show(page, view)
     assert axe.findings(page, scheme) == []
 
 
@@ -168,7 +157,7 @@ def test_the_speed_is_remembered(page: Chromium) -> None:
 
 
 def test_the_keyboard_alone_reaches_every_control(page: Chromium) -> None:
-    _show(page, "run")
+    show(page, "run")
     page.evaluate("document.activeElement.blur(); true")
     reached = []
     for _ in range(40):

@@ -33,13 +33,6 @@ def dataset(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(dataset: Path) -> Iterator[Server]:
-    server = Server(dataset)
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def page(server: Server, browser: Chromium) -> Iterator[Chromium]:
     browser.failures.clear()
     browser.open(f"{server.address}/#collect")

@@ -11,7 +11,7 @@ import axe
 import pytest
 import said
 from chromium import Chromium
-from dashboard_stage import CONTRACT, CONTRACT_FILE, Stage
+from dashboard_stage import CONTRACT, Stage, show, speak
 from episodes_stage import record
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -21,7 +21,7 @@ from mobile_vla_msgs.msg import ActionChunk, PolicyStatus, RecorderStatus, Stage
 from mobile_vla_msgs.srv import StopEpisode
 from mobile_vla_ros.convert import to_stamp
 from mobile_vla_ros.qos import COMMAND, LATCHED, SENSOR_OFFERED
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import Probe, unique_domain, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -147,17 +147,6 @@ def driving_policy(page: Chromium, robot: Robot) -> Iterator[None]:
     page.wait_until("prediction.checkVisibility()")
     yield
     robot.policy_runs = False
-
-
-def show(page: Chromium, view: str) -> None:
-    page.evaluate(f"location.hash = '{view}'; true")
-    page.wait_until(f"document.body.dataset.view === '{view}'")
-
-
-def speak(page: Chromium, language: str) -> None:
-    if page.evaluate("document.documentElement.lang") != language:
-        page.evaluate("document.querySelector('#lang').click(); true")
-    page.wait_until(f"document.documentElement.lang === '{language}'")
 
 
 def tap(page: Chromium, key: str, code: str) -> None:
@@ -357,8 +346,7 @@ def test_a_lost_connection_is_readable_and_what_changed_meanwhile_is_loaded(
     page.wait_until("document.body.classList.contains('lost')")
     assert accessible(page) == []
     record(dataset, 60)
-    parameters = {"contract": str(CONTRACT_FILE), "port": stage.port, "teleop": True, "dataset": str(dataset)}
-    stage.node = NodeProcess("mobile_vla_dashboard", "dashboard_node", parameters)
+    stage.start_node()
     page.wait_until("!document.body.classList.contains('lost')", 30)
     # The recorder says nothing new.
     page.wait_until("document.querySelectorAll('#episodes li').length === 4", 30)

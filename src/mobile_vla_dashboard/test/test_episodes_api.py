@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -28,13 +27,6 @@ def dataset(tmp_path: Path) -> Path:
     folder = tmp_path / "dataset"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture
-def server(dataset: Path) -> Iterator[Server]:
-    server = Server(dataset)
-    yield server
-    server.close()
 
 
 def test_episodes_are_listed_newest_first_in_pages_with_outcome_and_findings(dataset: Path, server: Server) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Message setters check types, as Humble's always do; later distributions only with this, read at import of a message.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
+
+# Worker processes import the module of a test by its path from here, also where a package is tested in its own folder.
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The summary at the end of tools/test.sh: what was skipped and what was retried, with the reasons."""
+"""How tests run: alone in a package's folder, and the summary of what was skipped and retried."""
 
 import os
 import subprocess
@@ -54,3 +54,12 @@ def test_only_tests_that_run_alone_are_retried() -> None:
     lines = (ROOT / "tools/test.sh").read_text().splitlines()
     runs = [line for line in lines if "--reruns" in line]
     assert len(runs) == 1 and runs[0].endswith("-m alone")
+
+
+def test_worker_processes_find_the_tests_of_a_package_that_is_tested_in_its_folder() -> None:
+    # As `colcon test` does.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test/test_parallel.py"]
+    done = subprocess.run(
+        [*command, "-k", "order and processes"], cwd=ROOT / "src/mobile_vla_data", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout

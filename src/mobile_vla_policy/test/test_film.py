@@ -113,6 +113,13 @@ def test_other_words_come_between_those_of_an_instruction_and_leave_their_order(
     assert {0, 1, 2, 3, 4, 5} <= places
 
 
+def test_blocked_floor_has_bounded_logits() -> None:
+    # Cells that nobody ever drives over would otherwise grow for ever, and with them the difference of two images.
+    backbone = film()
+    torch.nn.init.constant_(backbone.blocked.bias, 500.0)
+    assert backbone.floor(torch.rand(1, 1, 3, SIZE, SIZE))[1].abs().max() <= 4
+
+
 def test_streaming_one_frame_at_a_time_equals_the_window() -> None:
     model, images = network(), torch.rand(8, 1, 3, SIZE, SIZE)
     tokens, state = model.backbone.tokenise(["go to the kitchen"]), torch.rand(1, 8, 3)

@@ -37,6 +37,9 @@ _SIDE_VIEW, _SIDE_CHANNELS = 64, 16
 _NEAR = 0.35
 #: The head sees what is blocked so many cells around robot and target: an arm's length.
 _REACH = 2
+#: Bound of the logits of blocked floor. A cell that no episode drives over would grow without end, and the squared
+#: difference between two images of it with it.
+_BLOCKED = 4.0
 
 
 class FilmSettings(BackboneSettings):
@@ -188,7 +191,8 @@ class FilmBackbone(Backbone):
         return self._floor(self.local(latents[:, 0].contiguous(memory_format=torch.channels_last)))
 
     def _floor(self, local: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.robot(local).flatten(1).float(), self.blocked(local).flatten(1).float()
+        blocked = _BLOCKED * torch.tanh(self.blocked(local).flatten(1).float() / _BLOCKED)
+        return self.robot(local).flatten(1).float(), blocked
 
     def _grid(self, cells: torch.Tensor) -> torch.Tensor:
         grid: torch.Tensor = cells.unflatten(1, (self.side, self.side))

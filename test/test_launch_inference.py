@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from launch_commands import LITE, ROOT, Launched, alive
-from rcl_interfaces.srv import GetParameters
 
 from mobile_vla_control.testing import require_timeouts
 from mobile_vla_data.action import displacement
@@ -113,11 +112,10 @@ def test_how_the_network_is_executed_comes_from_the_arguments_that_are_given_and
             ros2, "launch", "mobile_vla_bringup", "policy.launch.py", f"checkpoint:={checkpoint}", "device:=cpu",
             "instruction:=bring o'brien's \"cup\"", *(f"{name}:={value}" for name, value in given.items()),
         )  # fmt: skip
-        names = ["backend", "precision", "shadow", "trace", "instruction"]
-        request = GetParameters.Request(names=names)
-        values = probe.call(GetParameters, "policy_node/get_parameters", request, 60).values
-        assert values[4].string_value == "bring o'brien's \"cup\""
-        inforce = [values[0].string_value, values[1].string_value, values[2].bool_value, values[3].string_value]
+        instruction, *inforce = probe.parameters(
+            "policy_node", "instruction", "backend", "precision", "shadow", "trace"
+        )
+        assert instruction == "bring o'brien's \"cup\""
         assert inforce == (["eager", "bf16", True, given["trace"]] if given else ["auto", "auto", False, ""])
         policy = probe.collect(PolicyStatus, "policy/status", LATCHED)
         wait_for(lambda: policy and policy[-1].state == PolicyStatus.STATE_WAITING, 60, "an active policy")
@@ -133,8 +131,7 @@ def test_the_policy_takes_its_time_from_a_simulated_clock_too(
             "dashboard:=false", "use_sim_time:=true",
         )  # fmt: skip
         for node in ("policy_node", "command_gate_node"):
-            request = GetParameters.Request(names=["use_sim_time"])
-            assert probe.call(GetParameters, f"{node}/get_parameters", request, 60).values[0].bool_value, node
+            assert probe.parameters(node, "use_sim_time") == [True], node
 
 
 def moves(velocities: list[Twist]) -> bool:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from launch_commands import ROOT, Launched
-from rcl_interfaces.srv import GetParameters
 
 from mobile_vla_bringup.ports import port_of
 from mobile_vla_data.contract import Contract
@@ -57,9 +56,7 @@ def test_simulated_time_reaches_every_node(
             "dashboard_port:=0",
         )  # fmt: skip
         for node in nodes:
-            request = GetParameters.Request(names=["use_sim_time"])
-            answer = probe.call(GetParameters, f"{node}/get_parameters", request, 60)
-            assert answer.values[0].bool_value, (node, launched.output)
+            assert probe.parameters(node, "use_sim_time") == [True], (node, launched.output)
 
 
 @pytest.mark.parametrize(

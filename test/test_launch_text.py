@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from launch_commands import ROOT, Launched
-from rcl_interfaces.srv import GetParameters
 
 from mobile_vla_ros.testing import Probe, wait_for
 
@@ -18,11 +17,6 @@ pytestmark = pytest.mark.alone
 
 AWKWARD = """o'brien's "first" $HOME {x} #1"""
 PIPELINE = """v4l2src device=/dev/video9 ! video/x-raw,format=BGR ! identity name="o'brien's" ! appsink drop=true"""
-
-
-def parameters_of(probe: Probe, node: str, *names: str) -> list[str]:
-    answer = probe.call(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=names), 60)
-    return [value.string_value for value in answer.values]
 
 
 @pytest.fixture
@@ -50,12 +44,11 @@ def test_quotes_pipelines_and_an_awkward_workspace_path_reach_the_nodes_unchange
         )  # fmt: skip
         wait_for(lambda: len(launched.pids()) == 3 or launched.process.poll() is not None, 60, "three nodes")
         assert launched.process.poll() is None, launched.output
-        assert parameters_of(probe, "recorder_node", "dataset", "plan") == [str(dataset), str(plan)]
-        assert parameters_of(probe, "recorder_node", "images") == ["compressed"]
+        assert probe.parameters("recorder_node", "dataset", "plan") == [str(dataset), str(plan)]
+        assert probe.parameters("recorder_node", "images") == ["compressed"]
         for node in ("recorder_node", "command_gate_node", "static_camera_node"):
-            request = GetParameters.Request(names=["use_sim_time"])
-            assert probe.call(GetParameters, f"{node}/get_parameters", request, 60).values[0].bool_value, node
-        source, contract = parameters_of(probe, "static_camera_node", "source", "contract")
+            assert probe.parameters(node, "use_sim_time") == [True], node
+        source, contract = probe.parameters("static_camera_node", "source", "contract")
         assert source == PIPELINE
         assert contract == str(moved_workspace / "config/robot.yaml")
 
@@ -83,19 +76,17 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
             f"contract:=~/{AWKWARD}/robot: 1.yaml", "static_camera:=~/images", "dashboard:=false", "namespace:=/robot1",
             "use_sim_time:=true",
         )  # fmt: skip
-        dataset, plan, given = parameters_of(probe, "/robot1/recorder_node", "dataset", "plan", "contract")
+        dataset, plan, given = probe.parameters("/robot1/recorder_node", "dataset", "plan", "contract")
         assert [dataset, plan, given] == [str(tmp_path / "episodes"), str(tmp_path / "plan.yaml"), str(contract)]
-        assert parameters_of(probe, "/robot1/static_camera_node", "source") == [str(tmp_path / "images")]
+        assert probe.parameters("/robot1/static_camera_node", "source") == [str(tmp_path / "images")]
         line = next(line for line in launched.output.splitlines() if "keyboard_teleop_node" in line)
         command = line.partition("terminal: ")[2]
         assert "-r" in shlex.split(command), command
         teleop = subprocess.Popen(["bash", "-c", f"exec {command}"], stdin=terminal)
         try:
-            assert parameters_of(probe, "/robot1/keyboard_teleop_node", "contract") == [str(contract)]
             # Its stamps are compared with the gate's time.
-            request = GetParameters.Request(names=["use_sim_time"])
-            name = "/robot1/keyboard_teleop_node/get_parameters"
-            assert probe.call(GetParameters, name, request, 60).values[0].bool_value
+            parameters = probe.parameters("/robot1/keyboard_teleop_node", "contract", "use_sim_time")
+            assert parameters == [str(contract), True]
         finally:
             teleop.terminate()
             teleop.wait(30)

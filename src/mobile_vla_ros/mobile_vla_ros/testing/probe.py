@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from itertools import pairwise
 from typing import Any
 
 import rclpy
 from geometry_msgs.msg import Twist, TwistStamped
+from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSProfile
 
 from mobile_vla_ros.clock import now_ns
@@ -65,6 +68,20 @@ class Probe:
             return future.result()
         finally:
             self.node.destroy_client(client)
+
+    def parameters(self, node: str, *names: str, timeout_s: float = 60.0) -> list[Any]:
+        """Return the values of a node's parameters.
+
+        Asks again where no answer comes: a node that starts may reply before it has discovered who asked.
+        """
+        request, deadline = GetParameters.Request(names=names), time.monotonic() + timeout_s
+        while True:
+            try:
+                answer = self.call(GetParameters, f"{node}/get_parameters", request, 10.0)
+                return [parameter_value_to_python(value) for value in answer.values]
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
 
     def close(self) -> None:
         """Stop spinning and leave the graph."""

@@ -31,10 +31,11 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Note skipped and retried tests for tools/test.sh, which shows them at its end for all runs together."""
     notes = os.environ.get("MOBILE_VLA_TEST_NOTES")
-    if not notes:
+    # Of several processes one has the results of all.
+    if not notes or hasattr(config, "workerinput"):
         return
     with Path(notes).open("a") as file:
         for kind in ("skipped", "rerun"):

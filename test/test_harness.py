@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = """
 import os, pytest
@@ -31,13 +33,14 @@ def run(folder: Path, notes: Path, *options: str) -> int:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True).returncode
 
 
-def test_skips_and_retries_are_listed_with_their_reasons(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_skips_and_retries_are_listed_once_with_their_reasons(tmp_path: Path, workers: str) -> None:
     notes = tmp_path / "notes"
-    assert run(tmp_path, notes, "--reruns", "1") == 0
+    assert run(tmp_path, notes, "--reruns", "1", "-n", workers) == 0
     done = summary(notes)
     assert done.returncode == 0
     assert "SKIPPED 1: no robot on this machine\n    test_some.py::test_skipped\n" in done.stdout
-    assert "RETRIED test_some.py::test_flaky: RuntimeError: the first try fails\n" in done.stdout
+    assert done.stdout.count("RETRIED test_some.py::test_flaky: RuntimeError: the first try fails\n") == 1
 
 
 def test_more_than_five_retries_fail(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ setup(
         "prometheus-client>=0.14",
         "pydantic>=2.5",
     ],
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest", "hypothesis", "schemathesis"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",
     maintainer_email="maintainers@mobile-vla.org",

@@ -24,6 +24,7 @@ _ANSWER = {"content": {"application/json": {"schema": {"$ref": "#/components/sch
 
 #: Of every address.
 REFUSALS: Answers = {
+    400: {**_ANSWER, "description": "The body cannot be decoded"},
     409: {**_ANSWER, "description": "Refused, or no node answers"},
     413: {**_ANSWER, "description": "The request is too large"},
     422: {**_ANSWER, "description": "The request is malformed"},

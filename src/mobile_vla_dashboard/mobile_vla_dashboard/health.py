@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 
 from mobile_vla_dashboard.access import LIVE_PATH, READY_PATH
@@ -41,7 +41,7 @@ def health(robot: Robot) -> APIRouter:
             return JSONResponse({"ok": True, "message": "the command gate answers"})
         return JSONResponse({"ok": False, "message": in_english(card["headline"])}, status_code=503)
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Return the robot's figures as Prometheus text."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -266,7 +266,7 @@ def test_obstacles_stop_operator_and_policy_and_the_operator_can_back_away(probe
         unknown = "obstacles are unknown: nothing has arrived on 'front_scan'; nothing has arrived on 'rear_scan'"
         wait_for(lambda: statuses and unknown in statuses[-1].reason, what="the reason to stand")
         distances = Distances(probe)
-        wait_for(lambda: velocities[-1].linear.x == 0.5, what="full speed")
+        wait_for(lambda: velocities and velocities[-1].linear.x == 0.5, what="full speed")
         distances.metres["front_scan"] = 0.28
         reason = "policy stands still: an obstacle is ahead, seen on 'front_scan'"
         wait_for(lambda: velocities[-1] == Twist() and statuses[-1].reason == reason, what="the policy to stand")

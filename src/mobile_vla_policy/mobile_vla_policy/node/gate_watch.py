@@ -8,15 +8,17 @@ from typing import Any
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import EVERY_STATUS
 
+_TOPIC = "gate/status"
+
 
 class GateWatch:
     """Listens to ``gate/status``; calls ``handed_back`` when an operator stops driving."""
 
     def __init__(self, node: Any, handed_back: Callable[[], None]) -> None:
-        self._handed_back = handed_back
+        self._node, self._handed_back = node, handed_back
         self._driver: int | None = None
         # Every message: after a missed hand-back, old decisions would be used again.
-        node.create_subscription(GateStatus, "gate/status", self._on_status, EVERY_STATUS)
+        node.create_subscription(GateStatus, _TOPIC, self._on_status, EVERY_STATUS)
 
     @property
     def operator_drives(self) -> bool:
@@ -25,7 +27,9 @@ class GateWatch:
 
     @property
     def nobody_drives(self) -> bool:
-        """True while the gate sends zeros without a driver; False without a gate."""
+        """True while the gate sends zeros without a driver, or has not been heard yet; False without a gate."""
+        if self._driver is None:
+            return bool(self._node.count_publishers(_TOPIC))
         return self._driver in (GateStatus.DRIVER_NONE, GateStatus.DRIVER_STOPPED)
 
     def _on_status(self, status: GateStatus) -> None:

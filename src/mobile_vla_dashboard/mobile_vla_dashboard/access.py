@@ -5,8 +5,8 @@ A browser sends a foreign web site's request to ``http://robot:8080``, too. So:
 * the ``Host`` must be an address, this machine's name, or a name from ``allowed_hosts``; a foreign name that resolves
   to this machine (DNS rebinding) is refused;
 * an ``Origin``, which browsers send with every WebSocket and every POST, must be this page's own;
-* where a token is set, it must come once as ``/?token=...`` and from then on as a cookie. One address may try a few
-  wrong ones per second; a STOP is answered even then.
+* where a token is set, it must come once as ``/?token=...`` and from then on as a cookie, or, from programs, as
+  ``?token=...`` with each request. One address may try a few wrong ones per second; a STOP is answered even then.
 
 Not starlette's TrustedHostMiddleware: it takes a list of names, and this robot is reached by whatever address DHCP gave
 it, IPv6 in brackets included.

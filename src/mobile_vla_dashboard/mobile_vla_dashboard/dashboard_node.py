@@ -81,7 +81,7 @@ class DashboardNode(Node):
     """Serves the page; implements :class:`mobile_vla_dashboard.robot.Robot`.
 
     Everything that touches ROS runs on the executor's thread: other threads leave work in a queue and trigger a guard
-    condition. Cameras are subscribed only while a browser looks.
+    condition. Cameras are subscribed only while a browser looks or a trial runs.
     """
 
     def __init__(self) -> None:

@@ -153,7 +153,7 @@ class Latest:
             return CameraReception(silent_s, len(recent) / 2.0, self._refusals[camera])
 
     def put_status(self, name: str, message: Any) -> None:
-        """Take the newest message of a status: gate, policy, recorder or progress."""
+        """Take the newest message of a status, such as gate, policy or chunk."""
         with self._lock:
             self._statuses[name] = ReceivedStatus(message, time.monotonic())
         self._wake()

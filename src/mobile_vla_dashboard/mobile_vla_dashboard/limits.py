@@ -1,6 +1,6 @@
 """Limits on what one address may send: size of a request, requests per second, WebSockets. No rclpy.
 
-Files of the page do not count: one load of the page asks for forty, and through an SSH tunnel all browsers have the
+Files of the page do not count: one load of the page asks for thirty, and through an SSH tunnel all browsers have the
 same address.
 """
 
@@ -15,8 +15,8 @@ from mobile_vla_dashboard.wording import say
 MOST_BYTES = 65_536
 #: Requests per second of one address, and how many may come at once. The page itself sends a few per second.
 REQUESTS_HZ, REQUESTS_BURST = 30.0, 120
-#: Messages per second on one WebSocket, and how many may come at once. The page sends at most 20 commands and two
-#: acknowledgements for each image.
+#: Messages per second on one WebSocket, and how many may come at once. The page sends at most 20 commands, and an
+#: acknowledgement of each image.
 MESSAGES_HZ, MESSAGES_BURST = 300.0, 600
 #: WebSockets at the same time, of all addresses together. A page has one, and one more while it drives.
 MOST_SOCKETS = 64

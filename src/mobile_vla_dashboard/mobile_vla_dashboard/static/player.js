@@ -11,7 +11,7 @@ const LOOK_MS = 250; // how often a paused player looks for the image that it wa
 
 let shown = null; // the open episode: its card, images, steps and the position in them
 let edits = 0; // of this page, on their way
-let last = Promise.resolve(); // the newest of them
+let newestEdit = Promise.resolve(); // answers when the newest of them is done
 let edited = () => {};
 
 // Calls `callback(undo)` after every edit; `undo` is { words, run } or null.
@@ -244,8 +244,8 @@ async function edit(action, body, undo) {
   const { episode_id: id } = session.card;
   pause();
   // One after the other, each on what the one before has left.
-  last = last.then(() => own(() => post(`/api/episodes/${id}/${action}?v=${session.card.version}`, body)));
-  const reply = await last;
+  newestEdit = newestEdit.then(() => own(() => post(`/api/episodes/${id}/${action}?v=${session.card.version}`, body)));
+  const reply = await newestEdit;
   if (reply.ok && reply.episode) renew(session, reply.episode);
   toast(reply.ok ? { key: `player.done.${action}`, id } : reply.words, reply.ok);
   if (reply.ok) edited({ words: { key: `player.done.${action}`, id }, run: () => own(undo(reply)) });

@@ -100,7 +100,7 @@ def generate_launch_description():
             "trials", default_value="0", description="sim:=true: drive this many trials, then end; 0: none"
         ),
         *launching.path_argument("trial_output", description="JSON file for the result of the trials"),
-        *launching.path_argument("trial_record", description="animation (GIF) of the trials; empty: none"),
+        *launching.path_argument("trial_record", description="animation (GIF or WebP) of a trial; empty: none"),
         DeclareLaunchArgument("seed", default_value="0", description="seed of the series of trials"),
         DeclareLaunchArgument(
             "task", default_value="", description="tasks of the trials, comma-separated; empty: every task in turn"

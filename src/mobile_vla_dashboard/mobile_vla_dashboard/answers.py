@@ -25,10 +25,12 @@ _ANSWER = {"content": {"application/json": {"schema": {"$ref": "#/components/sch
 #: Of every address.
 REFUSALS: Answers = {
     400: {**_ANSWER, "description": "The body cannot be decoded"},
+    403: {**_ANSWER, "description": "From another web site, or without the token"},
     409: {**_ANSWER, "description": "Refused, or no node answers"},
     413: {**_ANSWER, "description": "The request is too large"},
     422: {**_ANSWER, "description": "The request is malformed"},
     429: {**_ANSWER, "description": "Too many requests"},
+    500: {**_ANSWER, "description": "A fault of the dashboard"},
 }
 #: Of an address that waits for the disk.
 BUSY: Answers = {**REFUSALS, 503: {**_ANSWER, "description": "Too many requests wait for the disk already"}}

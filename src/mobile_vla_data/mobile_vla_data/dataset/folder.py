@@ -109,21 +109,23 @@ def remove_imports(dataset: Path) -> list[str]:
     return sorted({schema.format_id(number) for name in names if (number := schema.number_in_name(name)) is not None})
 
 
-def move_to_trash(path: Path) -> Path:
-    """Move a file of a dataset folder into its trash folder and return its new path; nothing there is overwritten."""
+def move_to_trash(path: Path, *more: Path) -> Path:
+    """Move a file of a dataset folder into its trash folder and return its new path; nothing there is overwritten.
+
+    ``more`` files that belong to it get the same number there.
+    """
     trash = path.parent / schema.TRASH_FOLDER
     trash.mkdir(exist_ok=True)
-    target = trash / path.name
-    generation = 0
-    while target.exists() or target.is_symlink():
-        generation += 1
-        target = trash / f"{path.name}.{generation}"
-    if path.is_symlink():
-        # A relative link would point nowhere from there.
-        target.symlink_to(path.resolve())
-        path.unlink()
-    else:
-        os.rename(path, target)
+    numbers = ("", *(f".{number}" for number in range(1, len(os.listdir(trash)) + 1)))
+    number = next(n for n in numbers if not any(os.path.lexists(trash / f"{one.name}{n}") for one in (path, *more)))
+    for one in (*more, path):
+        target = trash / f"{one.name}{number}"
+        if one.is_symlink():
+            # A relative link would point nowhere from there.
+            target.symlink_to(one.resolve())
+            one.unlink()
+        else:
+            os.rename(one, target)
     fsync_path(trash)
     fsync_path(path.parent)
     return target

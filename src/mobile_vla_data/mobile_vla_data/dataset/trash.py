@@ -14,7 +14,7 @@ from mobile_vla_data.storage.lock import EditLock
 
 #: Suffix of the copy of a whole episode that :func:`mobile_vla_data.dataset.edit.trim` leaves in the trash.
 UNTRIMMED = ".untrimmed"
-_FILE = re.compile(rf"(episode_\d{{6,}})\.h5({re.escape(UNTRIMMED)})?(?:\.\d+)?")
+_FILE = re.compile(rf"(episode_\d{{6,}})\.h5({re.escape(UNTRIMMED)})?(\.\d+)?")
 
 
 def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
@@ -27,10 +27,8 @@ def delete(dataset: str | Path, episode_ids: Sequence[str]) -> list[Path]:
     folder = Dataset.open(dataset)
     with EditLock(folder.path):
         paths = [folder.episode_path(episode_id) for episode_id in episode_ids]
-        moved = [move_to_trash(path) for path in paths]
-        for path in paths:
-            if (raw := schema.raw_path(folder.path, path.stem)).exists():
-                move_to_trash(raw)
+        raws = [schema.raw_path(folder.path, path.stem) for path in paths]
+        moved = [move_to_trash(path, *([raw] if raw.exists() else [])) for path, raw in zip(paths, raws, strict=True)]
         if (splits := folder.splits()) is not None:
             kept = {name: [item for item in ids if item not in set(episode_ids)] for name, ids in splits.items()}
             _write_splits(folder, kept)
@@ -60,7 +58,8 @@ def restore(dataset: str | Path, name: str, split: str = "") -> str:
             raise DatasetError(f"{target}: exists; delete it before you restore {name}")
         publish(path, target)
         raw = schema.raw_path(folder.path, episode_id)
-        if name == target.name and (thrown := path.with_name(raw.name)).is_file() and not raw.exists():
+        thrown = path.with_name(f"{raw.name}{match[3] or ''}")
+        if not match[2] and thrown.is_file() and not raw.exists():
             publish(thrown, raw)
         splits = folder.splits()
         if splits is not None and split in splits and not any(episode_id in ids for ids in splits.values()):

@@ -36,7 +36,7 @@ class ExpertConfig:
     """Speed just before it stops; at lower speeds the last centimetres would take seconds."""
     stop_within_m: float = 0.05
     face_speed_m_s: float = 0.3
-    """Towards the target, from where the path ends; the arm follows from 0.2 m/s on."""
+    """Towards the target, from where the path ends; fast enough that the arm follows."""
     reach_early_m: float = 0.3
     """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
     ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""

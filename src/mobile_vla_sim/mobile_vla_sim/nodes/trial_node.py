@@ -212,7 +212,7 @@ class TrialNode(Node):
         )
         if self._output:
             write_json(self._output, document)
-        self.get_logger().info(f"reached the named room in {document['successes']} of {document['count']} trials")
+        self.get_logger().info(f"succeeded in {document['successes']} of {document['count']} trials")
 
     def _health(self) -> Health:
         successes = sum(trial.success for trial in self._trials)

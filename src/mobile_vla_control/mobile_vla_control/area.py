@@ -20,8 +20,6 @@ from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Cosine of the angle to the shortest way back, below which motion is along the edge rather than back inside.
 _ALONG = 0.1
-#: Largest difference of the square of a quaternion's norm from 1: enough for values rounded to four digits.
-_UNIT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class KeepIn:
         return self._polygon is not None
 
     def put(self, x: float, y: float, yaw: float | None, frame: str, measured_s: float, received_s: float) -> None:
-        """Take a pose in metres and radians, with both times on the gate's clock; ``yaw`` is that of :func:`yaw_of`."""
+        """Take a pose in metres and radians, with both times on the gate's clock; ``yaw`` is None if unknown."""
         if yaw is None:
             self._newest.refuse("the orientation is not a unit quaternion", received_s)
         elif not (math.isfinite(x) and math.isfinite(y)):
@@ -98,13 +96,6 @@ class KeepIn:
             return wanted, ""
         scale = most / speed
         return Velocity(wanted.x * scale, wanted.y * scale, wanted.yaw_rate), "the edge of keep_in is ahead"
-
-
-def yaw_of(w: float, x: float, y: float, z: float) -> float | None:
-    """Return the yaw of an orientation [rad]; None if it is not a unit quaternion: some drivers send zeros."""
-    if not abs(w * w + x * x + y * y + z * z - 1.0) <= _UNIT:
-        return None
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def _rotated(x: float, y: float, yaw: float) -> tuple[float, float]:

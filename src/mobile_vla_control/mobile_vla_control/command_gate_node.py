@@ -13,9 +13,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import LaserScan, Range
 from std_srvs.srv import Trigger
 
-from mobile_vla_control.area import yaw_of
 from mobile_vla_control.gate import ZERO, CommandGate, Driver, GateOutput, GateSettings, Source
 from mobile_vla_control.latch import StopLatch
+from mobile_vla_data.transforms import yaw_of
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.clock import STEADY, now_ns
 from mobile_vla_ros.command_publisher import CommandPublisher
@@ -125,10 +125,9 @@ class CommandGateNode(Node):
     def _on_pose(
         self, stamp_ns: int, x: float, y: float, rotation: tuple[float, float, float, float], frame: str
     ) -> None:
-        qx, qy, qz, qw = rotation
         received_s = time.monotonic()
         measured_s = received_s - (now_ns(self) - stamp_ns) * 1e-9
-        self._gate.keep_in.put(x, y, yaw_of(qw, qx, qy, qz), frame, measured_s, received_s)
+        self._gate.keep_in.put(x, y, yaw_of(rotation), frame, measured_s, received_s)
 
     def _on_no_pose(self, why: str) -> None:
         self._gate.keep_in.refuse(why, time.monotonic())

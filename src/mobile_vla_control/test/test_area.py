@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobile_vla_control.area import KeepIn, yaw_of
+from mobile_vla_control.area import KeepIn
 from mobile_vla_control.gate import ZERO, CommandGate, GateSettings, Source
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.contract import Contract
@@ -127,18 +127,6 @@ def test_a_robot_that_comes_back_in_does_not_leave_again_on_the_other_side(start
         assert inside or not entered, (x, y)
         entered = entered or inside
     assert entered
-
-
-def test_the_yaw_of_an_orientation_that_says_nothing_is_none():
-    assert yaw_of(math.cos(0.4), 0.0, 0.0, math.sin(0.4)) == pytest.approx(0.8)
-    assert yaw_of(0.7071, 0.0, 0.0, 0.7071) == pytest.approx(math.pi / 2, abs=1e-4)
-    for orientation in (
-        (0.0, 0.0, 0.0, 0.0),
-        (2.0, 0.0, 0.0, 0.0),
-        (math.nan, 0.0, 0.0, 1.0),
-        (math.inf, 0.0, 0.0, 0.0),
-    ):
-        assert yaw_of(*orientation) is None
 
 
 def test_a_robot_stands_at_the_edge_and_may_drive_back():

@@ -5,7 +5,6 @@ Subscribed only while a browser shows that view: the policy computes heatmaps on
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from functools import partial
 from typing import Any
@@ -17,6 +16,7 @@ from mobile_vla_dashboard.latest import Latest
 from mobile_vla_dashboard.place import ImagePlace, Pose, peak
 from mobile_vla_dashboard.run_card import Prediction, SeenMap
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.transforms import yaw_of
 from mobile_vla_msgs.msg import ActionChunk
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.pose_input import PoseInput, tf_message
@@ -63,9 +63,8 @@ class RunWatch:
     def _on_pose(
         self, stamp_ns: int, x: float, y: float, rotation: tuple[float, float, float, float], _frame: str
     ) -> None:
-        qx, qy, qz, qw = rotation
-        yaw = math.atan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy**2 + qz**2))
-        self._poses.append((stamp_ns, Pose(x, y, yaw)))
+        if (yaw := yaw_of(rotation)) is not None:
+            self._poses.append((stamp_ns, Pose(x, y, yaw)))
 
     def _on_map(self, name: str, message: Image) -> SeenMap | None:
         if message.encoding != "mono8" or message.step * message.height != len(message.data) or not message.data:

@@ -13,6 +13,8 @@ from typing import Any
 
 #: Longest chain; a longer one is a circle.
 _LONGEST = 100
+#: Largest difference of the square of a quaternion's norm from 1: enough for values rounded to four digits.
+_UNIT = 1e-3
 
 
 class TransformError(ValueError):
@@ -103,6 +105,14 @@ class Transforms:
                 stamps.append((step.stamp_ns, f"'{step.parent}' to '{here}'"))
             here = step.parent
         raise TransformError(f"the parents of '{_name(of)}' form a circle")
+
+
+def yaw_of(rotation: tuple[float, float, float, float]) -> float | None:
+    """Return the yaw of a quaternion x, y, z, w [rad]; None if it is not a unit quaternion: some drivers send zeros."""
+    x, y, z, w = rotation
+    if not abs(w * w + x * x + y * y + z * z - 1.0) <= _UNIT:
+        return None
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
 
 
 def _name(frame: str) -> str:

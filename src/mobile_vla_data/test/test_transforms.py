@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mobile_vla_data.transforms import TransformError, Transforms
+from mobile_vla_data.transforms import TransformError, Transforms, yaw_of
 
 ANGLE, METRES = st.floats(-3.0, 3.0), st.floats(-5.0, 5.0)
 
@@ -56,3 +56,15 @@ def test_a_missing_link_a_circle_and_a_broken_transform_are_refused_by_name():
     transforms.put("base_link", "odom", (0.0, 0.0, 0.0), yaw(0.0), 1)
     with pytest.raises(TransformError, match="circle"):
         transforms.pose("map", "base_link")
+
+
+def test_the_yaw_of_an_orientation_that_says_nothing_is_none():
+    assert yaw_of((0.0, 0.0, math.sin(0.4), math.cos(0.4))) == pytest.approx(0.8)
+    assert yaw_of((0.0, 0.0, 0.7071, 0.7071)) == pytest.approx(math.pi / 2, abs=1e-4)
+    for orientation in (
+        (0.0, 0.0, 0.0, 0.0),
+        (0.0, 0.0, 0.0, 2.0),
+        (0.0, 0.0, 1.0, math.nan),
+        (0.0, 0.0, 0.0, math.inf),
+    ):
+        assert yaw_of(orientation) is None

@@ -31,7 +31,7 @@ class Goal:
     id: str = ""
     """32 hexadecimal digits."""
     before: frozenset[str] = frozenset()
-    """Ids of earlier goals that the policy still lists, and of the one that this replaced."""
+    """Ids of the goals that the policy listed when this one began, and of the one that it replaced."""
     steps: int = 0
     """Forward passes so far."""
     elapsed_s: float = 0.0

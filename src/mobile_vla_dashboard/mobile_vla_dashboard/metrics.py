@@ -74,7 +74,9 @@ class RobotCollector(Collector):
 
     def _cameras(self) -> Iterator[Metric]:
         rate = GaugeMetricFamily(
-            "mobile_vla_camera_rate_hertz", "Images per second that arrive, while a browser or a trial looks", labels=["camera"]
+            "mobile_vla_camera_rate_hertz",
+            "Images per second that arrive, while a browser or a trial looks",
+            labels=["camera"],
         )
         for index, name in enumerate(self._latest.cameras):
             rate.add_metric([name], self._latest.reception(index).rate_hz)

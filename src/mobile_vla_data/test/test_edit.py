@@ -81,6 +81,21 @@ def test_an_episode_comes_back_from_the_trash_unless_another_has_its_place(recor
     assert path.read_bytes() == b"another"
 
 
+@pytest.mark.parametrize("earlier", ["with a raw recording", "without"])
+def test_a_raw_recording_comes_back_with_its_episode_where_the_trash_has_another_of_that_name(record, dataset, earlier):
+    path = record()
+    raw, whole = path.with_suffix(".mcap"), path.read_bytes()
+    if earlier == "with a raw recording":
+        raw.write_bytes(b"earlier")
+    trash.delete(dataset, [path.stem])
+    path.write_bytes(whole)
+    raw.write_bytes(b"its own")
+    (moved,) = trash.delete(dataset, [path.stem])
+    assert moved.name == f"{path.name}.1" and not raw.exists()
+    trash.restore(dataset, moved.name)
+    assert raw.read_bytes() == b"its own"
+
+
 @pytest.mark.parametrize(("first", "last"), [(5, 4), (0, 20), (-1, 3)])
 def test_trim_refuses_a_range_outside_the_episode(record, first, last):
     path = record()

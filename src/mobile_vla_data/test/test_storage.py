@@ -156,6 +156,14 @@ def test_wrong_addresses_are_one_line(recorded, tmp_path, run):
         storage.pull(f"file://{recorded}", tmp_path / "there")
 
 
+def test_a_copy_is_kept_in_the_cache_folder_of_the_user(recorded, tmp_path, monkeypatch):
+    monkeypatch.delenv("MOBILE_VLA_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    url = f"file://{tmp_path}/far/flat"
+    storage.push(recorded, url)
+    assert tmp_path / "caches/mobile_vla" in storage.cached(url).parents
+
+
 def test_a_training_waits_for_another_that_receives_the_same_copy(recorded, tmp_path, monkeypatch):
     monkeypatch.setenv("MOBILE_VLA_CACHE", str(tmp_path / "cache"))
     url = f"file://{tmp_path}/far/flat"

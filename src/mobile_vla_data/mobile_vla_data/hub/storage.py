@@ -99,13 +99,14 @@ def pull(url: str, target: str | Path, progress: Progress = lambda done, total: 
 def cached(url: str, progress: Progress = lambda done, total: None) -> Path:
     """Return a local copy of a dataset, kept in the cache folder and brought up to date with the storage.
 
-    The cache is ``MOBILE_VLA_CACHE``, by default ~/.cache/mobile_vla. While another process receives the dataset, such
-    as another one of the same training, it is waited for.
+    The cache is ``MOBILE_VLA_CACHE``, by default mobile_vla in the user's cache folder (``XDG_CACHE_HOME``). While
+    another process receives the dataset, such as another one of the same training, it is waited for.
 
     Raises:
         HubError: see :func:`pull`.
     """
-    root = Path(os.environ.get("MOBILE_VLA_CACHE") or Path.home() / ".cache" / "mobile_vla")
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    root = Path(os.environ.get("MOBILE_VLA_CACHE") or Path(caches) / "mobile_vla")
     name = url.rstrip("/").rpartition("/")[2]
     folder = root / "datasets" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)

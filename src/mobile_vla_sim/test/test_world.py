@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.action import Velocity
+from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_sim.tasks.draw import draw
 from mobile_vla_sim.world.objects import OBJECTS
 from mobile_vla_sim.world.odometry import Odometry
 from mobile_vla_sim.world.planner import ROBOT_RADIUS_M
 from mobile_vla_sim.world.plans import FAMILIES
 from mobile_vla_sim.world.scene import LIGHTINGS
+from mobile_vla_sim.world.world import World
 
 #: Contacts are soft: a robot pressed against a wall sinks in by this much [m].
 SINKS_IN_M = 0.012
@@ -29,6 +31,13 @@ def test_both_cameras_have_the_contracts_size_and_the_same_scene_gives_the_same_
         assert images[0].shape == (camera.height, camera.width, 3) and images[0].dtype == np.uint8
         assert (images[0] == images[2]).all()
         assert (images[0] != images[1]).any()
+
+
+def test_a_camera_that_the_simulated_robot_lacks_is_named(contract):
+    data = contract.model_dump(mode="json")
+    cameras = {**data["cameras"], "top": {**data["cameras"]["static"], "topic": "top_camera/image_raw"}}
+    with pytest.raises(ContractError, match="the simulator has the cameras static and gripper, not top"):
+        World(Contract.from_dict({**data, "cameras": cameras}))
 
 
 @pytest.mark.parametrize("lighting", LIGHTINGS)

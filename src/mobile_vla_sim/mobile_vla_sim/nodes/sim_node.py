@@ -12,6 +12,7 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo
 
+from mobile_vla_data.contract import ContractError
 from mobile_vla_data.image import Image
 from mobile_vla_msgs.msg import GripperCommand, GripperState, SimState
 from mobile_vla_msgs.srv import ResetSim
@@ -20,7 +21,7 @@ from mobile_vla_ros.convert import rotation_of, to_stamp, velocity_of, velocity_
 from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import flag, integer, load_contract, number, stamping, text
 from mobile_vla_ros.qos import COMMAND, SENSOR_OFFERED
-from mobile_vla_ros.run import run
+from mobile_vla_ros.run import StartError, run
 from mobile_vla_ros.transform_publisher import TransformPublisher
 from mobile_vla_sim.nodes.assign import assign, first_assignment, load_plan_parameter
 from mobile_vla_sim.nodes.obstacle_sensors import ObstacleSensors
@@ -28,7 +29,7 @@ from mobile_vla_sim.nodes.sim_thread import Reading, SimSensors, SimSettings, Si
 from mobile_vla_sim.nodes.truth import state_message
 from mobile_vla_sim.tasks.catalogue import UnknownTaskError
 from mobile_vla_sim.tasks.draw import DrawError
-from mobile_vla_sim.world.world import FOVY_DEG
+from mobile_vla_sim.world.world import FOVY_DEG, require_cameras
 
 _RESET_TIMEOUT_S = 5.0
 #: Below this real-time factor the robot's dynamics are no longer what the policy was trained on.
@@ -41,6 +42,10 @@ class SimNode(Node):
     def __init__(self) -> None:
         super().__init__("sim_node")
         self._contract = load_contract(self)
+        try:
+            require_cameras(self._contract)
+        except ContractError as error:
+            raise StartError(str(error)) from None
         stamped = bool(stamping(self))
         seed = integer(self, "seed", 0, "seed of the first scene", at_least=0)
         task = text(self, "task", "", "task of the first scene; empty: drawn by the seed")

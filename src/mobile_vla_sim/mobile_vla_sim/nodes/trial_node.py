@@ -65,6 +65,8 @@ class TrialNode(Node):
         self._record = path(self, "record", "animation (.gif or .webp) of one trial; empty: none")
         if self._record and self._record.suffix.lower() not in _ANIMATION_SUFFIXES:
             raise StartError(f"trial_node: parameter 'record' is '{self._record}'; the name must end in .gif or .webp")
+        if self._record and "static" not in self._contract.cameras:
+            raise StartError("trial_node: 'record' shows the camera static, which the contract lacks")
         self._trials: list[LiveTrial] = []
         self._commands, self._latency = CommandClock(), LatencyLog()
         self._watching = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import mujoco
 
 from mobile_vla_data.action import Velocity
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, ContractError
 from mobile_vla_data.image import Image
 from mobile_vla_sim.world.access import drawer_opening
 from mobile_vla_sim.world.arm import Arm, Grip
@@ -28,9 +28,14 @@ from mobile_vla_sim.world.shapes import STOPS_ROBOT
 FOVY_DEG = {"static": STATIC_FOVY_DEG, "gripper": GRIPPER_FOVY_DEG}
 """Vertical field of view of each camera [deg]."""
 
-
 _PRESSED_N = 5.0
 """Least force of a contact of the base that counts as a collision."""
+
+
+def require_cameras(contract: Contract) -> None:
+    """Raise ContractError if the contract has a camera that the simulated robot lacks."""
+    if unknown := [name for name in contract.cameras if name not in FOVY_DEG]:
+        raise ContractError(f"the simulator has the cameras {' and '.join(FOVY_DEG)}, not {', '.join(unknown)}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class World:
 
     def __init__(self, contract: Contract, *, image_size: int | None = None, high_quality: bool = False) -> None:
         """``image_size`` overrides the contract's image size [px]; ``high_quality`` adds shadows and smooth edges."""
+        require_cameras(contract)
         self.contract = contract
         self._sizes = {
             name: (image_size or camera.width, image_size or camera.height) for name, camera in contract.cameras.items()

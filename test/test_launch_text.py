@@ -70,11 +70,12 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
     contract.parent.mkdir()
     shutil.copy(ROOT / "config/robot.yaml", contract)
     shutil.copy(ROOT / "config/collection_plan.yaml", tmp_path / "plan.yaml")
+    (contract.parent / "speeds.yaml").write_text("/**:\n  ros__parameters:\n    linear_m_s: 0.25\n")
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", "dataset:=~/episodes", "plan:=~/plan.yaml",
             f"contract:=~/{AWKWARD}/robot: 1.yaml", "static_camera:=~/images", "dashboard:=false", "namespace:=/robot1",
-            "use_sim_time:=true",
+            "use_sim_time:=true", f"parameters:=~/{AWKWARD}/speeds.yaml",
         )  # fmt: skip
         dataset, plan, given = probe.parameters("/robot1/recorder_node", "dataset", "plan", "contract")
         assert [dataset, plan, given] == [str(tmp_path / "episodes"), str(tmp_path / "plan.yaml"), str(contract)]
@@ -85,8 +86,8 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
         teleop = subprocess.Popen(["bash", "-c", f"exec {command}"], stdin=terminal)
         try:
             # Its stamps are compared with the gate's time.
-            parameters = probe.parameters("/robot1/keyboard_teleop_node", "contract", "use_sim_time")
-            assert parameters == [str(contract), True]
+            parameters = probe.parameters("/robot1/keyboard_teleop_node", "contract", "use_sim_time", "linear_m_s")
+            assert parameters == [str(contract), True, 0.25]
         finally:
             teleop.terminate()
             teleop.wait(30)

@@ -25,7 +25,7 @@ frames, columns, gripper thresholds, and the order of the cameras. `limits`, `ma
 PLAN = """# Collection plan
 
 The plan lists the tasks to record, how many episodes each needs, and the wordings of the instructions. The recorder
-copies `config/collection_plan.yaml` (11 tasks, 1,000 episodes) into a new dataset as `plan.yaml`; edit that copy to
+copies `config/collection_plan.yaml` (12 tasks, 1,000 episodes) into a new dataset as `plan.yaml`; edit that copy to
 change one dataset.
 
 The recorder proposes the task with the fewest episodes, in the wording and environment in which it was recorded least.

@@ -44,7 +44,7 @@ def start(context):
     return [
         launching.robot(context, PARAMETERS),
         launching.namespaced(context, *nodes),
-        *launching.keyboard_hint(context, "drive"),
+        *launching.keyboard_hint(context, PARAMETERS, "drive"),
     ]
 
 

@@ -47,7 +47,7 @@ def start(context):
         launching.robot(context, PARAMETERS, remote=remote),
         *([] if remote else [policy(context)]),
         launching.namespaced(context, *nodes),
-        *launching.keyboard_hint(context, "take over"),
+        *launching.keyboard_hint(context, PARAMETERS, "take over"),
     ]
 
 

@@ -45,7 +45,7 @@ def start(context):
     return [
         launching.robot(context, PARAMETERS),
         launching.namespaced(context, replay, *launching.joystick(context, PARAMETERS)),
-        *launching.keyboard_hint(context, "take over"),
+        *launching.keyboard_hint(context, PARAMETERS, "take over"),
     ]
 
 

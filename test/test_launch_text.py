@@ -70,24 +70,24 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
     contract.parent.mkdir()
     shutil.copy(ROOT / "config/robot.yaml", contract)
     shutil.copy(ROOT / "config/collection_plan.yaml", tmp_path / "plan.yaml")
-    (contract.parent / "speeds.yaml").write_text("/**:\n  ros__parameters:\n    linear_m_s: 0.25\n")
     with Probe() as probe:
         launched = start(
             ros2, "launch", "mobile_vla_bringup", "collect.launch.py", "dataset:=~/episodes", "plan:=~/plan.yaml",
             f"contract:=~/{AWKWARD}/robot: 1.yaml", "static_camera:=~/images", "dashboard:=false", "namespace:=/robot1",
-            "use_sim_time:=true", f"parameters:=~/{AWKWARD}/speeds.yaml",
+            "use_sim_time:=true",
         )  # fmt: skip
         dataset, plan, given = probe.parameters("/robot1/recorder_node", "dataset", "plan", "contract")
         assert [dataset, plan, given] == [str(tmp_path / "episodes"), str(tmp_path / "plan.yaml"), str(contract)]
         assert probe.parameters("/robot1/static_camera_node", "source") == [str(tmp_path / "images")]
         line = next(line for line in launched.output.splitlines() if "keyboard_teleop_node" in line)
         command = line.partition("terminal: ")[2]
-        assert "-r" in shlex.split(command), command
+        words = shlex.split(command)
+        assert "-r" in words and Path(words[words.index("--params-file") + 1]).name == "collect.yaml", command
         teleop = subprocess.Popen(["bash", "-c", f"exec {command}"], stdin=terminal)
         try:
             # Its stamps are compared with the gate's time.
-            parameters = probe.parameters("/robot1/keyboard_teleop_node", "contract", "use_sim_time", "linear_m_s")
-            assert parameters == [str(contract), True, 0.25]
+            parameters = probe.parameters("/robot1/keyboard_teleop_node", "contract", "use_sim_time")
+            assert parameters == [str(contract), True]
         finally:
             teleop.terminate()
             teleop.wait(30)

@@ -376,7 +376,7 @@ def joystick(context: Any, parameters: Any) -> list[Node]:
     ]
 
 
-def keyboard_hint(context: Any, purpose: str) -> list[LogInfo]:
+def keyboard_hint(context: Any, parameters: PathJoinSubstitution, purpose: str) -> list[LogInfo]:
     """Print the command for ``teleop:=keyboard``: a launched node has no terminal to read keys from."""
     if value(context, "teleop") != "keyboard":
         return []
@@ -384,7 +384,7 @@ def keyboard_hint(context: Any, purpose: str) -> list[LogInfo]:
     if yaml.safe_load(contract) != contract:
         contract = json.dumps(contract, ensure_ascii=False)  # ROS reads the value as YAML
     words = ["ros2", "run", "mobile_vla_collect", "keyboard_teleop_node", "--ros-args"]
-    words += ["--params-file", os.path.abspath(value(context, "parameters"))]
+    words += ["--params-file", parameters.perform(context)]
     words += ["-p", f"contract:={contract}", "-p", f"stamped:={value(context, 'stamped')}"]
     if is_true(context, "use_sim_time"):
         # Its stamps are compared with the gate's time.

@@ -103,7 +103,9 @@ class Recording:
         """Stop, for tests in which it is no fault that a busy machine samples badly; the episode must be there."""
         response = self.stop(outcome)
         assert response.path and response.error_code in (StopEpisode.Response.OK, StopEpisode.Response.CHECK_FAILED)
-        assert set(re.findall(r"\[([a-z-]+)\]", response.message)) <= {"dropped-ticks", "rate", "camera-slow"}
+        assert set(re.findall(r"\[([a-z-]+)\]", response.message)) <= {"dropped-ticks", "rate", "camera-slow"}, (
+            response.message
+        )
         return response
 
     def discard(self):

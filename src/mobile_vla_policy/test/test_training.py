@@ -169,7 +169,7 @@ def test_episodes_recorded_after_the_split_are_mentioned_and_failures_are_not(tm
         file.attrs["outcome"] = "failure"
     note = open_dataset(dataset, ["static"], 0).note
     assert note.startswith("2 episodes are in no split and are not used (first: episode_000100)")
-    assert f"mobile-vla-data split {dataset}" in note
+    assert f"mobile-vla-data split {dataset} --keep assigns them" in note
 
 
 def test_a_motion_that_is_rare_is_normalised_by_all_there_is_of_it() -> None:

@@ -99,7 +99,7 @@ def open_dataset(folder: Path, cameras: Sequence[str], seed: int | None, *, symm
     elif left_out := _in_no_split(dataset, splits):
         note = (
             f"{len(left_out)} episodes are in no split and are not used (first: {left_out[0]}); if they were recorded "
-            f"since, mobile-vla-data split --keep {folder} assigns them"
+            f"since, mobile-vla-data split {folder} --keep assigns them"
         )
     data = {name: [_read(dataset.episode_path(i), cameras) for i in ids] for name, ids in splits.items()}
     train = data.get("train", [])

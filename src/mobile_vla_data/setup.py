@@ -29,6 +29,7 @@ setup(
         "jinja2>=3",
         "opencv-python-headless>=4.5.4",
         "Pillow>=10",
+        "platformdirs>=3",
         "pydantic>=2.5",
         "PyYAML>=6",
         "typer>=0.9",

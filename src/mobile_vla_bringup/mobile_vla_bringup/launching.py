@@ -34,7 +34,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from mobile_vla_bringup.ports import port_of
-from mobile_vla_data.contract import TRANSFORMS, Contract, ContractError
+from mobile_vla_data.contract import STATIC_TRANSFORMS, TRANSFORMS, Contract, ContractError
 from mobile_vla_ros.run import LAUNCH_PID
 
 SHARE = FindPackageShare("mobile_vla_bringup")
@@ -300,7 +300,7 @@ def _remaps(context: Any) -> list[tuple[str, str]]:
         names |= {"odom": state.odometry_topic, "gripper_state": state.gripper_topic}
     remaps = [(names[name], topic) for name, topic in given.items()]
     if "tf" in given:
-        remaps.append((f"{TRANSFORMS}_static", f"{given['tf']}_static"))
+        remaps.append((STATIC_TRANSFORMS, f"{given['tf']}_static"))
     return remaps
 
 

@@ -24,8 +24,8 @@ from mobile_vla_data.yaml_file import read_yaml
 ODOMETRY = "odom"
 GRIPPER_STATE = "gripper_state"
 COMMAND = "command"
-#: Topic of transforms that change; those that do not are on ``/tf_static``. Absolute, as everywhere in ROS.
-TRANSFORMS = "/tf"
+#: Topics of transforms that change, and of those that do not. Absolute, as everywhere in ROS.
+TRANSFORMS, STATIC_TRANSFORMS = "/tf", "/tf_static"
 
 #: A camera's name is part of HDF5 paths, parameters and launch arguments.
 _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")

@@ -8,7 +8,7 @@ from typing import Any
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from mobile_vla_data.contract import TRANSFORMS, Contract
+from mobile_vla_data.contract import STATIC_TRANSFORMS, TRANSFORMS, Contract
 from mobile_vla_data.transforms import TransformError, Transforms
 from mobile_vla_ros.clock import now_ns
 from mobile_vla_ros.convert import to_ns
@@ -50,7 +50,7 @@ class PoseInput:
         else:
             self._subscriptions = [
                 node.create_subscription(tf_message(), TRANSFORMS, self._on_moving, _MOVING, **options),
-                node.create_subscription(tf_message(), f"{TRANSFORMS}_static", self._on_static, _STATIC, **options),
+                node.create_subscription(tf_message(), STATIC_TRANSFORMS, self._on_static, _STATIC, **options),
             ]
 
     @property

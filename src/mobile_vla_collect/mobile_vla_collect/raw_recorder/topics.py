@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from mobile_vla_data.contract import TRANSFORMS, Contract
+from mobile_vla_data.contract import STATIC_TRANSFORMS, TRANSFORMS, Contract
 from mobile_vla_ros.qos import EVERY_COMMAND, EVERY_STATUS
 
 STATUS, TICK = "recorder/status", "recorder/tick"
@@ -16,7 +16,7 @@ _SENSOR = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=Reli
 _COMMANDS = tuple(
     f"{topic}{source}" for topic in ("cmd_vel", "gripper/command") for source in ("", "_teleop", "_policy")
 )
-_LATCHED = (STATUS, "gate/status", "policy/status", f"{TRANSFORMS}_static")
+_LATCHED = (STATUS, "gate/status", "policy/status", STATIC_TRANSFORMS)
 _OTHERS = ("policy/action_chunk", TRANSFORMS, "/diagnostics")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -116,16 +117,17 @@ def move_to_trash(path: Path, *more: Path) -> Path:
     """
     trash = path.parent / schema.TRASH_FOLDER
     trash.mkdir(exist_ok=True)
-    numbers = ("", *(f".{number}" for number in range(1, len(os.listdir(trash)) + 1)))
-    number = next(n for n in numbers if not any(os.path.lexists(trash / f"{one.name}{n}") for one in (path, *more)))
-    for one in (*more, path):
-        target = trash / f"{one.name}{number}"
-        if one.is_symlink():
+    files = (path, *more)
+    suffixes = (f".{number}" if number else "" for number in itertools.count())
+    every = ([trash / f"{file.name}{suffix}" for file in files] for suffix in suffixes)
+    targets = next(targets for targets in every if not any(map(os.path.lexists, targets)))
+    for file, target in zip(files, targets, strict=True):
+        if file.is_symlink():
             # A relative link would point nowhere from there.
-            target.symlink_to(one.resolve())
-            one.unlink()
+            target.symlink_to(file.resolve())
+            file.unlink()
         else:
-            os.rename(one, target)
+            os.rename(file, target)
     fsync_path(trash)
     fsync_path(path.parent)
-    return target
+    return targets[0]

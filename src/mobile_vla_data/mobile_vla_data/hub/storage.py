@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from mobile_vla_data.convert.building import building, require_new
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.dataset.folder import Dataset
@@ -105,8 +107,7 @@ def cached(url: str, progress: Progress = lambda done, total: None) -> Path:
     Raises:
         HubError: see :func:`pull`.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    root = Path(os.environ.get("MOBILE_VLA_CACHE") or Path(caches) / "mobile_vla")
+    root = Path(os.environ.get("MOBILE_VLA_CACHE") or user_cache_path("mobile_vla"))
     name = url.rstrip("/").rpartition("/")[2]
     folder = root / "datasets" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,12 @@ from rclpy.action import ActionServer, GoalResponse
 from rclpy.task import Future
 from std_msgs.msg import Float64MultiArray
 
+from mobile_vla_ros.qos import LATCHED
+
 rclpy.init()
 node = rclpy.create_node("hand")
-got = node.create_publisher(Float64MultiArray, "hand/got", 10)
+# An action is sent once: who listens may discover this node later.
+got = node.create_publisher(Float64MultiArray, "hand/got", LATCHED)
 
 if "action" in sys.argv:
     from control_msgs.action import GripperCommand

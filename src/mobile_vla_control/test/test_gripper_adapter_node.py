@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
-from mobile_vla_ros.qos import SENSOR
+from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, wait_for
 from mobile_vla_ros.testing.built_messages import build
 
@@ -197,7 +197,7 @@ def test_a_gripper_with_an_action_or_a_trajectory_gets_its_own_values(
     probe, start, tmp_path_factory, command, package, second
 ):
     environment = build(package, tmp_path_factory.mktemp(package))
-    heard = probe.collect(Float64MultiArray, "hand/got")
+    heard = probe.collect(Float64MultiArray, "hand/got", LATCHED)
     with NodeProcess("", "", env=environment, command=[sys.executable, HAND, command["type"]]):
         start({**command, "name": "hand/command", "open": 0.08, "closed": 0.0}, env=environment)
         publisher = probe.publisher(GripperCommand, "gripper/command")

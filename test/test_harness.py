@@ -43,14 +43,14 @@ def test_skips_and_retries_are_listed_once_with_their_reasons(tmp_path: Path, wo
     assert done.stdout.count("RETRIED test_some.py::test_flaky: RuntimeError: the first try fails\n") == 1
 
 
-def test_more_than_five_retries_fail(tmp_path: Path) -> None:
+def test_more_than_two_retries_fail(tmp_path: Path) -> None:
     notes = tmp_path / "notes"
-    for status in (0, 0, 0, 0, 0, 1):
+    for status in (0, 0, 1):
         (tmp_path / "been here").unlink(missing_ok=True)
         run(tmp_path, notes, "--reruns", "1", "-m", "alone")
         done = summary(notes)
         assert done.returncode == status
-    assert "6 tests needed a second try; 5 may" in done.stdout
+    assert "3 tests needed a second try; 2 may" in done.stdout
 
 
 def test_only_tests_that_run_alone_are_retried() -> None:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 #: Real processes share the machine with whatever else it does. More than this is a fault of the code or of a test.
-RETRIES_ALLOWED = 5
+RETRIES_ALLOWED = 2
 
 
 def main() -> int:

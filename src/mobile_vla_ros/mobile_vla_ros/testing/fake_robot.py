@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Any
 
@@ -74,6 +74,8 @@ class FakeRobot:
         """Streams that publish nothing: cameras, ``odom``, ``gripper_state``, ``command``."""
         self.every = 1
         """Cameras publish in every n-th period only."""
+        self.clock: Callable[[], int] = probe.now_ns
+        """Returns the time of its stamps [ns]."""
         self.clock_offset_ns = 0
         """Added to every stamp."""
         self.camera_clock_offset_ns = 0
@@ -126,7 +128,7 @@ class FakeRobot:
         """Publish one message on every stream that is not silent."""
         self.number += 1
         self.x, self.y = self.x + self.step_m[0], self.y + self.step_m[1]
-        stamp_ns = self.probe.now_ns() + self.clock_offset_ns
+        stamp_ns = self.clock() + self.clock_offset_ns
         for camera in self.cameras:
             if camera not in self.silent and self.number % self.every == 0:
                 self._send_image(camera, stamp_ns + self.camera_clock_offset_ns)

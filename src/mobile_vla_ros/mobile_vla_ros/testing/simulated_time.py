@@ -21,6 +21,7 @@ class SimulatedTime:
     def __init__(self, probe: Probe, robot: FakeRobot, factor: float, now_ns: int = 5 * 10**9) -> None:
         self.probe, self.robot, self.factor = probe, robot, factor
         self.now_ns, self.paused, self._running = now_ns, False, True
+        robot.clock = lambda: self.now_ns
         self._publisher = probe.node.create_publisher(Clock, "/clock", 10)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -31,9 +32,7 @@ class SimulatedTime:
             time.sleep(0.01)
             elapsed_ns, before_ns = time.monotonic_ns() - before_ns, time.monotonic_ns()
             if not self.paused:
-                step_ns = int(self.factor * elapsed_ns)
-                self.now_ns += step_ns
-                self.robot.clock_offset_ns = self.now_ns - self.probe.now_ns()
+                self.now_ns += int(self.factor * elapsed_ns)
                 self._publisher.publish(Clock(clock=to_stamp(self.now_ns)))
 
     def pause(self, paused: bool) -> None:

@@ -92,6 +92,16 @@ def test_a_policy_is_compared_with_an_operator_and_not_with_a_gate_without_drive
         assert status.shadow_gripper_samples and status.shadow_gripper_agreement == 0.0
 
 
+def test_what_a_gate_sends_before_it_has_said_who_drives_is_not_compared(probe, robot, start_node, statuses, tell):
+    gate = probe.node.create_publisher(GateStatus, "gate/status", LATCHED)
+    start_node("steady", instruction=GO, shadow=True, command_rate_hz=20.0)
+    tell("cmd_vel", "gripper/command", gripper=0.0)
+    wait_for(lambda: statuses and statuses[-1].shadow and statuses[-1].steps > 10)
+    assert statuses[-1].shadow_samples == 0
+    gate.publish(GateStatus(driver=GateStatus.DRIVER_TELEOP))
+    wait_for(lambda: statuses[-1].shadow_samples > 0)
+
+
 def test_a_policy_that_drives_compares_nothing(probe, robot, start_node, statuses, tell):
     start_node("steady", instruction=GO, shadow=False)
     velocities = probe.collect(TwistStamped, "cmd_vel_policy")

@@ -9,6 +9,7 @@ from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 
 from mobile_vla_collect.replay.actions import ActionReplay
+from mobile_vla_collect.replay.inputs import InputReplay
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import GateStatus
 
@@ -146,3 +147,49 @@ def test_a_late_tick_counts_as_one_period(node, driving):
     assert node.speeds() == [speed(0), speed(1)] and len(driving.driven) == 2
     driving.tick(0.5 + 1.001 * PERIOD_S)
     assert node.speeds() == [speed(2)]
+
+
+@pytest.mark.parametrize(
+    ("heard", "late_s", "ended"),
+    [
+        ([at(0.6)], 0.0, "0.59 m from the recorded position at step 1, max_deviation_m is 0.5"),
+        ([], 1.0, "'odom' fell silent at step 1"),
+        ([GateStatus(driver=GateStatus.DRIVER_STOPPED, stopped=True, reason="gate/stop")], 0.0, "stopped at step 1"),
+        ([gate(GateStatus.DRIVER_TELEOP)], 0.0, "an operator took over at step 1"),
+    ],
+    ids=["deviation", "silent position", "gate/stop", "operator"],
+)
+def test_a_fault_while_driving_stops_the_robot(node, driving, heard, late_s, ended):
+    assert not driving.tick(0.0)
+    for message in heard:
+        node.hear(message)
+    assert driving.tick(PERIOD_S + 0.001 + late_s)
+    assert ended in driving.ended and node.speeds() == [speed(0), 0.0]
+
+
+def test_a_deviation_within_the_limit_is_driven(node, driving):
+    driving.tick(0.0)
+    node.hear(at(0.5))
+    assert not driving.tick(PERIOD_S + 0.001)
+    assert driving.deviation.max_m == pytest.approx(0.49)
+
+
+def test_commands_that_the_gate_reduced_are_counted_from_the_begin(node, replay):
+    node.hear(GateStatus(clamped=7))
+    node.hear(at())
+    assert replay.missing(0.0) == "" and not replay.tick(0.0)
+    assert replay.limited == 0
+    node.hear(GateStatus(driver=GateStatus.DRIVER_POLICY, clamped=10))
+    assert replay.limited == 3
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_inputs_come_faster_by_the_speed(node, speed):
+    x = np.arange(5, dtype=np.float32)
+    stamps_ns = (1e9 * PERIOD_S * np.arange(5)).astype(np.int64)
+    states = np.stack([x, x, x / 10], axis=1)
+    episode = SimpleNamespace(cameras=(), states=states, stamps_ns={}, timestamps_ns=stamps_ns)
+    inputs = InputReplay(node, CONTRACT, episode, speed)
+    inputs.send_until(2.1 * PERIOD_S / speed)
+    assert [sent.pose.pose.position.x for sent in node.sent if isinstance(sent, Odometry)] == [0.0, 1.0, 2.0]
+    assert not inputs.done

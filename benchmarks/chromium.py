@@ -34,6 +34,8 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
     "--window-size=1360,900",
+    # A mouse, which a headless browser has not: pages show what is for mouse and keys.
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
 )
 
 
@@ -168,14 +170,22 @@ class Chromium:
                 raise BrowserError(f"waited {timeout_s:g} s for {expression}{problem}")
             time.sleep(0.05)
 
-    def press(self, selector: str) -> float:
-        """Press the mouse on an element, as a hand would; returns when, on :func:`time.time` [s]."""
-        element = f"document.querySelector({json.dumps(selector)})"
-        self.evaluate(f"{element}.scrollIntoView({{ block: 'nearest' }}); true")
+    def place(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> dict[str, float]:
+        """Return the place ``at`` these shares of an element's width and height, in the window [px]."""
         box = self.evaluate(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({element}.getBoundingClientRect())"
+            "(({ x, y, width, height }) => [x, y, width, height])"
+            f"(document.querySelector({json.dumps(selector)}).getBoundingClientRect())"
         )
-        place = {"x": box[0], "y": box[1], "button": "left", "clickCount": 1}
+        return {"x": box[0] + at[0] * box[2], "y": box[1] + at[1] * box[3]}
+
+    def touch(self, kind: str, *fingers: dict[str, float]) -> None:
+        """Send ``touchStart``, ``touchMove`` or ``touchEnd`` with the places of all fingers."""
+        self.command("Input.dispatchTouchEvent", type=kind, touchPoints=[*fingers])
+
+    def press(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> float:
+        """Press the mouse on an element, as a hand would; returns when, on :func:`time.time` [s]."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{ block: 'nearest' }}); true")
+        place = {**self.place(selector, at), "button": "left", "clickCount": 1}
         at_s = time.time()
         self.command("Input.dispatchMouseEvent", type="mousePressed", **place)
         self.command("Input.dispatchMouseEvent", type="mouseReleased", **place)

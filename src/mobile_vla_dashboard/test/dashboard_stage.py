@@ -24,6 +24,13 @@ from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 CONTRACT_FILE = Path(__file__).parents[3] / "config" / "robot.yaml"
 CONTRACT = Contract.load(CONTRACT_FILE)
 
+#: A gamepad that the test holds: sticks centred, nothing pressed, not plugged in.
+GAMEPAD = """
+window.gamepad = { connected: false, mapping: "standard", axes: [0, 0, 0, 0], buttons: [] };
+for (let index = 0; index < 17; index += 1) gamepad.buttons.push({ pressed: false, value: 0 });
+navigator.getGamepads = () => [null, gamepad];
+"""
+
 
 def free_port() -> int:
     """A port of our own: below those that the system hands out, in a block that no other test process has."""
@@ -134,3 +141,23 @@ def speak(page: Chromium, language: str) -> None:
     if page.evaluate("document.documentElement.lang") != language:
         page.press("#lang")
     page.wait_until(f"document.documentElement.lang === '{language}'")
+
+
+#: What a keyboard must reach.
+_CONTROLS = "a[href], button, input, select, textarea, summary"
+
+
+def unreached(page: Chromium) -> list[str]:
+    """Press Tab through the page; return the visible and enabled controls that had no turn, by their HTML."""
+    count = page.evaluate(
+        f"window.controls = [...document.querySelectorAll('{_CONTROLS}')].filter((each) =>"
+        " each.checkVisibility({ visibilityProperty: true }) && !each.matches(':disabled'));"
+        "window.reached = new Set(); document.activeElement.blur();"
+        "addEventListener('focusin', ({ target }) => reached.add(target)); controls.length"
+    )
+    assert count > 10
+    # Behind the last control Tab leaves the page, and comes back to the first.
+    for _ in range(count + 10):
+        page.key("keyDown", "Tab", "Tab")
+        page.key("keyUp", "Tab", "Tab")
+    return list(page.evaluate("controls.filter((each) => !reached.has(each)).map((each) => each.outerHTML)"))

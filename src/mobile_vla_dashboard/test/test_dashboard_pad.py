@@ -56,10 +56,6 @@ def mouse(page: Chromium, kind: str, at: dict[str, float]) -> None:
     page.command("Input.dispatchMouseEvent", type=kind, button="left", buttons=1, clickCount=1, **at)
 
 
-def touch(page: Chromium, kind: str, *fingers: dict[str, float]) -> None:
-    page.command("Input.dispatchTouchEvent", type=kind, touchPoints=[*fingers])
-
-
 def until(commands: list[Twist], x: float, y: float = 0.0) -> None:
     wanted = pytest.approx((x, y), abs=0.02)
     wait_for(lambda: commands and (commands[-1].linear.x, commands[-1].linear.y) == wanted, what=f"{x}, {y}")
@@ -95,24 +91,24 @@ def test_the_pad_drives_while_it_is_held(page: Chromium, commands: list[Twist]) 
 def test_a_second_finger_does_not_take_over_the_pad(page: Chromium, commands: list[Twist]) -> None:
     with page.phone(1360, 900):
         first, second = {**place(page, 0.8), "id": 1}, {**place(page, -0.8), "id": 2}
-        touch(page, "touchStart", first)
+        page.touch("touchStart", first)
         until(commands, HALF)
-        touch(page, "touchStart", first, second)
+        page.touch("touchStart", first, second)
         second = {**place(page, -0.7), "id": 2}
-        touch(page, "touchMove", first, second)
+        page.touch("touchMove", first, second)
         until(commands, HALF)
         count = len(commands)
         wait_for(lambda: len(commands) > count + 6, what="the next commands")
         assert all(message.linear.x > 0 for message in commands[count:])
-        touch(page, "touchEnd")
+        page.touch("touchEnd")
         stays_still(page, commands)
 
 
 def test_a_touch_that_the_system_cancels_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:
     with page.phone(1360, 900):
-        touch(page, "touchStart", {**place(page, 0.8), "id": 1})
+        page.touch("touchStart", {**place(page, 0.8), "id": 1})
         until(commands, HALF)
-        touch(page, "touchCancel")
+        page.touch("touchCancel")
         stays_still(page, commands)
 
 

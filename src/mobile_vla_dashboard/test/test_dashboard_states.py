@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import axe
+import h5py
+import numpy as np
 import pytest
 import said
 from chromium import Chromium
-from dashboard_stage import CONTRACT, Stage, show, speak
+from dashboard_stage import CONTRACT, Stage, show, speak, unreached
 from episodes_stage import record
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
@@ -38,7 +40,7 @@ class Robot:
         self.recorder = RecorderStatus(
             state=IDLE,
             dataset=str(dataset),
-            episode_id="episode_000009",
+            episode_id="episode_000002",
             language="go to the kitchen",
             declared_rate_hz=10.0,
             real_rate_hz=9.9,
@@ -51,6 +53,7 @@ class Robot:
             latency=[StageLatency(stage="total", p50_s=0.03, p99_s=0.05)],
         )
         self.policy_runs = False
+        self.answer = "saved 20 steps"
         self.stops: list[str] = []
         self._ticks = 0
         self._publishers = {
@@ -69,8 +72,8 @@ class Robot:
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
         self.stops.append(request.outcome)
-        response.success = len(self.stops) == 1
-        response.message = "saved" if response.success else "no episode is open"
+        response.message = self.answer if len(self.stops) == 1 else "no episode is open"
+        response.success = response.message.startswith("saved ")
         return response
 
     def _tick(self) -> None:
@@ -132,6 +135,7 @@ def page(stage: Stage, robot: Robot, browser: Chromium) -> Chromium:
 def recording(page: Chromium, robot: Robot) -> Iterator[None]:
     """An open episode, of which three ticks were dropped."""
     robot.recorder.state, robot.recorder.steps, robot.recorder.dropped_ticks = RECORDING, 20, 3
+    robot.answer = "saved 20 steps"
     robot.stops.clear()
     show(page, "collect")
     page.wait_until("running.checkVisibility()")
@@ -164,16 +168,30 @@ def accessible(page: Chromium) -> list[str]:
     found = []
     for width in (1360, 360):
         page.resize(width, 900, phone=width == 360)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         for scheme in ("light", "dark"):
             found += axe.findings(page, scheme)
     page.restore_size()
     return found
 
 
-def painted(page: Chromium, canvas: str) -> bool:
-    element = f"document.querySelector('{canvas}')"
-    pixels = f"((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean))({element})"
-    return bool(page.evaluate(pixels))
+def painted(page: Chromium, canvas: str, share: float = 1.0) -> bool:
+    """Whether anything is drawn in the upper ``share`` of a canvas."""
+    data = f"c.getContext('2d').getImageData(0, 0, c.width, {share} * c.height).data"
+    return bool(page.evaluate(f"((c) => {data}.some(Boolean))(document.querySelector('{canvas}'))"))
+
+
+def until_in_command(page: Chromium, headline: str, detail: str) -> None:
+    """Wait until the page says who is in command, and why."""
+    # In front of the reason is the fault that nothing listens to this gate.
+    page.wait_until(
+        f"gate.querySelector('.headline').textContent === '{headline}' &&"
+        f" gate.querySelector('.detail').textContent.endsWith('; {detail}')"
+    )
+
+
+def open_details(page: Chromium) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; }); true")
 
 
 def test_a_forecast_says_when_the_plan_is_fulfilled(page: Chromium) -> None:
@@ -184,6 +202,28 @@ def test_a_forecast_says_when_the_plan_is_fulfilled(page: Chromium) -> None:
     speak(page, "ko")
     page.wait_until("/^이 속도라면 20\\d\\d년 .*에 완료$/.test(forecast.textContent)")
     speak(page, "en")
+
+
+def test_tab_reaches_every_control_of_every_view(page: Chromium, robot: Robot) -> None:
+    show(page, "collect")
+    open_details(page)
+    assert unreached(page) == []
+    robot.recorder.state, robot.policy_runs = RECORDING, True
+    try:
+        page.wait_until("running.checkVisibility()")
+        page.evaluate("document.querySelector('.episode').click(); true")
+        page.wait_until("document.querySelectorAll('#traces canvas').length === 2")
+        open_details(page)
+        assert unreached(page) == []
+        show(page, "run")
+        page.wait_until("prediction.checkVisibility() && document.querySelectorAll('#chips .chip').length > 10")
+        open_details(page)
+        assert unreached(page) == []
+    finally:
+        robot.recorder.state, robot.policy_runs = IDLE, False
+        page.evaluate("closeplayer.click(); true")
+    show(page, "trials")
+    assert unreached(page) == []
 
 
 @pytest.mark.parametrize(("steps", "place"), [(20, "short"), (70, "right"), (130, "long")])
@@ -205,6 +245,11 @@ def test_axe_finds_nothing_while_an_episode_is_recorded_and_driven(page: Chromiu
     page.wait_until("!drive.classList.contains('driving')")
 
 
+def result(page: Chromium) -> list[str]:
+    """Lines under the open episode: how its stop ended, and what the check found."""
+    return list(page.evaluate("[result.children[0], ...result.children[1].children].map((each) => each.textContent)"))
+
+
 def test_a_second_press_of_success_does_not_hide_that_it_was_saved(
     page: Chromium, robot: Robot, recording: None
 ) -> None:
@@ -212,11 +257,57 @@ def test_a_second_press_of_success_does_not_hide_that_it_was_saved(
     # A slider has the focus: the keys work all the same.
     tap(page, "s", "KeyS")
     tap(page, "s", "KeyS")
-    page.wait_until("result.checkVisibility()")
+    wait_for(lambda: result(page) == ["episode_000002 saved without findings"], what="the result")
     tap(page, "s", "KeyS")
     page.evaluate("new Promise((resolve) => setTimeout(resolve, 500))")
-    assert page.evaluate("result.textContent") == "episode_000009 saved without findings"
+    assert result(page) == ["episode_000002 saved without findings"]
     assert robot.stops == ["success"]
+
+
+@pytest.fixture
+def damaged(dataset: Path) -> Iterator[None]:
+    """The newest episode with an action that is not a number."""
+    with h5py.File(dataset / "episode_000002.h5", "r+") as file:
+        before, file["actions"][3, 0] = file["actions"][3, 0], np.nan
+    yield
+    with h5py.File(dataset / "episode_000002.h5", "r+") as file:
+        file["actions"][3, 0] = before
+
+
+@pytest.mark.parametrize(
+    ("answer", "headline"),
+    [
+        ("saved 60 steps", "episode_000002 saved; its check found:"),
+        ("saved, but: 12% of the ticks were dropped", "saved, but: 12% of the ticks were dropped"),
+    ],
+)
+def test_the_findings_of_a_stop_are_shown_at_once_and_a_second_press_does_not_hide_them(
+    page: Chromium, robot: Robot, recording: None, damaged: None, answer: str, headline: str
+) -> None:
+    robot.answer = answer
+    tap(page, "s", "KeyS")
+    wait_for(lambda: result(page)[0] == headline and len(result(page)) > 1, what="the findings")
+    line, found, *others = result(page)
+    assert found.startswith("step 3: ") and not others
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 1500))")
+    tap(page, "s", "KeyS")
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
+    assert robot.stops == ["success"]
+    assert result(page) == [line, found]
+
+
+def test_a_stop_that_failed_can_be_asked_for_again_while_the_episode_is_open(
+    page: Chromium, robot: Robot, recording: None
+) -> None:
+    robot.recorder.episode_id, robot.recorder.language = "episode_000009", "open the drawer"
+    robot.answer = "the disk is full"
+    try:
+        page.wait_until("episode.textContent === 'open the drawer'")
+        tap(page, "f", "KeyF")
+        wait_for(lambda: result(page) == ["the disk is full"], what="the refusal")
+        wait_for(lambda: tap(page, "f", "KeyF") or len(robot.stops) == 2, what="the second request")
+    finally:
+        robot.recorder.episode_id, robot.recorder.language = "episode_000002", "go to the kitchen"
 
 
 def test_arrow_keys_drive_while_a_slider_has_the_focus(page: Chromium, stage: Stage) -> None:
@@ -226,6 +317,7 @@ def test_arrow_keys_drive_while_a_slider_has_the_focus(page: Chromium, stage: St
     focus(page, "#speed")
     page.key("keyDown", "ArrowUp", "ArrowUp")
     wait_for(lambda: commands and commands[-1].linear.x > 0.0, what="motion")
+    until_in_command(page, "The operator drives", "teleop drives")
     page.key("keyUp", "ArrowUp", "ArrowUp")
     wait_for(lambda: commands[-1] == Twist(), what="the zero")
     page.evaluate("document.querySelector('#wheel').click(); true")
@@ -243,14 +335,32 @@ def test_enter_switches_a_box_and_the_space_bar_stops(page: Chromium, driving_po
     assert page.evaluate("document.querySelector('#stop').dataset.phase") == "ready"
     tap(page, " ", "Space")
     page.wait_until("document.querySelector('#stop').dataset.phase === 'stopped' && resume.checkVisibility()")
+    until_in_command(page, "Stopped", "gate/stop was called; call gate/resume to continue")
     assert page.evaluate(f"document.querySelector('#{box}').checked") is True
     page.evaluate("resume.click(); true")
     page.wait_until("!resume.checkVisibility()")
 
 
-def test_a_driving_policy_shows_its_latency_and_its_path_in_the_image(page: Chromium, driving_policy: None) -> None:
+def test_a_driving_policy_is_in_command(page: Chromium, stage: Stage) -> None:
+    publisher, command = stage.probe.publisher(Twist, "cmd_vel_policy", COMMAND), Twist()
+    command.linear.x = 0.1
+    timer = stage.probe.node.create_timer(0.05, lambda: publisher.publish(command))
+    until_in_command(page, "The policy drives", "policy drives")
+    page.wait_until("vx.textContent === '0.10 m/s'")
+    stage.probe.node.destroy_timer(timer)
+    page.wait_until("gate.querySelector('.headline').textContent === 'No driver'")
+
+
+def test_a_driving_policy_shows_its_latency_and_its_path_in_the_image(
+    page: Chromium, robot: Robot, driving_policy: None
+) -> None:
     page.wait_until("p50.textContent === '30 ms'")
     wait_for(lambda: painted(page, "#latencyspark"), what="the line of the latency")
+    page.wait_until("starved.textContent === '0'")
+    assert not painted(page, "#starvedspark", 0.5)
+    robot.policy.starved_ticks = 7
+    page.wait_until("starved.textContent === '7'")
+    wait_for(lambda: painted(page, "#starvedspark", 0.5), what="the peak of the starved ticks")
     # Only the path: the heatmaps are off.
     page.evaluate("for (const name of ['target', 'robot']) document.querySelector(`#show${name}`).click()")
     page.wait_until("pathchoice.checkVisibility()", 30)
@@ -306,7 +416,7 @@ def test_everything_is_said_in_korean_while_episodes_are_recorded_and_played(
     try:
         for view in ("collect", "run", "trials"):
             show(page, view)
-            page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; }); true")
+            open_details(page)
             page.evaluate("new Promise((resolve) => setTimeout(resolve, 600))")
             assert said.beside_the_table(page, "ko") == []
             assert said.english_as_data(page) == []

@@ -1,9 +1,10 @@
 // The Collect view: the next episode, the open one, and how it ended. Plan and past episodes have modules of their own.
 
-import { post, toast } from "/api.js";
+import { get, post, toast } from "/api.js";
 import { card } from "/card.js";
 import { $, gigabytes, text, unit } from "/dom.js";
 import { loadEpisodes } from "/episodes.js";
+import { showFindings } from "/findings.js";
 import { typing } from "/keys.js";
 import { onLost } from "/live.js";
 import { loadPlan, proposal, stepRange } from "/plan.js";
@@ -15,6 +16,10 @@ let besidePolicy = false;
 let edits = 0; // of episodes, in whichever page
 let known = ""; // dataset, number of episodes and of edits that plan and list were loaded for
 let ended = ""; // the episode whose end was asked for, until the recorder says that it is closed
+let judged = ""; // the episode whose result is shown
+
+// A stop that failed may be asked for again after this, unless the recorder says by then that the episode is closed.
+const AGAIN_MS = 1000;
 
 export function showCollect(state) {
   recorder = state.recorder;
@@ -69,8 +74,10 @@ function showSteps() {
 }
 
 // How the last episode ended stays in sight until the next one starts.
-function showResult(words, good) {
-  tell($("result"), words);
+function showResult(words, good, findings = []) {
+  const [line, list] = $("result").children;
+  tell(line, words);
+  showFindings(list, findings);
   $("result").className = `result ${good ? "good" : "poor"}`;
   $("result").hidden = false;
 }
@@ -84,17 +91,29 @@ async function start() {
   const next = besidePolicy ? null : proposal();
   const reply = await post("/api/recorder/start", asked || !next ? typed : next);
   toast(reply.words, reply.ok);
-  if (reply.ok) $("result").hidden = true;
+  if (!reply.ok) return;
+  judged = "";
+  $("result").hidden = true;
 }
 
 async function finish(outcome) {
   const id = recorder.episode_id;
   if (ended === id) return; // a second press, which the recorder would refuse
-  ended = id;
+  ended = judged = id;
   const reply = await post("/api/recorder/stop", { outcome });
-  if (!reply.ok) ended = "";
-  showResult(reply.ok ? { key: "collect.saved", id } : reply.words, reply.ok);
+  showResult(reply.ok ? { key: "collect.checking", id } : reply.words, reply.ok);
+  // The recorder reports errors only, and saves an episode with errors, too.
+  const episode = await get(`/api/episodes/${id}`);
+  if (!episode.ok && !reply.ok) setTimeout(() => { if (ended === id) ended = ""; }, AGAIN_MS);
+  if (judged === id) showSaved(id, reply, episode);
   refresh(true);
+}
+
+function showSaved(id, reply, episode) {
+  if (!episode.ok) return showResult(reply.words, reply.ok);
+  const found = episode.findings.filter(({ message }) => !reply.message?.includes(message));
+  const words = reply.ok ? { key: found.length ? "collect.found" : "collect.saved", id } : reply.words;
+  showResult(words, reply.ok, found);
 }
 
 $("start").addEventListener("submit", (event) => {

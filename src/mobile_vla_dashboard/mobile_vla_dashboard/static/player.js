@@ -2,6 +2,7 @@
 
 import { get, post, toast } from "/api.js";
 import { $, make, text } from "/dom.js";
+import { showFindings } from "/findings.js";
 import { Frames } from "/frames.js";
 import { Traces } from "/traces.js";
 import { inTurn } from "/turns.js";
@@ -58,7 +59,7 @@ export async function play(card, { step = 0, running = true, kept = [0, card.ste
   const whole = await ask("");
   if (shown !== session || !whole.ok) return;
   session.card.findings = whole.findings;
-  describeFindings();
+  showFindings($("playerfindings"), whole.findings);
 }
 
 export function close() {
@@ -116,7 +117,7 @@ function describe() {
   const words = Object.entries(card.environment).filter(([, value]) => typeof value === "string");
   const scene = words.map(([name, value]) => `${name}: ${String(value).replaceAll("_", " ")}`);
   text("playerfacts", [card.source, `${card.real_rate_hz.toFixed(1)} Hz`, ...scene].join(" · "));
-  describeFindings();
+  showFindings($("playerfindings"), card.findings);
   showKept();
 }
 
@@ -128,11 +129,6 @@ function trace() {
     new Traces(t("player.states"), states, rows.states, stride, takeover),
   ];
   $("traces").replaceChildren(...shown.traces.map(({ element }) => element));
-}
-
-function describeFindings() {
-  $("playerfindings").replaceChildren(...shown.card.findings.map((found) => make("li", { className: found.severity, translate: false },
-    `${found.step === null ? "" : `${t("player.step", { step: found.step })}: `}${found.message}; ${found.advice}`)));
 }
 
 // --- playing ---------------------------------------------------------------------------------------------

@@ -104,29 +104,29 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_new_environment_has_python3_and_the_default_wheels(machine: Machine) -> None:
-    assert machine.made_for() == ("3.11", "wheels-kilted")
+    assert machine.made_for() == ("3.11", "wheels-jazzy")
 
 
 def test_what_was_asked_for_once_stays_when_nothing_is_asked_for(machine: Machine) -> None:
-    assert machine.made_for(PYTHON="python3.12", MOBILE_VLA_ROS="jazzy") == ("3.12", "wheels-jazzy")
+    assert machine.made_for(PYTHON="python3.12", MOBILE_VLA_ROS="kilted") == ("3.12", "wheels-kilted")
     assert machine.keeps()
     assert machine.keeps(PYTHON="", MOBILE_VLA_ROS="")
     # In a shell in which the environment is active, and in one that names the wheels only, or the Python only.
     assert machine.keeps(PATH=f"{machine.root}/.venv/bin:{machine.path}")
-    assert machine.keeps(MOBILE_VLA_ROS="jazzy")
+    assert machine.keeps(MOBILE_VLA_ROS="kilted")
     assert machine.keeps(PYTHON="python3.12")
 
 
 def test_another_python_keeps_the_wheels_and_other_wheels_are_built_anew(machine: Machine) -> None:
-    machine.made_for(MOBILE_VLA_ROS="jazzy")
+    machine.made_for(MOBILE_VLA_ROS="kilted")
     assert not machine.keeps(PYTHON="python3.12")
-    assert machine.made_for() == ("3.12", "wheels-jazzy")
-    assert not machine.keeps(MOBILE_VLA_ROS="kilted", PYTHON="python3.12")
     assert machine.made_for() == ("3.12", "wheels-kilted")
+    assert not machine.keeps(MOBILE_VLA_ROS="jazzy", PYTHON="python3.12")
+    assert machine.made_for() == ("3.12", "wheels-jazzy")
 
 
 def test_wheels_of_before_there_was_a_choice_are_kilted(machine: Machine) -> None:
-    machine.made_for()
+    machine.made_for(MOBILE_VLA_ROS="kilted")
     (machine.root / ".venv/.origin").write_text(f"{machine.root} 3.11 wheels\n")
     assert machine.keeps()
 
@@ -139,7 +139,7 @@ def test_an_environment_of_a_distribution_is_kept_in_a_shell_that_has_not_source
 
 
 def test_another_sourced_distribution_is_a_request(machine: Machine) -> None:
-    assert machine.made_for(PYTHON="python3.12") == ("3.12", "wheels-kilted")
+    assert machine.made_for(PYTHON="python3.12") == ("3.12", "wheels-jazzy")
     machine.install("python3", "3.10", rclpy=True)
     humble = machine.distribution("humble")
     assert machine.made_for(**humble) == ("3.10", humble["AMENT_PREFIX_PATH"])
@@ -150,15 +150,15 @@ def test_a_distribution_that_was_removed_is_named_and_nothing_is_deleted(machine
     machine.made_for(**machine.distribution("humble"))
     shutil.rmtree(machine.root.parent / "ros")
     done = machine.setup()
-    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "MOBILE_VLA_ROS=kilted" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "MOBILE_VLA_ROS=jazzy" in done.stderr
     assert (machine.root / ".venv/.origin").exists()
 
 
 def test_a_broken_environment_is_made_again_with_its_wheels(machine: Machine) -> None:
-    machine.made_for(PYTHON="python3.12", MOBILE_VLA_ROS="jazzy")
+    machine.made_for(PYTHON="python3.12", MOBILE_VLA_ROS="kilted")
     (machine.root / ".venv/bin/python").unlink()
     assert not machine.keeps()
-    assert machine.made_for() == ("3.11", "wheels-jazzy")
+    assert machine.made_for() == ("3.11", "wheels-kilted")
 
 
 def test_a_python_that_does_not_go_with_the_wheels_is_refused_before_anything_is_deleted(machine: Machine) -> None:
@@ -166,4 +166,4 @@ def test_a_python_that_does_not_go_with_the_wheels_is_refused_before_anything_is
     machine.install("python3.14", "3.14")
     done = machine.setup(PYTHON="python3.14")
     assert done.returncode == 1 and "3.11, 3.12 or 3.13 is needed" in done.stderr and done.stderr.count("\n") == 1
-    assert (machine.root / ".venv/.origin").read_text().split()[1:] == ["3.11", "wheels-kilted"]
+    assert (machine.root / ".venv/.origin").read_text().split()[1:] == ["3.11", "wheels-jazzy"]

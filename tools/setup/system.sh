@@ -1,7 +1,7 @@
 # What the machine must bring: an interpreter, perhaps a ROS 2 distribution, a compiler, EGL. Sourced by setup.sh.
 
 # The wheels that a new environment gets.
-default_wheels=kilted
+default_wheels=jazzy
 
 # Sets `python` to an interpreter of a supported version: $PYTHON, that of an environment whose ROS 2 stays, or the first
 # that fits. After find_ros.

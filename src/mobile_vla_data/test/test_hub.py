@@ -110,3 +110,28 @@ def test_what_cannot_be_is_said_in_one_line(planned, hub, command, tmp_path):
     ):
         done = command(*arguments, token=token)
         assert done.returncode == 1 and said in done.stderr and done.stderr.strip().count("\n") == 0, done.stderr
+
+
+def test_another_dataset_is_not_overwritten_unless_it_is_asked_for(planned, record, hub, command, tmp_path):
+    command("push", planned, "someone/flat")
+    for seed in (7, 8):
+        record(seed=seed, folder=tmp_path / "other")
+    done = command("push", tmp_path / "other", "someone/flat")
+    assert done.returncode == 1 and "has another episode_000000.h5 and 1 more; choose another address" in done.stderr
+    assert done.stderr.strip().count("\n") == 0 and len(hub.commits["datasets/someone/flat"]) == 1
+    assert command("push", tmp_path / "other", "someone/flat", "--replace").returncode == 0
+    (_, files) = hub.commits["datasets/someone/flat"][-1]
+    assert files["episode_000001.h5"] == (tmp_path / "other/episode_000001.h5").read_bytes()
+    assert files["episode_000004.h5"] == (planned / "episode_000004.h5").read_bytes()
+
+
+def test_a_repeated_push_sends_only_new_episodes(planned, record, hub, command):
+    command("push", planned, "someone/flat")
+    assert len(hub.blobs) == 5
+    hub.blobs.clear()
+    added = record(seed=11)
+    done = command("push", planned, "someone/flat")
+    assert done.returncode == 0, done.stderr
+    assert list(hub.blobs.values()) == [added.read_bytes()]
+    (_, files) = hub.commits["datasets/someone/flat"][-1]
+    assert len([name for name in files if name.endswith(".h5")]) == 6

@@ -28,15 +28,14 @@ def push(
     licence: Annotated[str, typer.Option("--license", help="Licence for the card, as the hub names it.")] = "other",
     private: Annotated[bool, typer.Option(help="Create the repository as a private one.")] = False,
     message: Annotated[str, typer.Option(help="Commit message.")] = "Dataset recorded with Mobile VLA",
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite episodes on object storage that have other steps there.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite episodes that differ there.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Validate a dataset and upload it with a card to the Hugging Face hub; interrupted, repeat it.
 
-    To object storage it goes as it is, without a card: --license, --private and --message are for the hub only, and
-    --replace is for object storage only: the hub keeps every revision.
+    If the repository has another file under an episode's name, nothing is sent without --replace. To object storage a
+    dataset goes as it is, without a card: --license, --private and --message are for the hub only. There, an episode
+    of which only labels changed needs no --replace.
     """
     Dataset.open(dataset)
     if storage.is_url(repo):
@@ -48,11 +47,11 @@ def push(
         else:
             print_line(f"{repo}: {sent} files sent")
         return
-    if replace:
-        raise HubError(f"'{repo}': --replace is for object storage; the hub keeps every revision; leave it out")
     with progress_bar("validating", quiet=json) as progress:
         validation = validate_dataset(dataset, progress=progress)
-    address = transfer.push(dataset, repo, validation, licence=licence, private=private, message=message)
+    address = transfer.push(
+        dataset, repo, validation, licence=licence, private=private, message=message, replace=replace
+    )
     if json:
         print_json({"dataset": str(dataset), "repo": repo, "commit": address, "findings": len(validation.findings)})
     else:

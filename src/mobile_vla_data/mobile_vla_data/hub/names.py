@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 PREFIX = "hf:"
@@ -21,6 +21,12 @@ def parse(name: str) -> tuple[str, str | None]:
     if match is None:
         raise HubError(f"'{name}' is not a hub name; write user/name or user/name@revision")
     return match["repo"], match["revision"]
+
+
+def other_episodes(files: Sequence[str]) -> str:
+    """Return, for a message, that other episodes of these file names are where a dataset is pushed to."""
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"has another {files[0]}{more}; choose another address, or overwrite what is there with --replace"
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.episode.reader import Episode
-from mobile_vla_data.hub.names import HubError
+from mobile_vla_data.hub.names import HubError, other_episodes
 from mobile_vla_data.storage.durable import file_digest, write_text_atomically
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 
@@ -68,10 +68,7 @@ def push(dataset: str | Path, url: str, progress: Progress = lambda done, total:
             if path.name in known and known[path.name].get(_FINGERPRINT) != entries[path.name].get(_FINGERPRINT)
         ]
         if others and not replace:
-            raise HubError(
-                f"{url}: has another {others[0]}" + (f" and {len(others) - 1} more" if len(others) > 1 else "") + "; "
-                "choose another address, or overwrite what is there with --replace"
-            )
+            raise HubError(f"{url}: {other_episodes(others)}")
         files.makedirs(root, exist_ok=True)
         for done, path in enumerate(missing):
             progress(done, len(missing))

@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rosbags.convert.converter import convert
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mobile_vla_data.contract import Contract
@@ -141,6 +142,11 @@ class Recording:
                 if topic not in known:
                     known[topic] = writer.add_connection(topic, msgtype, typestore=STORE)
                 writer.write(known[topic], time_ns, STORE.serialize_cdr(message, msgtype))
+        return path
+
+    def write_ros1(self, path: Path) -> Path:
+        """Write it as a ROS 1 bag, with the headers of ROS 1."""
+        convert([self.write(path.with_suffix(""))], path, "", 8, None, "", STORE, None, (), (), (), ())
         return path
 
     def write_with_mcap(self, path: Path, compression: str = "ZSTD") -> Path:

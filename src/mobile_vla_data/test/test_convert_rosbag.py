@@ -28,18 +28,21 @@ from rosbags.rosbag2 import StoragePlugin
 from mobile_vla_data.action import gripper
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.rosbag import messages as ros
 from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags
 from mobile_vla_data.convert.rosbag.mapping import BagMapping
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 
 
-@pytest.mark.parametrize("writer", ["mcap", "sqlite3", "single mcap file of another writer"])
+@pytest.mark.parametrize("writer", ["mcap", "sqlite3", "single mcap file of another writer", "ROS 1"])
 def test_a_recording_of_each_kind_becomes_the_same_episode(writer, contract, dataset, tmp_path):
     recording = drive(size=(224, 224))
     if writer == "mcap":
         bag = recording.write(tmp_path / "bag")
     elif writer == "sqlite3":
         bag = recording.write(tmp_path / "bag", StoragePlugin.SQLITE3)
+    elif writer == "ROS 1":
+        bag = recording.write_ros1(tmp_path / "drive.bag")
     else:
         bag = recording.write_with_mcap(tmp_path / "bag.mcap")
     (episode,) = import_one(bag, dataset, contract, mapping())
@@ -140,6 +143,39 @@ def test_a_robot_without_a_gripper_is_imported_with_it_open(contract, dataset, t
     bag = drive(skip=("/gripper/state",)).write(tmp_path / "bag")
     (episode,) = import_one(bag, dataset, contract, mapping(gripper_state=None))
     assert episode.num_steps > 30 and not gripper(episode.states).any()
+
+
+def closed_gripper(msgtype: str, time_ns: int):
+    """A message in which the second value, that of the finger, is 1."""
+    names, values = ["wheel", "finger"], np.array([0.0, 1.0])
+    kind, numbers = TYPES[msgtype], np.zeros(0)
+    if msgtype == ros.GRIPPER_STATE:
+        return kind(header(time_ns), 1.0, False)
+    if msgtype == ros.GRIPPER_COMMAND:
+        return kind(header(time_ns), 1.0)
+    if msgtype == ros.JOINT_STATE:
+        return kind(header(time_ns), names, values, numbers, numbers)
+    if msgtype == ros.TRAJECTORY:
+        point, after = TYPES["trajectory_msgs/msg/JointTrajectoryPoint"], TYPES["builtin_interfaces/msg/Duration"](1, 0)
+        through = [point(moved, numbers, numbers, numbers, after) for moved in (np.zeros(2), values)]
+        return kind(header(time_ns), names, through)
+    if msgtype in ros.ARRAY_TYPES:
+        layout = TYPES["std_msgs/msg/MultiArrayLayout"]([], 0)
+        return kind(layout, values.astype(np.float32 if "32" in msgtype else np.float64))
+    return kind(True if msgtype == ros.BOOL else 1)
+
+
+@pytest.mark.parametrize("msgtype", ros.GRIPPER_TYPES)
+def test_every_type_of_gripper_message_is_understood(msgtype, contract, dataset, tmp_path):
+    recording = drive(1.0, skip=("/gripper/state",))
+    for at_ms in range(0, 1000, 50):
+        recording.add(at_ms, "/fingers", msgtype, closed_gripper(msgtype, START_NS + at_ms * MS))
+    fingers = {"topic": "/fingers", "index": 1}
+    if msgtype in (ros.JOINT_STATE, ros.TRAJECTORY):
+        fingers = {"topic": "/fingers", "joint": "finger"}
+    used = mapping(gripper_state=fingers, gripper_command=fingers)
+    (episode,) = import_one(recording.write(tmp_path / "bag"), dataset, contract, used)
+    assert episode.num_steps >= 7 and gripper(episode.states).all() and gripper(episode.actions).all()
 
 
 def test_twist_with_a_stamp_is_understood(contract, dataset, tmp_path):

@@ -159,6 +159,16 @@ def test_an_export_that_is_killed_directly_after_it_got_its_name_is_complete(rec
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_export_never_writes_to_what_exists(kind, record, dataset, tmp_path, run):
+    record(steps=12)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").write_text("keep")
+    done = run("export", kind, dataset, tmp_path / "out")
+    assert done.returncode == 1 and "exists already" in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"] and hidden(tmp_path) == set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_splits_come_back_and_are_not_dropped_silently(kind, record, dataset, tmp_path, run):
     for seed in range(5):
         record(steps=12, seed=seed, edit=as_driven)

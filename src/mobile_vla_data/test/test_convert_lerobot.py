@@ -103,10 +103,17 @@ def test_statistics_are_exact_for_the_dataset_and_for_each_episode(small_dataset
     np.testing.assert_allclose(np.ravel(of_images["std"]), images.std((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(np.ravel(of_images["q50"]), np.median(images, (0, 1, 2)), atol=1 / 255)
     assert np.shape(of_images["q99"]) == (3, 1, 1) and of_images["count"] == [len(images)]
-    row = pq.read_table(tmp_path / "lerobot/meta/episodes/chunk-000/file-000.parquet").to_pylist()[-1]
-    with Episode.open(small_dataset / f"{row['episode_id']}.h5") as episode:
-        np.testing.assert_allclose(row["stats/observation.state/max"], episode.states.max(0))
-        assert row["stats/observation.state/count"] == [episode.num_steps]
+    for row in pq.read_table(tmp_path / "lerobot/meta/episodes/chunk-000/file-000.parquet").to_pylist():
+        with Episode.open(small_dataset / f"{row['episode_id']}.h5") as episode:
+            states, images = episode.states.astype(np.float64), episode.images("static") / 255
+        assert row["stats/observation.state/count"] == row["stats/observation.images.static/count"] == [len(states)]
+        for share in (1, 10, 50, 90, 99):
+            quantile = row[f"stats/observation.state/q{share:02d}"]
+            np.testing.assert_allclose(quantile, np.quantile(states, share / 100, axis=0), rtol=1e-12)
+        for name in ("min", "max", "mean", "std"):
+            np.testing.assert_allclose(row[f"stats/observation.state/{name}"], getattr(states, name)(0), rtol=1e-12)
+            found = np.ravel(list(map(np.ravel, row[f"stats/observation.images.static/{name}"])))
+            np.testing.assert_allclose(found, getattr(images, name)((0, 1, 2)), rtol=1e-9, err_msg=name)
 
 
 def test_each_split_is_one_range_of_episodes_and_the_unsplit_come_last(small_dataset, tmp_path):
@@ -160,11 +167,21 @@ def test_an_interrupted_export_starts_over_when_the_dataset_changed(small_datase
     assert not done.continued and done.episodes == 11
 
 
-def test_an_existing_folder_is_never_written_to(small_dataset, tmp_path, run):
-    (tmp_path / "out").mkdir()
-    done = run("export", "lerobot", small_dataset, tmp_path / "out")
-    assert done.returncode == 1 and "exists already" in done.stderr and done.stderr.count("\n") == 1
-    assert list((tmp_path / "out").iterdir()) == []
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_other_codecs_have_one_frame_for_each_step_too(codec, record, dataset, tmp_path, run):
+    path = record(steps=25)
+    done = run("export", "lerobot", dataset, tmp_path / "lerobot", "--codec", codec)
+    assert done.returncode == 0, done.stderr
+    videos = list((tmp_path / "lerobot").rglob("*.mp4"))
+    assert len(videos) == 2
+    with Episode.open(path) as episode:
+        for video in videos:
+            camera = video.parents[1].name.removeprefix("observation.images.")
+            with av.open(str(video)) as container:
+                assert container.streams.video[0].codec_context.name in (codec, "libdav1d", "libaom-av1")
+                frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            assert len(frames) == 25
+            assert min(psnr_db(episode.image(camera, step), frame) for step, frame in enumerate(frames)) > 33
 
 
 def test_an_episode_without_the_camera_is_named_and_the_camera_can_be_left_out(record, dataset, tmp_path, run):

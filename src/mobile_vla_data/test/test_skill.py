@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -99,7 +100,19 @@ def test_validate_shows_skill_and_it_never_fails_an_episode(record, dataset, run
 
 
 def test_the_report_has_a_section_on_skill(record, dataset, run, tmp_path):
-    relabel_operator(record(), "Kim <b>", "2026-11-01")
+    def chatter_and_stand(drive):
+        gripper(drive.actions)[:] = 0
+        gripper(drive.actions)[10:12] = 1
+        displacement(drive.actions)[15:25] = 0
+
+    def slow(drive):
+        position(drive.states)[:] *= 0.5
+
+    relabel_operator(record(edit=slow), "Lee", "2026-11-02")
+    relabel_operator(record(steps=40, edit=chatter_and_stand), "Kim <b>", "2026-11-01")
+    (kim, _) = by_operator_and_day(measure_dataset(dataset))
     run("report", dataset, "--output", tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
-    assert "Skill" in page and "Kim &lt;b&gt;" in page
+    section = (tmp_path / "report.html").read_text().partition("<h2>Skill</h2>")[2].partition("</section>")[0]
+    first = re.findall("<td>(.*?)</td>", section)[:9]
+    assert first[:4] == ["Kim &lt;b&gt;", "2026-11-01", "1", "100 %"]
+    assert first[4:] == [f"{kim.smoothness:.1f}", "1", "1", f"{kim.path_ratio:.2f}", "4.0"] and kim.path_ratio > 2

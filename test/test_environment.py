@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not (ROOT / ".venv/.ros").is_file(), reason="make setup was not run in this checkout"),
+]
 SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(not shutil.which(shell), reason=f"no {shell} on this machine"))
     for shell in ("bash", "dash", "zsh")

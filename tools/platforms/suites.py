@@ -11,17 +11,20 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Container, Iterable
+from functools import cache
 from pathlib import Path
+
+import typecheck
 
 from platforms.matrix import ROOT
 
 RESULTS = ROOT / "out" / "platforms"
-#: Packages that work without ROS; their tests of nodes are called test_node*.py.
-WITHOUT_ROS = ("mobile_vla_data", "mobile_vla_policy", "mobile_vla_sim")
 SUITES = (*sorted(path.parent for path in (ROOT / "src").glob("*/test")), ROOT / "tools", ROOT / "test")
 #: Tests that run nodes or measure time get a second try, as in tools/test.sh.
 KINDS = {"": ("-m", "not alone"), "-alone": ("-m", "alone", "--reruns", "1")}
 _NO_TESTS = 5
+#: Not those of tools/ros2_lite, which finds packages as ROS does.
+_TEST_FILES = ("src/*/test/*.py", "tools/platforms/test/*.py", "test/*.py")
 
 
 def platform_name() -> str:
@@ -37,13 +40,29 @@ def platform_name() -> str:
 
 
 def suites_of(name: str, wanted: Container[str] = ()) -> list[Path]:
-    """Return the suites that run on a platform: all, or those whose names are wanted."""
-    wanted = wanted or (WITHOUT_ROS if name.startswith("no-ros") else [suite.name for suite in SUITES])
-    return [suite for suite in SUITES if suite.name in wanted]
+    """Return the suites that have tests for a platform: all, or those whose names are wanted."""
+    return [suite for suite in SUITES if (not wanted or suite.name in wanted) and tests_of(name, suite)]
+
+
+def tests_of(name: str, suite: Path) -> list[Path]:
+    """Return what pytest runs of a suite: all of it, or without ROS the test files that import none."""
+    if not name.startswith("no-ros"):
+        return [suite]
+    return [path for path in ros_free_files() if path.is_relative_to(suite) and path.name.startswith("test_")]
+
+
+@cache
+def ros_free_files() -> list[Path]:
+    """Return the files in test folders, tests and helpers, that import ROS neither themselves nor through others."""
+    modules = {typecheck.module_name(path): path for path in (ROOT / "src").glob("*/mobile_vla_*/**/*.py")}
+    for path in sorted(path for pattern in _TEST_FILES for path in ROOT.glob(pattern)):
+        # Helpers are imported by their bare names; names of tests repeat.
+        modules[str(path) if path.name.startswith(("test_", "conftest")) else path.stem] = path
+    return [path for path in typecheck.ros_free(modules) if "test" in path.relative_to(ROOT).parts]
 
 
 def run_suites(name: str, suites: Iterable[Path] = SUITES) -> bool:
-    """Run the suites one after the other; without ROS, only what needs none. Return whether all passed."""
+    """Run the suites one after the other; without ROS, only tests that import none. Return whether all passed."""
     folder = RESULTS / name
     folder.mkdir(parents=True, exist_ok=True)
     passed = True
@@ -51,9 +70,8 @@ def run_suites(name: str, suites: Iterable[Path] = SUITES) -> bool:
         for kind, options in KINDS.items():
             file = folder / f"{suite.name}{kind}.xml"
             file.unlink(missing_ok=True)
-            command = [sys.executable, "-m", "pytest", "-q", str(suite), *options, f"--junitxml={file}"]
-            if name.startswith("no-ros"):
-                command += ["--ignore-glob=*/test_node*"]
+            tests = map(str, tests_of(name, suite))
+            command = [sys.executable, "-m", "pytest", "-q", *tests, *options, f"--junitxml={file}"]
             with file.with_suffix(".log").open("w") as log:
                 env = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
                 status = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=env).returncode

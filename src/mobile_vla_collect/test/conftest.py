@@ -1,23 +1,32 @@
-"""Fixtures of the collect tests: a DDS domain, a probe, and a recorder on its own folder."""
+"""Fixtures of the collect tests: a DDS domain, a probe, and a recorder on its own folder.
+
+They import ROS themselves: tests of plain Python run without it.
+"""
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-
-from mobile_vla_ros.testing import Probe, unique_domain
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def domain():
+    if find_spec("rclpy") is None:
+        yield None
+        return
+    from mobile_vla_ros.testing import unique_domain
+
     with unique_domain() as domain_id:
         yield domain_id
 
 
 @pytest.fixture
 def probe():
+    from mobile_vla_ros.testing import Probe
+
     with Probe() as probe:
         yield probe
 

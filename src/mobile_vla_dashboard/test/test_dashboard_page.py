@@ -190,6 +190,15 @@ def test_another_web_site_cannot_press_a_button_or_open_a_socket(stage: Stage) -
         pass
 
 
+def test_monitoring_reads_the_figures_over_http(stage: Stage) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{stage.port}/metrics", timeout=20) as answer:
+        kind, figures = answer.headers["Content-Type"], answer.read().decode()
+    assert kind.startswith("text/plain; version=")
+    lines = figures.splitlines()
+    assert 'mobile_vla_up{node="gate"} 1.0' in lines and 'mobile_vla_up{node="policy"} 0.0' in lines
+    assert any(line.startswith("process_resident_memory_bytes ") for line in lines)
+
+
 def test_an_error_of_the_dashboard_is_a_refusal_in_one_line(tmp_path: Path) -> None:
     server = Server(tmp_path)
     try:

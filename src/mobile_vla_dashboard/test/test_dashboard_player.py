@@ -236,6 +236,26 @@ def test_an_edit_of_what_is_no_longer_there_is_refused_and_the_page_loads_it_aga
     )
 
 
+def test_labels_are_typed_and_taken_back(page: Chromium, dataset: Path) -> None:
+    def labels() -> list[str]:
+        with Episode.open(dataset / "episode_000002.h5") as episode:
+            return [episode.metadata.language, episode.metadata.task, episode.metadata.category, episode.outcome]
+
+    before = labels()
+    play(page, 2)
+    page.wait_until("document.querySelectorAll('#traces canvas').length === 2")
+    page.evaluate("document.querySelector('#player details').open = true")
+    page.evaluate("playerlanguage.value = '  open the drawer '; playertask.value = 'open_drawer'; true")
+    page.evaluate("playercategory.value = 'manipulation'; true")
+    click(page, "#relabel button")
+    after = ["open the drawer", "open_drawer", "manipulation", "success"]
+    wait_for(lambda: labels() == after, what="the labels in the file")
+    page.wait_until("document.querySelector('[data-episode=episode_000002] b').textContent === 'open the drawer'")
+    click(page, "#undo")
+    wait_for(lambda: labels() == before, what="the labels before")
+    page.wait_until("playerlanguage.value === 'go to the kitchen' && playercategory.value === 'navigation'")
+
+
 def _outcome(path: Path) -> str:
     with Episode.open(path) as episode:
         return episode.outcome

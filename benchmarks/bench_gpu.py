@@ -1,14 +1,17 @@
 """make bench-gpu: the policy's network at full size on a CUDA GPU; without one, it says so in one line and ends.
 
 step      bf16, fp16 and int8, with and without CUDA graphs, beside the matrix products of the same shapes
-backends  a policy from images to actions: eager, torch.compile, TorchScript, ONNX Runtime
-training  one step with and without gradient checkpointing, and its memory
 parity    actions on the GPU beside those on the CPU
+training  one step with and without gradient checkpointing, and its memory
+backends  a policy from images to actions: eager, torch.compile, TorchScript, ONNX Runtime
+
+What would begin after eight minutes is left out and named. It was not run on a GPU yet: its tests use the CPU.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +25,12 @@ from parts import parser_of, run_parts
 from mobile_vla_policy.benchmark.measure import BenchmarkSettings, measure
 from mobile_vla_policy.engine.choices import EngineOptions
 
-PARTS = ("step", "backends", "training", "parity")
+PARTS = ("step", "parity", "training", "backends")
+LIMIT_S = 8 * 60.0
 TRAINING_GB = "<= 14"
+
+InTime = Callable[[], bool]
+"""Returns whether another measurement may begin."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,16 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not torch.cuda.is_available():
         print("bench-gpu: torch sees no CUDA GPU on this machine; nothing was measured", file=sys.stderr)
         return 1
-    return run_parts("gpu", parts_on(torch.device("cuda"), quick=given.quick), given.only, quick=given.quick)
+    until_s = time.monotonic() + LIMIT_S
+
+    def in_time() -> bool:
+        return time.monotonic() < until_s
+
+    parts = parts_on(torch.device("cuda"), quick=given.quick, in_time=in_time)
+    return run_parts("gpu", parts, given.only, quick=given.quick, in_time=in_time)
 
 
-def parts_on(device: torch.device, *, quick: bool) -> dict[str, Callable[[], Iterable[Figure]]]:
+def parts_on(device: torch.device, *, quick: bool, in_time: InTime) -> dict[str, Callable[[], Iterable[Figure]]]:
     """Return the parts by name."""
     return {
         "step": lambda: step(device, quick),
-        "backends": lambda: backends(device, backend_options(device), 20 if quick else 100),
-        "training": lambda: training(device, 2 if quick else 4),
         "parity": lambda: parity(device),
+        "training": lambda: training(device, 2 if quick else 4, in_time),
+        "backends": lambda: backends(device, backend_options(device), 20 if quick else 100, in_time),
     }
 
 
@@ -70,6 +83,7 @@ def backends(
     device: torch.device,
     options: Sequence[EngineOptions],
     steps: int,
+    in_time: InTime,
     write: Callable[[Path], None] = write_checkpoint,
 ) -> list[Figure]:
     """Time a policy with each backend; one that cannot run here is left out with a line on standard error."""
@@ -79,6 +93,8 @@ def backends(
         write(checkpoint)
         for option in options:
             name = f"{option.backend} {option.precision}{' compiled' if option.compile else ''}"
+            if not _may_begin(name, in_time):
+                continue
             tell(name)
             _reset_peak(device)
             try:
@@ -93,11 +109,13 @@ def backends(
     return figures
 
 
-def training(device: torch.device, steps: int) -> list[Figure]:
+def training(device: torch.device, steps: int, in_time: InTime) -> list[Figure]:
     """Time training steps, without the first, which allocates; and the peak of the GPU's memory."""
     figures = []
     for checkpointing in (True, False):
         name = f"training step, {'with' if checkpointing else 'without'} gradient checkpointing"
+        if not _may_begin(name, in_time):
+            continue
         _reset_peak(device)
         try:
             found = training_steps(device, steps, checkpointing=checkpointing)
@@ -105,9 +123,15 @@ def training(device: torch.device, steps: int) -> list[Figure]:
             tell(f"{name}: {one_line(error)}")
             continue
         figures.append(Figure(name, min(found.steps_s[1:]), "s"))
-        goal = TRAINING_GB if checkpointing else ""
-        figures.append(Figure(f"{name}, peak GPU memory", _peak_gb(device), "GB", goal))
+        figures.append(Figure(f"{name}, peak GPU memory", _peak_gb(device), "GB", TRAINING_GB))
     return figures
+
+
+def _may_begin(name: str, in_time: InTime) -> bool:
+    if in_time():
+        return True
+    tell(f"{name}: left out: no time is left")
+    return False
 
 
 def _reset_peak(device: torch.device) -> None:

@@ -37,16 +37,29 @@ def parser_of(description: str | None, names: Iterable[str]) -> argparse.Argumen
     return parser
 
 
-def run_parts(name: str, parts: Mapping[str, Part], only: Iterable[str] = (), *, quick: bool) -> int:
+def run_parts(
+    name: str,
+    parts: Mapping[str, Part],
+    only: Iterable[str] = (),
+    *,
+    quick: bool,
+    in_time: Callable[[], bool] = lambda: True,
+) -> int:
     """Measure the parts (or ``only`` those), print each, write ``out/bench/NAME.json`` after each.
 
-    Returns the exit status: 0 when all were measured, 1 when one raised, 130 after Ctrl-C.
+    Parts that would begin when ``in_time`` is false are left out and named; they keep their earlier figures.
+
+    Returns the exit status: 0 when all were measured, 1 when one raised or was left out, 130 after Ctrl-C.
     """
     path = OUT / f"{name}.json"
     results = read_parts(path)
     # Taken once: later the load would be the benchmark's own.
     on, at, status = machine(), commit(), 0
     for part in only or parts:
+        if not in_time():
+            say(f"{name}: {part} is left out: no time is left")
+            status = 1
+            continue
         say(f"{name}: {part}")
         taken = {"quick": quick, "measured_at": _now(), "machine": on, "commit": at}
         began_s = time.monotonic()

@@ -1,8 +1,10 @@
 """benchmarks/bench_gpu.py, as far as it runs without a GPU: on the CPU, with a small network."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ sys.path.insert(0, str(BENCHMARKS))
 import bench_gpu  # noqa: E402
 import full_size  # noqa: E402
 import gpu_step  # noqa: E402
+import parts  # noqa: E402
+from common import Figure  # noqa: E402
 
 from mobile_vla_data.contract import Contract  # noqa: E402
 from mobile_vla_policy.backbones.kosmos2_tiny import Kosmos2TinySettings  # noqa: E402
@@ -29,6 +33,7 @@ from mobile_vla_policy.model.settings import PolicySettings  # noqa: E402
 from mobile_vla_policy.normalisation import Normalisation, Range  # noqa: E402
 
 INSTRUCTION = full_size.INSTRUCTION
+OPTIONS = [EngineOptions("cpu", "eager", "fp32"), EngineOptions("cuda:7", "eager", "fp32")]
 
 
 def settings(lora: bool = False) -> PolicySettings:
@@ -37,6 +42,13 @@ def settings(lora: bool = False) -> PolicySettings:
         lora=LoraSettings(enabled=lora),
         head=HeadSettings(input_size=64, hidden_size=64, layers=1),
     )
+
+
+def write(folder: Path) -> None:
+    ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
+    contract = Contract.load(ROOT / "config/robot.yaml")
+    built = build_network(settings(), instructions=["go to the kitchen"])
+    save_checkpoint(folder, built, settings(), ranges, contract, {"steps": 0})
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +73,30 @@ def test_an_unknown_part_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_every_named_part_can_be_measured() -> None:
-    assert tuple(bench_gpu.parts_on(CPU, quick=True)) == bench_gpu.PARTS
+    assert tuple(bench_gpu.parts_on(CPU, quick=True, in_time=lambda: True)) == bench_gpu.PARTS
+
+
+def test_what_would_begin_after_eight_minutes_is_left_out_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(*_: object) -> list[Figure]:
+        late_s = time.monotonic() + bench_gpu.LIMIT_S
+        monkeypatch.setattr("time.monotonic", lambda: late_s)
+        return [Figure("measured", 1.0, "s")]
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(parts, "OUT", tmp_path)
+    with monkeypatch.context() as stand_ins:
+        for name in bench_gpu.PARTS:
+            stand_ins.setattr(bench_gpu, name, part)
+        status = bench_gpu.main(["--quick"])
+    assert status == 1
+    assert list(json.loads((tmp_path / "gpu.json").read_text())["parts"]) == ["step"]
+    said = capsys.readouterr().err
+    assert all(f"gpu: {part} is left out: no time is left" in said for part in ("parity", "training", "backends"))
+    assert bench_gpu.training(CPU, 2, lambda: False) == bench_gpu.backends(CPU, OPTIONS, 3, lambda: False, write) == []
+    said = capsys.readouterr().err
+    assert "training step, without gradient checkpointing: left out" in said and "eager fp32: left out" in said
 
 
 def test_a_step_is_timed_beside_the_products_of_its_shapes(network) -> None:
@@ -76,17 +111,20 @@ def test_actions_are_compared_with_those_on_the_cpu(network) -> None:
     (same,) = gpu_step.parity_figures(network, frames, tokens, CPU, ("fp32",))
     (rounded,) = gpu_step.parity_figures(network, frames, tokens, CPU, ("bf16",))
     assert same.value < 0.01 < rounded.value < 20
+    assert same.holds
+
+
+def test_actions_of_other_weights_do_not_meet_the_goal(network, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    other = build_network(settings(), instructions=[INSTRUCTION]).eval()
+    monkeypatch.setattr(gpu_step, "optimise", lambda *_: other)
+    frames, tokens = [torch.rand(1, 2, 3, 64, 64)], network.backbone.tokenise([INSTRUCTION])
+    (figure,) = gpu_step.parity_figures(network, frames, tokens, CPU, ("bf16",))
+    assert figure.holds is False
 
 
 def test_backends_are_timed_and_one_that_cannot_run_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    def write(folder: Path) -> None:
-        ranges = Normalisation(Range((-0.06, -0.06), (0.06, 0.06)), Range((-3.0, -3.0), (3.0, 3.0)))
-        contract = Contract.load(ROOT / "config/robot.yaml")
-        built = build_network(settings(), instructions=["go to the kitchen"])
-        save_checkpoint(folder, built, settings(), ranges, contract, {"steps": 0})
-
-    options = [EngineOptions("cpu", "eager", "fp32"), EngineOptions("cuda:7", "eager", "fp32")]
-    figures = bench_gpu.backends(CPU, options, 3, write)
+    figures = bench_gpu.backends(CPU, OPTIONS, 3, lambda: True, write)
     assert [figure.name for figure in figures] == ["policy, eager fp32, median", "policy, eager fp32, p99"]
     assert "does not run here" in capsys.readouterr().err
 

@@ -16,6 +16,7 @@ from local_hub import TOKEN, LocalHub
 from rich.console import Console
 from synthetic_episodes import train_settings, write_dataset
 
+from mobile_vla_data.hub.storage import push
 from mobile_vla_policy.training.train import init
 
 SEVERAL = """
@@ -139,6 +140,25 @@ def test_training_and_init_describe_their_result_as_one_json_document(dataset: P
     initial, trained = run_all(*lines)
     assert json.loads(initial.out)["training"]["steps"] == 0
     assert json.loads(trained.out)["training"]["steps"] == 2
+
+
+def test_a_training_reads_its_dataset_from_object_storage(dataset: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    address = f"file://{tmp_path}/far/flat"
+    push(dataset, address)
+    config = settings_file(tmp_path, max_steps=2)
+    line = ["train", "--config", config, "--dataset"]
+    far, near, missing = run_all(
+        [*line, address, "--output", tmp_path / "far_out", "--json"],
+        [*line, dataset, "--output", tmp_path / "near_out", "--json"],
+        [*line, f"file://{tmp_path}/nowhere", "--output", tmp_path / "no_out"],
+        MOBILE_VLA_CACHE=str(tmp_path / "cache"),
+    )
+    assert (far.code, near.code) == (0, 0), far.err
+    assert len(list((tmp_path / "cache").rglob("*.h5"))) == 10
+    one, two = (tmp_path / name / "last" / "model.safetensors" for name in ("far_out", "near_out"))
+    assert one.read_bytes() == two.read_bytes()
+    assert missing.code == 2 and "there is no manifest.json" in missing.err
 
 
 def test_brackets_in_names_and_instructions_are_printed_as_they_are(

@@ -12,26 +12,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
+import h5py
 import numpy as np
 from common import ROOT, Figure
 from other_python import run_json
 from parts import parser_of, run_parts
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha, import_aloha
 from mobile_vla_data.convert.hdf5.robomimic import RobomimicExport, export_robomimic, import_robomimic
 from mobile_vla_data.convert.labels import Defaults
 from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
 from mobile_vla_data.convert.lerobot.importing import LeRobotImport, import_lerobot
 from mobile_vla_data.convert.lerobot.shard import VideoSettings
 from mobile_vla_data.convert.lerobot.video import DEFAULT_CRF
+from mobile_vla_data.convert.rosbag import messages as ros
+from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, open_bag, typestore
 from mobile_vla_data.convert.rosbag.export import BagExport, export_rosbag
 from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags
+from mobile_vla_data.dataset.edit import Labels, relabel
 from mobile_vla_data.dataset.folder import Dataset
 from mobile_vla_data.dataset.split import split_dataset
+from mobile_vla_data.episode import jpeg
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_sim.headless.collect import CollectConfig, collect
 from mobile_vla_sim.tasks.catalogue import TASKS, load_plan
@@ -43,10 +53,18 @@ _H264 = LeRobotExport(VideoSettings("h264", DEFAULT_CRF["h264"]))
 _IMAGES = LeRobotExport(None)
 #: Frames that LeRobot is asked for.
 _JUDGED_FRAMES = 24
+#: Recordings that are imported with raw images; one second takes 18 MB.
+_RAW_BAGS = 2
+#: Memory that an export or import of 1,000 episodes may take [MB]. It must not grow with their number: a tenth of this
+#: is allowed for labels and chance, where the images of 900 episodes would take more than half.
+_MEMORY_MB = 600
 
 
 class Stage:
-    """A dataset of simulated episodes in a folder that goes away."""
+    """A dataset of simulated episodes in a folder that goes away.
+
+    The first episode counts as a failure that a policy drove, with a takeover: so no label is the same everywhere.
+    """
 
     def __init__(self, folder: Path, episodes: int) -> None:
         self.folder, self.dataset = folder, folder / "dataset"
@@ -54,17 +72,15 @@ class Stage:
         config = CollectConfig(self.dataset, Contract.load(_CONTRACT), plan, seed=0, tasks=tuple(TASKS))
         for _ in collect(config, episodes):
             pass
+        _take_over(Dataset(self.dataset).episode_paths[0])
         split_dataset(self.dataset)
-        self.frames = 0
-        for path in Dataset(self.dataset).episode_paths:
-            with Episode.open(path) as episode:
-                self.frames += episode.num_steps * len(episode.cameras)
+        self.frames = _frames(self.dataset, episodes)
 
-    def rate(self, work: Callable[[], Any]) -> float:
-        """Frames of the dataset per second of processor time that ``work`` takes."""
+    def rate(self, work: Callable[[], Any], frames: int | None = None) -> float:
+        """Frames (by default those of the dataset) per second of processor time that ``work`` takes."""
         began_s = time.process_time()
         work()
-        return self.frames / (time.process_time() - began_s)
+        return (frames or self.frames) / (time.process_time() - began_s)
 
 
 def lerobot(stage: Stage) -> Iterator[Figure]:
@@ -88,60 +104,86 @@ def rosbag(stage: Stage) -> Iterator[Figure]:
     folders = sorted(bags.iterdir())
     rate = stage.rate(lambda: import_rosbags(folders, back, BagImport()))
     yield Figure("MCAP import", rate, "frames/s", ">= 300")
-    yield from _round_trip("MCAP", stage.dataset, back, exact=False, numbers=("states", "timestamps_ns", "takeover"))
+    yield from _round_trip("MCAP", stage.dataset, back, exact=True, numbers=("states", "timestamps_ns", "takeover"))
+    raw = [stage.folder / f"raw_{folder.name}" for folder in folders[:_RAW_BAGS]]
+    for folder, target in zip(folders, raw, strict=False):
+        _with_raw_images(folder, target)
+    rate = stage.rate(
+        lambda: import_rosbags(raw, stage.folder / "from_raw", BagImport()), _frames(stage.dataset, len(raw))
+    )
+    yield Figure("MCAP import, raw images of 640 x 480", rate, "frames/s", ">= 300")
 
 
-def robomimic(stage: Stage) -> Iterator[Figure]:
-    """robomimic's HDF5."""
-    file, back = stage.folder / "robomimic.hdf5", stage.folder / "from_robomimic"
-    export = stage.rate(lambda: export_robomimic(stage.dataset, file, RobomimicExport()))
-    yield Figure("robomimic export", export, "frames/s")
-    yield Figure("robomimic import", stage.rate(lambda: import_robomimic(file, back, Defaults())), "frames/s")
-    yield from _round_trip("robomimic", stage.dataset, back, exact=False)
+def hdf5(stage: Stage) -> Iterator[Figure]:
+    """HDF5 of robomimic and of ACT / ALOHA."""
+    for name, export, load in (
+        ("robomimic", lambda to: export_robomimic(stage.dataset, to, RobomimicExport()), import_robomimic),
+        ("ACT / ALOHA", lambda to: export_aloha(stage.dataset, to, AlohaExport()), import_aloha),
+    ):
+        target, back = stage.folder / name.split()[0], stage.folder / f"from_{name.split()[0]}"
+        yield Figure(f"{name} export", stage.rate(partial(export, target)), "frames/s")
+        yield Figure(f"{name} import", stage.rate(partial(load, target, back, Defaults())), "frames/s")
+        yield from _round_trip(name, stage.dataset, back, exact=False)
 
 
 def memory(stage: Stage, many: int) -> Iterator[Figure]:
-    """Peak memory of exports: of 100 episodes, and of many."""
-    peaks = {}
+    """Peak memory of a LeRobot export and of an import from MCAP: of 100 episodes, and of many."""
+    sources, bags = Dataset(stage.dataset).episode_paths, stage.folder / "memory_bags"
+    export_rosbag(stage.dataset, bags, BagExport())
+    recordings = sorted(bags.iterdir())
+    peaks: dict[str, list[float]] = {"LeRobot export": [], "MCAP import": []}
     for count in (100, many):
         dataset = stage.folder / f"dataset_{count}"
         dataset.mkdir()
-        sources = Dataset(stage.dataset).episode_paths
         for number in range(count):
             os.link(sources[number % len(sources)], dataset / f"episode_{number:06d}.h5")
-        peaks[count] = _peak_mb("export", "lerobot", str(dataset), str(stage.folder / f"export_{count}"))
-        yield Figure(f"LeRobot export of {count} episodes: peak memory", peaks[count], "MB", "<= 600")
-    yield Figure(f"LeRobot export: memory that {many - 100} more episodes take", peaks[many] - peaks[100], "MB")
+        target, back = stage.folder / f"export_{count}", stage.folder / f"import_{count}"
+        peaks["LeRobot export"].append(_peak_mb("export", "lerobot", dataset, target))
+        # The import reads every recording whole; those that it had before are then left out.
+        repeated = [recordings[number % len(recordings)] for number in range(count)]
+        peaks["MCAP import"].append(_peak_mb("import", "rosbag", *repeated, back))
+    for name, (few_mb, many_mb) in peaks.items():
+        yield Figure(f"{name} of 100 episodes: peak memory", few_mb, "MB", f"<= {_MEMORY_MB}")
+        yield Figure(f"{name} of {many} episodes: peak memory", many_mb, "MB", f"<= {_MEMORY_MB}")
+        grown = f"{name}: memory that {many - 100} more episodes take"
+        yield Figure(grown, many_mb - few_mb, "MB", f"<= {_MEMORY_MB // 10}")
 
 
 def judges(stage: Stage) -> Iterator[Figure]:
     """Figures about reading exports with LeRobot and robomimic themselves."""
-    python = os.environ.get("LEROBOT_PYTHON")
-    if python:
-        expected = _expected(stage)
-        for kind, options in (("video", _H264), ("images", _IMAGES)):
-            target = stage.folder / f"judged_{kind}"
-            export_lerobot(stage.dataset, target, options)
-            found = run_json(python, _JUDGES / "lerobot_judge.py", target, expected, "--train")
-            who = f"LeRobot {found['version']}, {kind}"
-            yield Figure(f"{who}: numbers equal", float(found["numbers_equal"]), "", "== 1")
-            yield Figure(f"{who}: frames", found["frames"], "steps", f"== {stage.frames // 2}")
-            yield Figure(f"{who}: worst of {_JUDGED_FRAMES} frames", found["psnr_min_db"], "dB", ">= 33")
-            first, second = found["loss"]
-            yield Figure(f"{who}: ACT's loss after one step over the first", second / first, "x", "<= 1")
-    else:
-        print(
-            "no LEROBOT_PYTHON: LeRobot was not asked; benchmarks/judge_interop.py says how to get it", file=sys.stderr
-        )
-    python = os.environ.get("ROBOMIMIC_PYTHON")
-    if python:
-        target = stage.folder / "judged.hdf5"
-        export_robomimic(stage.dataset, target, RobomimicExport())
-        found = run_json(python, _JUDGES / "robomimic_judge.py", target)
-        given, expected_samples = (sum(counts[index] for counts in found["samples"].values()) for index in (0, 1))
-        yield Figure(f"robomimic {found['version']}: samples loaded", given, "steps", f"== {expected_samples}")
-    else:
-        print("no ROBOMIMIC_PYTHON: robomimic was not asked", file=sys.stderr)
+    for variable, ask in (("LEROBOT_PYTHON", ask_lerobot), ("ROBOMIMIC_PYTHON", ask_robomimic)):
+        if python := os.environ.get(variable):
+            yield from ask(stage, python)
+        else:
+            print(f"no {variable}: not asked; benchmarks/judge_interop.py says how to get it", file=sys.stderr)
+
+
+def ask_lerobot(stage: Stage, python: str) -> Iterator[Figure]:
+    """Figures about reading exports with LeRobot, and training its ACT on them; ``python`` has LeRobot."""
+    expected, splits, successes = _expected(stage)
+    for kind, options in (("video", _H264), ("images", _IMAGES)):
+        target = stage.folder / f"judged_{kind}"
+        export_lerobot(stage.dataset, target, options)
+        found = run_json(python, _JUDGES / "lerobot_judge.py", target, expected, "--train")
+        who = f"LeRobot {found['version']}, {kind}"
+        for column, differing in found["differing"].items():
+            yield Figure(f"{who}: steps whose {column} differs", differing, "", "== 0")
+        yield Figure(f"{who}: frames", found["frames"], "steps", f"== {stage.frames // 2}")
+        yield Figure(f"{who}: tasks that differ, of {_JUDGED_FRAMES}", found["tasks_differing"], "", "== 0")
+        yield Figure(f"{who}: splits that differ", len(found["splits"].items() ^ splits.items()), "", "== 0")
+        yield Figure(f"{who}: outcomes that differ", len(set(found["successes"]) ^ successes), "", "== 0")
+        yield Figure(f"{who}: worst of {_JUDGED_FRAMES} frames", found["psnr_min_db"], "dB", ">= 33")
+        first, second = found["loss"]
+        yield Figure(f"{who}: ACT's loss after one step over the first", second / first, "x", "<= 1")
+
+
+def ask_robomimic(stage: Stage, python: str) -> Iterator[Figure]:
+    """Figures about reading an export with robomimic; ``python`` has robomimic."""
+    target = stage.folder / "judged.hdf5"
+    export_robomimic(stage.dataset, target, RobomimicExport())
+    found = run_json(python, _JUDGES / "robomimic_judge.py", target)
+    given, expected_samples = (sum(counts[index] for counts in found["samples"].values()) for index in (0, 1))
+    yield Figure(f"robomimic {found['version']}: samples loaded", given, "steps", f"== {expected_samples}")
 
 
 def _round_trip(
@@ -172,57 +214,104 @@ def _psnr_db(first: np.ndarray, second: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / error)) if error else np.inf
 
 
-def _peak_mb(*arguments: str) -> float:
+def _peak_mb(*arguments: object) -> float:
     """Peak resident memory of a command."""
     script = (
         "import resource, subprocess, sys; done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL); "
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000); sys.exit(done.returncode)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "mobile-vla-data", *arguments], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, "-c", script, "mobile-vla-data", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return float(done.stdout.splitlines()[-1])
 
 
-def _expected(stage: Stage) -> Path:
-    """Write the values that LeRobot must find, for lerobot_judge.py."""
-    order = [*(Dataset(stage.dataset).splits() or {}).values()]
-    ids = [episode_id for split in order for episode_id in split]
+def _expected(stage: Stage) -> tuple[Path, dict[str, str], set[int]]:
+    """Return a file with the values that LeRobot must find, for lerobot_judge.py; the splits; the successes."""
+    splits = Dataset(stage.dataset).splits() or {}
+    ids = [episode_id for members in splits.values() for episode_id in members]
+    ranges, first = {}, 0
+    for name, members in splits.items():
+        if members:
+            ranges[name] = f"{first}:{first + len(members)}"
+        first += len(members)
     ids += [episode_id for episode_id in Dataset(stage.dataset).episode_ids if episode_id not in ids]
-    states, actions, numbers, images = [], [], [], {}
+    columns: dict[str, list[Any]] = defaultdict(list)
+    images: dict[str, list[Any]] = defaultdict(list)
+    tasks, successes = [], set()
     chosen = np.sort(np.random.default_rng(0).choice(stage.frames // 2, _JUDGED_FRAMES, replace=False))
     first = 0
     for number, episode_id in enumerate(ids):
         with Episode.open(stage.dataset / f"{episode_id}.h5") as episode:
-            states.append(episode.states)
-            actions.append(episode.actions)
-            numbers.append(np.full(episode.num_steps, number))
+            columns["observation.state"].append(episode.states)
+            columns["action"].append(episode.actions)
+            columns["intervention"].append(episode.takeover)
+            columns["stamp_ns.tick"].append(episode.timestamps_ns)
+            columns["episode_index"].append(np.full(episode.num_steps, number))
+            if episode.outcome == "success":
+                successes.add(number)
             for step in chosen[(chosen >= first) & (chosen < first + episode.num_steps)] - first:
+                tasks.append(episode.metadata.language)
                 for camera in episode.cameras:
-                    images.setdefault(f"image/{camera}", []).append(episode.image(camera, int(step)))
+                    images[camera].append(episode.image(camera, int(step)))
             first += episode.num_steps
     path = stage.folder / "expected.npz"
     np.savez(
         path,
-        state=np.concatenate(states),
-        action=np.concatenate(actions),
-        episode_index=np.concatenate(numbers),
         frames=chosen,
-        **{name: np.stack(found) for name, found in images.items()},
+        tasks=np.array(tasks),
+        **{f"column/{name}": np.concatenate(found) for name, found in columns.items()},
+        **{f"image/{name}": np.stack(found) for name, found in images.items()},
     )
-    return path
+    return path, ranges, successes
+
+
+def _take_over(path: Path) -> None:
+    """Make an episode one of a policy that failed and was taken over from."""
+    relabel(path, Labels(outcome="failure"))
+    with h5py.File(path, "r+") as file:
+        file.attrs["source"] = "policy"
+        file["takeover"][5:9] = True
+
+
+def _frames(dataset: Path, episodes: int) -> int:
+    """Images of the first episodes of a dataset."""
+    frames = 0
+    for path in Dataset(dataset).episode_paths[:episodes]:
+        with Episode.open(path) as episode:
+            frames += episode.num_steps * len(episode.cameras)
+    return frames
+
+
+def _with_raw_images(bag: Path, target: Path) -> None:
+    """Write a recording of an export again, with raw images of 640 x 480."""
+    store, connections = typestore(), {}
+    with open_bag(bag) as source, Writer(target, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.set_custom_data(CUSTOM_KEY, source.custom_data[CUSTOM_KEY])
+        for message in source.messages(source.types):
+            topic, kind, content = message.topic, message.msgtype, source.decode(message)
+            if kind == ros.COMPRESSED:
+                image = cv2.resize(jpeg.decode(content.data.tobytes()), (640, 480))
+                topic, kind = topic.removesuffix("/compressed"), ros.IMAGE
+                content = store.types[kind](content.header, 480, 640, "rgb8", 0, 3 * 640, image.reshape(-1))
+            if topic not in connections:
+                connections[topic] = writer.add_connection(f"/{topic}", kind, typestore=store)
+            writer.write(connections[topic], message.time_ns, store.serialize_cdr(content, kind))
 
 
 def main() -> int:
     """Measure every part, or those of --only, into out/bench/interop.json."""
-    names = ("lerobot", "rosbag", "robomimic", "memory", "judges")
+    names = ("lerobot", "rosbag", "hdf5", "memory", "judges")
     given = parser_of(__doc__, names).parse_args()
     with tempfile.TemporaryDirectory(prefix="bench_interop_") as folder:
         stage = Stage(Path(folder), 4 if given.quick else 16)
         parts = {
             "lerobot": lambda: lerobot(stage),
             "rosbag": lambda: rosbag(stage),
-            "robomimic": lambda: robomimic(stage),
+            "hdf5": lambda: hdf5(stage),
             "memory": lambda: memory(stage, 200 if given.quick else 1000),
             "judges": lambda: judges(stage),
         }

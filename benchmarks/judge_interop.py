@@ -10,22 +10,24 @@ GB, several minutes). Then a small dataset is simulated, exported, and given to
 * deepen-grade and lerobot-doctor: linters of LeRobotDatasets; deepen-grade also grades the MCAP files;
 * ``mcap`` and ``rosbags``: readers of MCAP, in our own environment.
 
-A missing program is left out and named. Not part of ``make test``. The answers go to FOLDER/answers.json.
+A missing program is left out and named. A missed goal, a linter's failure (deepen-grade: any grade below A) or an
+exception counts as a refusal. Not part of ``make test``. The answers go to FOLDER/answers.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench_interop import Stage, judges
+from bench_interop import Stage, ask_lerobot, ask_robomimic
+from common import Figure
 from other_python import clean_environment
 
 from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
@@ -42,7 +44,7 @@ _ENVIRONMENTS: dict[str, tuple[str, list[str], list[str]]] = {
         ["torch", "h5py", "tqdm", "psutil", "termcolor", "numpy", "imageio", "tensorboardX"],
         ["torchvision", "robomimic==0.3.0"],
     ),
-    "linters": ("python3.12", ["deepen-grade[mcap]", "lerobot-doctor"], []),
+    "linters": ("python3.12", ["deepen-grade[lerobot,mcap]", "lerobot-doctor"], []),
 }
 
 
@@ -62,33 +64,43 @@ def main() -> int:
     stage = Stage(work, _EPISODES)
     export_lerobot(stage.dataset, work / "lerobot", LeRobotExport(VideoSettings("h264", DEFAULT_CRF["h264"])))
     export_rosbag(stage.dataset, work / "bags", BagExport())
-    answers = {
-        "loaders": lambda: _loaders(given.folder, stage),
-        "deepen-grade, LeRobot": lambda: _linter(given.folder, "deepen", "grade", work / "lerobot"),
-        "deepen-grade, MCAP": lambda: _linter(given.folder, "deepen", "grade", next((work / "bags").rglob("*.mcap"))),
-        "lerobot-doctor": lambda: _linter(given.folder, "lerobot-doctor", "check", work / "lerobot"),
-        "mcap": lambda: _read_with_mcap(work / "bags"),
-        "rosbags": lambda: _read_with_rosbags(work / "bags"),
+    linters = given.folder / "linters" / "bin"
+    mcap = next((work / "bags").rglob("*.mcap"))
+    answers: dict[str, tuple[Path, Callable[[], Any]]] = {
+        "LeRobot": (python := _python(given.folder, "lerobot"), partial(_figures, ask_lerobot, stage, python)),
+        "robomimic": (python := _python(given.folder, "robomimic"), partial(_figures, ask_robomimic, stage, python)),
+        # Without a limit deepen-grade ends with 0 whatever it grades. Version 0.4.1 gives A to a LeRobotDataset with a
+        # video cut short or with actions that are NaN; lerobot-doctor ends with 1 for both.
+        "deepen-grade, LeRobot": (
+            deepen := linters / "deepen",
+            partial(_linter, deepen, "grade", "--min-grade", "A", work / "lerobot"),
+        ),
+        "deepen-grade, MCAP": (deepen, partial(_linter, deepen, "grade", "--min-grade", "A", mcap)),
+        "lerobot-doctor": (doctor := linters / "lerobot-doctor", partial(_linter, doctor, "check", work / "lerobot")),
+        "mcap": (Path(sys.executable), partial(_read_with_mcap, work / "bags")),
+        "rosbags": (Path(sys.executable), partial(_read_with_rosbags, work / "bags")),
     }
-    found, failed = {}, []
-    for name, ask in answers.items():
+    found: dict[str, Any] = {}
+    for name, (program, ask) in answers.items():
         print(f"== {name}", flush=True)
-        found[name] = _answer(ask)
-        print(json.dumps(found[name], indent=2) if not isinstance(found[name], str) else found[name], flush=True)
-        if isinstance(found[name], dict) and "refused" in found[name]:
-            failed.append(name)
+        found[name] = _answer(ask) if program.exists() else {"not asked": f"{program} is missing; run with --make"}
+        print(found[name] if isinstance(found[name], str) else json.dumps(found[name], indent=2), flush=True)
     (given.folder / "answers.json").write_text(json.dumps(found, indent=2) + "\n")
-    print(f"{given.folder / 'answers.json'}: " + (f"refused by {', '.join(failed)}" if failed else "nothing refused"))
-    return 1 if failed else 0
+    refused = [name for name, answer in found.items() if "refused" in answer]
+    print(f"{given.folder / 'answers.json'}: " + (f"refused by {', '.join(refused)}" if refused else "nothing refused"))
+    if absent := [name for name, answer in found.items() if "not asked" in answer]:
+        print(f"not asked: {', '.join(absent)}")
+    return 1 if refused else 0
 
 
 def _answer(ask: Callable[[], Any]) -> Any:
+    """Return an answer; one program's failure must not keep the others from being asked."""
     try:
         return ask()
-    except FileNotFoundError as error:
-        return f"not asked: {error.filename} is not there; run with --make"
     except subprocess.CalledProcessError as error:
-        return {"refused": str(error.stderr or error.stdout or error)[-2000:]}
+        return {"refused": f"exit status {error.returncode}: {error.stdout}{error.stderr}"[-4000:]}
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {error}"}
 
 
 def _python(folder: Path, name: str) -> Path:
@@ -108,19 +120,17 @@ def _make(folder: Path, name: str) -> None:
         subprocess.run([*pip, "--no-deps", *bare], check=True, env=environment)
 
 
-def _loaders(folder: Path, stage: Stage) -> dict[str, Any]:
-    """Ask LeRobot and robomimic; part of make bench-interop."""
-    for name, variable in (("lerobot", "LEROBOT_PYTHON"), ("robomimic", "ROBOMIMIC_PYTHON")):
-        if _python(folder, name).exists():
-            os.environ.setdefault(variable, str(_python(folder, name)))
-    figures = list(judges(stage))
-    return {figure.name: [figure.value, figure.unit, figure.goal, figure.holds] for figure in figures}
+def _figures(ask: Callable[[Stage, str], Iterable[Figure]], stage: Stage, python: Path) -> dict[str, Any]:
+    """Return the figures of a loader, which are part of make bench-interop; a missed goal is a refusal."""
+    figures = list(ask(stage, str(python)))
+    missed = [figure.name for figure in figures if figure.holds is False]
+    rows = {figure.name: [figure.value, figure.unit, figure.goal, figure.holds] for figure in figures}
+    return {"refused": missed, **rows} if missed else rows
 
 
-def _linter(folder: Path, command: str, *arguments: object) -> str:
-    path = folder / "linters" / "bin" / command
+def _linter(*command: object) -> str:
     done = subprocess.run(
-        [str(path), *map(str, arguments)], env=clean_environment(), capture_output=True, text=True, check=False
+        [str(part) for part in command], env=clean_environment(), capture_output=True, text=True, check=True
     )
     return done.stdout + done.stderr
 

@@ -60,7 +60,19 @@ def test_what_the_platform_brings_is_not_replaced() -> None:
     assert {name: pins(planned)[name] for name in brought} == brought
 
 
-@pytest.mark.parametrize(("torch", "newest"), [("2.5.1+cu124", (5, 19)), ("2.6.0", (5, 20)), ("2.7.0a0+git1", (5, 20))])
+@pytest.mark.parametrize(
+    ("torch", "newest"),
+    [
+        ("2.5.1+cu124", (5, 19)),
+        # A pre-release of 2.6 is older than 2.6.
+        ("2.6.0a0+df5bbc09d1.nv24.12", (5, 19)),
+        ("2.6.0.dev20241112", (5, 19)),
+        ("2.6", (5, 20)),
+        ("2.6.0", (5, 20)),
+        ("2.6.1rc1", (5, 20)),
+        ("2.7.0a0+git1", (5, 20)),
+    ],
+)
 def test_transformers_fits_the_torch_of_the_platform(torch: str, newest: tuple[int, int]) -> None:
     planned = plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", {"numpy": "1.26.4", "torch": torch})
     assert plan.release(pins(planned)["transformers"])[:2] == newest
@@ -68,9 +80,10 @@ def test_transformers_fits_the_torch_of_the_platform(torch: str, newest: tuple[i
     assert ("tokenizers" in pins(planned)) == (newest == (5, 20))
 
 
-def test_a_torch_that_no_transformers_of_ours_works_with_is_refused() -> None:
-    with pytest.raises(plan.PlanError, match=r"torch 2\.4\.0; 2\.5 or later"):
-        plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", {"torch": "2.4.0"})
+@pytest.mark.parametrize("torch", ["2.4.0", "2.5.0a0+872d972e41.nv24.08"])
+def test_a_torch_that_no_transformers_of_ours_works_with_is_refused(torch: str) -> None:
+    with pytest.raises(plan.PlanError, match=re.escape(f"torch {torch}; 2.5 or later")):
+        plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", {"torch": torch})
 
 
 def test_numpy_2_is_refused_where_ros_was_compiled_against_numpy_1() -> None:

@@ -91,6 +91,13 @@ def release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
+def _is_below(version: str, bound: tuple[int, ...]) -> bool:
+    """Compare as transformers does: a pre-release of the bound itself, such as ``2.6.0a0+git1``, is below it."""
+    number = release(version)
+    same = number == bound + (0,) * (len(number) - len(bound))
+    return number < bound or (same and re.match(r"[\d.]+(a|b|rc|dev)\d", version) is not None)
+
+
 def _check_numpy(version: str, ros: str) -> None:
     distribution = Path(ros).name
     if ros.startswith("/opt/ros/") and distribution in NUMPY_1_DISTRIBUTIONS and release(version) >= (2,):
@@ -101,11 +108,11 @@ def _check_numpy(version: str, ros: str) -> None:
 
 
 def _with_torch(pins: dict[str, str], torch: str) -> dict[str, str]:
-    if release(torch) < LEAST_TORCH:
+    if _is_below(torch, LEAST_TORCH):
         raise PlanError(f"this platform has torch {torch}; 2.5 or later is needed, 2.6 or later recommended")
     pins = {name: pin for name, pin in pins.items() if name not in FOLLOW_TORCH}
     for below, transformers in NEWEST_TRANSFORMERS.items():
-        if release(torch) < below:
+        if _is_below(torch, below):
             free = {name: pin for name, pin in pins.items() if name not in FOLLOW_TRANSFORMERS}
             return free | {"transformers": transformers}
     return pins

@@ -57,6 +57,7 @@ def measure(world: World, sensor: ObstacleSensor) -> npt.NDArray[np.float32]:
     )
     model = world.model
     own = model.body_rootid[model.geom_bodyid[np.maximum(hits, 0)]] == model.body("robot").id
-    seen = (hits >= 0) & (distances >= 0.0) & ~own
+    # MuJoCo leaves out what is farther by whole bodies, and all furniture is one.
+    seen = (hits >= 0) & (distances >= 0.0) & (distances <= FARTHEST_M) & ~own
     values = np.where(seen, distances, np.inf).astype(np.float32)
     return values if sensor.type == "scan" else values.min(keepdims=True)

@@ -8,6 +8,7 @@ import pytest
 
 from mobile_vla_data.action import displacement, gripper, position
 from mobile_vla_data.checks.validate import check_episode
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg
 
 MS = 1_000_000
@@ -190,6 +191,15 @@ def keep_open(demonstration):
 def test_a_gripper_that_never_moves_in_a_manipulation_is_named(record, category, outcome, severity):
     path = record(edit=keep_open, category=category, outcome=outcome)
     assert the_one(path, "gripper-still").severity == severity
+
+
+def test_a_robot_without_a_gripper_may_well_keep_it_still(record, contract):
+    def without_gripper(index, step):
+        return {**step, "stamps_ns": {name: ns for name, ns in step["stamps_ns"].items() if name != "gripper_state"}}
+
+    bare = Contract.from_dict({**contract.model_dump(mode="json"), "gripper": "none"})
+    path = record(edit=keep_open, category="manipulation", with_contract=bare, change_step=without_gripper)
+    assert check_episode(path) == []
 
 
 def test_navigation_needs_no_gripper(record):

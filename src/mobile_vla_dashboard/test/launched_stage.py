@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(1, str(Path(__file__).parents[3] / "test"))
@@ -52,19 +53,38 @@ class LaunchedPage:
         """Text of an element."""
         return str(self.browser.evaluate(f"document.querySelector('{selector}').textContent"))
 
-    def click(self, selector: str) -> None:
-        """Press an element, wherever the page is scrolled to, once it can be pressed."""
+    def click(self, selector: str, at: tuple[float, float] = (0.5, 0.5)) -> None:
+        """Press an element, wherever the page is scrolled to, once it can be pressed.
+
+        What the page loads meanwhile may move it from under the mouse: then it is pressed again.
+        """
+        self._show(selector)
+        self.browser.evaluate(
+            f"window.hit = false; addEventListener('click', ({{ target }}) => {{ hit ||= target.closest('{selector}')"
+            " !== null; }, true)"
+        )
+        wait_for(
+            lambda: self.browser.press(selector, at) and self.browser.evaluate("hit"), what=f"a press on {selector}"
+        )
+
+    def touch(self, selector: str) -> None:
+        """Touch an element, as :meth:`click`."""
+        self._show(selector)
+        self.browser.touch("touchStart", self.browser.place(selector))
+        self.browser.touch("touchEnd")
+
+    def _show(self, selector: str) -> None:
         element = f"document.querySelector('{selector}')"
         self.browser.wait_until(f"{element}?.checkVisibility() === true && !{element}.disabled")
-        self.browser.evaluate(f"document.querySelector('{selector}').scrollIntoView({{ block: 'center' }})")
-        self.browser.press(selector)
+        self.browser.evaluate(f"{element}.scrollIntoView({{ block: 'center' }})")
 
-    def start_episode(self) -> None:
-        """Start an episode by its key."""
+    def start_episode(self, start: Callable[[], None] | None = None) -> None:
+        """Start an episode by its key, or with ``start()``."""
+        start = start or (lambda: self.tap("n", "KeyN"))
         self.browser.wait_until("!document.querySelector('#start button').disabled", 60)
         # On a busy machine an image may be late at that moment, and the recorder refuses: as an operator, press again.
         running = "document.querySelector('#running').checkVisibility()"
-        wait_for(lambda: self.browser.evaluate(running) or self.tap("n", "KeyN") or time.sleep(1.0), 60, "an episode")
+        wait_for(lambda: self.browser.evaluate(running) or start() or time.sleep(1.0), 60, "an episode")
 
     def steps(self) -> int:
         """Steps of the open episode that the page shows."""

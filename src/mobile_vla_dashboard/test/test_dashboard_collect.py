@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import axe
 import numpy as np
 import pytest
 from chromium import Chromium
+from dashboard_stage import GAMEPAD
 from launched_stage import LaunchedPage
 
 from mobile_vla_data.episode.reader import Episode
@@ -47,15 +50,46 @@ def seek(page: LaunchedPage, step: int) -> None:
     page.browser.evaluate(f"((scrub) => {{ {moved} }})(document.querySelector('#scrub')); true")
 
 
-def record(page: LaunchedPage, steps: int) -> None:
-    """Start the next episode of the plan and drive it, by keys alone."""
-    page.browser.wait_until("!document.querySelector('#proposal').hidden", 60)
-    page.start_episode()
+@contextmanager
+def key(page: LaunchedPage) -> Iterator[None]:
+    """Drive forward by a key."""
     page.browser.key("keyDown", "ArrowUp", "ArrowUp")
-    # On a busy machine many steps pass before the robot follows the key: count from there.
-    page.browser.wait_until("parseFloat(document.querySelector('#vx').textContent) > 0.3", 60)
-    page.until_steps(page.steps() + steps)
+    yield
     page.browser.key("keyUp", "ArrowUp", "ArrowUp")
+
+
+@contextmanager
+def gamepad(page: LaunchedPage) -> Iterator[None]:
+    """Drive forward by a gamepad, whose deadman was released before."""
+    page.browser.evaluate(f"{GAMEPAD} gamepad.connected = true")
+    page.browser.wait_until("gamepadhint.checkVisibility()")
+    page.browser.evaluate("gamepad.buttons[4].pressed = true; gamepad.axes[1] = -1")
+    yield
+    page.browser.evaluate("gamepad.buttons[4].pressed = false; gamepad.connected = false")
+
+
+@contextmanager
+def finger(page: LaunchedPage) -> Iterator[None]:
+    """Drive forward by a finger on the pad."""
+    page.browser.evaluate("pad.scrollIntoView({ block: 'center' })")
+    page.browser.touch("touchStart", page.browser.place("#pad", (0.5, 0.1)))
+    yield
+    page.browser.touch("touchEnd")
+
+
+def record(
+    page: LaunchedPage,
+    steps: int,
+    driving: Callable[[LaunchedPage], AbstractContextManager[None]] = key,
+    start: Callable[[], None] | None = None,
+) -> None:
+    """Start the next episode of the plan and drive it, by keys alone unless others are given."""
+    page.browser.wait_until("!document.querySelector('#proposal').hidden", 60)
+    page.start_episode(start)
+    with driving(page):
+        # On a busy machine many steps pass before the robot follows: count from there.
+        page.browser.wait_until("parseFloat(document.querySelector('#vx').textContent) > 0.3", 60)
+        page.until_steps(page.steps() + steps)
 
 
 def test_a_round_of_collecting_needs_no_terminal(page: LaunchedPage, dataset: Path) -> None:
@@ -140,25 +174,27 @@ def test_the_target_is_clicked_and_an_episode_is_trimmed(page: LaunchedPage, dat
     browser.evaluate("document.querySelector('#player details').open = true")
     page.click("#mark")
     browser.wait_until("document.querySelector('#markhint').checkVisibility()")
-    page.click("#playerimages canvas")
+    page.click("#playerimages canvas", (0.3, 0.7))
 
-    def marked() -> bool:
+    def target() -> list[int]:
         with Episode.open(path) as episode:
-            target = episode.target
-        return target is not None and np.abs(target[0] - 112).max() <= 2
+            return [] if episode.target is None else episode.target[0].tolist()
 
-    wait_for(marked, what="the target in the file")
+    wait_for(target, what="the target in the file")
+    assert target() == pytest.approx([0.3 * 224, 0.7 * 224], abs=2)
     with Episode.open(path) as episode:
         before = episode.num_steps
     seek(page, 2)
     page.click("#trimfirst")
+    seek(page, before - 4)
+    page.click("#trimlast")
     page.click("#trim")
 
     def steps() -> int:
         with Episode.open(path) as episode:
             return episode.num_steps
 
-    wait_for(lambda: steps() == before - 2, what="the trimmed episode")
+    wait_for(lambda: steps() == before - 5, what="the trimmed episode")
     page.click("#undo")
     wait_for(lambda: steps() == before, what="the whole episode")
 
@@ -176,10 +212,31 @@ def test_axe_finds_nothing_on_an_open_episode(page: LaunchedPage, scheme: str) -
 
 
 def test_an_episode_that_went_wrong_is_kept_as_a_failure_by_one_key(page: LaunchedPage, dataset: Path) -> None:
-    record(page, 11)
+    record(page, 11, gamepad)
     page.tap("f", "KeyF")
     wait_for(lambda: outcome(dataset, 1) == "failure", 60, "the failed episode in its file")
     page.browser.wait_until("document.querySelector('#episodes .outcome.failure') !== null")
+
+
+def test_a_round_on_a_phone_needs_no_keys(page: LaunchedPage, dataset: Path) -> None:
+    browser = page.browser
+    with browser.phone(390, 844):
+        task = browser.evaluate("nexttask.value = nexttask.lastElementChild.value")
+        before = page.text("#nextlanguage")
+        browser.evaluate("nexttask.dispatchEvent(new Event('change')); true")
+        browser.wait_until(f"nextlanguage.textContent !== {json.dumps(before)}")
+
+        page.start_episode(lambda: page.touch("#start button"))
+        for words in ("Really discard?", "Discard"):
+            page.touch("#discard")
+            browser.wait_until(f"discard.textContent === '{words}'")
+        browser.wait_until("waiting.checkVisibility()")
+
+        record(page, 11, finger, lambda: page.touch("#start button"))
+        page.touch("[data-outcome=success]")
+        wait_for(lambda: outcome(dataset, 2) == "success", 60, "the episode in its file")
+    with Episode.open(dataset / "episode_000002.h5") as episode:
+        assert episode.metadata.task == task and np.abs(episode.actions[:, :2]).max() > 0.01
 
 
 def test_no_script_of_the_page_has_failed(page: LaunchedPage) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import h5py
 import numpy as np
 
 from mobile_vla_dashboard.jobs import Jobs
@@ -57,6 +61,16 @@ def record(
             },
         )
     return writer.commit(outcome, 0)
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[h5py.File]:
+    """Write into an episode file. It replaces the old one, which a server in this process may be reading."""
+    copy = path.with_suffix(".changed")
+    shutil.copyfile(path, copy)
+    with h5py.File(copy, "r+") as file:
+        yield file
+    copy.replace(path)
 
 
 class Server:

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from chromium import Chromium
-from episodes_stage import Server, record
+from episodes_stage import Server, changed, record
 
 from mobile_vla_dashboard.library import Library
 from mobile_vla_data.episode.reader import Episode
@@ -262,8 +261,7 @@ def _outcome(path: Path) -> str:
 
 
 def test_the_list_says_how_many_findings_there_are(page: Chromium, dataset: Path, server: Server) -> None:
-    path = dataset / "episode_000002.h5"
-    with h5py.File(path, "r+") as file:
+    with changed(dataset / "episode_000002.h5") as file:
         file["actions"][3, 0] = np.nan
         file["observations/state"][5, 0] = np.nan
     count = len(server.get("/api/episodes")["episodes"][0]["findings"])

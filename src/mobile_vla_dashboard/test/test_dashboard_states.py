@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import axe
-import h5py
 import numpy as np
 import pytest
 import said
 from chromium import Chromium
 from dashboard_stage import CONTRACT, Stage, show, speak, unreached
-from episodes_stage import record
+from episodes_stage import changed, record
 from geometry_msgs.msg import Twist
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Image
@@ -267,10 +266,10 @@ def test_a_second_press_of_success_does_not_hide_that_it_was_saved(
 @pytest.fixture
 def damaged(dataset: Path) -> Iterator[None]:
     """The newest episode with an action that is not a number."""
-    with h5py.File(dataset / "episode_000002.h5", "r+") as file:
+    with changed(dataset / "episode_000002.h5") as file:
         before, file["actions"][3, 0] = file["actions"][3, 0], np.nan
     yield
-    with h5py.File(dataset / "episode_000002.h5", "r+") as file:
+    with changed(dataset / "episode_000002.h5") as file:
         file["actions"][3, 0] = before
 
 

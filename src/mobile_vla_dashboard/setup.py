@@ -19,6 +19,7 @@ setup(
         "opencv-python-headless>=4.5.4",
         "fastapi>=0.100",
         "jinja2>=3",
+        "Pillow>=10",
         "uvicorn>=0.23",
         "websockets>=11",
         "prometheus-client>=0.14",

@@ -50,7 +50,7 @@ class Binary(Response):
     media_type = "application/octet-stream"
 
 
-class Motion(Response):
-    """JPEGs one behind the other."""
+class Animation(Response):
+    """Images that a browser plays."""
 
-    media_type = "video/x-motion-jpeg"
+    media_type = "image/webp"

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from mobile_vla_dashboard.answers import BUSY, Jpeg, Motion
+from mobile_vla_dashboard.answers import BUSY, Animation, Jpeg
 from mobile_vla_dashboard.robot import Robot
 from mobile_vla_dashboard.trial_desk import TrialDesk
-from mobile_vla_dashboard.trial_report import images, report
+from mobile_vla_dashboard.trial_report import animation, images, report
 from mobile_vla_dashboard.trials import REASONS, Series, SeriesPlan, Store, TrialsError, for_page
 from mobile_vla_dashboard.wording import say
 
@@ -22,6 +22,7 @@ Trial = Annotated[int, Path(ge=0, le=9999)]
 _LISTED = 20
 #: The report brings its style and its images along, and runs nothing.
 _REPORT = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:"}
+_NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 class Verdict(BaseModel):
@@ -115,18 +116,18 @@ def trials(robot: Robot, desk: TrialDesk) -> APIRouter:
         html = await jobs.run(lambda: report(store, store.load(series_id)))
         return HTMLResponse(html, headers=_REPORT)
 
-    @router.get("/{series_id}/video/{trial}", response_class=Motion)
+    @router.get("/{series_id}/video/{trial}", response_class=Animation)
     async def video(series_id: SeriesId, trial: Trial) -> Response:
-        """Return the images of a trial: JPEGs of the first camera one behind the other (MJPEG)."""
-        content = await jobs.run(lambda: _video(store, series_id, trial).read_bytes())
-        return Motion(content)
+        """Return the first camera's images of a trial as an animation (WebP)."""
+        content = await jobs.run(lambda: animation(_video(store, series_id, trial)))
+        # A trial that is made again has the same address.
+        return Animation(content, headers=_NO_CACHE)
 
     @router.get("/{series_id}/video/{trial}/first", response_class=Jpeg)
     async def first(series_id: SeriesId, trial: Trial) -> Response:
         """Return the first image of a trial as JPEG: how the scene was placed."""
         content = await jobs.run(lambda: images(_video(store, series_id, trial))[0])
-        # A trial that is made again has the same address.
-        return Jpeg(content, headers={"Cache-Control": "no-cache"})
+        return Jpeg(content, headers=_NO_CACHE)
 
     return router
 

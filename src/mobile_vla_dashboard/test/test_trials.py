@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from episodes_stage import Server, image
+from PIL import Image
 
 from mobile_vla_dashboard.trial_report import images, report
 from mobile_vla_dashboard.trials import Judged, Series, SeriesPlan, Store, TrialsError, for_page, make_series, summary
@@ -101,7 +104,10 @@ def test_the_report_shows_rates_reasons_and_the_first_trials(tmp_path: Path) -> 
     assert "<script" not in html and "http" not in html
 
 
-def test_the_first_image_of_a_trial_is_not_kept_by_the_browser(tmp_path: Path) -> None:
+def test_a_video_is_an_animation_at_its_own_speed_and_its_first_image_is_not_kept_by_the_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobile_vla_dashboard.trial_report._MOST_IMAGES", 4)
     server, store = Server(tmp_path), Store(tmp_path / "trials")
     try:
         series = store.create(SeriesPlan(instructions=["go to the kitchen"], rounds=2), "robot")
@@ -112,6 +118,20 @@ def test_the_first_image_of_a_trial_is_not_kept_by_the_browser(tmp_path: Path) -
             status, content, headers = server.fetch(f"/api/trials/{series.id}/video/0/first")
             assert status == 200 and headers["cache-control"] == "no-cache"
             assert content == jpeg.encode(image(step, "static"), 80)
+        frames = [jpeg.encode(image(step, "static"), 80) for step in range(8)]
+        (store.path(series.id) / "trial_0000.mjpeg").write_bytes(b"".join(frames))
+        status, content, headers = server.fetch(f"/api/trials/{series.id}/video/0")
+        assert (status, headers["content-type"], headers["cache-control"]) == (200, "image/webp", "no-cache")
+        with Image.open(BytesIO(content)) as animation:
+            # Every second image, for twice as long.
+            assert animation.n_frames == 4
+            animation.seek(3)
+            animation.load()
+            assert animation.info["duration"] == 400
+            shown = np.asarray(animation.convert("RGB"), dtype=int)
+        assert np.abs(shown - image(6, "static")).mean() < 6.0
+        (store.path(series.id) / "trial_0000.mjpeg").write_bytes(frames[0][:-2000])
+        assert server.fetch(f"/api/trials/{series.id}/video/0")[0] == 409
     finally:
         server.close()
 

@@ -151,7 +151,7 @@ function showResults() {
     make("span", { className: `outcome ${trial.outcome}` }, trial.reason ? t(keyOf(trial.reason)) : t(`outcome.${trial.outcome}`)),
     ...(trial.note ? [make("span", {}, trial.note)] : []),
     make("span", {}, `${trial.duration_s.toFixed(1)} s`),
-    ...(trial.video ? [make("a", { href: `/api/trials/${series.id}/video/${trial.trial}`, download: `${series.id}_${trial.video}` }, t("trials.video"))] : []),
+    ...(trial.video ? [make("a", { href: `/api/trials/${series.id}/video/${trial.trial}`, target: "_blank" }, t("trials.video"))] : []),
   )).reverse());
 }
 

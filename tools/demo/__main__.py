@@ -117,11 +117,12 @@ def train(demo: Demo) -> None:
     eyes = ["policy.backbone.cameras=[static]", "policy.backbone.coarse=48"]
     line = ["mobile-vla-policy", "init", "--config", looks, "--dataset", demo.dataset]
     command([*line, "--output", demo.untrained, *eyes])
-    # What an interrupted run left there is begun anew: the budget is in minutes.
+    # What an interrupted run left there is begun anew.
     line = ["mobile-vla-policy", "train", "--dataset", demo.dataset, "--overwrite", *eyes]
-    command([*line, "--config", looks, "--output", demo.looks, "--max-minutes", str(demo.train_minutes)])
-    line += [f"init_from={demo.looks}", "feature_views=1"]
-    command([*line, "--config", drives, "--output", demo.checkpoint, "--max-minutes", str(demo.head_minutes)])
+    line += ["--max-minutes", str(demo.train_minutes)]
+    command([*line, "--config", looks, "--output", demo.looks, f"max_steps={demo.train_steps}"])
+    line += [f"init_from={demo.looks}", "feature_views=1", f"max_steps={demo.head_steps}"]
+    command([*line, "--config", drives, "--output", demo.checkpoint])
 
 
 def evaluate(demo: Demo) -> None:

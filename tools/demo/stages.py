@@ -33,10 +33,12 @@ class Demo:
     trials: int = 12
     """Drives of the trained policy under the launched graph, on floor plans that are in no episode."""
     untrained_trials: int = 3
-    train_minutes: float = 9.0
-    """Of stage 1, in which the network learns to look."""
-    head_minutes: float = 0.8
-    """Of stage 2, in which its LSTM learns to drive on what it sees."""
+    train_steps: int = 1250
+    """Of stage 1, in which the network learns to look: nine minutes on two free cores, longer on a busy machine."""
+    head_steps: int = 1000
+    """Of stage 2, in which its LSTM learns to drive on what it sees: less than a minute."""
+    train_minutes: float = 30.0
+    """At most for each stage, whatever the machine."""
     trial_seed: int = 90_000
 
     @property

@@ -282,9 +282,9 @@ def _session(browser: Chromium, port: int, number: int, until_s: float, answers:
         wheel = stack.enter_context(open_socket(port, "drive"))
         for path in ("/", "/app.js", "/words.json", "/api/plan", "/api/instructions", "/metrics", "/readyz"):
             asked(path)
-        ids = [card["episode_id"] for card in json.loads(asked("/api/episodes"))["episodes"]]
-        _use_page(browser, number % len(ids))
-        _correct(asked, ids[(number + 1) % len(ids)])
+        cards = json.loads(asked("/api/episodes"))["episodes"]
+        _use_page(browser, [card["version"] for card in cards], number % len(cards))
+        _correct(asked, cards[(number + 1) % len(cards)]["episode_id"])
         _try(asked)
         for path in ("/api/stop", "/api/resume"):
             asked(path, {})
@@ -294,15 +294,19 @@ def _session(browser: Chromium, port: int, number: int, until_s: float, answers:
             time.sleep(0.05)
 
 
-def _use_page(browser: Chromium, episode: int) -> None:
-    """In the page that stays open: look at every view, play an episode and relabel it."""
+def _use_page(browser: Chromium, versions: list[str], episode: int) -> None:
+    """In the page that stays open: look at every view, play an episode and relabel it.
+
+    Its list shows the ``versions`` of the episodes once it has followed the corrections of the session before.
+    """
     for view in ("run", "trials", "collect"):
         browser.evaluate(f"location.hash = '{view}'; true")
         browser.wait_until(f"document.body.dataset.view === '{view}'")
     browser.evaluate(
         "window.played = false; document.addEventListener('playback', () => { played = true; }, { once: true }); true"
     )
-    browser.wait_until(f"document.querySelectorAll('#episodes button').length > {episode}")
+    listed = "[...document.querySelectorAll('#episodes img')].map((image) => image.src.split('v=')[1]).join()"
+    browser.wait_until(f"{listed} === '{','.join(versions)}'")
     browser.evaluate(f"document.querySelectorAll('#episodes button')[{episode}].click(); true")
     browser.wait_until("played", 30.0)
     for outcome in ("failure", "success"):

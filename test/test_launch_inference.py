@@ -66,12 +66,20 @@ def test_a_correction_by_hand_is_recorded_as_a_takeover_in_an_episode_of_the_pol
         velocities = probe.collect(Twist, "cmd_vel")
         recorder = probe.collect(RecorderStatus, "recorder/status", LATCHED)
         gate = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
+        policy = probe.collect(PolicyStatus, "policy/status", LATCHED)
         launched = start(
-            ros2, "launch", "mobile_vla_bringup", "inference.launch.py", "sim:=true", "dashboard:=false",
+            ros2, "launch", "mobile_vla_bringup", "inference.launch.py", "sim:=true", "dashboard_port:=0",
             f"checkpoint:={checkpoint}", f"instruction:={INSTRUCTION}", "device:=cpu", f"dataset:={tmp_path / 'set'}",
+            "images:=compressed",
         )  # fmt: skip
         wait_for(lambda: moves(velocities) or launched.process.poll() is not None, 90, "motion")
-        assert launched.process.poll() is None and len(launched.pids()) == 4, launched.output
+        assert launched.process.poll() is None and len(launched.pids()) == 5, launched.output
+        for node in ("policy_node", "dashboard_node", "recorder_node"):
+            assert probe.parameters(node, "images") == ["compressed"], node
+        # It drives by what arrives there.
+        for status in (policy[-1], recorder[-1]):
+            topics = {stream.name: stream.topic for stream in status.streams}
+            assert topics["static"] == "/static_camera/image_raw/compressed"
         # Nothing is said about the episode: the recorder knows.
         wait_for(lambda: probe.call(StartEpisode, "recorder/start_episode").success, 60, "an episode")
 

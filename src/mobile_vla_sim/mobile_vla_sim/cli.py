@@ -93,7 +93,7 @@ def collect(
     from mobile_vla_sim.headless.collect import collect as run
 
     spread, robot = Spread(_workers(workers), ray), Contract.load(contract)
-    load = partial(_load_policy, policy, "cpu", robot, spread.many) if policy else None
+    load = _policy_loader(policy, "cpu", robot, spread.many) if policy else None
     name = "/".join(policy.resolve().parts[-2:]) if policy else ""
     config = CollectConfig(output, robot, load_plan(plan), seed, _tasks(tasks), noise, _odometry(localised), load, name)
     started, made, steps = time.monotonic(), 0, 0
@@ -188,7 +188,7 @@ def evaluate(
         _odometry(localised),
     )
     spread = Spread(_workers(workers), ray)
-    load = partial(_load_policy, checkpoint, device, config.contract, spread.many)
+    load = _policy_loader(checkpoint, device, config.contract, spread.many)
     done, latencies_s = _drive(config, load, trials, spread, quiet=as_json)
     result = document(config, done, latencies_s)
     if report:
@@ -271,8 +271,17 @@ def _write_report(
     _console.print(f"report: {output}")
 
 
-def _load_policy(checkpoint: Path, device: str, contract: Contract, one_of_many: bool) -> DrivingPolicy:
+def _policy_loader(checkpoint: Path, device: str, contract: Contract, one_of_many: bool) -> partial[DrivingPolicy]:
+    """Return what loads the policy in each process. Raise RuntimeError, one line, if no policy can run here."""
     # Here, not above: collecting and rendering must work where torch is not installed.
+    from mobile_vla_policy.start import torch_fault
+
+    if fault := torch_fault():
+        raise RuntimeError(fault)
+    return partial(_load_policy, checkpoint, device, contract, one_of_many)
+
+
+def _load_policy(checkpoint: Path, device: str, contract: Contract, one_of_many: bool) -> DrivingPolicy:
     import torch
 
     from mobile_vla_policy.load_policy import load_policy

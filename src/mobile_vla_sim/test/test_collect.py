@@ -249,6 +249,23 @@ def test_the_command_prints_one_json_document_and_wrong_usage_exits_with_2(contr
     assert "use one of images, other-images, state, instruction" in ablated.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [("evaluate", "--trials", 1, "--checkpoint"), ("collect", "--episodes", 1, "--policy")]
+)
+def test_a_torch_that_transformers_switches_off_is_named_in_one_line(arguments, contract_path, tmp_path, monkeypatch):
+    folder = tmp_path / "transformers-99.1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: transformers\nVersion: 99.1\nRequires-Dist: torch>=98.2\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    output = ("--output", tmp_path / "data") if arguments[0] == "collect" else ()
+    done = command(*arguments, tmp_path, *output, "--workers", 1, contract_path=contract_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: transformers 99.1 needs torch>=98.2, and torch 2.")
+
+
 def test_the_image_is_written_at_the_size_asked_for(contract_path, tmp_path):
     from PIL import Image
 

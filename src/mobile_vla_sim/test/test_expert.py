@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mobile_vla_data.action import Velocity, displacement, gripper, position, yaw
+from mobile_vla_data.contract import Contract
 from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
 from mobile_vla_sim.headless import episode
 from mobile_vla_sim.headless.collect import CollectConfig, assignment_of
@@ -70,6 +71,16 @@ def test_the_gripper_closes_once_and_the_state_shows_it(blind, plan):
     assert list(np.unique(closed)) == [0.0, 1.0] and (np.diff(closed) >= 0).all()
     position = np.array([step.snapshot.state[2] for step in steps])
     assert position[0] < 0.05 and 0.6 < position[-1] < 0.95
+
+
+def test_without_a_gripper_in_the_contract_the_state_is_zero_and_has_no_stamp(blind, contract, plan):
+    world = type(blind)(Contract.from_dict({**contract.model_dump(mode="json"), "gripper": "none"}))
+    robot = HeadlessRobot(world, draw(3, ["go_to_kitchen"], plan)[0], np.random.default_rng(0), 1)
+    for _ in range(20):
+        robot.advance(Velocity(), 1.0)
+    assert world.gripper_position > 0.9
+    snapshot = robot.observe()
+    assert gripper(snapshot.state) == 0.0 and "gripper_state" not in snapshot.stamps_ns
 
 
 def test_the_target_is_in_the_image_and_stays_until_it_is_grasped(blind, plan):

@@ -16,7 +16,7 @@ from mobile_vla_msgs.msg import GripperCommand, GripperState, RecorderStatus, Si
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import LATCHED, SENSOR
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, unique_domain, wait_for
 from mobile_vla_sim.tasks.draw import draw
 
 pytestmark = pytest.mark.alone
@@ -118,6 +118,17 @@ def test_the_gripper_follows_its_command_and_closes_on_air(probe, states, contra
     wait_for(lambda: gripper and gripper[-1].position > 0.95, what="a closed gripper")
     assert not gripper[-1].holding
     assert states[-1].grip == "empty" and states[-1].closings == 1
+
+
+def test_without_a_gripper_in_the_contract_no_gripper_state_is_published(domain, probe, contract_path, tmp_path):
+    bare = {"contract": str(changed_contract(tmp_path, contract_path, gripper="none"))}
+    with NodeProcess("mobile_vla_sim", "sim_node", bare, namespace="/bare") as node:
+        grippers = probe.collect(GripperState, "/bare/gripper/state", SENSOR)
+        states = probe.collect(SimState, "/bare/sim/state", SENSOR)
+        wait_for(lambda: probe.node.count_publishers("/bare/gripper/state"), what="the topic")
+        # Each is published after the state of the gripper.
+        wait_for(lambda: len(states) > 20, what="sim/state")
+        assert not grippers, node.output
 
 
 def test_a_robot_that_is_to_place_something_starts_with_it_in_its_gripper(probe, states, contract):

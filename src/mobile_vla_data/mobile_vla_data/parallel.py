@@ -27,6 +27,8 @@ class Spread:
     ray: bool = False
     """With Ray instead: one worker for each of its processors, on the cluster that RAY_ADDRESS names, else on this
     machine. Every machine must see the same files."""
+    gpu: bool = False
+    """With Ray: one worker for each GPU instead, if the cluster has any."""
 
     @property
     def many(self) -> bool:
@@ -51,8 +53,10 @@ class Spread:
         Raises:
             RuntimeError: Ray is asked for, and is not installed.
         """
+        if not jobs:
+            return
         if self.ray:
-            yield from _with_ray(prepare, work, jobs)
+            yield from _with_ray(prepare, work, jobs, gpu=self.gpu)
         elif self.workers <= 1 or len(jobs) <= 1:
             prepared = prepare()
             try:
@@ -85,7 +89,7 @@ def _in_processes(
 
 
 def _with_ray(
-    prepare: Callable[[], Prepared], work: Callable[[Prepared, Job], Result], jobs: Sequence[Job]
+    prepare: Callable[[], Prepared], work: Callable[[Prepared, Job], Result], jobs: Sequence[Job], *, gpu: bool
 ) -> Iterator[Result]:
     try:
         import ray
@@ -94,14 +98,21 @@ def _with_ray(
     except ImportError:
         raise RuntimeError("--ray needs Ray: pip install 'ray>=2.40'") from None
     ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
-    workers = min(len(jobs), max(1, int(ray.cluster_resources().get("CPU", 1))))
-    remote = ray.remote(num_cpus=1)(_Worker)
-    # Paths may be relative, and Ray's workers start in a folder of its own.
-    pool = ActorPool([remote.remote(prepare, work, Path.cwd()) for _ in range(workers)])
+    there = ray.cluster_resources()
+    gpus = int(there.get("GPU", 0)) if gpu else 0
+    workers = min(len(jobs), gpus or max(1, int(there.get("CPU", 1))))
+    remote = ray.remote(num_cpus=1, num_gpus=1 if gpus else 0)(_Worker)
+    # Stored once for all workers. Paths may be relative, and Ray's workers start in a folder of its own.
+    given = ray.put(prepare), work, Path.cwd()
+    actors = [remote.remote(*given) for _ in range(workers)]
     try:
-        yield from pool.map(lambda actor, job: actor.do.remote(job), jobs)
+        yield from ActorPool(actors).map(lambda actor, job: actor.do.remote(job), jobs)
     except RayTaskError as error:
         raise error.cause from None
+    finally:
+        # Open jobs must not write after the call has ended.
+        for actor in actors:
+            ray.kill(actor)
 
 
 class _Worker(Generic[Prepared, Job, Result]):

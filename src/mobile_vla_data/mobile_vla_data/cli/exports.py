@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from mobile_vla_data.cli.choices import Codec, Compression, Outcome
-from mobile_vla_data.cli.output import App, DatasetArgument, JsonOption, print_json, print_line, progress_bar
+from mobile_vla_data.cli.output import (
+    App,
+    DatasetArgument,
+    JsonOption,
+    RayOption,
+    print_json,
+    print_line,
+    progress_bar,
+)
 from mobile_vla_data.convert.hdf5.aloha import AlohaExport, export_aloha
 from mobile_vla_data.convert.hdf5.robomimic import RobomimicExport, export_robomimic
 from mobile_vla_data.convert.lerobot.export import LeRobotExport, export_lerobot
@@ -16,6 +24,7 @@ from mobile_vla_data.convert.lerobot.shard import VideoSettings
 from mobile_vla_data.convert.lerobot.video import DEFAULT_CRF
 from mobile_vla_data.convert.rosbag.export import BagExport, export_rosbag
 from mobile_vla_data.convert.selection import Selection
+from mobile_vla_data.parallel import Spread
 
 export_app = App(help="Write a dataset in the format of another tool.", no_args_is_help=True)
 
@@ -42,13 +51,14 @@ def export_to_lerobot(
     ] = None,
     camera: CameraOption = [],  # noqa: B006 - typer copies it
     outcome: OutcomeOption = [],  # noqa: B006
+    ray: RayOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write a LeRobotDataset v3.0; interrupted, the same command continues it."""
     settings = None if images else VideoSettings(codec.value, DEFAULT_CRF[codec.value] if crf is None else crf)
     options = LeRobotExport(settings, tuple(camera), tuple(item.value for item in outcome))
     with progress_bar("exporting", quiet=json) as progress:
-        done = export_lerobot(dataset, target, options, progress)
+        done = export_lerobot(dataset, target, options, progress, Spread(ray=ray))
     if json:
         print_json({"target": str(done.target), "episodes": done.episodes, "steps": done.steps, "splits": done.splits})
         return
@@ -64,12 +74,13 @@ def export_to_rosbag(
     stamped: Annotated[bool, typer.Option("--stamped", help="Write TwistStamped instead of Twist.")] = False,
     camera: CameraOption = [],  # noqa: B006 - typer copies it
     outcome: OutcomeOption = [],  # noqa: B006
+    ray: RayOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write each episode as a rosbag2 folder with an MCAP file; interrupted, the same command continues."""
     options = BagExport(stamped, tuple(camera), tuple(item.value for item in outcome))
     with progress_bar("exporting", quiet=json) as progress:
-        done = export_rosbag(dataset, target, options, progress)
+        done = export_rosbag(dataset, target, options, progress, Spread(ray=ray))
     _print_exported(target, done, json)
 
 
@@ -100,12 +111,13 @@ def export_to_aloha(
     compression: Annotated[Compression, typer.Option(help="Filter of the images.")] = Compression.NONE,
     camera: CameraOption = [],  # noqa: B006 - typer copies it
     outcome: OutcomeOption = [],  # noqa: B006
+    ray: RayOption = False,
     json: JsonOption = False,
 ) -> None:
     """Write one ACT / ALOHA file for each episode; interrupted, the same command continues."""
     options = AlohaExport(length, _filter(compression), tuple(camera), tuple(item.value for item in outcome))
     with progress_bar("exporting", quiet=json) as progress:
-        done = export_aloha(dataset, target, options, progress)
+        done = export_aloha(dataset, target, options, progress, Spread(ray=ray))
     _print_exported(target, done, json)
 
 

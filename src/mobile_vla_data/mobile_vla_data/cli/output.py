@@ -20,7 +20,7 @@ DatasetArgument = Annotated[Path, typer.Argument(help="Dataset folder.", show_de
 PathArgument = Annotated[Path, typer.Argument(help="Dataset folder or one episode file.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 RayOption = Annotated[
-    bool, typer.Option("--ray", help="Spread over a Ray cluster instead; every machine must see the same files.")
+    bool, typer.Option("--ray", help="Spread over a Ray cluster; every machine must see the same files.")
 ]
 
 

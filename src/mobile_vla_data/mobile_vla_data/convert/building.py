@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mobile_vla_data.convert.errors import ConvertError
+from mobile_vla_data.parallel import Spread
 from mobile_vla_data.storage.durable import as_disk_full, fsync_path, publish, write_text_atomically
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 
 _PLAN = ".export.json"
 _LOCK = ".export.lock"
+
+Progress = Callable[[int, int], None]
+"""Takes the number done and the number in all."""
+Writer = TypeVar("Writer")
+Job = TypeVar("Job")
 
 
 class _ExportLock(FolderLock):
@@ -78,6 +84,20 @@ def building_file(target: Path) -> Iterator[Path]:
             publish(work / target.name, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def write_each(
+    spread: Spread,
+    prepare: Callable[[], Writer],
+    write: Callable[[Writer, Job], None],
+    left: Sequence[Job],
+    total: int,
+    progress: Progress | None,
+) -> None:
+    """Write what is ``left`` of ``total`` episodes; see :meth:`~mobile_vla_data.parallel.Spread.run`."""
+    for done, _ in enumerate(spread.run(prepare, write, left), start=total - len(left) + 1):
+        if progress is not None:
+            progress(done, total)
 
 
 @contextmanager

@@ -31,7 +31,11 @@ class EpisodeUnavailableError(EpisodeError):
 
     def __init__(self, path: Path, obstacle: Obstacle) -> None:
         super().__init__(f"{path}: cannot be read now: {obstacle}")
-        self.obstacle = obstacle
+        self.path, self.obstacle = path, obstacle
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # From a worker process to this one.
+        return type(self), (self.path, self.obstacle)
 
 
 class Episode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobile_vla_data.convert.adopt import Imported
-from mobile_vla_data.convert.building import building
+from mobile_vla_data.convert.building import Progress, building, write_each
 from mobile_vla_data.convert.errors import ConvertError
 from mobile_vla_data.convert.hdf5.adopting import StoredEpisode, adopt_all
 from mobile_vla_data.convert.hdf5.steps import by_number, open_file, write_extras, write_images
@@ -25,6 +26,7 @@ from mobile_vla_data.convert.pixels import decode
 from mobile_vla_data.convert.selection import SelectedEpisode, Selection, select
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.image import Image, ImageError
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.durable import make_atomically
 
 
@@ -44,9 +46,12 @@ def export_aloha(
     dataset: str | Path,
     target: str | Path,
     options: AlohaExport,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    spread: Spread = HERE,
 ) -> Selection:
     """Write each episode as ``TARGET/episode_N.hdf5``; interrupted, the next call with the same arguments continues.
+
+    ``spread`` says where the episodes are written.
 
     Raises:
         ConvertError: ``target`` exists, or the dataset does not fit.
@@ -55,12 +60,9 @@ def export_aloha(
     """
     selection = select(dataset, options.cameras, options.outcomes)
     with building(Path(target), {"options": asdict(options), "episodes": selection.identity}) as (work, _):
-        for number, item in enumerate(selection.episodes):
-            path = work / f"episode_{number}.hdf5"
-            if not path.exists():
-                _write(path, item, selection, options)
-            if progress is not None:
-                progress(number + 1, len(selection.episodes))
+        files = [(work / f"episode_{number}.hdf5", item) for number, item in enumerate(selection.episodes)]
+        left = [(path, item) for path, item in files if not path.exists()]
+        write_each(spread, partial(_FileWriter, selection, options), _FileWriter.write, left, len(files), progress)
     return selection
 
 
@@ -87,6 +89,15 @@ def _stored_all(paths: list[Path]) -> Iterator[StoredEpisode]:
     for number, path in enumerate(paths, start=1):
         with open_file(path) as file:
             yield _stored(file, path, number)
+
+
+@dataclass(frozen=True)
+class _FileWriter:
+    selection: Selection
+    options: AlohaExport
+
+    def write(self, job: tuple[Path, SelectedEpisode]) -> None:
+        _write(*job, self.selection, self.options)
 
 
 def _write(path: Path, item: SelectedEpisode, selection: Selection, options: AlohaExport) -> None:

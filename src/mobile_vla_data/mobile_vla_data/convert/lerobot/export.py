@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mobile_vla_data import __version__
-from mobile_vla_data.convert.building import building, require_new
+from mobile_vla_data.convert.building import Progress, building, require_new
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.lerobot import data_table
 from mobile_vla_data.convert.lerobot.layout import (
@@ -36,6 +37,7 @@ from mobile_vla_data.convert.lerobot.shard import (
 from mobile_vla_data.convert.lerobot.statistics import ImageStatistics, vector_statistics
 from mobile_vla_data.convert.lerobot.video import describe
 from mobile_vla_data.convert.selection import Selection, select
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.durable import make_atomically, write_text_atomically
 
 #: Size of the episodes that share files: LeRobot's limit for data. Videos are smaller than the images they come from.
@@ -70,7 +72,8 @@ def export_lerobot(
     dataset: str | Path,
     target: str | Path,
     options: LeRobotExport,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    spread: Spread = HERE,
 ) -> Exported:
     """Write a dataset as a LeRobotDataset v3.0 to the new folder ``target``.
 
@@ -81,6 +84,7 @@ def export_lerobot(
         target: folder that must not exist.
         options: what to export, and how.
         progress: called with images done and images in all.
+        spread: where groups of episodes are written. The result does not depend on it.
 
     Raises:
         ConvertError: ``target`` exists, the dataset does not fit, or a library is missing.
@@ -105,14 +109,38 @@ def export_lerobot(
             progress(done, total)
 
     with building(target, _plan(selection, options)) as (work, continued):
-        for shard in shards:
-            if is_complete(work, shard):
-                advance(sum(episode.num_steps for episode in shard.episodes) * len(selection.cameras))
-            else:
-                write_shard(work, shard, selection, tasks, options.video, advance)
+        left = [shard for shard in shards if not is_complete(work, shard)]
+        advance(total - sum(_images(shard, selection) for shard in left))
+        # Other processes report a whole shard.
+        report, on_shard = (_ignore, advance) if spread.many else (advance, _ignore)
+        prepare = partial(_Exporter, work, selection, tasks, options.video, report)
+        for images in spread.run(prepare, _Exporter.write, left):
+            on_shard(images)
         _write_metadata(work, shards, selection, tasks, options.video)
     splits = {name: len(ids) for name, ids in selection.split_ranges.items()}
     return Exported(target, len(selection.episodes), selection.num_steps, splits, continued)
+
+
+@dataclass(frozen=True)
+class _Exporter:
+    work: Path
+    selection: Selection
+    tasks: dict[str, int]
+    video: VideoSettings | None
+    report: Callable[[int], None]
+
+    def write(self, shard: Shard) -> int:
+        """Write a shard; return the number of its images."""
+        write_shard(self.work, shard, self.selection, self.tasks, self.video, self.report)
+        return _images(shard, self.selection)
+
+
+def _images(shard: Shard, selection: Selection) -> int:
+    return sum(episode.num_steps for episode in shard.episodes) * len(selection.cameras)
+
+
+def _ignore(images: int) -> None:
+    del images
 
 
 def _plan(selection: Selection, options: LeRobotExport) -> dict[str, Any]:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mobile_vla_data.convert.building import building
+from mobile_vla_data.convert.building import Progress, building, write_each
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY, EXTRA, typestore
 from mobile_vla_data.convert.rosbag.compose import LATCHED_TOPICS, compose
-from mobile_vla_data.convert.selection import Selection, select
+from mobile_vla_data.convert.selection import SelectedEpisode, Selection, select
 from mobile_vla_data.episode.reader import Episode
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.durable import fsync_path
 
 _PART = ".part"
@@ -41,11 +42,13 @@ def export_rosbag(
     dataset: str | Path,
     target: str | Path,
     options: BagExport,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    spread: Spread = HERE,
 ) -> Selection:
     """Write each episode of a dataset as a rosbag2 folder ``TARGET/EPISODE_ID``; returns which.
 
-    Interrupted, the next call with the same arguments continues. ``progress`` gets episodes done and episodes in all.
+    Interrupted, the next call with the same arguments continues. ``progress`` gets episodes done and episodes in all;
+    ``spread`` says where they are written.
 
     Raises:
         ConvertError: ``target`` exists, the dataset does not fit, or a library is missing.
@@ -55,14 +58,21 @@ def export_rosbag(
     target = Path(target)
     selection = select(dataset, options.cameras, options.outcomes)
     with building(target, {"options": asdict(options), "episodes": selection.identity}) as (work, _):
-        for number, item in enumerate(selection.episodes, start=1):
-            folder = work / item.episode_id
-            if not folder.exists():
-                with Episode.open(item.path) as episode:
-                    _write_bag(episode, item.split, folder, selection.cameras, options)
-            if progress is not None:
-                progress(number, len(selection.episodes))
+        left = [item for item in selection.episodes if not (work / item.episode_id).exists()]
+        prepare = partial(_BagWriter, work, selection.cameras, options)
+        write_each(spread, prepare, _BagWriter.write, left, len(selection.episodes), progress)
     return selection
+
+
+@dataclass(frozen=True)
+class _BagWriter:
+    work: Path
+    cameras: tuple[str, ...]
+    options: BagExport
+
+    def write(self, item: SelectedEpisode) -> None:
+        with Episode.open(item.path) as episode:
+            _write_bag(episode, item.split, self.work / item.episode_id, self.cameras, self.options)
 
 
 def _write_bag(episode: Episode, split: str, folder: Path, cameras: tuple[str, ...], options: BagExport) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mobile_vla_data.cli.output import plain_console
 from mobile_vla_data.interrupt import Interrupted, raise_interrupted
+from mobile_vla_data.parallel import Spread
 
 app = typer.Typer(
     help="Train, evaluate, export, measure and share policies.",
@@ -76,6 +77,13 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --output.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training in --output.")] = False,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Compute the features of a frozen backbone on a Ray cluster; every machine must see the same files.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train on the train split; write the best and the last checkpoint, metrics.csv and loss.png to --output.
@@ -93,7 +101,7 @@ def train(
     budget = [] if max_minutes is None else [f"max_minutes={max_minutes}"]
     settings = load_train_settings(config, [*(overrides or []), *budget])
     try:
-        result = run(settings, dataset, output, ERR, resume, overwrite)
+        result = run(settings, dataset, output, ERR, resume, overwrite, Spread(ray=ray, gpu=True))
     except Interrupted:
         raise Interrupted(how_to_continue(output)) from None
     if not PartialState().is_main_process:

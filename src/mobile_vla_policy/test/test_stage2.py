@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from synthetic_episodes import CONTRACT, GOALS, policy_settings, train_settings, write_dataset, write_episode
 
 from mobile_vla_data.contract import Contract, ContractError
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_policy.checkpoint import load_network, read_info
 from mobile_vla_policy.evaluation.evaluate import evaluate
 from mobile_vla_policy.load_policy import load_policy
@@ -25,6 +26,7 @@ from mobile_vla_policy.samples.episodes import open_dataset
 from mobile_vla_policy.samples.frames import decode_frames
 from mobile_vla_policy.samples.windows import Window, WindowData
 from mobile_vla_policy.training import train as training
+from mobile_vla_policy.training.objective import TrainingError
 from mobile_vla_policy.training.resume import ResumeError
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import StartError, begin, read_start
@@ -132,6 +134,29 @@ def test_features_are_computed_once_and_shared_until_something_they_depend_on_ch
     assert "features: 9 episodes computed, 0 from" in said(head_only(stage1_lora), dataset, tmp_path / "f")
     elsewhere = head_only(stage1, feature_cache=str(tmp_path / "cache"))
     assert "features: 9 episodes computed, 0 from" in said(elsewhere, dataset, tmp_path / "g")
+
+
+@pytest.mark.parametrize("spread", [Spread(2), Spread(ray=True, gpu=True)], ids=["processes", "ray"])
+def test_features_are_the_same_wherever_they_are_computed(
+    spread: Spread, stage1: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if spread.ray:
+        request.getfixturevalue("local_ray")
+    dataset = write_dataset(tmp_path / "d", episodes=6, steps=5)
+    changed = {"feature_views": 2, "augment": {"shift": 0.1}, "max_steps": 2}
+    for name, where in (("here", HERE), ("there", spread)):
+        settings = head_only(stage1, feature_cache=str(tmp_path / name), **changed)
+        train(settings, dataset, tmp_path / f"out_{name}", QUIET, spread=where)
+    here, there = ({path.name: load_file(path) for path in (tmp_path / name).glob("*/*")} for name in ("here", "there"))
+    assert here.keys() == there.keys() and len(here) > 6
+    assert all(torch.equal(here[name]["features"], there[name]["features"]) for name in here)
+    one, two = weights(tmp_path / "out_here" / "last"), weights(tmp_path / "out_there" / "last")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_training_without_features_has_nothing_to_spread(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--ray spreads the features of a frozen backbone, and this training has"):
+        train(train_settings(), dataset, tmp_path, QUIET, spread=Spread(ray=True))
 
 
 def test_training_on_features_says_that_augmentation_is_off(dataset: Path, stage1: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from mobile_vla_data.contract import Contract
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.durable import file_digest
 from mobile_vla_policy.backbones.backbone import Backbone
 from mobile_vla_policy.preprocess import to_float
@@ -33,8 +35,6 @@ from mobile_vla_policy.training.views import ImageChange
 from mobile_vla_policy.weights import fingerprint
 
 FEATURES = ".features"
-Autocast = Callable[[], AbstractContextManager[object]]
-"""Returns the context of mixed precision for the backbone."""
 _FORMAT = "1"
 _FRAMES_AT_ONCE = 16
 _LEFT_BEHIND_S = 3600.0
@@ -45,20 +45,18 @@ class FeatureError(OSError):
 
 
 class FeatureStore:
-    """Features of one backbone for one robot's frames, stored as ``dtype``."""
+    """Features of one backbone for one robot's frames, stored and, below float32, computed in ``dtype``."""
 
     def __init__(
         self, folder: Path, backbone: Backbone, cameras: Sequence[str], contract: Contract, dtype: torch.dtype
     ) -> None:
-        self._backbone = backbone
-        self._cameras = list(cameras)
+        self._encoder = _Encoder(backbone, list(cameras), dtype)
         self._contract = _digest(contract.to_json().encode())
-        self._dtype = dtype
         # Of each file once, however many views of it there are.
         self._file_digest = functools.cache(file_digest)
         self._of_backbone = fingerprint(
             [*backbone.named_parameters(), *backbone.named_buffers()],
-            f"{_FORMAT} {self._cameras} {backbone.image_size} {dtype}",
+            f"{_FORMAT} {self._encoder.cameras} {backbone.image_size} {dtype}",
         )
         self.folder = folder / self._of_backbone[:16]
         try:
@@ -71,88 +69,117 @@ class FeatureStore:
 
     def compute(
         self,
-        episodes: Sequence[EpisodeData],
-        autocast: Autocast,
+        views: Sequence[tuple[EpisodeData, ImageChange | None]],
         on_episode: Callable[[bool], None],
-        changes: Sequence[ImageChange] | None = None,
+        spread: Spread = HERE,
     ) -> list[torch.Tensor]:
         """Return the features of each episode, ``[T, hidden]`` in ``dtype`` on the CPU, from disk if possible.
 
-        With ``changes``, of each episode's images under its change. Missing ones are computed in an order that differs
-        between processes, so that several processes, and several trainings, share the work. ``on_episode`` is called
-        for each episode with whether it was computed.
+        Args:
+            views: episodes, each with the change of its images, if any. Missing features are computed in an order that
+                differs between processes, so that several processes, and several trainings, share the work.
+            on_episode: called for each episode with whether it was computed.
+            spread: where the backbone runs. It must be on the CPU here if that is in other processes.
 
         Raises:
             FeatureError: features cannot be written.
             EpisodeError: an episode cannot be read.
         """
-        found: dict[int, torch.Tensor] = {}
-        change_of: Sequence[ImageChange | None] = changes or [None] * len(episodes)
-        keys = [self._key(episode, change) for episode, change in zip(episodes, change_of, strict=True)]
-        order = list(range(len(episodes)))
+        wanted = [self._wanted(*view) for view in views]
+        order = list(range(len(wanted)))
         random.Random(os.getpid()).shuffle(order)
+        found: dict[int, torch.Tensor] = {}
         for index in order:
-            episode, key = episodes[index], keys[index]
-            features = self._load(episode, key)
-            found[index] = self._compute(episode, key, autocast, change_of[index]) if features is None else features
-            on_episode(features is None)
-        return [found[index] for index in range(len(episodes))]
+            if (features := self._encoder.load(wanted[index])) is not None:
+                found[index] = features
+                on_episode(False)
+        left = [index for index in order if index not in found]
+        prepare = partial(_Encoder.moved, self._encoder) if spread.many else lambda: self._encoder
+        results = spread.run(prepare, _Encoder.provide, [wanted[index] for index in left])
+        for index, (features, computed) in zip(left, results, strict=True):
+            found[index] = features
+            on_episode(computed)
+        return [found[index] for index in range(len(wanted))]
 
-    def path(self, episode: EpisodeData) -> Path:
-        """Return the file of an episode's features."""
-        return self._path(episode, self._key(episode))
-
-    def _path(self, episode: EpisodeData, key: dict[str, str]) -> Path:
-        return self.folder / f"{episode.path.stem}-{_digest(json.dumps(key).encode())[:16]}.safetensors"
-
-    def _key(self, episode: EpisodeData, change: ImageChange | None = None) -> dict[str, str]:
+    def _wanted(self, episode: EpisodeData, change: ImageChange | None) -> _Wanted:
         changed = {} if change is None else {"change": change.key}
-        return changed | {
+        key = changed | {
             "format": _FORMAT,
             "backbone": self._of_backbone,
             "contract": self._contract,
-            "cameras": " ".join(self._cameras),
+            "cameras": " ".join(self._encoder.cameras),
             "episode": self._file_digest(episode.path),
             "instruction": episode.instruction,
-            "tokens": str(self._backbone.tokenise([episode.instruction]).ids.tolist()),
+            "tokens": str(self._encoder.backbone.tokenise([episode.instruction]).ids.tolist()),
         }
+        name = f"{episode.path.stem}-{_digest(json.dumps(key).encode())[:16]}.safetensors"
+        return _Wanted(self.folder / name, key, episode, change)
 
-    def _load(self, episode: EpisodeData, key: dict[str, str]) -> torch.Tensor | None:
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The features of one view of an episode."""
+
+    path: Path
+    key: dict[str, str]
+    episode: EpisodeData
+    change: ImageChange | None
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """A backbone, and how it is run; the same in every process."""
+
+    backbone: Backbone
+    cameras: list[str]
+    dtype: torch.dtype
+
+    def moved(self) -> _Encoder:
+        """Move the backbone to the GPU of this process, if it has one."""
+        self.backbone.to("cuda" if torch.cuda.is_available() else "cpu")
+        return self
+
+    def provide(self, wanted: _Wanted) -> tuple[torch.Tensor, bool]:
+        """Return the features, and whether they were computed now: another training may have been faster."""
+        features = self.load(wanted)
+        return (self._compute(wanted), True) if features is None else (features, False)
+
+    def load(self, wanted: _Wanted) -> torch.Tensor | None:
         """Return the features on disk; None if they are missing, damaged, or do not match the key."""
         try:
-            with safe_open(self._path(episode, key), framework="pt") as file:
+            with safe_open(wanted.path, framework="pt") as file:
                 features: torch.Tensor = file.get_tensor("features")
-                whole = file.metadata() == key and features.dtype == self._dtype
+                whole = file.metadata() == wanted.key and features.dtype == self.dtype
         except (SafetensorError, OSError):
             return None
-        return features if whole and features.shape == (episode.num_steps, self._backbone.hidden_size) else None
+        shape = (wanted.episode.num_steps, self.backbone.hidden_size)
+        return features if whole and features.shape == shape else None
 
     @torch.no_grad()
-    def _compute(
-        self, episode: EpisodeData, key: dict[str, str], autocast: Autocast, change: ImageChange | None
-    ) -> torch.Tensor:
-        device = next(self._backbone.parameters()).device
+    def _compute(self, wanted: _Wanted) -> torch.Tensor:
+        episode, change = wanted.episode, wanted.change
+        device = next(self.backbone.parameters()).device
         frames = torch.from_numpy(
-            decode_frames(episode, range(episode.num_steps), self._cameras, self._backbone.image_size)
+            decode_frames(episode, range(episode.num_steps), self.cameras, self.backbone.image_size)
         )
-        one = self._backbone.tokenise([episode.instruction]).to(device)
+        one = self.backbone.tokenise([episode.instruction]).to(device)
         parts = []
         for some in frames.split(_FRAMES_AT_ONCE):
             tokens = one.select(torch.zeros(len(some), dtype=torch.int64, device=device))
-            with autocast():
+            with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
                 images = to_float(some.to(device))
                 images = images if change is None else change(images)
-                parts.append(self._backbone.encode(images, tokens).to(self._dtype).cpu())
+                parts.append(self.backbone.encode(images, tokens).to(self.dtype).cpu())
         features = torch.cat(parts)
-        path = self._path(episode, key)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part = wanted.path.with_name(f".{wanted.path.name}.{os.getpid()}.part")
         try:
-            save_file({"features": features}, part, metadata=key)
-            os.replace(part, path)
+            save_file({"features": features}, part, metadata=wanted.key)
+            os.replace(part, wanted.path)
         except (OSError, SafetensorError) as error:
             part.unlink(missing_ok=True)
             raise FeatureError(
-                f"{path}: cannot be written ({' '.join(str(error).split())}); free space or set feature_cache=FOLDER"
+                f"{wanted.path}: cannot be written ({' '.join(str(error).split())}); free space or set "
+                "feature_cache=FOLDER"
             ) from None
         return features
 

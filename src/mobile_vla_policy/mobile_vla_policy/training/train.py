@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from accelerate.utils import set_seed
 from rich.console import Console
 from rich.progress import Progress
 
+from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_policy.backbones.tokenizer import MAX_INSTRUCTION_TOKENS
 from mobile_vla_policy.checkpoint import RESUME, require_replaceable, save_checkpoint
 from mobile_vla_policy.model.network import PolicyNetwork
@@ -29,7 +29,7 @@ from mobile_vla_policy.training.resume import Position, load_position, require_s
 from mobile_vla_policy.training.settings import TrainSettings
 from mobile_vla_policy.training.start import begin, read_start, storage
 from mobile_vla_policy.training.trainer import Trainer, TrainingResult
-from mobile_vla_policy.training.views import views_of
+from mobile_vla_policy.training.views import ImageChange, views_of
 
 
 def train(
@@ -39,10 +39,12 @@ def train(
     console: Console,
     resume: bool = False,
     overwrite: bool = False,
+    spread: Spread = HERE,
 ) -> TrainingResult:
     """Train on ``dataset``, leaving ``best/``, ``last/``, metrics.csv and loss.png in ``output``.
 
-    ``resume`` continues the training in ``output``; ``overwrite`` replaces it.
+    ``resume`` continues the training in ``output``; ``overwrite`` replaces it. ``spread`` says where a frozen backbone
+    computes features.
 
     Raises:
         TrainingError, TrainingDataError, OutputError, ResumeError, BackboneError, WriteError, FolderBusyError: with one
@@ -50,13 +52,19 @@ def train(
     """
     if settings.precision == "fp16" and not torch.cuda.is_available():
         raise TrainingError("precision fp16 needs CUDA; set precision=bf16 or precision=fp32")
+    if spread.ray and not settings.policy.head_only:
+        raise TrainingError(
+            "--ray spreads the features of a frozen backbone, and this training has none; leave --ray out, or set "
+            "policy.backbone.freeze=true policy.lora.enabled=false"
+        )
     set_seed(settings.seed)
     accelerator = Accelerator(mixed_precision="no" if settings.precision == "fp32" else settings.precision)
     if not accelerator.is_main_process:
         console = Console(quiet=True)
     lock = OutputLock(output)
     try:
-        return _Run(settings, dataset, output, console, accelerator, lock).train(resume=resume, overwrite=overwrite)
+        run = _Run(settings, dataset, output, console, accelerator, lock, spread)
+        return run.train(resume=resume, overwrite=overwrite)
     finally:
         lock.release()
 
@@ -71,6 +79,7 @@ class _Run:
     console: Console
     accelerator: Accelerator
     lock: OutputLock
+    spread: Spread
 
     def train(self, *, resume: bool, overwrite: bool) -> TrainingResult:
         position = self._prepare_output(resume=resume, overwrite=overwrite)
@@ -83,7 +92,7 @@ class _Run:
             require_same_training(self.output, position, origin, source)
         require_instructions_that_fit(network, data)
         describe(network, data, self.console)
-        windows = open_windows(self.dataset, data, settings, network, self.accelerator, self.console)
+        windows = open_windows(self.dataset, data, settings, network, self.accelerator, self.console, self.spread)
         facts = {**data_facts(data), **start_facts(start)}
         trainer = Trainer(
             settings, network, data, windows["train"], windows.get("validation"), self.output, self.accelerator,
@@ -183,6 +192,7 @@ def open_windows(
     network: PolicyNetwork,
     accelerator: Accelerator,
     console: Console,
+    spread: Spread,
 ) -> dict[str, WindowData]:
     """Return the windows of the train split and, if there is one, of the validation split: images or features."""
     splits = {name: data.splits[name] for name in ("train", "validation") if data.splits.get(name)}
@@ -194,22 +204,28 @@ def open_windows(
         )
     if settings.init_from is None:
         console.print("the ACT embedding is random and frozen; set init_from=CHECKPOINT to start from a trained one")
-    network.to(accelerator.device).backbone.eval()
+    if not spread.many:
+        network.to(accelerator.device)
+    network.backbone.eval()
     folder = Path(settings.feature_cache).expanduser() if settings.feature_cache else dataset / FEATURES
     store = FeatureStore(folder, network.backbone, settings.policy.backbone.cameras, data.contract, storage(settings))
-    further = range(1, settings.feature_views)
-    count = sum(len(episodes) for episodes in splits.values()) + len(further) * len(splits["train"])
-    with FeatureProgress(console, store.folder, count) as progress:
-        compute = partial(store.compute, autocast=accelerator.autocast, on_episode=progress.advance)
-        features = {name: compute(episodes) for name, episodes in splits.items()}
-        plain = splits["train"]
-        for number in further:
-            episodes, changes = views_of(plain, number, settings.augment, data.contract, settings.seed)
-            features["train"] += compute(episodes, changes=changes)
-            splits["train"] = [*splits["train"], *episodes]
+    views: dict[str, list[tuple[EpisodeData, ImageChange | None]]] = {
+        name: [(episode, None) for episode in episodes] for name, episodes in splits.items()
+    }
+    for number in range(1, settings.feature_views):
+        changed = views_of(splits["train"], number, settings.augment, data.contract, settings.seed)
+        views["train"] += zip(*changed, strict=True)
+    every = [view for of_split in views.values() for view in of_split]
+    with FeatureProgress(console, store.folder, len(every)) as progress:
+        features = iter(store.compute(every, progress.advance, spread))
     return {
-        name: WindowData(episodes, features[name], data.normalisation, settings.policy.head)
-        for name, episodes in splits.items()
+        name: WindowData(
+            [episode for episode, _ in of_split],
+            [next(features) for _ in of_split],
+            data.normalisation,
+            settings.policy.head,
+        )
+        for name, of_split in views.items()
     }
 
 

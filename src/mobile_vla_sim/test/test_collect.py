@@ -222,6 +222,13 @@ def test_workers_make_the_same_episodes_as_one_process(config, contract, plan, t
                 assert (one.images(camera) == two.images(camera)).all()
 
 
+def test_the_command_collects_with_ray(contract_path, tmp_path):
+    pytest.importorskip("ray")
+    done = command("collect", "--episodes", 2, "--output", tmp_path, "--ray", "--json", contract_path=contract_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["made"] == len(Dataset.open(tmp_path).episode_paths) == 2
+
+
 def test_a_folder_that_is_being_recorded_is_left_alone(contract, plan, tmp_path):
     with DatasetLock(tmp_path), pytest.raises(DatasetBusyError, match="is being recorded by pid"):
         list(collect(CollectConfig(tmp_path, contract, plan, 0, ALL), 1))

@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -237,7 +238,7 @@ def long_day(dashboard: NodeProcess, port: int, hours: float) -> Iterator[Figure
     sessions = round(hours * 3600.0 / SESSION_STANDS_FOR_S)
     after_hour = round(3600.0 / SESSION_STANDS_FOR_S)
     resident, heap = [], []
-    answers: Counter[int] = Counter()
+    answers: Counter[tuple[str, int]] = Counter()
     with Chromium(f"http://127.0.0.1:{port}/#collect") as browser:
         browser.wait_until("document.querySelectorAll('#episodes button').length > 1", 60.0)
         for number in range(sessions):
@@ -248,8 +249,9 @@ def long_day(dashboard: NodeProcess, port: int, hours: float) -> Iterator[Figure
     yield Figure("sessions of the long day", sessions, "")
     yield Figure("requests of the long day", sum(answers.values()), "")
     # Without a policy, an instruction and a trial are refused.
-    strange = sum(count for status, count in answers.items() if status not in (200, 409))
-    yield Figure("requests of the long day that failed", strange, "", "== 0")
+    strange = [f"{path}: {status}" for (path, status) in answers.elements() if status not in (200, 409)]
+    print(*strange, sep="\n", file=sys.stderr)
+    yield Figure("requests of the long day that failed", len(strange), "", "== 0")
     yield Figure("memory after its first hour", resident[after_hour - 1], "MB")
     yield Figure("memory at its end, of that after its first hour", _rest(resident, after_hour), "%", "<= 105")
     yield Figure("JavaScript heap of a page after its first hour", heap[after_hour - 1], "MB")
@@ -267,13 +269,13 @@ def _heap_mb(browser: Chromium) -> float:
     return float(browser.command("Runtime.getHeapUsage")["usedSize"]) / 1e6
 
 
-def _session(browser: Chromium, port: int, number: int, until_s: float, answers: Counter[int]) -> None:
+def _session(browser: Chromium, port: int, number: int, until_s: float, answers: Counter[tuple[str, int]]) -> None:
     """Three more browsers come: one drives, one watches the policy, one corrects episodes; then they leave."""
     source = f"127.0.0.{number % 200 + 2}"
 
     def asked(path: str, body: object = None) -> bytes:
         status, content = ask(port, path, body, source)
-        answers[status] += 1
+        answers[path, status] += 1
         return content
 
     with ExitStack() as stack:

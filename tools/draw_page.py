@@ -55,11 +55,19 @@ def collect(folder: Path, browser: Chromium) -> None:
 
 
 def draw_collect(page: LaunchedPage) -> None:
-    """Show the next task, and an episode in the middle."""
+    """Show the next task, an episode that is recorded, and one that is played back, in its middle."""
     browser = page.browser
     browser.wait_until("!document.querySelector('#proposal').hidden", 60)
     browser.wait_until("!document.querySelector('#start button').disabled", 60)
     shoot(page, "collect_next", "#recorder", "_phone")
+    page.click("#wheel")
+    page.start_episode()
+    page.until_steps(55)
+    shoot(page, "collect_recording", "#recorder")
+    for _ in range(2):
+        page.tap("x", "KeyX")
+    page.click("#wheel")
+    browser.wait_until("!document.querySelector('#waiting').hidden", 60)
     page.click(".episode")
     browser.wait_until("document.querySelectorAll('#traces canvas').length === 2", 30)
     browser.evaluate(
@@ -70,7 +78,7 @@ def draw_collect(page: LaunchedPage) -> None:
 
 
 def trials(folder: Path, browser: Chromium) -> None:
-    """Draw the Trials view before and in a trial."""
+    """Draw the Trials view with a new series, a trial that is judged, and one to be prepared."""
     checkpoints = [Path(shutil.copytree(CHECKPOINT, folder / name)) for name in ("first_try", "second_try")]
     arguments = ("sim:=true", f"checkpoint:={checkpoints[0]}", "device:=cpu")
 
@@ -93,6 +101,7 @@ def trials(folder: Path, browser: Chromium) -> None:
             page.begin_trial()
             page.tap(key, code)
         browser.wait_until("document.querySelector('#trialreasons').checkVisibility()", 30)
+        shoot(page, "trials_judging", "#trialcard")
         page.tap("1", "Digit1")
         page.until_prepared()
         shoot(page, "trials", "#trialcard")
@@ -129,6 +138,7 @@ def run(folder: Path, browser: Chromium, checkpoint: Path) -> None:
         # The path is drawn once the robot has moved a little.
         browser.wait_until("!document.querySelector('#pathchoice').hidden", 60)
         shoot(page, "run", "#cameras", "")
+        shoot(page, "run_prediction", "#prediction", "_phone")
         page.click("#lang")
         shoot(page, "run", "#cameras", "_phone")
         page.click("#lang")

@@ -88,7 +88,16 @@ def test_the_pad_drives_while_it_is_held(page: Chromium, commands: list[Twist]) 
     stays_still(page, commands)
 
 
+def test_a_touch_that_the_system_cancels_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:
+    with page.phone(1360, 900):
+        page.touch("touchStart", {**place(page, 0.8), "id": 1})
+        until(commands, HALF)
+        page.touch("touchCancel")
+        stays_still(page, commands)
+
+
 def test_a_second_finger_does_not_take_over_the_pad(page: Chromium, commands: list[Twist]) -> None:
+    # The last test that touches: after two fingers at once Chromium 156 sends no event for the next touch.
     with page.phone(1360, 900):
         first, second = {**place(page, 0.8), "id": 1}, {**place(page, -0.8), "id": 2}
         page.touch("touchStart", first)
@@ -101,14 +110,6 @@ def test_a_second_finger_does_not_take_over_the_pad(page: Chromium, commands: li
         wait_for(lambda: len(commands) > count + 6, what="the next commands")
         assert all(message.linear.x > 0 for message in commands[count:])
         page.touch("touchEnd")
-        stays_still(page, commands)
-
-
-def test_a_touch_that_the_system_cancels_stops_the_robot(page: Chromium, commands: list[Twist]) -> None:
-    with page.phone(1360, 900):
-        page.touch("touchStart", {**place(page, 0.8), "id": 1})
-        until(commands, HALF)
-        page.touch("touchCancel")
         stays_still(page, commands)
 
 

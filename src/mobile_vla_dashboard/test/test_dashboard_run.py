@@ -7,9 +7,10 @@ from pathlib import Path
 
 import axe
 import pytest
+import said
 import torch
 from chromium import Chromium
-from dashboard_stage import CONTRACT
+from dashboard_stage import CONTRACT, speak
 from launched_stage import LaunchedPage
 
 from mobile_vla_policy.backbones.film import FilmSettings
@@ -60,6 +61,14 @@ def painted(canvas: str) -> str:
     return f"((c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean))({element})"
 
 
+#: JavaScript: colours of what lies over the first camera.
+PIXELS = """((canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const pixels = Array.from({ length: data.length / 4 }, (_, at) => data.subarray(4 * at, 4 * at + 4));
+  return pixels.filter(([, , , opacity]) => opacity > 60);
+})(document.querySelector("#cameras figure:first-child .overlay"))"""
+
+
 def test_a_known_instruction_is_executed_as_a_goal_whose_progress_and_prediction_are_shown(page: LaunchedPage) -> None:
     browser = page.browser
     browser.wait_until("document.querySelectorAll('#chips .chip').length > 10", 30)
@@ -74,6 +83,10 @@ def test_a_known_instruction_is_executed_as_a_goal_whose_progress_and_prediction
     browser.wait_until(painted("#arrows"), 30)
     browser.wait_until(painted("#ratespark"), 30)
     assert browser.evaluate("document.querySelector('#arrows').getAttribute('aria-label')").startswith("next actions")
+    speak(browser, "ko")
+    assert page.text("#goal .headline") == "수행 중"
+    assert said.beside_the_table(browser, "ko") == [] and said.english_as_data(browser) == []
+    speak(browser, "en")
 
 
 def test_the_heatmaps_lie_over_the_static_camera_and_can_be_switched_off(page: LaunchedPage) -> None:
@@ -84,6 +97,12 @@ def test_the_heatmaps_lie_over_the_static_camera_and_can_be_switched_off(page: L
     assert not browser.evaluate(painted("#cameras figure:last-child .overlay"))
     browser.evaluate("for (const name of ['target', 'robot', 'path']) document.querySelector(`#show${name}`).click()")
     browser.wait_until(f"!{overlay}", 30)
+    # One at a time, in its own colour.
+    for name, dominant in (("target", "red > blue"), ("robot", "blue > red")):
+        browser.evaluate(f"document.querySelector('#show{name}').click()")
+        browser.wait_until(f"((pixels) => pixels.length && pixels.every(([red, , blue]) => {dominant}))({PIXELS})", 30)
+        browser.evaluate(f"document.querySelector('#show{name}').click()")
+        browser.wait_until(f"!{overlay}", 30)
     browser.evaluate("for (const name of ['target', 'robot', 'path']) document.querySelector(`#show${name}`).click()")
 
 

@@ -12,6 +12,7 @@ import axe
 import pytest
 import said
 from chromium import Chromium
+from dashboard_stage import unreached
 from launched_stage import LaunchedPage
 
 from mobile_vla_dashboard.trial_report import images
@@ -77,6 +78,8 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     # The other checkpoint is loaded meanwhile; nothing on the page says which one that is.
     page.until_prepared()
     assert {first, page.text("#trialletter")} == {"A", "B"}
+    # How the first one began.
+    browser.wait_until("triallikeimage.checkVisibility() && triallikeimage.naturalWidth > 0")
     assert ask(page, address)["series"]["checkpoints"] is None
     # The form, which is hidden, still has the names to choose from.
     shown = browser.evaluate(
@@ -90,6 +93,7 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     browser.wait_until("document.querySelector('#trialreasons').checkVisibility()")
     for scheme in ("light", "dark"):
         assert axe.findings(browser, scheme) == []
+    assert unreached(browser) == []
     page.click("#lang")
     assert said.beside_the_table(browser, "ko") == [] and said.english_as_data(browser) == []
     page.click("#lang")
@@ -108,6 +112,12 @@ def test_a_series_compares_two_checkpoints_without_naming_them(page: LaunchedPag
     assert over["summary"]["interval_95"] == pytest.approx([0.0945, 0.9055], abs=1e-3)
     assert set(over["summary"]["by_checkpoint"]) == {folder.name for folder in checkpoints}
     assert "second_try" in page.text("#trialrates")
+    assert page.text("#trialrates .rate:first-child .bar span:last-child") == "1 of 2: 50 %, 95 % interval 9 to 91 %"
+    assert browser.evaluate("document.querySelector('#trialreport').getAttribute('href')") == f"{address}/report"
+    assert browser.evaluate(
+        "fetch(document.querySelector('#trialrows a').href).then((answer) => answer.blob()).then(createImageBitmap)"
+        ".then(({ width }) => width)"
+    )
 
 
 def test_a_series_leaves_its_results_videos_and_a_report(page: LaunchedPage) -> None:
@@ -125,13 +135,16 @@ def test_an_interrupted_series_is_continued(page: LaunchedPage) -> None:
     browser = page.browser
     page.click("#trialleave")
     browser.wait_until("document.querySelector('#trialsetup').checkVisibility()")
-    fill(page, label="Interrupted", instructions=INSTRUCTION, starts="", checkpoints="", rounds="3")
+    instructions = [INSTRUCTION, "go to the bedroom"]
+    fill(page, label="Interrupted", instructions="\n".join(instructions), starts="", checkpoints="", rounds="2")
     page.click("#newseries button")
     page.until_prepared()
+    first = page.text("#trialinstruction")
     page.begin_trial()
     page.tap("s", "KeyS")
     wait_for(lambda: ask(page, "/api/trials")["series"][0]["done"] == 1, what="the first result")
     page.until_prepared()
+    assert sorted([first, page.text("#trialinstruction")]) == sorted(instructions)
     # A page that is loaded anew shows what is at work; any other series is taken up from the list.
     page.open("trials")
     page.until_prepared()

@@ -91,7 +91,8 @@ def begun(stage: Stage, **fields: object) -> str:
     """Begin the first trial of a new series, and wait until the robot moves."""
     series = new_series(stage, **fields)
     assert stage.post(f"/api/trials/{series}/prepare")["ok"]
-    assert stage.post(f"/api/trials/{series}/begin") == {"ok": True}
+    # A dashboard that has just started may not have found the policy yet: as an operator, press again.
+    wait_for(lambda: stage.post(f"/api/trials/{series}/begin")["ok"], what="a trial that begins")
     stage.wait_state(lambda state: state["gate"]["headline"]["key"] == "gate.policy", "the policy in command")
     return series
 

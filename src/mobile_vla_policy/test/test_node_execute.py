@@ -27,6 +27,7 @@ class Client:
     """Sends goals and collects what comes back."""
 
     def __init__(self, probe: Any) -> None:
+        self._probe = probe
         self._client = ActionClient(probe.node, ExecuteInstruction, "policy/execute")
         self.feedback: list[Any] = []
 
@@ -38,7 +39,7 @@ class Client:
         return future.result()
 
     def close(self) -> None:
-        self._client.destroy()
+        self._probe.between_callbacks(self._client.destroy)
 
 
 @pytest.fixture

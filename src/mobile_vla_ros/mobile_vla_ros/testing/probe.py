@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +42,12 @@ class Probe:
             # The test destroys entities on another thread, perhaps one that is being waited for.
             with contextlib.suppress(InvalidHandle):
                 self._executor.spin_once(timeout_sec=0.05)
+
+    def between_callbacks(self, function: Callable[[], Any]) -> Any:
+        """Run ``function`` on the probe's thread: what destroys an action client there destroys none that is awaited."""
+        task = self._executor.create_task(function)
+        wait_for(task.done, what="the probe's thread")
+        return task.result()
 
     def now_ns(self) -> int:
         """Return the time of the node's clock [ns]."""

@@ -21,7 +21,7 @@ def module_name(path: Path) -> str:
 
 
 def imported(node: ast.AST) -> Iterator[str]:
-    """Names imported when the module is imported; imports inside functions and ``if TYPE_CHECKING`` are not."""
+    """Names that a module imports outside its functions, those for types alone (``if TYPE_CHECKING``) too."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)

@@ -23,12 +23,14 @@ from bags import (
     transform,
     twist,
 )
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from mobile_vla_data.action import gripper
 from mobile_vla_data.checks.validate import check_episode
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.convert.rosbag import messages as ros
+from mobile_vla_data.convert.rosbag.bag import open_bag
 from mobile_vla_data.convert.rosbag.importing import BagImport, import_rosbags
 from mobile_vla_data.convert.rosbag.mapping import BagMapping
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
@@ -255,3 +257,18 @@ def test_what_a_raw_recording_lacks_is_said(contract, dataset, tmp_path):
     bag = drive().write(tmp_path / "bag", labels={"lost_messages": 7, "cut_off": "2 MB free"})
     (segment,) = import_rosbags([bag], dataset, BagImport(contract, mapping())).segments
     assert "lacks 7 messages" in segment.remark and "ended before the episode: 2 MB free" in segment.remark
+
+
+def test_each_recording_is_read_by_its_own_definitions(tmp_path):
+    written = {"count": ("int32", 7), "metres": ("float64", 0.5)}
+    for name, (kind, value) in written.items():
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        store.register(get_types_from_msg(f"{kind} {name}", "robot_msgs/msg/Own"))
+        with Writer(tmp_path / name, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+            topic = writer.add_connection("/own", "robot_msgs/msg/Own", typestore=store)
+            message = store.types["robot_msgs/msg/Own"](value)
+            writer.write(topic, START_NS, store.serialize_cdr(message, "robot_msgs/msg/Own"))
+    for name in ("count", "metres", "count"):
+        with open_bag(tmp_path / name) as bag:
+            (message,) = bag.messages({"own"})
+            assert getattr(bag.decode(message), name) == written[name][1]

@@ -37,6 +37,17 @@ def typestore() -> Any:
     return store
 
 
+#: The types of the recording that was opened last.
+_newest: list[Any] = []
+
+
+def _compiled(store: Any) -> Any:
+    """Return the last recording's types if they equal ``store``'s: every store compiles its own decoders."""
+    if not _newest or _newest[0].fielddefs != store.fielddefs:
+        _newest[:] = [store]
+    return _newest[0]
+
+
 @dataclass(frozen=True)
 class BagMessage:
     """One message of a recording."""
@@ -138,6 +149,7 @@ def open_bag(path: str | Path) -> Iterator[Bag]:
     with _reading(path):
         reader = highlevel.AnyReader([path], default_typestore=typestore())
         reader.open()
+        reader.typestore = _compiled(reader.typestore)
     try:
         if not reader.message_count:
             raise ConvertError(f"{path}: has no messages")

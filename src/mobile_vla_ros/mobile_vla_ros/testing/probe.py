@@ -44,7 +44,7 @@ class Probe:
                 self._executor.spin_once(timeout_sec=0.05)
 
     def between_callbacks(self, function: Callable[[], Any]) -> Any:
-        """Run ``function`` on the probe's thread: what destroys an action client there destroys none that is awaited."""
+        """Run ``function`` on the probe's thread: there an action client is destroyed safely."""
         task = self._executor.create_task(function)
         wait_for(task.done, what="the probe's thread")
         return task.result()

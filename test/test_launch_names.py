@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_ros.graph import full_name
 from mobile_vla_ros.testing import Probe, changed_contract, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
@@ -110,9 +110,9 @@ def test_the_robots_topics_have_the_names_of_the_arguments(
 
 
 def test_a_robot_may_have_its_transforms_in_its_namespace(
-    ros2: str, start: Callable[..., Launched], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ros2: str, start: Callable[..., Launched], build_messages: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in build("tf2_msgs", tmp_path / "tf2").items():
+    for name, text in build_messages("tf2_msgs").items():
         monkeypatch.setenv(name, text)
     contract = changed_contract(tmp_path, CONTRACT, state={"pose": "tf"})
     with Probe() as probe:

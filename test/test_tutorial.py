@@ -12,7 +12,7 @@ import pytest
 
 from mobile_vla_ros.testing import unique_domain
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/tutorial/simulation.md"

@@ -33,7 +33,8 @@ if [ "${1:-}" != lint ]; then
     -m "not alone" --numprocesses "$workers" --dist loadfile
   # Real processes over DDS share this machine with whatever else it does: these tests, and only these, get a second
   # try. What is broken fails twice. They mostly wait, so two at a time are no burden; with more, timing suffers.
-  step "pytest, nodes and pages" python -m pytest --quiet --durations=10 -n 2 --dist loadfile --reruns 1 -m alone
+  step "pytest, nodes and pages" python -m pytest --quiet --durations=10 -n 2 --dist loadfile --no-loadscope-reorder \
+    --reruns 1 -m alone
   step "skipped and retried" python tools/test_notes.py "$MOBILE_VLA_TEST_NOTES"
 fi
 

@@ -12,7 +12,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{package_name}"]),
         (f"share/{package_name}", ["package.xml"]),
     ],
-    install_requires=["setuptools", "numpy>=1.26", "PyYAML>=6"],
+    install_requires=["setuptools", "filelock>=3.22", "numpy>=1.26", "PyYAML>=6"],
     extras_require={"test": ["pytest"]},
     zip_safe=False,
     maintainer="Mobile VLA maintainers",

@@ -21,7 +21,6 @@ from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
 from mobile_vla_ros.qos import EVERY_COMMAND, SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, SimulatedTime, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 highlevel = pytest.importorskip("rosbags.highlevel")
 pytest.importorskip("mcap")
@@ -173,9 +172,9 @@ rclpy.spin(node)
 
 @pytest.mark.parametrize("topic", ["/tf_static", "/robot2/tf_static"])
 def test_a_recording_that_ends_before_its_episode_says_so_and_has_the_newest_static_transforms(
-    domain, probe, tmp_path, topic
+    domain, probe, build_messages, tmp_path, topic
 ):
-    dataset, environment = tmp_path / "flat", build("tf2_msgs", tmp_path / "tf2")
+    dataset, environment = tmp_path / "flat", build_messages("tf2_msgs")
     robot = fake_robot(probe)
     answer_ticks(probe, robot)
     # No disk has so much room: the raw recording ends as soon as it is looked after.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kills import Kill
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 
 def test_thirty_kills_lose_nothing_committed_and_at_most_a_second_of_the_open_episode(tmp_path):

@@ -9,15 +9,14 @@ from recorder_client import CONTRACT_PATH, Recording, recorder_process
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_ros.testing import FakeRobot, NodeProcess, changed_contract, transforms_node, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def environment(build_messages):
     """The environment with tf2_msgs, which is part of every distribution but of no wheel."""
-    return build("tf2_msgs", tmp_path_factory.mktemp("tf2"))
+    return build_messages("tf2_msgs")
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from std_msgs.msg import Float64
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, changed_contract, transforms_node, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
@@ -20,8 +19,8 @@ CONTRACT = Path(__file__).parents[3] / "config" / "robot.yaml"
 AREA = [[0.5, 3.0], [2.5, 3.0], [2.5, 4.5], [0.5, 4.5]]
 
 
-def test_keep_in_holds_in_the_map_and_the_status_names_the_transform_that_is_missing(probe, tmp_path):
-    environment = build("tf2_msgs", tmp_path / "tf2")
+def test_keep_in_holds_in_the_map_and_the_status_names_the_transform_that_is_missing(probe, build_messages, tmp_path):
+    environment = build_messages("tf2_msgs")
     file = changed_contract(tmp_path, CONTRACT, state={"pose": "tf", "odometry_frame": "map"}, keep_in=AREA)
     statuses, velocities = probe.collect(GateStatus, "gate/status", LATCHED), probe.collect(Twist, "cmd_vel")
     travelled = probe.collect(Float64, "travelled")

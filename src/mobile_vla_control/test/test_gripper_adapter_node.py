@@ -17,7 +17,6 @@ from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
 from mobile_vla_ros.qos import LATCHED, SENSOR
 from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
@@ -194,9 +193,9 @@ def test_a_wrong_driver_is_refused_and_another_driver_changes_no_meaning(command
     ],
 )
 def test_a_gripper_with_an_action_or_a_trajectory_gets_its_own_values(
-    probe, start, tmp_path_factory, command, package, second
+    probe, start, build_messages, command, package, second
 ):
-    environment = build(package, tmp_path_factory.mktemp(package))
+    environment = build_messages(package)
     heard = probe.collect(Float64MultiArray, "hand/got", LATCHED)
     with NodeProcess("", "", env=environment, command=[sys.executable, HAND, command["type"]]):
         start({**command, "name": "hand/command", "open": 0.08, "closed": 0.0}, env=environment)
@@ -214,8 +213,8 @@ def test_a_gripper_with_an_action_or_a_trajectory_gets_its_own_values(
             assert len(heard) == 2
 
 
-def test_the_result_of_an_action_decides_whether_the_gripper_has_moved(probe, start, tmp_path_factory):
-    environment = build("control_msgs", tmp_path_factory.mktemp("control_msgs"))
+def test_the_result_of_an_action_decides_whether_the_gripper_has_moved(probe, start, build_messages):
+    environment = build_messages("control_msgs")
     states = probe.collect(GripperState, "gripper/state", SENSOR)
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
     goals = probe.collect(Float64MultiArray, "hand/got")

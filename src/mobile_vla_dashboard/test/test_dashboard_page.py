@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,6 @@ from mobile_vla_msgs.srv import SetInstruction
 from mobile_vla_ros.convert import image_message, to_stamp
 from mobile_vla_ros.qos import SENSOR_OFFERED
 from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
@@ -255,8 +255,8 @@ def test_a_camera_that_sends_jpegs_is_shown_with_the_bytes_that_it_sent() -> Non
         assert received[0][FRAME_HEADER.size :] == data
 
 
-def test_the_run_view_takes_the_pose_from_where_the_contract_says(tmp_path: Path) -> None:
-    environment = build("tf2_msgs", tmp_path / "tf2")
+def test_the_run_view_takes_the_pose_from_where_the_contract_says(build_messages: Any, tmp_path: Path) -> None:
+    environment = build_messages("tf2_msgs")
     data = yaml.safe_load(CONTRACT_FILE.read_text())
     data["state"]["pose"] = "tf"
     file = tmp_path / "robot.yaml"

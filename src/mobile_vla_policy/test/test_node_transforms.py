@@ -11,15 +11,14 @@ from geometry_msgs.msg import Twist
 from robot_fixtures import CONTRACT
 
 from mobile_vla_ros.testing import NodeProcess, changed_contract, transforms_node, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
 
 def test_the_policy_is_given_the_place_in_the_map(
-    probe: Any, robot: Any, start_node: Any, statuses: Any, tmp_path: Path
+    probe: Any, robot: Any, start_node: Any, statuses: Any, build_messages: Any, tmp_path: Path
 ) -> None:
-    environment = build("tf2_msgs", tmp_path / "tf2")
+    environment = build_messages("tf2_msgs")
     file = changed_contract(tmp_path, CONTRACT, state={"pose": "tf", "odometry_frame": "map"})
     velocities = probe.collect(Twist, "cmd_vel_policy")
     node = start_node("echo-x", env=environment, contract=str(file), instruction="go to the kitchen")

@@ -5,13 +5,14 @@ import pytest
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, unique_domain, wait_for
-from mobile_vla_ros.testing.built_messages import build
 
 pytestmark = pytest.mark.alone
 
 
-def test_the_simulators_transforms_are_the_recorders_position_also_under_a_namespaced_tf(contract_path, tmp_path):
-    environment = build("tf2_msgs", tmp_path / "tf2")
+def test_the_simulators_transforms_are_the_recorders_position_also_under_a_namespaced_tf(
+    contract_path, build_messages, tmp_path
+):
+    environment = build_messages("tf2_msgs")
     sim = {"contract": str(changed_contract(tmp_path, contract_path, state={"pose": "tf"}))}
     recorder = {**sim, "dataset": str(tmp_path / "data"), "autostart": True}
     names = {"namespace": "/robot2", "remap": {"/tf": "tf", "/tf_static": "tf_static"}, "env": environment}

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from filelock import FileLock
+
 #: Package -> its interfaces, and the packages they need. Definitions are those of ROS 2, without comments.
 PACKAGES = {
     "tf2_msgs": ({"msg/TFMessage.msg": "geometry_msgs/TransformStamped[] transforms\n"}, ["geometry_msgs"]),
@@ -47,11 +49,27 @@ _MANIFEST = """<package format="3"><name>{name}</name><version>0.0.0</version><d
 
 
 def build(name: str, folder: Path) -> dict[str, str]:
-    """Build a package below ``folder`` unless it is installed; returns the environment in which nodes find it."""
+    """Build a package below ``folder`` unless it is installed; returns the environment in which nodes find it.
+
+    Processes that share ``folder`` share what one of them has built.
+    """
     if importlib.util.find_spec(name):
         return {}
+    folder = folder / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "built").exists():
+            _build(name, folder)
+            (folder / "built").touch()
+    install = folder / "install"
+    site = install / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    added = {"AMENT_PREFIX_PATH": install, "PYTHONPATH": site, "LD_LIBRARY_PATH": install / "lib"}
+    return {key: f"{path}:{os.environ.get(key, '')}" for key, path in added.items()}
+
+
+def _build(name: str, folder: Path) -> None:
     interfaces, needed = PACKAGES[name]
-    package, install = folder / "src" / name, folder / "install"
+    package = folder / "src" / name
     for file, text in interfaces.items():
         (package / file).parent.mkdir(parents=True, exist_ok=True)
         (package / file).write_text(text)
@@ -64,6 +82,3 @@ def build(name: str, folder: Path) -> dict[str, str]:
     words = ["build", "--merge-install", "--cmake-args", "-DBUILD_TESTING=OFF"]
     done = subprocess.run([*colcon, *words], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    site = install / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    added = {"AMENT_PREFIX_PATH": install, "PYTHONPATH": site, "LD_LIBRARY_PATH": install / "lib"}
-    return {key: f"{path}:{os.environ.get(key, '')}" for key, path in added.items()}

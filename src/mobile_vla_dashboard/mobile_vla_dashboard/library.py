@@ -114,9 +114,13 @@ class Library:
     def _card(self, path: Path) -> Json:
         now = signature(path)
         known = self._cards.get(path)
-        if known is None or known[0] != now:
-            known = self._cards[path] = now, _card(path)
-        return known[1]
+        if known is not None and known[0] == now:
+            return known[1]
+        card = _card(path)
+        # An episode that was on its way to the trash or back is soon the same file again, and can be read then.
+        if not card["problem"]:
+            self._cards[path] = now, card
+        return card
 
     def steps(self, episode_id: str) -> Json:
         """Return times, states, actions, takeovers and targets of an episode, as lists over its steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -43,6 +44,17 @@ def test_episodes_are_listed_newest_first_in_pages_with_outcome_and_findings(dat
     assert [found["code"] for found in page["episodes"][2]["findings"]] == ["not-finite"]
     older = server.get("/api/episodes?limit=3&before=episode_000001")
     assert [item["episode_id"] for item in older["episodes"]] == ["episode_000000"] and not older["more"]
+
+
+def test_an_episode_that_could_not_be_read_for_a_moment_is_listed_whole_again(dataset: Path, server: Server) -> None:
+    # As between the look at a file and its opening, when a second page discards the episode and takes it back.
+    path = record(dataset, 20)
+    whole, times_ns = path.read_bytes(), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    for content, readable in ((b"x" * len(whole), False), (whole, True)):
+        path.write_bytes(content)
+        os.utime(path, ns=times_ns)
+        (card,) = server.get("/api/episodes")["episodes"]
+        assert (card["problem"] == "") == readable
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "raw"])

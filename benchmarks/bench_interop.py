@@ -54,7 +54,7 @@ _IMAGES = LeRobotExport(None)
 #: Frames that LeRobot is asked for.
 _JUDGED_FRAMES = 24
 #: Recordings that are imported with raw images; one second takes 18 MB.
-_RAW_BAGS = 2
+_RAW_BAGS = 4
 #: Memory that an export or import of 1,000 episodes may take [MB]. It must not grow with their number: a tenth of this
 #: is allowed for labels and chance, where the images of 900 episodes would take more than half.
 _MEMORY_MB = 600

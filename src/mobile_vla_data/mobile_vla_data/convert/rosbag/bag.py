@@ -68,6 +68,8 @@ class Bag:
     def __init__(self, path: Path, reader: Any) -> None:
         self.path = path
         self._reader = reader
+        self._kept_topics: frozenset[str] = frozenset()
+        self._kept: list[BagMessage] = []
 
     @property
     def types(self) -> dict[str, str]:
@@ -113,12 +115,19 @@ class Bag:
         """Number of messages on some topics."""
         return sum(item.msgcount for item in self._connections(topics))
 
+    def keep(self, topics: Collection[str]) -> None:
+        """Read the messages on small topics in one pass: :meth:`messages` has them from memory then."""
+        self._kept, self._kept_topics = list(self.messages(topics)), frozenset(topics)
+
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """Yield the messages on some topics in the order in which they were recorded.
 
         Raises:
             ConvertError: the recording is damaged.
         """
+        if self._kept_topics.issuperset(topics):
+            yield from (message for message in self._kept if message.topic in topics)
+            return
         connections = self._connections(topics)
         if not connections:
             return

@@ -146,6 +146,7 @@ class _BagImporter:
         self.mapping = mapping.with_max_age(self._labels.get(COMMAND_MAX_AGE))
         adoption.require_contract(self.contract, str(bag.path))
         self._player = Player(bag, self.contract, self.mapping)
+        bag.keep([topic for topic in self.mapping.outline if bag.types.get(topic) not in ros.IMAGE_TYPES])
         self.ticks_topic = self._recorded_ticks()
         """Topic of the recorder's own ticks; None: ticks at the contract's rate."""
         longest_s = max(camera.max_age_s for camera in self.contract.cameras.values())

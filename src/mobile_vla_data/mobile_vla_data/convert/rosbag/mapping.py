@@ -122,6 +122,16 @@ class BagMapping(_Strict):
     episodes: Cut = Cut()
     labels: Labels = Labels()
 
+    @property
+    def outline(self) -> frozenset[str]:
+        """Topics, without a leading slash, from which ticks and episodes are known."""
+        found = [self.ticks]
+        if self.episodes.by == "marker":
+            found.append(self.episodes.marker)
+        elif self.episodes.by == "idle":
+            found += [self.velocity.topic, self.gripper_command.topic if self.gripper_command else None]
+        return frozenset(same_topic(topic) for topic in found if topic)
+
     @classmethod
     def load(cls, path: str | Path) -> BagMapping:
         """Read a YAML mapping.

@@ -40,7 +40,7 @@ class GripperAdapterNode(Node):
         self._command, self._joint = driver.command, driver.state
         self._link = connect(self, driver.command)
         self._order: Order | None = None
-        self._refusal, self._reported, self._position = "", "", 0.0
+        self._refusal, self._reported, self._failure, self._position = "", "", "", 0.0
         self._joint_seen_s = -math.inf
         self._state = self.create_publisher(GripperState, contract.state.gripper_topic, SENSOR_OFFERED)
         self.create_subscription(GripperCommand, "gripper/command", self._on_command, COMMAND)
@@ -64,6 +64,7 @@ class GripperAdapterNode(Node):
             self._order.receivers = receivers
             return
         self._note_position()
+        self._failure = "" if self._order is None else self._failed(self._order)
         self._order = Order(position, receivers, time.monotonic())
         if receivers:
             self._link.send(self._order)
@@ -82,6 +83,10 @@ class GripperAdapterNode(Node):
         if order.problem is None and time.monotonic() - order.sent_s > self._command.timeout_s:
             return f"'{self._command.name}' has not answered within {self._command.timeout_s:g} s"
         return order.problem or ""
+
+    def _failed(self, order: Order) -> str:
+        """Return the problem of an order, or, as long as it has no answer, that of the orders before it."""
+        return self._problem(order) or ("" if order.problem == "" else self._failure)
 
     def _note_position(self) -> None:
         if self._order is not None and self._order.problem == "":
@@ -112,7 +117,7 @@ class GripperAdapterNode(Node):
         if joint is not None and time.monotonic() - self._joint_seen_s > _SILENT_S:
             problems.append(f"no position of joint '{joint.joint}' on '{joint.topic}'")
         if order is not None:
-            problems.append(self._problem(order) or ("" if self._link.receivers() else self._link.missing))
+            problems.append(self._failed(order) or ("" if self._link.receivers() else self._link.missing))
         said = "; ".join(filter(None, problems))
         if said and said != self._reported:
             self.get_logger().warning(said)

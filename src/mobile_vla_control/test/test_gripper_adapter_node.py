@@ -235,6 +235,10 @@ def test_the_result_of_an_action_decides_whether_the_gripper_has_moved(probe, st
         with hand(end):
             # A server that was started anew gets the goal, and gets it again as long as it fails.
             wait_for(lambda c=complaint: len(goals) > 1 and newest(diagnostics, c), what=complaint)
+            # It is also said while the next try has no answer.
+            seen = len(diagnostics)
+            wait_for(lambda n=seen: len(diagnostics) > n + 2, what="more diagnostics")
+            assert all(newest(diagnostics[:end], complaint) for end in range(seen + 1, seen + 3))
         wait_for(lambda: newest(diagnostics, "no action server 'hand/command'"), what="the server that is gone")
     assert {state.position for state in states} == {0.0}
     with hand("stall"):

@@ -203,6 +203,7 @@ def serving(**parameters: object) -> Iterator[NodeProcess]:
         NodeProcess("mobile_vla_dashboard", "dashboard_node", {**contract, "port": PORT, **parameters}) as dashboard,
     ):
         wait_for(lambda: "dashboard at" in dashboard.output, 60.0, "the dashboard")
+        wait_for(lambda: dashboard_load.ask(PORT, "/readyz")[0] == 200, 30.0, "the gate")
         yield dashboard
 
 

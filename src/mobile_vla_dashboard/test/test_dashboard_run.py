@@ -121,3 +121,26 @@ def test_a_stop_is_shown_as_the_reason_and_the_end_of_the_goal_with_its_result(p
     page.click("#resume")
     browser.wait_until("document.querySelector('#resume').hidden", 30)
     assert browser.failures == []
+
+
+def test_in_shadow_mode_a_person_drives_and_the_policy_is_compared(browser: Chromium, tmp_path: Path) -> None:
+    checkpoint = untrained(tmp_path / "checkpoint")
+    arguments = ("sim:=true", f"checkpoint:={checkpoint}", "device:=cpu", "shadow:=true", "teleop:=web")
+    with unique_domain():
+        page = LaunchedPage(tmp_path, browser, "inference.launch.py", *arguments)
+        try:
+            page.open("run")
+            browser.wait_until("!document.querySelector('#unfollow').disabled", 180)
+            browser.evaluate(f"document.querySelector('#instruction').value = '{GO}'; true")
+            page.click("#instruct [type=submit]")
+            browser.wait_until("document.querySelector('#shadow').checkVisibility()", 30)
+            page.click("#wheel")
+            browser.wait_until("document.querySelector('.driving') !== null", 30)
+            browser.key("keyDown", "ArrowUp", "ArrowUp")
+            browser.wait_until("parseInt(document.querySelector('#shadowsamples').textContent) > 20", 30)
+            assert float(page.text("#shadowmean").split()[0]) > 0.0
+            browser.key("keyUp", "ArrowUp", "ArrowUp")
+            # Nothing that the policy decided reaches the wheels: without the person, no one drives.
+            browser.wait_until("document.querySelector('#gate .headline').textContent.includes('No driver')", 30)
+        finally:
+            page.close()

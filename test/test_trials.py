@@ -29,3 +29,18 @@ def test_a_policy_that_stops_in_the_wrong_place_misses_the_trial_and_the_next_tr
     first, second = json.loads(output.read_text())["trials"]
     assert first["message"].startswith("arrived") and not first["success"] and first["duration_s"] < 4.5
     assert not second["success"]
+
+
+@pytest.mark.alone
+def test_a_policy_without_its_images_is_named_before_the_first_trial(tmp_path):
+    contract = {"contract": str(CONTRACT)}
+    policy = {**contract, "checkpoint": str(tmp_path), "autostart": True}
+    elsewhere = {"static_camera/image_raw": "elsewhere"}
+    with (
+        unique_domain(),
+        NodeProcess("mobile_vla_sim", "sim_node", contract),
+        NodeProcess("mobile_vla_control", "command_gate_node", contract),
+        NodeProcess("", "", policy, command=[sys.executable, str(SCRIPTED_POLICY), "arrives"], remap=elsewhere),
+        NodeProcess("mobile_vla_sim", "trial_node", {**contract, "wait_s": 10.0}) as judge,
+    ):
+        assert judge.wait(60) == 1 and "waited 10 s for an active policy_node with its inputs" in judge.output

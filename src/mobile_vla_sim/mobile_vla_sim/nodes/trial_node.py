@@ -133,12 +133,19 @@ class TrialNode(Node):
             (lambda: self._scene.state, f"a message on {self.resolve_topic_name('sim/state')}; start sim_node"),
         ):
             self._conductor.wait_until(ready, wait_s, f"trial_node waited {wait_s:g} s for {what}")
-        ready_states = (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
         try:
-            self._conductor.wait_until(lambda: self._policy and self._policy.state in ready_states, wait_s, "")
+            self._conductor.wait_until(self._policy_sees, wait_s, "")
         except StartError:
             said = self._policy.message if self._policy else "nothing on policy/status"
-            raise StartError(f"trial_node waited {wait_s:g} s for policy_node to become active: {said}") from None
+            raise StartError(
+                f"trial_node waited {wait_s:g} s for an active policy_node with its inputs: {said}"
+            ) from None
+
+    def _policy_sees(self) -> bool:
+        """Return True once the policy is active and has had every input: without one a goal would fail."""
+        policy = self._policy
+        ready_states = (PolicyStatus.STATE_WAITING, PolicyStatus.STATE_RUNNING)
+        return policy is not None and policy.state in ready_states and policy.observation_age_s >= 0.0
 
     def _trial(self, index: int) -> LiveTrial:
         self._gate.wait_until_released(self._conductor, self._wait_s)

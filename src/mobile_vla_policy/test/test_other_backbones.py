@@ -153,6 +153,8 @@ def test_the_layout_is_the_one_kosmos_2_itself_builds(tmp_path: Path) -> None:
     merge_lora(backbone)
     words = backbone.tokenise(["go to the kitchen"])
     reference = Kosmos2Model.from_pretrained(folder).eval()
+    # As transformers 5.23 has it; earlier ones make it causal.
+    reference.image_to_text_projection.x_attn.is_causal = False
     last = int(words.ids[0, 0])
     backbone.act.copy_(reference.text_model.model.embed_tokens.weight[last])
     ids = torch.tensor([[0, 4, *[3] * 4, 5, 11, *words.ids[0].tolist(), last]])

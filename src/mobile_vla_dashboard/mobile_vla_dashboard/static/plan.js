@@ -6,13 +6,17 @@ import { t, tell } from "/words.js";
 
 let plan = null;
 let task = ""; // chosen instead of the plan's own choice
+let asked = 0;
 
 // What the next episode is to be, for recorder/start; null without a plan.
 export const proposal = () => plan?.next ?? null;
 export const stepRange = () => plan?.step_range ?? null;
 
 export async function loadPlan() {
+  const mine = asked += 1;
   const loaded = await get(`/api/plan?task=${encodeURIComponent(task)}`);
+  // An answer about the task that was chosen before may come last.
+  if (mine !== asked) return;
   plan = loaded.ok ? loaded : null;
   if (!loaded.ok) tell($("planproblem"), loaded.words);
   $("planproblem").hidden = loaded.ok;

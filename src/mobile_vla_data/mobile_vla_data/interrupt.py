@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +17,13 @@ class Interrupted(BaseException):
 
 
 def raise_interrupted() -> None:
-    """Let SIGINT raise :class:`Interrupted` in the main thread; where it is ignored, it stays ignored."""
+    """Let SIGINT raise :class:`Interrupted` in the main thread; where it is ignored, it stays ignored.
+
+    Python drops what is raised in a destructor: then it is raised again a moment later.
+    """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _raise_again
 
 
 @contextmanager
@@ -38,6 +44,13 @@ def deferred() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         if arrived:
             before(signal.SIGINT, None)
+
+
+def _raise_again(dropped: sys.UnraisableHookArgs) -> None:
+    if isinstance(dropped.exc_value, Interrupted):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

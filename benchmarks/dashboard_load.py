@@ -257,8 +257,8 @@ def long_day(dashboard: NodeProcess, port: int, hours: float) -> Iterator[Figure
     grown = 100.0 * resident[-1] / resident[after_hour - 1]
     yield Figure("memory at its end, of that after its first hour", grown, "%", "<= 105")
     # The list of trials grows to its twenty entries first.
-    third, hour = sessions // 3, after_hour
-    early_mb, late_mb = median(heap[third : third + hour]), median(heap[-hour:])
+    third = sessions // 3
+    early_mb, late_mb = median(heap[third : third + after_hour]), median(heap[-after_hour:])
     yield Figure("JavaScript heap of a page after a third of it", early_mb, "MB")
     yield Figure("JavaScript heap at its end, of that after a third of it", 100.0 * late_mb / early_mb, "%", "<= 110")
     yield Figure("scripts of the page that failed", failures, "", "== 0")

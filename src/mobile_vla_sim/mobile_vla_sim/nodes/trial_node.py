@@ -136,10 +136,16 @@ class TrialNode(Node):
         try:
             self._conductor.wait_until(self._policy_sees, wait_s, "")
         except StartError:
-            said = self._policy.message if self._policy else "nothing on policy/status"
             raise StartError(
-                f"trial_node waited {wait_s:g} s for an active policy_node with its inputs: {said}"
+                f"trial_node waited {wait_s:g} s for an active policy_node with its inputs: {self._missing()}"
             ) from None
+
+    def _missing(self) -> str:
+        """Return what keeps the policy from being ready, in one line."""
+        if self._policy is None:
+            return "nothing on policy/status"
+        never = [item.problem for item in self._policy.streams if item.required and item.age_s < 0.0]
+        return "; ".join(never) or self._policy.message
 
     def _policy_sees(self) -> bool:
         """Return True once the policy is active and has had every input: without one a goal would fail."""

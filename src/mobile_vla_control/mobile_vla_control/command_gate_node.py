@@ -244,7 +244,8 @@ class CommandGateNode(Node):
                 self._remember()
             return Health(WARN, f"{self._output.reason}{self._warning()}", values)
         now_s = time.monotonic()
-        if problem := self._gate.keep_in.problem(now_s) or self._gate.obstacles.problem(now_s):
+        keep_in, obstacles = self._gate.keep_in, self._gate.obstacles
+        if problem := keep_in.problem(now_s) or obstacles.problem(now_s) or obstacles.unseen:
             return Health(WARN, problem, values)
         if refused := self._gate.refused_now(now_s):
             return Health(WARN, f"commands are refused: {refused}", values)

@@ -64,7 +64,8 @@ class GripperAdapterNode(Node):
             self._order.receivers = receivers
             return
         self._note_position()
-        self._failure = "" if self._order is None else self._failed(self._order)
+        failed = "" if self._order is None else self._failed(self._order)
+        self._failure = "" if failed == self._link.missing else failed
         self._order = Order(position, receivers, time.monotonic())
         if receivers:
             self._link.send(self._order)
@@ -104,6 +105,8 @@ class GripperAdapterNode(Node):
             self._state.publish(state)
 
     def _publish_commanded(self) -> None:
+        if not self._link.receivers():
+            return  # nobody knows where a gripper is that is not there
         self._note_position()
         state = GripperState(position=self._position)
         state.header.stamp = self.get_clock().now().to_msg()
@@ -116,8 +119,10 @@ class GripperAdapterNode(Node):
         problems = [self._refusal]
         if joint is not None and time.monotonic() - self._joint_seen_s > _SILENT_S:
             problems.append(f"no position of joint '{joint.joint}' on '{joint.topic}'")
-        if order is not None:
-            problems.append(self._failed(order) or ("" if self._link.receivers() else self._link.missing))
+        if not self._link.receivers():
+            problems.append(self._link.missing)
+        elif order is not None:
+            problems.append(self._failed(order))
         said = "; ".join(filter(None, problems))
         if said and said != self._reported:
             self.get_logger().warning(said)

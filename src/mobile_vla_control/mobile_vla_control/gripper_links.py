@@ -14,6 +14,7 @@ from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.task import Future
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import SetBool
 
@@ -144,6 +145,7 @@ class ServiceLink:
     def __init__(self, node: Node, name: str) -> None:
         self._node, self._name = node, name
         self._client = node.create_client(SetBool, name)
+        self._call: Future | None = None
         self.missing = f"no service '{name}'"
         self.repeats_after_s = math.inf
 
@@ -165,7 +167,11 @@ class ServiceLink:
             else:
                 order.problem = f"'{self._name}' failed: {answer.message}"
 
-        self._client.call_async(SetBool.Request(data=order.position > 0.5)).add_done_callback(answered)
+        if self._call is not None:
+            # A call that was never answered must not be kept forever.
+            self._client.remove_pending_request(self._call)
+        self._call = self._client.call_async(SetBool.Request(data=order.position > 0.5))
+        self._call.add_done_callback(answered)
 
 
 def connect(node: Node, command: GripperCommandInterface) -> Link:

@@ -10,9 +10,10 @@ parts of the robot. A sensor that is silent stops the robot, and so does one tha
 which the robot is to move.
 
 Values have the meaning that sensor_msgs/LaserScan, sensor_msgs/Range and REP 117 give them: infinity is no obstacle in
-range, minus infinity one that is too near to be measured, and other values outside the limits are no measurements. Nor
-are 0.0 and NaN: some drivers send them where nothing is in range, others for a covered lens, so they show neither an
-obstacle nor free space unless the contract says so (``invalid_is_free``).
+range, minus infinity one that is too near to be measured, and other values outside the limits are no measurements. A
+value below the smallest range shows an obstacle all the same, where it lies outside the outline. Some drivers send 0.0
+and NaN where nothing is in range, others for a covered lens, so these show neither an obstacle nor free space unless
+the contract says so (``invalid_is_free``).
 
 Reasons never contain a number that changes from tick to tick: a status goes out whenever the reason changes.
 """
@@ -88,6 +89,8 @@ class ObstacleGuard:
         corners = np.array(self._settings.footprint if self._settings else [[0, 0], [1, 0], [0, 1]], dtype=float)
         self._outline = _Outline(corners)
         self._sent: deque[tuple[float, Velocity]] = deque()
+        self.unseen = ""
+        """Why the last command was refused, if too little was measured in its direction; else empty."""
 
     @property
     def limited(self) -> bool:
@@ -144,10 +147,14 @@ class ObstacleGuard:
 
         ``reaction_s`` is the time until the next command is sent.
         """
+        self.unseen = ""
         if self._settings is None or wanted == Velocity():
             return wanted, ""
-        if why := self.problem(now_s) or self._unseen(wanted):
+        if why := self.problem(now_s):
             return Velocity(), why
+        self.unseen = self._unseen(wanted)
+        if self.unseen:
+            return Velocity(), self.unseen
         share, topic = self._share(wanted, now_s, reaction_s)
         if share >= 0.999:
             return wanted, ""
@@ -173,6 +180,9 @@ class ObstacleGuard:
         received_s: float,
     ) -> None:
         sensor, (nearest, farthest) = self._sensors[index], limits
+        if not len(ranges) or math.isnan(sum((*angles, nearest, farthest))) or math.isinf(sum((*angles, nearest))):
+            sensor.newest.refuse("it has no values, or no angles or limits", received_s)
+            return
         too_near = np.isneginf(ranges)
         # Many drivers send the largest range where nothing is in range.
         free = np.isposinf(ranges) | (ranges == farthest)
@@ -190,7 +200,7 @@ class ObstacleGuard:
             sensor.angles, sensor.directions = angles, np.column_stack([np.cos(turned), np.sin(turned)])
         sensor.measured = within | too_near | free
         distances = np.where(too_near, nearest, ranges)
-        kept = within | too_near
+        kept = within | too_near | ((ranges > 0.0) & (ranges < nearest))
         place = (sensor.settings.x_m, sensor.settings.y_m)
         points = distances[kept, None] * sensor.directions[kept] + place
         sensor.points = points[self._outline.distance(points) > 0.0]

@@ -262,6 +262,7 @@ def test_obstacles_stop_operator_and_policy_and_the_operator_can_back_away(probe
     contract.write_text(Path(CONTRACT).read_text() + OBSTACLES)
     with start_gate(contract=str(contract), release_s=0.0):
         velocities, statuses = probe.collect(Twist, "cmd_vel"), probe.collect(GateStatus, "gate/status", LATCHED)
+        diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
         Sender(probe, Twist, "cmd_vel_policy", lambda: twist(0.5))
         unknown = "obstacles are unknown: nothing has arrived on 'front_scan'; nothing has arrived on 'rear_scan'"
         wait_for(lambda: statuses and unknown in statuses[-1].reason, what="the reason to stand")
@@ -282,6 +283,15 @@ def test_obstacles_stop_operator_and_policy_and_the_operator_can_back_away(probe
         wanted.linear.x = 0.5
         wait_for(lambda: velocities[-1] == Twist() and "'sonar'" in statuses[-1].reason, what="the sonar's stop")
         human.stop()
+        distances.metres["sonar"] = 7.0  # farther than it can measure
+        blind = "obstacles are unknown: too few of the values ahead on 'sonar' are measurements"
+        wait_for(lambda: velocities[-1] == Twist() and blind in statuses[-1].reason, what="the blind sonar's stop")
+        wait_for(
+            lambda: (
+                diagnostics[-1].status[0].level == DiagnosticStatus.WARN and diagnostics[-1].status[0].message == blind
+            ),
+            what="the warning",
+        )
         distances.metres["sonar"] = math.inf
         wait_for(lambda: velocities[-1].linear.x == 0.5, what="the policy at full speed again")
         distances.silent = {"rear_scan"}

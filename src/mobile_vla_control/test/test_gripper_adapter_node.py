@@ -1,6 +1,8 @@
 """The adapter for other grippers, over DDS."""
 
+import gc
 import sys
+import weakref
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -12,6 +14,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray
 from std_srvs.srv import SetBool
 
+from mobile_vla_control.gripper_links import Order, ServiceLink
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.gripper_driver import position_of, value_of
 from mobile_vla_msgs.msg import GripperCommand, GripperState
@@ -125,6 +128,19 @@ def test_a_service_that_never_answers_is_a_fault_and_is_called_again(probe, star
         wait_for(lambda: len(calls) > 1 and newest(diagnostics, "OK", DiagnosticStatus.OK), what="a later call")
 
 
+def test_a_call_that_is_never_answered_is_forgotten_at_the_next_one(probe):
+    link = ServiceLink(probe.node, "suction")
+    order = Order(1.0, frozenset(), 0.0)
+    unanswered = weakref.ref(order)
+    link.send(order)
+    del order
+    gc.collect()
+    assert unanswered() is not None, "its answer would be noted in it"
+    link.send(Order(1.0, frozenset(), 0.0))
+    gc.collect()
+    assert unanswered() is None
+
+
 def test_a_gripper_of_numbers_that_was_restarted_gets_its_position_again(probe, start):
     start({"type": "float", "name": "hand/command", "open": 0.08, "closed": 0.0})
     publisher = probe.publisher(GripperCommand, "gripper/command")
@@ -135,8 +151,39 @@ def test_a_gripper_of_numbers_that_was_restarted_gets_its_position_again(probe, 
             wait_for(lambda heard=heard: Float64(data=0.06) in heard, what=f"the position at the {name} start")
 
 
+def test_a_gripper_is_missed_before_any_command_and_no_longer_once_it_works_on_one(probe, start):
+    states = probe.collect(GripperState, "gripper/state", SENSOR)
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    start({"type": "set_bool", "name": "suction", "timeout_s": 60.0})
+    wait_for(lambda: newest(diagnostics, "no service 'suction'"), what="the missing service")
+    assert not states, "nobody knows where it is"
+    publisher = probe.publisher(GripperCommand, "gripper/command")
+    calls, release = [], Event()
+    with Probe("suction") as suction:
+
+        def answer(request, response):
+            calls.append(request.data)
+            release.wait(60.0)
+            response.success = True
+            return response
+
+        wait_for(lambda: publisher.get_subscription_count(), what="the adapter")
+        probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
+        seen = len(diagnostics)
+        wait_for(lambda: len(diagnostics) > seen + 1, what="an order without a gripper")
+        suction.node.create_service(SetBool, "suction", answer)
+        wait_for(lambda: calls, what="a call")
+        seen = len(diagnostics)
+        wait_for(lambda: len(diagnostics) > seen + 2, what="more diagnostics")
+        assert newest(diagnostics, "OK", DiagnosticStatus.OK)
+        assert states[-1].position == 0.0
+        release.set()
+        wait_for(lambda: states[-1].position == 1.0, what="the closed gripper")
+
+
 def test_a_joint_that_falls_silent_is_a_fault(probe, start):
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    probe.collect(Float64, "hand/command")
     start({"type": "float", "name": "hand/command"}, {"topic": "joints", "joint": "finger", "open": 0.8, "closed": 0.0})
     publisher = probe.publisher(JointState, "joints", SENSOR)
     message = JointState(name=["finger"], position=[0.6])

@@ -35,18 +35,23 @@ class Course:
         self.guard = ObstacleGuard(contract)
         self.points = np.array(points, dtype=float).reshape(-1, 2)
         self.x = self.y = self.yaw = self.now_s = 0.0
+        self.past = []
 
-    def seen(self):
-        moved = self.points - (self.x, self.y)
-        cosine, sine = math.cos(self.yaw), math.sin(self.yaw)
-        return moved @ np.array([[cosine, -sine], [sine, cosine]])
+    def seen(self, place=None):
+        """Points in the robot's frame; ``place`` is an earlier x, y and yaw."""
+        x, y, yaw = place or (self.x, self.y, self.yaw)
+        cosine, sine = math.cos(yaw), math.sin(yaw)
+        return (self.points - (x, y)) @ np.array([[cosine, -sine], [sine, cosine]])
 
-    def look(self, age_s=0.0):
-        seen = self.seen()
+    def look(self, ticks_ago=0):
+        """Measure what was to be seen so many ticks ago, or at the start."""
+        self.past.append((self.now_s, (self.x, self.y, self.yaw)))
+        measured_s, place = self.past[max(0, len(self.past) - 1 - ticks_ago)]
+        seen = self.seen(place)
         # One ray for each point: the increment is of no meaning, so every point is a scan of its own direction.
         ranges, angles = np.hypot(*seen.T), np.arctan2(seen[:, 1], seen[:, 0])
         sensor = self.guard._sensors[0]
-        sensor.newest.accept(self.now_s - age_s, self.now_s)
+        sensor.newest.accept(measured_s, self.now_s)
         sensor.points = np.column_stack([ranges * np.cos(angles), ranges * np.sin(angles)])
 
     def tick(self, wanted):
@@ -105,14 +110,15 @@ def test_what_was_covered_since_the_last_measurement_counts(bare):
 @settings(max_examples=60, deadline=None)
 @given(
     points=st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=1, max_size=30),
-    x=st.floats(-0.8, 0.8), y=st.floats(-0.8, 0.8), turn=st.floats(-1.5, 1.5), age_s=st.floats(0.0, 0.2),
+    x=st.floats(-0.8, 0.8), y=st.floats(-0.8, 0.8), turn=st.floats(-1.5, 1.5), ticks_ago=st.integers(0, 5),
 )  # fmt: skip
-def test_no_command_brings_any_point_nearer_than_the_stop_distance(bare, points, x, y, turn, age_s):
-    course = Course(with_obstacles(bare), points)
+def test_no_command_brings_any_point_nearer_than_the_stop_distance(bare, points, x, y, turn, ticks_ago):
+    # So late that a guard which forgets the age of what it sees drives on.
+    course = Course(with_obstacles(bare, slow_time_s=0.1), points)
     if course.clearance_m() <= STOP_M:
         return
     for _ in range(60):
-        course.look()
+        course.look(ticks_ago)
         course.tick(Velocity(x, y, turn))
         # Half of a step between two looks, at most.
         assert course.clearance_m() > STOP_M - 0.015
@@ -189,13 +195,47 @@ def test_the_largest_range_and_infinity_are_free_space(bare, kind, no_return):
 
 
 @pytest.mark.parametrize("kind", ["scan", "range"])
-@pytest.mark.parametrize("value", [0.02, 9.0, 65.5])
+@pytest.mark.parametrize("value", [9.0, 65.5])
 def test_a_value_outside_the_limits_is_no_measurement_and_only_motion_towards_it_is_stopped(bare, kind, value):
     guard = one_ray(bare, kind, value)
     reason = "obstacles are unknown: too few of the values ahead on 'front' are measurements"
     assert guard.apply(Velocity(0.5, 0.2), 0.0, TICK_S) == (Velocity(), reason)
     for away in (Velocity(-0.5), Velocity(0.0, 0.5), Velocity(0.0, 0.0, 1.0)):
         assert guard.apply(away, 0.0, TICK_S) == (away, "")
+
+
+def test_what_is_nearer_than_the_smallest_range_is_an_obstacle_unless_it_is_a_part_of_the_robot(bare):
+    guard = ObstacleGuard(with_obstacles(bare))
+    limits, ranges = (0.25, 8.0), np.full(360, math.inf)
+
+    def look(distance, ahead):
+        ranges[180 - ahead : 180 + ahead] = distance
+        guard.put_scan(0, ranges, (-math.pi, math.tau / 360), limits, 0.0, 0.0)
+        return guard.apply(Velocity(0.8), 0.0, TICK_S)
+
+    assert look(HALF_M + 0.02, 5) == (Velocity(), "an obstacle is ahead, seen on 'scan'")
+    assert look(HALF_M - 0.02, 5) == (Velocity(0.8), "")
+    sent, reason = look(HALF_M - 0.02, 20)
+    assert sent == Velocity() and "too few of the values ahead" in reason == guard.unseen
+    assert guard.apply(Velocity(-0.8), 0.0, TICK_S) == (Velocity(-0.8), "") and guard.unseen == ""
+
+
+@pytest.mark.parametrize("invalid_is_free", [False, True])
+@pytest.mark.parametrize(
+    ("ranges", "angles", "limits"),
+    [
+        ([], (0.0, 0.1), LIMITS),
+        ([math.inf] * 8, (math.nan, 0.1), LIMITS),
+        ([math.inf] * 8, (0.0, math.inf), LIMITS),
+        ([0.3] * 8, (0.0, 0.1), (0.05, math.nan)),
+    ],
+)
+def test_a_scan_without_values_angles_or_limits_is_refused(bare, ranges, angles, limits, invalid_is_free):
+    sensor = {"topic": "scan", "max_age_s": 0.3, "invalid_is_free": invalid_is_free}
+    guard = ObstacleGuard(with_obstacles(bare, sensor))
+    guard.put_scan(0, ranges, angles, limits, 0.0, 0.0)
+    sent, reason = guard.apply(Velocity(0.5), 0.0, TICK_S)
+    assert sent == Velocity() and "'scan' are refused: it has no values, or no angles or limits" in reason
 
 
 @pytest.mark.parametrize("kind", ["scan", "range"])

@@ -15,8 +15,20 @@ from mobile_vla_data.contract import Contract
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONTRACT = REPOSITORY / "config" / "robot.yaml"
 SCRIPTED = Path(__file__).with_name("scripted_policy_node.py")
+#: An instruction.
+GO = "go to the kitchen"
 
 # ROS is imported where it is needed: the model's tests in this folder run without it.
+
+
+def change_state(probe: Any, transition: int) -> bool:
+    """Ask policy_node for a transition; return whether it succeeded."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    request = ChangeState.Request(transition=Transition(id=transition))
+    result: bool = probe.call(ChangeState, "policy_node/change_state", request).success
+    return result
 
 
 @pytest.fixture(scope="module")

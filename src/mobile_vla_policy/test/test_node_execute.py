@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import Twist
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
+from robot_fixtures import change_state
 
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_msgs.srv import SetInstruction
-from mobile_vla_ros.testing import wait_for
+from mobile_vla_ros.testing import SimulatedTime, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -95,6 +96,27 @@ def test_a_goal_drives_gives_feedback_and_ends_at_its_time_limit(probe, robot, s
     wait_for(lambda: commands[-1] == Twist())
 
 
+def test_in_a_slow_simulation_arrival_and_the_time_limit_are_simulated_time(
+    probe, robot, start_node, client, commands, statuses
+):
+    with closing(SimulatedTime(probe, robot, factor=0.2)) as simulation:
+        start_node("arrives", done_after_s=0.5, use_sim_time=True)
+        wait_for(lambda: active(statuses))
+        began_ns = simulation.now_ns
+        _, result = result_of(client.send("go to the kitchen"))
+        took_s = (simulation.now_ns - began_ns) * 1e-9
+        assert result.error_code == Result.ARRIVED, result.message
+        # It stands still from its fifteenth pass on, 1.4 s after the first one.
+        assert took_s > 1.7 and result.duration_s == pytest.approx(took_s, abs=0.5)
+
+        began_s = time.monotonic()
+        goal = client.send("go to the kitchen", time_limit_s=0.4)
+        simulation.now_ns -= 3 * 10**9
+        _, result = result_of(goal)
+        assert result.error_code == Result.OK and result.duration_s == pytest.approx(0.4, abs=0.3)
+        assert 1.9 < time.monotonic() - began_s < 10.0, "two seconds, although the clock was set back by three"
+
+
 def test_cancel_stops_the_robot(probe, robot, start_node, client, commands, statuses):
     start_node("steady")
     wait_for(lambda: active(statuses))
@@ -123,8 +145,7 @@ def test_a_goal_that_cannot_be_executed_gets_the_reason(probe, robot, start_node
     status, result = result_of(client.send("go to the kitchen"))
     assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.NOT_ACTIVE
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-        request = ChangeState.Request(transition=Transition(id=transition))
-        assert probe.call(ChangeState, "policy_node/change_state", request).success
+        assert change_state(probe, transition)
     for instruction, limit in [("", 0.0), ("do the impossible", 0.0), ("go", -1.0), ("go", float("nan"))]:
         status, result = result_of(client.send(instruction, limit))
         assert status == GoalStatus.STATUS_ABORTED and result.error_code == Result.INVALID_REQUEST

@@ -10,7 +10,7 @@ import pytest
 from geometry_msgs.msg import Twist
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from robot_fixtures import CONTRACT
+from robot_fixtures import CONTRACT, GO
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_msgs.msg import ActionChunk, GripperCommand
@@ -18,8 +18,6 @@ from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.testing import FakeRobot, changed_contract, wait_for
 
 pytestmark = pytest.mark.alone
-
-GO = "go to the kitchen"
 
 
 def set_integer(probe: Any, name: str, number: int) -> Any:

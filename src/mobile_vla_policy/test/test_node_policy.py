@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from robot_fixtures import GO, change_state
 
 from mobile_vla_msgs.msg import ActionChunk, GripperCommand, PolicyStatus
 from mobile_vla_msgs.srv import SetInstruction
@@ -22,7 +23,6 @@ from mobile_vla_ros.testing import StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
 
-GO = "go to the kitchen"
 #: From a signal to the end of the process: 0.3 s on an idle machine. A launch file kills after this.
 ENDS_S = 5.0
 #: Between judging an age and stamping the command a busy machine may take the processor away. Less than what is left of
@@ -70,11 +70,6 @@ def ears(probe: Any) -> Ears:
 
 def set_instruction(probe: Any, text: str) -> SetInstruction.Response:
     return probe.call(SetInstruction, "policy/set_instruction", SetInstruction.Request(instruction=text))
-
-
-def change_state(probe: Any, transition: int) -> bool:
-    request = ChangeState.Request(transition=Transition(id=transition))
-    return probe.call(ChangeState, "policy_node/change_state", request).success
 
 
 def set_parameter(probe: Any, name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import TwistStamped
-from robot_fixtures import CONTRACT
+from robot_fixtures import CONTRACT, GO
 
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
@@ -18,7 +18,6 @@ from mobile_vla_ros.testing import NodeProcess, wait_for
 
 pytestmark = pytest.mark.alone
 
-GO = "go to the kitchen"
 #: Of the scripted policy [m/s], and whom it is compared with.
 POLICY, HUMAN = (0.3, -0.1), (0.1, 0.05)
 APART_M_S = math.dist(POLICY, HUMAN)

@@ -10,7 +10,7 @@ import pytest
 from geometry_msgs.msg import TwistStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from robot_fixtures import CONTRACT
+from robot_fixtures import CONTRACT, GO
 
 from mobile_vla_msgs.msg import GateStatus, GripperCommand
 from mobile_vla_ros.convert import to_stamp
@@ -18,8 +18,6 @@ from mobile_vla_ros.qos import EVERY_STATUS
 from mobile_vla_ros.testing import NodeProcess, StampedVelocities, wait_for
 
 pytestmark = pytest.mark.alone
-
-GO = "go to the kitchen"
 
 
 @pytest.fixture

@@ -59,3 +59,14 @@ def test_another_instruction_begins_from_the_start() -> None:
 
 def test_zero_seconds_mean_never() -> None:
     assert not any(run(Arrival(0.0, PERIOD_S), *[moves()] * 10, *[stands()] * 100))
+
+
+def test_a_clock_that_is_set_back_takes_away_no_motion_and_restarts_the_standstill() -> None:
+    arrival = Arrival(1.0, PERIOD_S)
+    run(arrival, *[moves()] * 10, *[stands()] * 8, start_s=3600.0)
+    found = run(arrival, *[stands()] * 12, start_s=5.0)
+    assert found.index(True) == 10
+
+    arrival = Arrival(1.0, PERIOD_S)
+    run(arrival, *[moves()] * 10, start_s=3600.0)
+    assert run(arrival, *[moves()] * 2, *[stands()] * 12, start_s=5.0)[-1], "it had moved before"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from robot_fixtures import CONTRACT
+from robot_fixtures import CONTRACT, GO
 
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.observation import ObservationBuilder
@@ -19,7 +19,6 @@ from mobile_vla_policy.runtime.scheduler import SchedulerOptions
 
 pytestmark = pytest.mark.alone
 
-GO = "go to the kitchen"
 HOUR_NS = 3600 * 10**9
 CONTRACT_OF_ROBOT = Contract.load(CONTRACT)
 PERIOD_NS = CONTRACT_OF_ROBOT.period_ns
@@ -75,7 +74,7 @@ class Policy:
 class Drive:
     """A driver with its inputs; time passes only where the test says so."""
 
-    def __init__(self, policy: Policy, **options: float) -> None:
+    def __init__(self, policy: Policy, simulated: bool = False, **options: float) -> None:
         self.policy = policy
         self.now_ns = 10**18
         self.builder = ObservationBuilder(policy.contract)
@@ -84,6 +83,7 @@ class Drive:
             self.builder,
             SchedulerOptions(**{"blend": 0.0, **options}),
             lambda: self.now_ns,
+            mono_ns=(lambda: self.now_ns) if simulated else time.monotonic_ns,
             inference_timeout_s=5.0,
         )
         self.driver.start()
@@ -124,8 +124,8 @@ class Drive:
 def drive() -> Iterator[Callable[..., Drive]]:
     drives: list[Drive] = []
 
-    def start(**options: float) -> Drive:
-        drives.append(Drive(Policy(), **options))
+    def start(simulated: bool = False, **options: float) -> Drive:
+        drives.append(Drive(Policy(), simulated, **options))
         return drives[-1]
 
     yield start
@@ -231,3 +231,26 @@ def test_a_policy_that_is_too_slow_for_its_chunks_reports_and_counts_them(drive)
     assert moving(robot.until(moving)), "one that comes in time is driven"
     robot.driver.follow("go home")
     assert "waiting for the first chunk" in robot.tick().message
+
+
+def test_a_simulation_slower_than_real_time_is_driven_at_full_speed(drive):
+    robot = drive(simulated=True)
+    robot.see()
+    robot.until(moving)
+    for _ in range(3):
+        time.sleep(0.6)  # A control period takes six times as long as in real time.
+        assert robot.pass_period().action.delta_x == pytest.approx(robot.policy.delta_x)
+
+
+def test_chunks_last_until_the_next_one_in_a_simulation_faster_than_real_time(drive):
+    robot = drive(simulated=True)
+    for number in range(1, 5):
+        robot.policy.go.clear()
+        robot.see()
+        robot.until(lambda _, number=number: robot.policy.began == number)
+        for _ in range(3):
+            robot.now_ns += PERIOD_NS
+            robot.tick()
+        robot.policy.go.set()
+        robot.until(lambda _, number=number: robot.driver.passes == number)
+    assert robot.driver.scheduler.starved_ticks == 0

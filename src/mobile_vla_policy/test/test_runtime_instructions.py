@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from robot_fixtures import CONTRACT
+from robot_fixtures import CONTRACT, GO
 
 from mobile_vla_policy.load_policy import load_policy
 from mobile_vla_policy.policy import Policy
 
-GO = "go to the kitchen"
 IMAGES = {"static": np.zeros((64, 64, 3), dtype=np.uint8)}
 STATE = np.zeros(3, dtype=np.float32)
 

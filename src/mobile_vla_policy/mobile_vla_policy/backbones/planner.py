@@ -28,9 +28,6 @@ _STEEPER, _DEARER = 2.0, 2.0
 _TARGET_SHARE = 0.1
 
 
-_DistancesOf = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
 class Planner(nn.Module):
     """Soft distances of every cell from the target, and the directions in which they fall.
 

@@ -45,11 +45,24 @@ class _DeferringServer(ActionServer):
 class _Goal:
     handle: Any
     instruction: str
-    began_s: float
+    mono_ns: Callable[[], int]
+    """The driver's clock, which is simulated in a simulation."""
     limit_s: float
     """Infinite without a limit."""
     passes_before: int
     starved_before: int
+
+    def __post_init__(self) -> None:
+        self._began_ns = self._last_ns = self.mono_ns()
+
+    def elapsed_s(self) -> float:
+        """Return the time since the goal began [s]."""
+        now_ns = self.mono_ns()
+        # A simulated clock may be set back, and is 0 until its first message: neither jump is time that passed.
+        if now_ns < self._last_ns or not self._last_ns:
+            self._began_ns += now_ns - self._last_ns
+        self._last_ns = now_ns
+        return (now_ns - self._began_ns) * 1e-9
 
 
 class ExecuteServer:
@@ -91,12 +104,13 @@ class ExecuteServer:
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
-        arrived = self._arrival.update(time.monotonic(), tick.action if self._in_command() else None)
+        arrived = self._arrival.update(goal.mono_ns() * 1e-9, tick.action if self._in_command() else None)
+        elapsed_s = goal.elapsed_s()
         if goal.handle.is_cancel_requested:
             self._end(goal.handle.canceled, Result.CANCELLED, "cancelled; the robot was stopped")
         elif arrived:
             self._end(goal.handle.succeed, Result.ARRIVED, "arrived: the policy has stood still since it moved")
-        elif time.monotonic() - goal.began_s >= goal.limit_s:
+        elif elapsed_s >= goal.limit_s:
             self._end(goal.handle.succeed, Result.OK, f"the time limit of {goal.limit_s:g} s was reached")
         elif driver.lost_s() > self._observation_timeout_s:
             self._end(goal.handle.abort, Result.OBSERVATION_LOST, tick.message)
@@ -108,12 +122,11 @@ class ExecuteServer:
         goal, driver = self._goal, self._driver()
         if goal is None or driver is None:
             return
-        now_s = time.monotonic()
         goal.handle.publish_feedback(
             ExecuteInstruction.Feedback(
                 step=driver.passes - goal.passes_before,
-                elapsed_s=now_s - goal.began_s,
-                inference_rate_hz=driver.inference_rate.rate_hz(now_s),
+                elapsed_s=goal.elapsed_s(),
+                inference_rate_hz=driver.inference_rate.rate_hz(time.monotonic()),
                 latency_s=chunk.inference_s,
                 chunk=chunk,
             )
@@ -146,7 +159,7 @@ class ExecuteServer:
         self._goal = _Goal(
             handle,
             instruction,
-            time.monotonic(),
+            driver.mono_ns,
             request.time_limit_s or math.inf,
             driver.passes,
             driver.scheduler.starved_ticks,
@@ -163,7 +176,7 @@ class ExecuteServer:
         goal, driver = self._goal, self._driver()
         assert goal is not None
         self._goal = None
-        result = Result(error_code=code, message=message, duration_s=time.monotonic() - goal.began_s)
+        result = Result(error_code=code, message=message, duration_s=goal.elapsed_s())
         if driver is not None:
             result.steps = driver.passes - goal.passes_before
             result.starved_ticks = driver.scheduler.starved_ticks - goal.starved_before

@@ -181,11 +181,17 @@ class PolicyNode(AutostartNode):
     def _new_drive(self, session: Session) -> Drive:
         # No method of self: a forward pass that never returns must not keep the node, and so its place in the graph.
         clock = self.get_clock()
+
+        def clock_ns() -> int:
+            return int(clock.now().nanoseconds)
+
+        simulated = self.get_parameter("use_sim_time").value
         driver = PolicyDriver(
             session.policy,
             session.inputs.builder,
             self._settings.scheduler,
-            lambda: int(clock.now().nanoseconds),
+            clock_ns,
+            mono_ns=clock_ns if simulated else time.monotonic_ns,
             inference_timeout_s=self._fixed.inference_timeout_s,
             notify=self._chunk_arrived.trigger,
         )

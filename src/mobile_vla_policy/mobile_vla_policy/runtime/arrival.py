@@ -21,6 +21,8 @@ class Arrival:
 
     Only actions count. Ticks without one (inputs missing, inference late, an operator in command) do not show the
     policy's intention, and the time starts again after them. A change of the gripper is motion, too.
+
+    A simulated clock may be set back: the time of standing still starts again then, too.
     """
 
     def __init__(self, done_after_s: float, period_s: float) -> None:
@@ -39,7 +41,10 @@ class Arrival:
 
     def update(self, now_s: float, action: Action | None) -> bool:
         """Take the action of a tick, None if there is none, and return whether the policy has arrived."""
-        elapsed_s, self._last_s = now_s - (self._last_s if self._last_s is not None else now_s), now_s
+        last_s, self._last_s = now_s if self._last_s is None else self._last_s, now_s
+        elapsed_s = max(0.0, now_s - last_s)
+        if now_s < last_s:
+            self._still_since_s = None
         if action is None:
             self._still_since_s = None
             return False

@@ -73,8 +73,10 @@ class Tick:
 class PolicyDriver:
     """One drive of a policy, from activation to deactivation.
 
-    ``clock_ns`` is the clock of the message stamps; ``notify`` is called on the inference thread after each pass, so
-    that the next tick need not wait for the timer.
+    ``clock_ns`` is the clock of the message stamps. ``mono_ns`` measures the interval between chunks and the time of a
+    goal: the steady clock, or in a simulation the clock of the stamps, because a chunk lasts for simulated time. What a
+    forward pass takes and how long to wait after a failure are always real time. ``notify`` is called on the inference
+    thread after each pass, so that the next tick need not wait for the timer.
     """
 
     def __init__(
@@ -84,11 +86,13 @@ class PolicyDriver:
         options: SchedulerOptions,
         clock_ns: Callable[[], int],
         *,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
         inference_timeout_s: float,
         notify: Callable[[], None] = lambda: None,
     ) -> None:
         contract = policy.contract
         self._policy, self._builder = policy, builder
+        self.mono_ns = mono_ns
         self._inference_timeout_s = inference_timeout_s
         self.scheduler = ChunkScheduler(contract.period_ns, contract.thresholds, options)
         self.latency = LatencyWindow()
@@ -102,8 +106,8 @@ class PolicyDriver:
         self._late_before = 0
         """Late chunks of the instructions before."""
         self._stamp_measured = 0
-        self._intervals_s: list[float] = []
-        self._arrival_s = 0.0
+        self._intervals_ns: list[int] = []
+        self._arrival_ns: int | None = None
         self._delay_ns = 0
         self._lost_since_s: float | None = None
         self._inference = Inference(policy, builder, clock_ns)
@@ -196,8 +200,8 @@ class PolicyDriver:
     def _restart(self, instruction: str) -> None:
         self._inference.task = Task(self._inference.task.generation + 1, instruction)
         self.scheduler.reset()
-        self._intervals_s = []
-        self._arrival_s = 0.0
+        self._intervals_ns = []
+        self._arrival_ns = None
         self._inference.replan_ns = 0
         self._refused_in_a_row = 0
         self._late_before = self.scheduler.late_chunks
@@ -218,13 +222,12 @@ class PolicyDriver:
 
     def _accept(self, done: ForwardPass, now_ns: int) -> bool:
         """Give a chunk to the scheduler; return whether it can be driven."""
-        now_s = time.monotonic()
         self.failure = None
         self.passes += 1
-        self.inference_rate.tick(now_s)
+        self.inference_rate.tick(time.monotonic())
         delay_ns = self._delay_ns = now_ns - done.stamp_ns
         try:
-            self.scheduler.offer(done.stamp_ns, done.deltas, done.gripper, now_ns, self._next_in_ns(now_s, delay_ns))
+            self.scheduler.offer(done.stamp_ns, done.deltas, done.gripper, now_ns, self._next_in_ns(delay_ns))
         except ChunkRefusedError as error:
             self.refused_chunks += 1
             self._refused_in_a_row += 1
@@ -238,13 +241,13 @@ class PolicyDriver:
         self.latency.add("schedule", max(0.0, (now_ns - finished_ns) * 1e-9))
         return True
 
-    def _next_in_ns(self, now_s: float, delay_ns: int) -> int:
-        """Return the expected time until the next chunk: the longest of the last five plus 10 %."""
-        if self._arrival_s:
-            self._intervals_s = [*self._intervals_s[-4:], now_s - self._arrival_s]
-        self._arrival_s = now_s
-        longest_s = max(self._intervals_s) if self._intervals_s else delay_ns * 1e-9
-        return round(1.1e9 * longest_s)
+    def _next_in_ns(self, delay_ns: int) -> int:
+        """Return the expected time until the next chunk: the longest of the last five intervals plus 10 %."""
+        before_ns, self._arrival_ns = self._arrival_ns, self.mono_ns()
+        # A simulated clock may have been set back.
+        if before_ns is not None and before_ns <= self._arrival_ns:
+            self._intervals_ns = [*self._intervals_ns[-4:], self._arrival_ns - before_ns]
+        return round(1.1 * max(self._intervals_ns, default=delay_ns))
 
     def _measure(self, action: Action, now_ns: int) -> None:
         """Measure the time from an observation to the first command from it."""

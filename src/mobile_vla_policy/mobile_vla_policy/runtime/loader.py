@@ -68,13 +68,13 @@ class PolicyLoader:
             self.policy = policy
 
 
-def warm_up(policy: DrivingPolicy, passes: int = _WARM_UP_PASSES) -> None:
+def warm_up(policy: DrivingPolicy) -> None:
     """Predict from black images, and drop the result."""
     images = {
         name: np.zeros((camera.height, camera.width, 3), dtype=np.uint8)
         for name, camera in policy.contract.cameras.items()
     }
-    for _ in range(passes):
+    for _ in range(_WARM_UP_PASSES):
         _, memory = policy.predict(images, np.zeros(3, dtype=np.float32), "go to the kitchen", policy.initial_memory())
         policy.prepare(memory)
 

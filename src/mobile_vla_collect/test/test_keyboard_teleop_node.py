@@ -9,10 +9,11 @@ import time
 from itertools import pairwise
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import Twist
 from recorder_client import CONTRACT_PATH
 
-from mobile_vla_msgs.msg import GripperCommand, RecorderStatus
+from mobile_vla_msgs.msg import GateStatus, GripperCommand, RecorderStatus
 from mobile_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.testing import NodeProcess, wait_for
@@ -92,6 +93,14 @@ def test_holding_a_key_moves_at_20_hz_and_releasing_it_sends_zeros_then_nothing(
         time.sleep(0.3)
     last_move = max(index for index, velocity in enumerate(velocities) if velocity.linear.x == 0.5)
     assert seen - 1 - last_move <= 0.3 * 20 + 2, "silence hands the robot back"
+
+
+def test_a_speed_above_the_contracts_limit_becomes_the_limit(probe, start_typist, velocities):
+    typist = start_typist(linear_m_s=5.0)
+    wait_matched(probe)
+    wait_for(lambda: "linear_m_s is 5; the contract allows 0.8" in typist.node.output, what="the warning")
+    typist.hold("w", lambda: any(velocity.linear.x for velocity in velocities))
+    assert max(velocity.linear.x for velocity in velocities) == 0.8
 
 
 def test_gripper_and_episode_keys_call_what_they_should(probe, start_typist, velocities):
@@ -199,3 +208,27 @@ def test_a_recorder_that_died_is_not_shown_as_still_recording(probe, start_typis
         lambda: "no recorder | no gate" in typist.node.output.rpartition("REC episode_000007")[2],
         what="that no recorder runs any more",
     )
+
+
+def test_diagnostics_warn_of_a_silent_recorder_or_gate_and_are_ok_with_both(probe, start_typist):
+    diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
+    start_typist()
+
+    def newest(level, *words):
+        """The newest status, if it has this level and all words."""
+        statuses = [status for array in diagnostics for status in array.status if "keyboard" in status.name]
+        return statuses and statuses[-1].level == level and all(word in statuses[-1].message for word in words)
+
+    wait_for(lambda: newest(DiagnosticStatus.WARN, "'recorder/status'", "'gate/status'"), what="a WARN about both")
+    recorder = probe.publisher(RecorderStatus, "recorder/status", LATCHED)
+    gate = probe.publisher(GateStatus, "gate/status", LATCHED)
+    timers = [
+        probe.node.create_timer(0.2, lambda: recorder.publish(RecorderStatus(state=RecorderStatus.STATE_IDLE))),
+        probe.node.create_timer(0.2, lambda: gate.publish(GateStatus())),
+    ]
+    wait_for(lambda: newest(DiagnosticStatus.OK, "no key is held"), what="OK")
+    timers[0].cancel()
+    wait_for(lambda: newest(DiagnosticStatus.WARN, "'recorder/status'; start recorder_node"), what="a WARN")
+    assert not newest(DiagnosticStatus.WARN, "'gate/status'")
+    timers[1].cancel()
+    wait_for(lambda: newest(DiagnosticStatus.WARN, "'gate/status'", "start command_gate_node"), what="a WARN")

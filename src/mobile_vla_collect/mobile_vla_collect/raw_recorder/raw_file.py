@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from mcap.writer import CompressionType, Writer
 
 from mobile_vla_collect.raw_recorder.definitions import definition
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY
-from mobile_vla_data.storage.durable import publish
+from mobile_vla_data.storage.durable import as_disk_full, explained, publish
 
 #: Messages that may wait for the disk, together [bytes]: 2 s of two cameras of 640 x 480 at 30 Hz.
 _WAITING_BYTES = 128 << 20
@@ -35,14 +37,38 @@ class RawMessage:
     """Serialised (CDR)."""
 
 
-class RawFile:
-    """Writes messages to ``.NAME.open`` and renames it to ``path`` in :meth:`finish`.
+class Backlog:
+    """Bytes that wait for the disk, of all files together: an ended file may still be written while the next begins."""
 
-    ``latched`` topics keep their newest message for late subscribers when the file is played.
+    def __init__(self, limit_bytes: int = _WAITING_BYTES) -> None:
+        self._room_bytes = limit_bytes
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        """Count ``size_bytes`` more; returns False, and counts nothing, when they are too many."""
+        with self._lock:
+            if size_bytes > self._room_bytes:
+                return False
+            self._room_bytes -= size_bytes
+            return True
+
+    def release(self, size_bytes: int) -> None:
+        """Count ``size_bytes`` as written."""
+        with self._lock:
+            self._room_bytes += size_bytes
+
+
+class RawFile:
+    """Writes messages to ``.NAME.open`` on its own thread; :meth:`finish` renames it to ``path``.
+
+    ``latched`` topics keep their newest message for late subscribers when the file is played. One of :meth:`finish`,
+    :meth:`discard` and :meth:`abandon` ends it. They return at once; the thread first writes what waits.
     """
 
-    def __init__(self, path: Path, latched: frozenset[str]) -> None:
+    def __init__(self, path: Path, latched: frozenset[str], backlog: Backlog) -> None:
         self.path = path
+        self.open_path = path.with_name(f".{path.name}.open")
+        """Path of the file until it is finished."""
         self.failure = ""
         """Why no more can be written, in one line; empty while all is well."""
         self.lost = 0
@@ -52,57 +78,91 @@ class RawFile:
         self.newest_ns = 0
         """Time of the newest message that was written; 0 before the first."""
         self._latched = latched
-        self._open_path = path.with_name(f".{path.name}.open")
-        self._file = self._open_path.open("wb")
+        self._file = self.open_path.open("wb")
         # Images of a real camera hardly compress; LZ4 tries that in a seventh of zstd's time.
         self._writer = Writer(self._file, compression=CompressionType.LZ4)
         self._writer.start(profile="ros2", library=_LIBRARY)
         self._channels: dict[tuple[str, str], int] = {}
-        self._queue: queue.SimpleQueue[RawMessage | None] = queue.SimpleQueue()
-        self._waiting_bytes = 0
-        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[RawMessage | Callable[[], None]] = queue.SimpleQueue()
+        self._backlog = backlog
         self._thread = threading.Thread(target=self._run, name="raw writer", daemon=True)
         self._thread.start()
 
     def add(self, message: RawMessage) -> None:
         """Take a message; drops it when too much waits already."""
-        with self._lock:
-            if self._waiting_bytes + len(message.data) > _WAITING_BYTES:
-                self.lost += 1
-                return
-            self._waiting_bytes += len(message.data)
-        self._queue.put(message)
+        if self._backlog.take(len(message.data)):
+            self._queue.put(message)
+        else:
+            self.lost += 1
 
-    def end(self) -> None:
-        """Write what waits; nothing can be added afterwards. Idempotent."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+    def finish(self, labels: Callable[[], Mapping[str, Any]]) -> Future[int | None]:
+        """Add the labels of the episode and give the file its final name; the result is its size [bytes].
 
-    def finish(self, labels: Mapping[str, Any]) -> None:
-        """End, add the labels of the episode, and give the file its final name. Raises OSError."""
-        self.end()
-        if labels:
-            self._writer.add_metadata(CUSTOM_KEY, {CUSTOM_KEY: json.dumps(labels, ensure_ascii=False)})
-        self._writer.finish()
-        self._file.close()
-        publish(self._open_path, self.path)
+        ``labels`` is called on the thread of the file, when all messages are written. After an error the file keeps
+        its first name.
+        """
 
-    def discard(self) -> None:
-        """End and remove the file."""
-        self.end()
-        self._file.close()
-        self._open_path.unlink(missing_ok=True)
+        def work() -> int:
+            self.cut_off = self.cut_off or self.failure
+            self._complete(labels)
+            publish(self.open_path, self.path)
+            return self.path.stat().st_size
+
+        return self._end(work)
+
+    def discard(self) -> Future[int | None]:
+        """Remove the file; the result is None."""
+
+        def work() -> None:
+            # On a full disk closing fails, too, and what it could not write is not wanted.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self.open_path.unlink(missing_ok=True)
+
+        return self._end(work)
+
+    def abandon(self) -> Future[int | None]:
+        """Close the file under its first name, readable if the disk allows; the result is None."""
+
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                self._complete(dict)
+
+        return self._end(work)
+
+    def _end(self, work: Callable[[], int | None]) -> Future[int | None]:
+        future: Future[int | None] = Future()
+
+        def answer() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._queue.put(answer)
+        return future
+
+    def _complete(self, labels: Callable[[], Mapping[str, Any]]) -> None:
+        try:
+            if given := labels():
+                self._writer.add_metadata(CUSTOM_KEY, {CUSTOM_KEY: json.dumps(given, ensure_ascii=False)})
+            self._writer.finish()
+        finally:
+            self._file.close()
 
     def _run(self) -> None:
-        while (message := self._queue.get()) is not None:
+        while isinstance(item := self._queue.get(), RawMessage):
             try:
                 if not self.failure:
-                    self._write(message)
+                    self._write(item)
+            except OSError as error:
+                self.failure = explained(as_disk_full(error, self.open_path))
             except Exception as error:  # whatever it is, the node must report it and go on
-                self.failure = " ".join(f"{self._open_path}: {error}".split())
-            with self._lock:
-                self._waiting_bytes -= len(message.data)
+                self.failure = " ".join(f"{self.open_path}: {error}".split())
+            self._backlog.release(len(item.data))
+        item()
 
     def _write(self, message: RawMessage) -> None:
         key = message.topic, message.msgtype

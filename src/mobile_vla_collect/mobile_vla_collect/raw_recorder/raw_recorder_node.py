@@ -12,6 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,14 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import Header
 
 from mobile_vla_collect.raw_recorder.definitions import UnknownTypeError, definition, message_type
-from mobile_vla_collect.raw_recorder.raw_file import RawFile, RawMessage
+from mobile_vla_collect.raw_recorder.raw_file import Backlog, RawFile, RawMessage
 from mobile_vla_collect.raw_recorder.topics import STATUS, TICK, wanted_topics
 from mobile_vla_data.convert.labels import describe
 from mobile_vla_data.convert.rosbag.bag import COMMAND_MAX_AGE, CUT_OFF, LOST_MESSAGES, SPAN
 from mobile_vla_data.episode import schema
 from mobile_vla_data.episode.reader import Episode, EpisodeError
 from mobile_vla_data.sampling.commands import COMMAND_MAX_AGE_S
-from mobile_vla_data.storage.durable import free_bytes
+from mobile_vla_data.storage.durable import as_disk_full, explained, free_bytes
 from mobile_vla_msgs.msg import RecorderStatus
 from mobile_vla_ros.clock import STEADY, now_ns
 from mobile_vla_ros.convert import to_ns
@@ -77,9 +78,14 @@ class RawRecorderNode(Node):
         """Messages of the last ``lead_s``."""
         self._newest: dict[tuple[str, ...], RawMessage] = {}
         """Newest message of each latched topic; of /tf_static for each set of frames: it has several publishers."""
+        self._backlog = Backlog()
+        self._episode_id = ""
+        """The episode that is being recorded, with a file or without one after a failure."""
         self._file: RawFile | None = None
         self._ended: list[RawFile] = []
-        """Files whose episodes are being saved, discarded or labelled."""
+        """Files whose episodes are being saved or discarded."""
+        self._closing: dict[RawFile, Future[int | None]] = {}
+        """Files that are being finished, discarded or abandoned, on their own threads."""
         self._written = 0
         self._problem = ""
         self._timer = self.create_timer(_LOOK_PERIOD_S, self._look, clock=STEADY)
@@ -95,8 +101,10 @@ class RawRecorderNode(Node):
             time.sleep(0.05)
         for file in self._ended:
             # An episode that was left for `recover`: its messages may be all there is.
-            self._finish(file, {})
+            self._closing[file] = file.finish(dict)
         self._ended = []
+        wait(self._closing.values())
+        self._settle()
 
     def _look(self) -> None:
         """Subscribe to topics that have appeared, and settle ended files."""
@@ -104,10 +112,22 @@ class RawRecorderNode(Node):
             if name in self._wanted and types and types[0] != self._types.get(name):
                 self._subscribe(name, types[0])
         self._settle()
-        if self._file is not None and self._file.failure:
-            self._give_up(self._file.failure)
-        elif self._file is not None and free_bytes(self._file.path.parent) < self._min_free_bytes:
-            self._give_up(f"{self._file.path.parent}: less than {self._min_free_bytes / 1e6:.0f} MB free")
+        if self._file is not None:
+            self._check_disk(self._file)
+
+    def _check_disk(self, file: RawFile) -> None:
+        """End the recording when its disk is full or does not answer."""
+        folder = file.path.parent
+        try:
+            full = free_bytes(folder) < self._min_free_bytes
+        except OSError as error:
+            self._file = None
+            self._abandon(file, error)
+            return
+        if file.failure or full:
+            file.cut_off = file.failure or f"{folder}: less than {self._min_free_bytes / 1e6:.0f} MB free"
+            self._report(f"raw recording of {file.path.stem} ended: {file.cut_off}")
+            self._end_file()
 
     def _subscribe(self, name: str, msgtype: str) -> None:
         self._types[name] = msgtype
@@ -159,21 +179,21 @@ class RawRecorderNode(Node):
 
     def _on_status(self, status: RecorderStatus) -> None:
         recording = status.episode_id if status.state == RecorderStatus.STATE_RECORDING else ""
-        if self._file is not None and self._file.path.stem != recording:
-            self._end_file()
-        if recording and self._file is None and all(file.path.stem != recording for file in self._ended):
+        if recording == self._episode_id:
+            return
+        self._episode_id = recording
+        self._end_file()
+        if recording:
             self._begin_file(schema.raw_path(Path(status.dataset), recording))
 
     def _begin_file(self, path: Path) -> None:
-        if path.exists():
-            self._problem = f"{path} exists; it is not overwritten"
-            self.get_logger().error(self._problem)
-            return
         try:
-            self._file = RawFile(path, self._latched)
+            if _exists(path):
+                self._report(f"{path} exists; it is not overwritten")
+                return
+            self._file = RawFile(path, self._latched, self._backlog)
         except OSError as error:
-            self._problem = f"{path}: {error.strerror}"
-            self.get_logger().error(self._problem)
+            self._report(f"{path.stem} gets no raw recording: {explained(as_disk_full(error, path))}")
             return
         self._problem = ""
         begin_ns = self._before[0].time_ns if self._before else now_ns(self)
@@ -187,40 +207,60 @@ class RawRecorderNode(Node):
     def _end_file(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            file.end()
             self._ended.append(file)
 
-    def _give_up(self, why: str) -> None:
-        file, self._file = self._file, None
-        assert file is not None
-        file.cut_off = why
-        self._problem = f"raw recording of {file.path.stem} ended: {why}"
-        self.get_logger().error(self._problem)
-        file.end()
-        self._ended.append(file)
+    def _abandon(self, file: RawFile, error: OSError) -> None:
+        """Leave what was written as it is: the disk does not answer, so the end of the episode is not known."""
+        reason = f"{file.path.parent}: {error.strerror or error}; is its disk still mounted?"
+        self._report(
+            f"raw recording of {file.path.stem} ended: {reason} What was written stays in {file.open_path.name}"
+        )
+        self._closing[file] = file.abandon()
 
     def _settle(self) -> None:
-        """Finish or discard the files whose episodes were saved or discarded."""
+        """Finish or discard the files whose episodes were saved or discarded; report those that are done."""
         for file in list(self._ended):
-            folder, episode_id = file.path.parent, file.path.stem
-            saved = schema.final_path(folder, episode_id)
-            if saved.exists():
+            try:
+                closing = self._close_file(file)
+            except OSError as error:
                 self._ended.remove(file)
-                self._finish(file, self._labels(saved, file))
-            elif not schema.part_path(folder, episode_id).exists():
+                self._abandon(file, error)
+                continue
+            if closing is not None:
                 self._ended.remove(file)
-                file.discard()
+                self._closing[file] = closing
+        for file, closing in list(self._closing.items()):
+            if closing.done():
+                del self._closing[file]
+                self._report_closed(file, closing)
 
-    def _finish(self, file: RawFile, labels: dict[str, Any]) -> None:
-        try:
-            file.finish(labels)
-        except OSError as error:
-            self._problem = f"{file.path}: {error.strerror or error}"
-            self.get_logger().error(self._problem)
-            return
-        self._written += 1
-        lost = f"; {file.lost} messages were lost: the disk is too slow" if file.lost else ""
-        self.get_logger().info(f"{file.path}: {file.path.stat().st_size / 1e6:.1f} MB{lost}")
+    def _close_file(self, file: RawFile) -> Future[int | None] | None:
+        """Begin to finish or discard a file; returns None while its episode is being saved. Raises OSError."""
+        folder, episode_id = file.path.parent, file.path.stem
+        saved = schema.final_path(folder, episode_id)
+        # Asked first: the recorder renames this file to the saved one.
+        unsaved = _exists(schema.part_path(folder, episode_id))
+        if _exists(saved):
+            return file.finish(partial(self._labels, saved, file))
+        if unsaved:
+            return None
+        # Without its disk, a folder looks as if the episode had been discarded.
+        os.stat(file.open_path)
+        return file.discard()
+
+    def _report_closed(self, file: RawFile, closing: Future[int | None]) -> None:
+        if (error := closing.exception()) is not None:
+            line = explained(as_disk_full(error, file.path)) if isinstance(error, OSError) else f"{file.path}: {error}"
+            self._report(f"{line}; what was written stays in {file.open_path.name}")
+        elif (size_bytes := closing.result()) is not None:
+            self._written += 1
+            lost = f"; {file.lost} messages were lost: the disk is too slow" if file.lost else ""
+            ended = f"; it ends before its episode: {file.cut_off}" if file.cut_off else ""
+            self.get_logger().info(f"{file.path}: {size_bytes / 1e6:.1f} MB{lost}{ended}")
+
+    def _report(self, problem: str) -> None:
+        self._problem = problem
+        self.get_logger().error(problem)
 
     def _labels(self, path: Path, file: RawFile) -> dict[str, Any]:
         """Return the labels of a saved episode, and what an import of its messages needs to know."""
@@ -248,6 +288,15 @@ class RawRecorderNode(Node):
             "lost messages": self._file.lost if self._file is not None else 0,
         }
         return Health(ERROR if self._problem else OK, self._problem or "OK", values)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether ``path`` exists. Raises OSError when the disk does not answer; newer ``Path.exists`` does not."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _frames(msgtype: str, data: bytes) -> list[str]:

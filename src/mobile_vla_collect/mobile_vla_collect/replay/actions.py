@@ -9,7 +9,8 @@ import numpy as np
 
 from mobile_vla_collect.replay.deviation import Deviation, aligned, compare_paths
 from mobile_vla_data.action import ActionCodec, Velocity, displacement, gripper, position, yaw
-from mobile_vla_data.contract import Contract, same_frame
+from mobile_vla_data.compatibility import same_frame
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.command_publisher import CommandPublisher

@@ -10,6 +10,7 @@ from sensor_msgs.msg import Joy
 
 from mobile_vla_collect.teleop.episode_client import EpisodeClient
 from mobile_vla_collect.teleop.joystick import JoyMap, Joystick
+from mobile_vla_collect.teleop.speeds import speeds
 from mobile_vla_data.action import Velocity
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
@@ -28,7 +29,7 @@ class JoyTeleopNode(Node):
     def __init__(self) -> None:
         super().__init__("joy_teleop_node")
         contract = load_contract(self)
-        limits = contract.limits
+        linear_m_s, angular_rad_s = speeds(self, contract.limits, "at full deflection")
         stamped = stamping(self)
         self._timeout_s = number(
             self, "joy_timeout_s", 0.3, "silence of the joystick after which the robot stands still [s]", above=0
@@ -45,17 +46,8 @@ class JoyTeleopNode(Node):
                     self, "button_deadman", 4, "index of the button to hold while driving", at_least=0, at_most=63
                 ),
                 button_turbo=self._index("button_turbo", 5),
-                linear_m_s=number(
-                    self, "linear_m_s", 0.4, "speed at full deflection [m/s]", above=0, at_most=limits.linear_m_s
-                ),
-                angular_rad_s=number(
-                    self,
-                    "angular_rad_s",
-                    0.8,
-                    "turn rate at full deflection [rad/s]",
-                    above=0,
-                    at_most=limits.angular_rad_s,
-                ),
+                linear_m_s=linear_m_s,
+                angular_rad_s=angular_rad_s,
                 turbo=number(self, "turbo", 2.0, "factor while the turbo button is held", at_least=1, at_most=10),
                 deadzone=number(self, "deadzone", 0.1, "smaller deflections count as zero", at_least=0, at_most=0.9),
                 buttons={name: self._index(f"button_{name}", default) for name, default in _BUTTONS.items()},

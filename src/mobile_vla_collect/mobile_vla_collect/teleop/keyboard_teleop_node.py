@@ -11,10 +11,12 @@ from rclpy.node import Node
 
 from mobile_vla_collect.teleop.episode_client import EpisodeClient
 from mobile_vla_collect.teleop.keyboard import DIRECTIONS, HELP, Command, HoldToMove, KeyDecoder, KeySettings
+from mobile_vla_collect.teleop.speeds import speeds
 from mobile_vla_collect.teleop.terminal import LostTerminalError, Terminal, TerminalError
 from mobile_vla_msgs.msg import GateStatus, RecorderStatus
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
+from mobile_vla_ros.diagnostics import OK, WARN, Diagnostics, Health
 from mobile_vla_ros.parameters import load_contract, number, path, stamping
 from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
@@ -44,18 +46,9 @@ class KeyboardTeleopNode(Node):
         super().__init__("keyboard_teleop_node")
         contract = load_contract(self)
         stamped = stamping(self)
-        limits = contract.limits
         self._hold = HoldToMove(
             KeySettings(
-                number(self, "linear_m_s", 0.4, "speed while a key is held [m/s]", above=0, at_most=limits.linear_m_s),
-                number(
-                    self,
-                    "angular_rad_s",
-                    0.8,
-                    "turn rate while a key is held [rad/s]",
-                    above=0,
-                    at_most=limits.angular_rad_s,
-                ),
+                *speeds(self, contract.limits, "while a key is held"),
                 contract.base == "holonomic",
                 number(self, "first_hold_s", 0.6, "a first key press counts this long [s]", above=0),
                 number(self, "repeat_hold_s", 0.2, "a repeated key press counts this long [s]", above=0),
@@ -80,6 +73,7 @@ class KeyboardTeleopNode(Node):
         self._actions = self._make_actions()
         self._timer = self.create_timer(1.0 / _RATE_HZ, self._tick, clock=STEADY)
         self._line_timer = self.create_timer(0.25, self._show, clock=STEADY)
+        self._diagnostics = Diagnostics(self, self._health)
 
     def close(self) -> None:
         """Send zeros, if the robot was being driven, and restore the terminal."""
@@ -157,9 +151,23 @@ class KeyboardTeleopNode(Node):
 
     def _show(self) -> None:
         # The last status of a node that has ended must not look current.
-        now_s = time.monotonic()
-        recorder = describe(self._status if now_s - self._status_s < _SILENT_S else None)
-        self._terminal.show(f"{recorder} | {self._gate if now_s - self._gate_s < _SILENT_S else 'no gate'}")
+        recorder = describe(None if _silent(self._status_s) else self._status)
+        self._terminal.show(f"{recorder} | {'no gate' if _silent(self._gate_s) else self._gate}")
+
+    def _health(self) -> Health:
+        silent = []
+        if _silent(self._gate_s):
+            silent.append("nothing arrives on 'gate/status', so the robot does not move; start command_gate_node")
+        if _silent(self._status_s):
+            silent.append("nothing arrives on 'recorder/status'; start recorder_node to record episodes")
+        if silent:
+            return Health(WARN, "; ".join(silent))
+        return Health(OK, "driving" if self._hold.velocity(time.monotonic()) is not None else "no key is held")
+
+
+def _silent(heard_s: float) -> bool:
+    """Return whether a status that arrived last at ``heard_s`` on the monotonic clock [s] is overdue."""
+    return time.monotonic() - heard_s >= _SILENT_S
 
 
 def describe(status: Any) -> str:

@@ -6,7 +6,6 @@ import base64
 import itertools
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +13,8 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
@@ -34,9 +34,13 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-port=0",
     "--window-size=1360,900",
+    "--lang=en-US",
     # A mouse, which a headless browser has not: pages show what is for mouse and keys.
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",
 )
+
+#: The browser has this long to listen and to open its page [s].
+START_S = 20.0
 
 
 class BrowserError(RuntimeError):
@@ -46,17 +50,20 @@ class BrowserError(RuntimeError):
 class Chromium:
     """One browser with one page."""
 
-    def __init__(self, url: str = "about:blank", language: str = "en-US") -> None:
+    def __init__(self, url: str = "about:blank") -> None:
         """Open ``url``. Raises :class:`BrowserError`."""
         program = next((path for name in NAMES if (path := shutil.which(name))), None)
         if program is None:
             raise BrowserError("no Chromium on the path; install it (Debian: apt-get install chromium) and run again")
-        self._profile = tempfile.TemporaryDirectory(prefix="mobile_vla_browser_", ignore_cleanup_errors=True)
+        self._resources = ExitStack()
+        """The profile folder and the connection."""
+        profile = tempfile.TemporaryDirectory(prefix="mobile_vla_browser_", ignore_cleanup_errors=True)
+        self._profile = Path(self._resources.enter_context(profile))
         self._process = subprocess.Popen(
-            [program, *FLAGS, f"--lang={language}", f"--user-data-dir={self._profile.name}", url],
+            [program, *FLAGS, f"--user-data-dir={self._profile}", url],
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
+            # Not a pipe: the browser would stop at the first line of its log that does not fit.
+            stderr=subprocess.DEVNULL,
             # Its own group, so that freezing or killing it takes the renderer along.
             start_new_session=True,
         )
@@ -65,8 +72,7 @@ class Chromium:
         """Exceptions that no script of the page caught, and messages of the console at level error."""
         try:
             # A context manager in newer releases of websockets, the connection itself in older ones: enter either.
-            self._connection = connect(self._page_address(), max_size=None)
-            self._socket = self._connection.__enter__()
+            self._socket = self._resources.enter_context(connect(self._page_address(), max_size=None))
             self.command("Runtime.enable")
             self.command("Page.enable")
         except BaseException:
@@ -74,20 +80,26 @@ class Chromium:
             raise
 
     def _page_address(self) -> str:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if found := re.search(r"DevTools listening on ws://([^/]+)/", line):
-                break
-        else:
-            raise BrowserError("Chromium ended before it listened; run it by hand to see why")
-        deadline_s = time.monotonic() + 20.0
+        deadline_s = time.monotonic() + START_S
         while time.monotonic() < deadline_s:
-            with urllib.request.urlopen(f"http://{found[1]}/json/list", timeout=5) as answer:
-                for target in json.load(answer):
-                    if target["type"] == "page":
-                        return str(target["webSocketDebuggerUrl"])
+            if self._process.poll() is not None:
+                raise BrowserError("Chromium ended before it opened a page; run it by hand to see why")
+            if (port := self._port()) is not None:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
+                    for target in json.load(answer):
+                        if target["type"] == "page":
+                            return str(target["webSocketDebuggerUrl"])
             time.sleep(0.1)
-        raise BrowserError("Chromium opened no page within 20 s")
+        raise BrowserError(f"Chromium opened no page within {START_S:g} s")
+
+    def _port(self) -> int | None:
+        """Return the DevTools port, which the browser writes into its profile; None before that."""
+        try:
+            lines = (self._profile / "DevToolsActivePort").read_text().splitlines()
+        except FileNotFoundError:
+            return None
+        # The second line is the path of the browser's own address: with it, the file is complete.
+        return int(lines[0]) if len(lines) > 1 else None
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one DevTools command and wait for its result. Raises :class:`BrowserError`."""
@@ -139,9 +151,9 @@ class Chromium:
         self.command("Emulation.clearDeviceMetricsOverride")
         self.command("Emulation.setTouchEmulationEnabled", enabled=False)
 
-    def screenshot(self, *, quality: int = 80) -> bytes:
+    def screenshot(self) -> bytes:
         """Return what the page shows, as WebP."""
-        taken = self.command("Page.captureScreenshot", format="webp", quality=quality)
+        taken = self.command("Page.captureScreenshot", format="webp", quality=80)
         return base64.b64decode(taken["data"])
 
     def write(self, text: str) -> None:
@@ -204,12 +216,12 @@ class Chromium:
         return at_s
 
     def kill(self) -> float:
-        """Kill every process of the browser; return the time of that, on :func:`time.time` [s]."""
+        """Kill every process of the browser, then clean up; return the time of the kill, on :func:`time.time` [s]."""
         at_s = time.time()
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._profile.cleanup()
+        self._resources.close()
         return at_s
 
     def __enter__(self) -> Chromium:

@@ -152,12 +152,12 @@ def several_clients(
     with ExitStack() as stack:
         viewers = [stack.enter_context(Viewer(port)) for _ in range(CLIENTS)]
         wait_for(lambda: all(len(one) > 20 for viewer in viewers for one in viewer.sequences), 60.0, "images")
-        used, rate_hz, shown = _watch(viewers, lambda: share(dashboard, duration_s), duration_s)
+        used, rate_hz, shown = _watch(viewers, lambda: share(dashboard, duration_s))
         hangs = stack.enter_context(Viewer(port, acknowledges=False))
         unread = stack.enter_context(Unread(port))
         time.sleep(2.0)
         connected: list[int] = []
-        _, beside_hz, beside = _watch(viewers, lambda: _count(port, connected, duration_s), duration_s)
+        _, beside_hz, beside = _watch(viewers, lambda: _count(port, connected, duration_s))
         assert hangs.open, "the client that hangs was closed"
     goal_hz = f">= {0.96 * CLIENT_RATE_HZ:g}"
     yield Figure("CPU that three clients add, share of one core", used - idle_share, "%", "<= 60")
@@ -182,7 +182,7 @@ def _share(connected: list[int], wanted: int) -> float:
     return sum(number >= wanted for number in connected) / len(connected)
 
 
-def _watch(viewers: list[Viewer], measure: Callable[[], float], duration_s: float) -> tuple[float, float, float]:
+def _watch(viewers: list[Viewer], measure: Callable[[], float]) -> tuple[float, float, float]:
     """Return what ``measure()`` returns, images per second of the slowest stream, and the share that was sent [%]."""
     for viewer in viewers:
         viewer.forget()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-#: A folder with one of these is a checkpoint or an export.
-_MARKS = ("config.json", "export.json")
+#: A folder with one of these is a checkpoint or an export; with one of the last, the output of a training.
+_MARKS = ("config.json", "export.json", "best/config.json", "last/config.json")
 #: More than this cannot be chosen from on a page.
 _MOST = 100
 
 
 def checkpoints_in(folder: Path | None) -> dict[str, str]:
-    """Return name -> path of the checkpoints in a folder; none if it is not there."""
+    """Return name -> path of the checkpoints and trainings in a folder; none if it is not there."""
     if folder is None or not folder.is_dir():
         return {}
     found = (path for path in sorted(folder.iterdir()) if any((path / mark).is_file() for mark in _MARKS))

@@ -10,17 +10,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-from action_msgs.srv import CancelGoal
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
-from std_srvs.srv import Trigger
-from unique_identifier_msgs.msg import UUID
 
 from mobile_vla_dashboard.access import choose_token, is_loopback
-from mobile_vla_dashboard.checkpoint_switch import CheckpointSwitch
+from mobile_vla_dashboard.camera_watch import CameraWatch
 from mobile_vla_dashboard.checkpoints import checkpoints_in, folder_of
 from mobile_vla_dashboard.goal_watch import GoalWatch
 from mobile_vla_dashboard.jobs import Jobs
@@ -29,52 +23,30 @@ from mobile_vla_dashboard.library import Library
 from mobile_vla_dashboard.robot import Reply
 from mobile_vla_dashboard.run_watch import RunWatch
 from mobile_vla_dashboard.server import make_app
+from mobile_vla_dashboard.services import STOP, Services
 from mobile_vla_dashboard.teleop import DeadMan
 from mobile_vla_dashboard.trial_desk import TrialDesk
 from mobile_vla_dashboard.trials import Store
 from mobile_vla_dashboard.web import AddressError, WebServer, bind
-from mobile_vla_dashboard.wording import in_english, say
 from mobile_vla_data.action import Velocity
 from mobile_vla_data.dataset.plan import CollectionPlan
-from mobile_vla_data.episode import jpeg
-from mobile_vla_data.image import ImageError, fit, unpack
 from mobile_vla_data.storage.folders import state_folder
-from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import GateStatus, PolicyStatus, RecorderStatus
-from mobile_vla_msgs.srv import DiscardEpisode, GetProgress, SetInstruction, StartEpisode, StopEpisode
 from mobile_vla_ros.clock import STEADY
 from mobile_vla_ros.command_publisher import CommandPublisher
-from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.diagnostics import ERROR, OK, Diagnostics, Health
 from mobile_vla_ros.parameters import compressed_images, flag, integer, load_contract, path, stamping, text
-from mobile_vla_ros.qos import LATCHED, SENSOR
+from mobile_vla_ros.qos import LATCHED
 from mobile_vla_ros.run import StartError, run
 
 _TELEOP_PERIOD_S = 0.05
 _HOUSEKEEPING_PERIOD_S = 0.2
-#: Cameras stay subscribed for this long after the last browser left, so that reloading the page does not flicker [s].
-_LINGER_S = 5.0
-_PROGRESS_PERIOD_S = 5.0
 
 #: Threads of Python take turns [s]. The default, 5 ms, is what a STOP would wait for each time that it needs a turn.
 _TURN_S = 0.001
 
 #: How long the node waits at its end for policy and gate each [s].
 _LAST_CALL_S = 1.0
-
-_STOP = "gate/stop"
-_SERVICES: dict[str, tuple[type, str, str]] = {
-    # name on the page: type, service, who offers it (in the table of words)
-    _STOP: (Trigger, "gate/stop", "node.gate"),
-    "gate/resume": (Trigger, "gate/resume", "node.gate"),
-    "policy/set_instruction": (SetInstruction, "policy/set_instruction", "node.policy"),
-    "policy/execute": (ExecuteInstruction.Impl.SendGoalService, "policy/execute/_action/send_goal", "node.policy"),
-    "policy/cancel_goals": (CancelGoal, "policy/execute/_action/cancel_goal", "node.policy"),
-    "recorder/start_episode": (StartEpisode, "recorder/start_episode", "node.recorder"),
-    "recorder/stop_episode": (StopEpisode, "recorder/stop_episode", "node.recorder"),
-    "recorder/discard_episode": (DiscardEpisode, "recorder/discard_episode", "node.recorder"),
-    "recorder/get_progress": (GetProgress, "recorder/get_progress", "node.recorder"),
-}
 
 
 class DashboardNode(Node):
@@ -111,15 +83,12 @@ class DashboardNode(Node):
         hosts = text(self, "allowed_hosts", "", "further names of this machine, comma-separated")
         self._token = choose_token(setting, address)
 
-        self._compressed = compressed_images(self)
-        suffix = "/compressed" if self._compressed else ""
+        compressed = compressed_images(self)
+        suffix = "/compressed" if compressed else ""
         self.latest = Latest({name: f"{camera.topic}{suffix}" for name, camera in self.contract.cameras.items()})
         self._dead_man = DeadMan()
         self._work: deque[Callable[[], None]] = deque()
         self._wake = self.create_guard_condition(self._do_work)
-        self._image_subscriptions: list[Any] = []
-        self._watched_s = 0.0
-        self._progress_due_s = 0.0
 
         self._commands = None
         if self.drivable:
@@ -128,9 +97,9 @@ class DashboardNode(Node):
             self.create_subscription(message, f"{name}/status", partial(self.latest.put_status, name), LATCHED)
         GoalWatch(self, partial(self.latest.put_status, "goal"))
         self._run_watch = RunWatch(self, self.latest, self.contract)
-        self._clients_by_name = {name: self.create_client(kind, path) for name, (kind, path, _) in _SERVICES.items()}
-
-        self._switch = CheckpointSwitch(self)
+        self._camera_watch = CameraWatch(self, self.latest, self.contract, compressed=compressed)
+        # Not _services: rclpy's Node has an attribute of that name.
+        self._page_services = Services(self, self._post)
 
         # Steady: a simulated or a set clock must not stretch the dead-man time.
         self._drive_timer = self.create_timer(_TELEOP_PERIOD_S, self._drive_on, clock=STEADY)
@@ -161,7 +130,7 @@ class DashboardNode(Node):
 
     def _end_trial(self) -> None:
         """Cancel the goal of the trial; stop the robot if the policy does not confirm that."""
-        for service in ("policy/cancel_goals", _STOP):
+        for service in ("policy/cancel_goals", STOP):
             reply, until_s = self.call(service, {}), time.monotonic() + _LAST_CALL_S
             while not reply.done() and time.monotonic() < until_s:
                 self.executor.spin_once(timeout_sec=0.05)
@@ -192,13 +161,7 @@ class DashboardNode(Node):
 
     def call(self, service: str, fields: Mapping[str, str]) -> Future[Reply]:
         """Call a service with string fields; the reply holds one line for the user."""
-        reply: Future[Reply] = Future()
-        if service == _STOP:
-            # At once, on the web server's thread: the ROS thread may be busy with images. rclpy's clients allow that.
-            self._call(service, {}, reply)
-        else:
-            self._post(partial(self._call, service, dict(fields), reply))
-        return reply
+        return self._page_services.call(service, fields)
 
     def drive(self, velocity: Velocity) -> None:
         """Publish ``velocity`` for as long as it is fresh."""
@@ -225,24 +188,6 @@ class DashboardNode(Node):
         while self._work:
             self._work.popleft()()
 
-    def _call(self, service: str, fields: dict[str, str], reply: Future[Reply]) -> None:
-        if reply.cancelled():
-            return
-        if service == "policy/load_checkpoint":
-            self._switch.load(fields["checkpoint"], partial(_settle, reply))
-            return
-        kind, path, who = _SERVICES[service]
-        client = self._clients_by_name[service]
-        if not client.service_is_ready():
-            _settle(reply, Reply.refusal(say("reply.absent", who=say(who), service=path)))
-            return
-        future = client.call_async(_goal_of(fields) if service == "policy/execute" else kind.Request(**fields))
-        # An answer that is no longer waited for must not be kept forever.
-        reply.add_done_callback(
-            lambda done: self._post(partial(client.remove_pending_request, future)) if done.cancelled() else None
-        )
-        future.add_done_callback(lambda done: _settle(reply, _reply_of(done.result())))
-
     def _begin_to_drive(self) -> None:
         self._drive_on()
         self._drive_timer.reset()
@@ -256,50 +201,8 @@ class DashboardNode(Node):
         self._commands.send(velocity)
 
     def _housekeep(self) -> None:
-        now_s = time.monotonic()
-        if self.latest.watched:
-            self._watched_s = now_s
-        in_use = self.latest.watched or (self._watched_s > 0 and now_s - self._watched_s < _LINGER_S)
-        if in_use and not self._image_subscriptions:
-            self._image_subscriptions = [
-                self.create_subscription(CompressedImage, topic, partial(self._on_jpeg, index), SENSOR)
-                if self._compressed
-                else self.create_subscription(Image, topic, partial(self._on_image, index), SENSOR)
-                for index, topic in enumerate(self.latest.cameras.values())
-            ]
-        elif not in_use and self._image_subscriptions:
-            for subscription in self._image_subscriptions:
-                self.destroy_subscription(subscription)
-            self._image_subscriptions = []
+        self._camera_watch.follow(self.latest.watched)
         self._run_watch.follow(self.latest.run_viewers > 0)
-        if self.latest.watched and now_s >= self._progress_due_s:
-            self._progress_due_s = now_s + _PROGRESS_PERIOD_S
-            client = self._clients_by_name["recorder/get_progress"]
-            if client.service_is_ready():
-                client.call_async(GetProgress.Request()).add_done_callback(
-                    lambda done: self.latest.put_status("progress", done.result())
-                )
-
-    def _on_image(self, camera: int, message: Image) -> None:
-        try:
-            image = unpack(message.data, message.encoding, message.height, message.width, message.step)
-        except ImageError as error:
-            self.latest.refuse_frame(camera, str(error))
-            return
-        # As the policy sees it, not as the camera sent it: a wrong crop shows at once.
-        shape = self.contract.cameras[self.contract.camera_names[camera]]
-        self.latest.put_frame(camera, to_ns(message.header.stamp), fit(image, shape))
-
-    def _on_jpeg(self, camera: int, message: CompressedImage) -> None:
-        shape, data = self.contract.cameras[self.contract.camera_names[camera]], bytes(message.data)
-        stamp_ns = to_ns(message.header.stamp)
-        try:
-            if jpeg.size(data) == (shape.height, shape.width):
-                self.latest.put_frame(camera, stamp_ns, None, data)
-            else:
-                self.latest.put_frame(camera, stamp_ns, fit(jpeg.decode(data), shape))
-        except ImageError as error:
-            self.latest.refuse_frame(camera, str(error))
 
     def _health(self) -> Health:
         values = {"port": self.port, "page open": self.latest.watched, "teleop": self.drivable}
@@ -316,32 +219,6 @@ class DashboardNode(Node):
                 f"anyone who can reach {address}:{self.port} can stop, resume and instruct this robot"
                 f"{' and drive it' if self.drivable else ''}; set the parameter token, or address to 127.0.0.1"
             )
-
-
-def _settle(reply: Future[Reply], value: Reply) -> None:
-    # A cancelled reply: the web server has stopped waiting and has told the browser.
-    if reply.set_running_or_notify_cancel():
-        reply.set_result(value)
-
-
-def _goal_of(fields: Mapping[str, str]) -> Any:
-    """Return the request that an action client would send, with the fields of the goal."""
-    goal = ExecuteInstruction.Goal(instruction=fields["instruction"], time_limit_s=float(fields["time_limit_s"]))
-    number = UUID(uuid=[*(bytes.fromhex(fields["id"]) if "id" in fields else uuid4().bytes)])
-    return ExecuteInstruction.Impl.SendGoalService.Request(goal_id=number, goal=goal)
-
-
-def _reply_of(response: Any) -> Reply:
-    if isinstance(response, ExecuteInstruction.Impl.SendGoalService.Response):
-        words = say("reply.accepted" if response.accepted else "reply.rejected")
-        return Reply(bool(response.accepted), in_english(words), words=words)
-    if isinstance(response, CancelGoal.Response):
-        words = say("reply.cancelled")
-        return Reply(response.return_code == CancelGoal.Response.ERROR_NONE, in_english(words), words=words)
-    details = [response.message] if response.message else []
-    if getattr(response, "path", ""):
-        details.append(response.path)
-    return Reply(bool(response.success), "; ".join(details))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
@@ -64,7 +64,11 @@ class _Run:
 
 
 class TrialDesk:
-    """At most one series is at the desk; another page sees the same. Used on the event loop only."""
+    """At most one series is at the desk; another page sees the same. Used on the event loop only.
+
+    Requests of two pages may meet, and most of them wait for the disk or the policy before they change the phase. They
+    take ``_lock``, one at a time; only :meth:`halt` never waits for another request.
+    """
 
     def __init__(self, robot: Robot, store: Store, jobs: Jobs, checkpoints: Callable[[], dict[str, str]]) -> None:
         """``checkpoints()`` returns name -> path of those that can be loaded."""
@@ -74,6 +78,7 @@ class TrialDesk:
         self._phase = Phase.IDLE
         self._run: _Run | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
         self._message: Words | str = ""
 
     def state(self) -> dict[str, Any]:
@@ -109,25 +114,25 @@ class TrialDesk:
         """Take up a series, and load the checkpoint of its next trial if the policy has another.
 
         Raises:
-            TrialsError: a trial is running, or the series is over.
+            TrialsError: a trial is running, another page is at the desk, or the series cannot be read.
         """
-        self._require(Phase.IDLE, Phase.READY)
-        series = self._series = await self.jobs.run(lambda: self.store.load(series_id))
-        planned = series.next
-        self._message, self._phase = "", Phase.IDLE
-        if planned is None:
-            self._series = None
+        async with self._turn(Phase.IDLE, Phase.READY):
+            # A series that cannot be read leaves the desk in the phase it was in.
+            unless_loaded, self._phase = self._phase, Phase.LOADING
+            try:
+                series = await self.jobs.run(lambda: self.store.load(series_id))
+                unless_loaded, planned = Phase.IDLE, series.next
+                self._series, self._message = series if planned else None, ""
+                if planned is not None:
+                    await self._load(planned.checkpoint, series.checkpoints[planned.checkpoint])
+            finally:
+                if self._phase is Phase.LOADING:
+                    self._phase = unless_loaded
             return series
-        try:
-            await self._load(planned.checkpoint, series.checkpoints[planned.checkpoint])
-        finally:
-            if self._phase is Phase.LOADING:
-                self._phase = Phase.IDLE
-        return series
 
     async def _load(self, letter: str, wanted: str) -> None:
         """Load the checkpoint named ``wanted`` unless the policy has it; an empty one is whatever the policy has."""
-        self._phase, self._message = Phase.LOADING, say("trials.loading", letter=letter)
+        self._message = say("trials.loading", letter=letter)
         while is_loading(self._robot.latest):
             await asyncio.sleep(_POLL_S)
         if wanted:
@@ -159,27 +164,34 @@ class TrialDesk:
         Raises:
             TrialsError: it is not prepared, the robot is stopped, or the policy refuses.
         """
-        self._require(Phase.READY, Phase.IDLE)
-        series = self._at_desk(series_id)
-        planned = series.next
-        if planned is None:
-            raise TrialsError(say("trials.refused.made"))
-        if is_stopped(self._robot.latest):
-            raise TrialsError(say("trials.refused.stopped"))
-        self._require_checkpoint(planned.checkpoint, series.checkpoints[planned.checkpoint])
+        async with self._turn(Phase.READY, Phase.IDLE):
+            series = self._at_desk(series_id)
+            planned = series.next
+            if planned is None:
+                raise TrialsError(say("trials.refused.made"))
+            if is_stopped(self._robot.latest):
+                raise TrialsError(say("trials.refused.stopped"))
+            self._require_checkpoint(planned.checkpoint, series.checkpoints[planned.checkpoint])
+            await self._send_goal(planned.instruction, series.plan.time_limit_s)
+
+    async def _send_goal(self, instruction: str, limit_s: float) -> None:
+        """Let the policy drive, and watch it. Raises :class:`TrialsError` if it refuses."""
         self._phase = Phase.RUNNING
-        self._run = _Run(time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
+        run = self._run = _Run(time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds"))
         # A goal, not an instruction: it ends by itself, also when this dashboard does not live to see it.
-        limit_s = series.plan.time_limit_s
-        goal = {"instruction": planned.instruction, "time_limit_s": str(limit_s), "id": self._run.goal}
+        goal = {"instruction": instruction, "time_limit_s": str(limit_s), "id": run.goal}
         reply = await ask(self._robot, "policy/execute", goal)
         if not reply.ok:
             # It may have taken the goal without an answer in time.
             await instruct_policy(self._robot, "", _HALT_WITHIN_S)
             self._run, self._phase = None, Phase.READY
             raise TrialsError(reply.words or reply.message)
+        if self._phase is not Phase.RUNNING:
+            # Halted meanwhile; the policy may have taken the goal after it was told to stop.
+            await self._stop_policy()
+            return
         self._message = ""
-        task = asyncio.create_task(self._watch(self._run, limit_s))
+        task = asyncio.create_task(self._watch(run, limit_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -199,6 +211,10 @@ class TrialDesk:
         self._require(Phase.RUNNING)
         self._at_desk(series_id)
         self._end(message)
+        await self._stop_policy()
+
+    async def _stop_policy(self) -> None:
+        """Make the policy follow nothing; if it does not confirm that, stop the robot and raise TrialsError."""
         reply = await instruct_policy(self._robot, "", _HALT_WITHIN_S)
         if reply.ok:
             return
@@ -220,52 +236,46 @@ class TrialDesk:
         """
         if (outcome == "failure") != bool(reason) or (reason and reason not in REASONS):
             raise TrialsError(say("trials.refused.reason", reasons=", ".join(REASONS)))
-        if self._phase is Phase.RUNNING:
-            await self.halt(series_id)
-        self._require(Phase.JUDGING)
-        series, run = self._at_desk(series_id), self._run
-        assert run is not None
-        number = len(series.results)
-        result = Judged.model_validate(
-            {
-                "outcome": outcome,
-                "reason": reason,
-                "note": note,
-                "duration_s": round(run.duration_s, 2),
-                "began_at": run.began_at,
-                "video": f"trial_{number:04d}.mjpeg" if run.images else "",
-            }
-        )
+        async with self._ended_trial(series_id):
+            series, run = self._at_desk(series_id), self._run
+            assert run is not None
+            number = len(series.results)
+            result = Judged.model_validate(
+                {
+                    "outcome": outcome,
+                    "reason": reason,
+                    "note": note,
+                    "duration_s": round(run.duration_s, 2),
+                    "began_at": run.began_at,
+                    "video": f"trial_{number:04d}.mjpeg" if run.images else "",
+                }
+            )
 
-        def keep() -> Series:
-            if result.video:
-                (self.store.path(series.id) / result.video).write_bytes(b"".join(run.images))
-            kept = series.model_copy(update={"results": [*series.results, result]})
-            self.store.save(kept)
-            return kept
+            def keep() -> Series:
+                if result.video:
+                    (self.store.path(series.id) / result.video).write_bytes(b"".join(run.images))
+                return self._keep(series, results=[*series.results, result])
 
-        return await self._change(keep)
+            return await self._change(keep)
 
     async def discard(self, series_id: str) -> None:
         """End the trial without a result; it is made again. Raises :class:`TrialsError` if there is none."""
-        if self._phase is Phase.RUNNING:
-            await self.halt(series_id)
-        self._require(Phase.JUDGING)
-        self._run, self._phase, self._message = None, Phase.READY, ""
+        async with self._ended_trial(series_id):
+            self._run, self._phase, self._message = None, Phase.READY, ""
 
     async def forget(self, series_id: str) -> Series:
         """Take back the last result; that trial is made again. Raises :class:`TrialsError` if there is none."""
-        self._require(Phase.IDLE, Phase.READY)
-        series = await self.jobs.run(lambda: self.store.load(series_id))
-        if not series.results:
-            raise TrialsError(say("trials.refused.unjudged"))
-        return await self._change(lambda: self._keep(series, results=series.results[:-1], closed=False))
+        async with self._turn(Phase.IDLE, Phase.READY):
+            series = await self.jobs.run(lambda: self.store.load(series_id))
+            if not series.results:
+                raise TrialsError(say("trials.refused.unjudged"))
+            return await self._change(lambda: self._keep(series, results=series.results[:-1], closed=False))
 
     async def close(self, series_id: str) -> Series:
         """End a series early, and reveal its checkpoints."""
-        self._require(Phase.IDLE, Phase.READY)
-        series = await self.jobs.run(lambda: self.store.load(series_id))
-        return await self._change(lambda: self._keep(series, closed=True))
+        async with self._turn(Phase.IDLE, Phase.READY):
+            series = await self.jobs.run(lambda: self.store.load(series_id))
+            return await self._change(lambda: self._keep(series, closed=True))
 
     def _keep(self, series: Series, **changes: Any) -> Series:
         kept = series.model_copy(update=changes)
@@ -315,6 +325,29 @@ class TrialDesk:
             self._end(say("trials.timeup", seconds=f"{limit_s:g}"))
         else:
             self._end(say("trials.ended", why=say(headline(goal)[0])))
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, *phases: Phase) -> AsyncIterator[None]:
+        """Keep the desk for one request; refuse at once if another has it, which may take minutes to end."""
+        self._require(*phases)
+        if self._lock.locked():
+            raise TrialsError(say("reply.busy"))
+        async with self._lock:
+            self._require(*phases)
+            yield
+
+    @contextlib.asynccontextmanager
+    async def _ended_trial(self, series_id: str) -> AsyncIterator[None]:
+        """End the driving of the trial if it still runs, and keep the desk for one request about it.
+
+        Waits for what another request does with the same trial, such as the policy's answer to its goal, or its result.
+        """
+        if self._phase is Phase.RUNNING:
+            await self.halt(series_id)
+        self._require(Phase.JUDGING)
+        async with self._lock:
+            self._require(Phase.JUDGING)
+            yield
 
     def _at_desk(self, series_id: str) -> Series:
         if self._series is None or self._series.id != series_id:

@@ -63,7 +63,6 @@ def page_state(latest: Latest, contract: Contract, names: Mapping[str, Words] | 
         "gate": gate_card(latest.status("gate"), now_s),
         "policy": without_names(policy_card(latest.status("policy"), now_s), names or {}),
         "recorder": recorder_card(latest.status("recorder"), now_s),
-        "progress": progress_card(latest.status("progress")),
         "edits": latest.edits,
     }
 
@@ -185,22 +184,4 @@ def recorder_card(received: ReceivedStatus | None, now_s: float) -> Card:
         "disk_free_bytes": status.disk_free_bytes,
         "next_task": status.next_task,
         "next_language": status.next_language,
-    }
-
-
-def progress_card(received: ReceivedStatus | None) -> Card:
-    """Return how many episodes of each task there are, and how many are wanted."""
-    if received is None or not received.message.success:
-        return {"tasks": []}
-    return {
-        "tasks": [
-            {
-                "category": task.category,
-                "task": task.task,
-                "wanted": task.wanted,
-                "done": task.done,
-                "failed": task.failed,
-            }
-            for task in received.message.tasks
-        ]
     }

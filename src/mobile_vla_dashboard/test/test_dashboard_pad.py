@@ -165,6 +165,8 @@ def test_a_double_press_takes_control_once(stage: Stage, page: Chromium, command
     page.press("#wheel")
     page.wait_until(f"!{DRIVING}")
     stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel")
+    # The page may hear that later than the stage; until then, its button is disabled.
+    page.wait_until("!document.querySelector('#wheel').disabled")
     page.evaluate(
         "window.opened = 0; window.WebSocket = class extends WebSocket { constructor(a) { super(a); opened += 1; } }"
     )

@@ -40,8 +40,8 @@ SCRIPTED_POLICY = Path(__file__).parents[2] / "mobile_vla_policy/test/scripted_p
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
-    for name in ("loaded", "other"):
-        (folder / name).mkdir()
+    for name in ("loaded", "other/best"):  # the second is the output of a training
+        (folder / name).mkdir(parents=True)
         (folder / name / "config.json").touch()
     return folder
 

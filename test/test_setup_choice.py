@@ -107,6 +107,14 @@ def test_a_new_environment_has_python3_and_the_default_wheels(machine: Machine) 
     assert machine.made_for() == ("3.11", "wheels-jazzy")
 
 
+def test_the_wheels_get_a_python_that_they_are_for_if_there_is_one(machine: Machine) -> None:
+    machine.install("python3", "3.10")
+    assert machine.made_for() == ("3.12", "wheels-jazzy")
+    (machine.bin / "python3.12").unlink()
+    done = machine.setup(PYTHON="python3")
+    assert done.returncode == 1 and "Python 3.11, 3.12 or 3.13 is needed" in done.stderr and "3.10" in done.stderr
+
+
 def test_what_was_asked_for_once_stays_when_nothing_is_asked_for(machine: Machine) -> None:
     assert machine.made_for(PYTHON="python3.12", MOBILE_VLA_ROS="kilted") == ("3.12", "wheels-kilted")
     assert machine.keeps()

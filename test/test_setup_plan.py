@@ -53,6 +53,22 @@ def test_numpy_of_ubuntu_22_is_covered_by_a_newer_one_of_the_same_abi() -> None:
     assert "opencv-python-headless" not in names(planned)
 
 
+def test_what_an_earlier_setup_has_installed_is_not_the_platforms(tmp_path: Path) -> None:
+    site, platform = (tmp_path / name / "lib/python3/site-packages" for name in ("venv", "usr"))
+    for folder, version in ((site, "2.13.0"), (platform, "2.7.0")):
+        for name in ("torch", "numpy") if folder is site else ("torch",):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "__init__.py").touch()
+            (folder / f"{name}-{version}.dist-info").mkdir()
+            (folder / f"{name}-{version}.dist-info/METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+    script = (
+        f"import sys; sys.path[:0] = [{str(site)!r}, {str(platform)!r}, {str(ROOT / 'tools/setup')!r}]\n"
+        f"import plan; sys.prefix = {str(tmp_path / 'venv')!r}; print(plan.brought_by_platform())"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str({"torch": "2.7.0"}), done.stderr
+
+
 def test_what_the_platform_brings_is_not_replaced() -> None:
     brought = {"numpy": "1.26.4", "torch": "2.7.0", "opencv-python-headless": "4.11.0", "colcon-core": "0.18.3"}
     planned = plan.plan(REQUIREMENTS, "3.10", "/opt/ros/humble", brought)

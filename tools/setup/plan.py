@@ -138,15 +138,23 @@ def _name(line: str) -> str:
 
 
 def brought_by_platform() -> dict[str, str]:
-    """Return the names and versions of what the Python that runs this finds installed."""
+    """Return the names and versions of what the Python that runs this finds installed, outside its own environment.
+
+    What an earlier set-up has installed into that is not the platform's.
+    """
     found = {}
     for name, module in PLATFORM.items():
-        if importlib.util.find_spec(module):
-            try:
-                found[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                found[name] = ""  # installed without pip's metadata, so pip cannot replace it either
+        versions = [one.version for one in metadata.distributions(name=name) if not _is_own(one.locate_file(""))]
+        spec = importlib.util.find_spec(module)
+        if versions:
+            found[name] = versions[0]
+        elif spec and not _is_own(spec.origin or next(iter(spec.submodule_search_locations or [""]))):
+            found[name] = ""  # installed without pip's metadata, so pip cannot replace it either
     return found
+
+
+def _is_own(path: object) -> bool:
+    return sys.prefix != sys.base_prefix and Path(str(path)).is_relative_to(sys.prefix)
 
 
 def main(folder: Path, output: Path, ros: str, extras: list[str]) -> None:

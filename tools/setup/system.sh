@@ -4,26 +4,30 @@
 default_wheels=jazzy
 
 # Sets `python` to an interpreter of a supported version: $PYTHON, that of an environment whose ROS 2 stays, or the first
-# that fits. After find_ros.
+# that fits the wheels or the distribution, else the first. After find_ros.
 find_python() {
-  local candidate version seen="" candidates=(python3 python3.12 python3.11 python3.13 python3.10 python3.14)
+  local candidate version versions seen candidates=(python3 python3.12 python3.11 python3.13 python3.10 python3.14)
+  local fitting=("3.10 3.11 3.12 3.13 3.14")
+  [ "${ros#wheels-}" = "$ros" ] || fitting=("3.11 3.12 3.13" "${fitting[@]}")
   [ "$(ros_of_venv)" != "$ros" ] || candidates=("$venv/bin/python" "${candidates[@]}")
   [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-  for candidate in "${candidates[@]}"; do
-    # -S: with its packages, a Python of ROS wheels would start itself once more.
-    version=$("$candidate" -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || continue
-    case $version in
-      3.10 | 3.11 | 3.12 | 3.13 | 3.14)
-        python=$(command -v "$candidate")
-        python_version=$version
-        # The environment's own python3 is also first on the path where it is activated: go back to the one that made it.
-        if [ "$python" -ef "$venv/bin/python3" ] || [ "$(dirname "$python")" = "$venv/bin" ]; then
-          python=$("$python" -S -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))')
-        fi
-        return
-        ;;
-      *) seen="$seen $candidate is $version;" ;;
-    esac
+  for versions in "${fitting[@]}"; do
+    seen=""
+    for candidate in "${candidates[@]}"; do
+      # -S: with its packages, a Python of ROS wheels would start itself once more.
+      version=$("$candidate" -S -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2> /dev/null) || continue
+      if [[ " $versions " != *" $version "* ]]; then
+        seen="$seen $candidate is $version;"
+        continue
+      fi
+      python=$(command -v "$candidate")
+      python_version=$version
+      # The environment's own python3 is also first on the path where it is activated: go back to the one that made it.
+      if [ "$python" -ef "$venv/bin/python3" ] || [ "$(dirname "$python")" = "$venv/bin" ]; then
+        python=$("$python" -S -c 'import os, sys; print(os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2]))')
+      fi
+      return
+    done
   done
   fail "Python 3.10 to 3.14 is needed;${seen:- ${PYTHON:-python3} does not run;} install python3.11 or name one: make setup PYTHON=/path/to/python3.11"
 }

@@ -61,7 +61,7 @@ def parts_on(device: torch.device, *, quick: bool, in_time: InTime) -> dict[str,
 def step(device: torch.device, quick: bool) -> list[Figure]:
     """Time one frame from pixels to actions."""
     network, images, tokens = network_and_input()
-    return step_figures(network.to(device), images.to(device), tokens.to(device), 10 if quick else 50)
+    return step_figures(network, images.to(device), tokens.to(device), 10 if quick else 50)
 
 
 def parity(device: torch.device) -> list[Figure]:
@@ -94,6 +94,9 @@ def backends(
         for option in options:
             name = f"{option.backend} {option.precision}{' compiled' if option.compile else ''}"
             if not _may_begin(name, in_time):
+                continue
+            if option.backend == "onnxruntime" and not _has_provider(device):
+                tell(f"{name}: left out: this ONNX Runtime cannot use {device}; install onnxruntime-gpu instead")
                 continue
             tell(name)
             _reset_peak(device)
@@ -132,6 +135,15 @@ def _may_begin(name: str, in_time: InTime) -> bool:
         return True
     tell(f"{name}: left out: no time is left")
     return False
+
+
+def _has_provider(device: torch.device) -> bool:
+    """Return whether ONNX Runtime runs on the device: without CUDA of its own, it takes the CPU and says nothing."""
+    try:
+        from onnxruntime import get_available_providers
+    except ImportError:
+        return False
+    return f"{device.type.upper()}ExecutionProvider" in get_available_providers()
 
 
 def _reset_peak(device: torch.device) -> None:

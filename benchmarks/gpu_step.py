@@ -38,33 +38,45 @@ def step_figures(
     turns: int,
     precisions: Sequence[Precision] = PRECISIONS,
 ) -> list[Figure]:
-    """Time each precision, with and without a CUDA graph, beside the products alone; all in turns.
+    """Time each precision, with and without a CUDA graph, beside the products alone, in turns.
 
-    Network and inputs are on the device that is measured. A way that this device cannot run is left out with a line on
-    standard error. Ratios are of times within one turn.
+    The network may be on the CPU; the inputs are on the device that is measured. One precision is there at a time, so
+    that 16 GB suffice. What this device cannot run is left out with a line on standard error. Ratios are of times
+    within one turn.
     """
+    figures: list[Figure] = []
+    for precision in precisions:
+        try:
+            figures += _figures_of(network, precision, images, tokens, turns)
+        except RuntimeError as error:
+            tell(f"{precision} does not run on {images.device}: {one_line(error)}")
+        if images.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return figures
+
+
+def _figures_of(
+    network: PolicyNetwork, precision: Precision, images: torch.Tensor, tokens: Tokens, turns: int
+) -> list[Figure]:
     device = images.device
-    ways: dict[str, Way] = {}
-    products: dict[str, str] = {}
     # Copied outside of inference mode, whose tensors cannot be changed later.
-    driving = {precision: optimise(deepcopy(network), precision) for precision in precisions}
+    step = partial(step_of, optimise(deepcopy(network).to(device), precision), images, tokens)
+    limit = "fp16" if precision == "fp16" else "bf16"
+    makers: dict[str, Callable[[], Way]] = {f"step {precision}": lambda: step}
+    if device.type == "cuda":
+        makers[f"step {precision}, CUDA graph"] = partial(graphed, step)
+    products = f"products {limit} beside {precision}"
+    makers[products] = partial(_products, network, images, tokens, _DTYPES[limit])
+    ways: dict[str, Way] = {}
     with torch.inference_mode():
-        for precision, optimised in driving.items():
-            step = partial(step_of, optimised, images, tokens)
-            limit = "fp16" if precision == "fp16" else "bf16"
-            makers: dict[str, Callable[[], Way]] = {f"step {precision}": partial(_itself, step)}
-            if device.type == "cuda":
-                makers[f"step {precision}, CUDA graph"] = partial(graphed, step)
-            products |= dict.fromkeys(makers, f"products {limit}")
-            makers[f"products {limit}"] = partial(_products, network, images, tokens, _DTYPES[limit])
-            for name, make in makers.items():
-                _add(ways, name, make)
+        for name, make in makers.items():
+            _add(ways, name, make)
         times = in_turns(ways, device, turns)
     figures = [Figure(f"{name}, median", median(taken), "s") for name, taken in times.items()]
-    for name, limit in products.items():
-        if name in times and limit in times:
-            ratio = median(one / other for one, other in zip(times[name], times[limit], strict=True))
-            goal = OVER_PRODUCTS if device.type == "cuda" else ""
+    if products in times:
+        goal = OVER_PRODUCTS if device.type == "cuda" else ""
+        for name in ways.keys() - {products}:
+            ratio = median(one / other for one, other in zip(times[name], times[products], strict=True))
             figures.append(Figure(f"{name} over its products", ratio, "x", goal))
     return figures
 
@@ -132,8 +144,6 @@ def one_line(error: Exception) -> str:
 
 
 def _add(ways: dict[str, Way], name: str, make: Callable[[], Way]) -> None:
-    if name in ways:
-        return
     try:
         run = make()
         run()
@@ -149,10 +159,6 @@ def _actions(
 ) -> torch.Tensor:
     chunks = [step_of(network, frame.to(device), tokens.to(device)) for frame in frames]
     return torch.stack(chunks).float().cpu()
-
-
-def _itself(run: Way) -> Way:
-    return run
 
 
 def _products(network: PolicyNetwork, images: torch.Tensor, tokens: Tokens, dtype: torch.dtype) -> Way:

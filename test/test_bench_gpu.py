@@ -102,8 +102,31 @@ def test_what_would_begin_after_eight_minutes_is_left_out_and_named(
 def test_a_step_is_timed_beside_the_products_of_its_shapes(network) -> None:
     images, tokens = torch.rand(1, 2, 3, 64, 64), network.backbone.tokenise([INSTRUCTION])
     figures = {f.name: f for f in gpu_step.step_figures(network, images, tokens, 2, ("bf16",))}
-    assert set(figures) == {"step bf16, median", "products bf16, median", "step bf16 over its products"}
+    names = {"step bf16, median", "products bf16 beside bf16, median", "step bf16 over its products"}
+    assert set(figures) == names
     assert all(figure.value > 0 for figure in figures.values())
+
+
+def test_a_precision_that_does_not_fit_leaves_the_others(network, monkeypatch, capsys) -> None:
+    def optimise(copy, precision):
+        if precision == "fp16":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return whole(copy, precision)
+
+    whole = gpu_step.optimise
+    monkeypatch.setattr(gpu_step, "optimise", optimise)
+    images, tokens = torch.rand(1, 2, 3, 64, 64), network.backbone.tokenise([INSTRUCTION])
+    figures = gpu_step.step_figures(network, images, tokens, 2, ("fp16", "bf16"))
+    assert [f.name for f in figures if "over" in f.name] == ["step bf16 over its products"]
+    assert "fp16 does not run on cpu: CUDA out of memory" in capsys.readouterr().err
+
+
+def test_onnx_runtime_on_the_cpu_is_no_figure_of_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    options = [EngineOptions("cuda", "onnxruntime", "fp16")]
+    assert bench_gpu.backends(torch.device("cuda"), options, 3, lambda: True, write) == []
+    assert "onnxruntime fp16: left out: this ONNX Runtime cannot use cuda" in capsys.readouterr().err
+    assert bench_gpu._has_provider(CPU)
 
 
 def test_actions_are_compared_with_those_on_the_cpu(network) -> None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from mobile_vla_control.measured import Newest, stoppable
 from mobile_vla_data.action import Velocity
-from mobile_vla_data.contract import Contract, same_frame
+from mobile_vla_data.compatibility import same_frame
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.polygon import EDGE_M, Polygon
 
 #: Cosine of the angle to the shortest way back, below which motion is along the edge rather than back inside.

@@ -17,6 +17,9 @@ WIRING_FIELDS = frozenset({"robot", "topic", "odometry_topic", "gripper_topic"})
 #: Groups that only wire.
 _WIRING_GROUPS = ("gripper_driver",)
 
+#: Frames of the robot, which a namespaced one prefixes.
+_FRAMES = ("action.frame", "state.odometry_frame")
+
 Change = Literal["stricter", "looser"]
 _Rule: TypeAlias = Callable[[Any, Any], Change]
 
@@ -33,6 +36,11 @@ class Comparison:
     """Limits that are wider here: the policy may meet what it never saw in training."""
 
 
+def same_frame(one: str, other: str) -> bool:
+    """Return whether two frame ids mean the same frame: a namespaced robot prefixes its own (``robot1/odom``)."""
+    return one.rsplit("/", 1)[-1] == other.rsplit("/", 1)[-1]
+
+
 def compare(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Comparison:
     """Compare two contracts (``Contract.model_dump(mode="json")``) field by field.
 
@@ -44,6 +52,8 @@ def compare(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Comparison:
         if here.get(field, _ABSENT) == there.get(field, _ABSENT) or field.rsplit(".", 1)[-1] in WIRING_FIELDS:
             continue
         if field.split(".")[0] in _WIRING_GROUPS:
+            continue
+        if field in _FRAMES and same_frame(here[field], there[field]):
             continue
         rule = _rule(field)
         line = f"{field}: {here.get(field, _ABSENT)} != {there.get(field, _ABSENT)}"

@@ -35,11 +35,6 @@ class ContractError(ValueError):
     """A contract file is missing, malformed, or does not fit another contract. The message is one line."""
 
 
-def same_frame(one: str, other: str) -> bool:
-    """Return whether two frame ids mean the same frame: a namespaced robot prefixes its own (``robot1/odom``)."""
-    return one.rsplit("/", 1)[-1] == other.rsplit("/", 1)[-1]
-
-
 class CameraContract(Strict):
     """Source and size of the images of one camera."""
 

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobile_vla_data.compatibility import same_frame
 from mobile_vla_data.contract import GRIPPER_STATE as GRIPPER_STATE
 from mobile_vla_data.contract import ODOMETRY as ODOMETRY
-from mobile_vla_data.contract import Contract, same_frame
+from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode import jpeg
 from mobile_vla_data.image import Image, ImageError, fit, unpack
 

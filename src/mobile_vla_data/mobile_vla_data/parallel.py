@@ -51,7 +51,7 @@ class Spread:
             release: closes what was prepared, where the worker is this process.
 
         Raises:
-            RuntimeError: Ray is asked for, and is not installed.
+            ValueError: Ray is asked for, and is not installed.
         """
         if not jobs:
             return
@@ -96,7 +96,7 @@ def _with_ray(
         from ray.exceptions import RayTaskError
         from ray.util import ActorPool
     except ImportError:
-        raise RuntimeError("--ray needs Ray: pip install 'ray>=2.40'") from None
+        raise ValueError("--ray needs Ray: pip install 'ray>=2.40'") from None
     ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False)
     there = ray.cluster_resources()
     gpus = int(there.get("GPU", 0)) if gpu else 0

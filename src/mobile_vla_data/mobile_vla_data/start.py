@@ -16,6 +16,8 @@ _PIP_NAMES = {
     "yaml": "pyyaml",
     "huggingface_hub": "huggingface-hub",
 }
+#: Modules that plain `make setup` leaves out on a distribution, and the extra that they are in.
+_EXTRAS = {"mujoco": "sim", "mcap": "rosbag"}
 #: Modules that come with ROS 2, besides messages.
 _OF_ROS = ("rclpy", "ament_index_python", "builtin_interfaces", "rcl_interfaces", "std_srvs")
 
@@ -49,9 +51,8 @@ def how_to_install(module: str) -> str:
     """Return the advice for a module that is not installed."""
     if module in _OF_ROS or module.endswith("_msgs"):
         return "source a ROS 2 distribution and this workspace (. ./env.sh); after a change of messages: make setup"
-    if module == "mujoco":
-        return "make setup EXTRAS=sim, or: python3 -m pip install mujoco"
-    return f"make setup, or: python3 -m pip install {_PIP_NAMES.get(module, module)}"
+    setup = f"make setup EXTRAS={_EXTRAS[module]}" if module in _EXTRAS else "make setup"
+    return f"{setup}, or: python3 -m pip install {_PIP_NAMES.get(module, module)}"
 
 
 def _is_installed(module: str) -> bool:

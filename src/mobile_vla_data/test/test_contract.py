@@ -88,6 +88,9 @@ def test_a_missing_file_is_named(tmp_path):
 def test_topics_may_differ_between_training_and_driving_but_meaning_may_not(contract):
     rewired = Contract.from_dict(changed(contract, "cameras.static.topic", "ceiling/image_raw"))
     rewired.require_same(contract, "the robot", "the checkpoint")
+    second = Contract.from_dict(changed(contract, "action.frame", "robot2/base_link"))
+    second = Contract.from_dict(changed(second, "state.odometry_frame", "robot2/odom"))
+    second.require_same(contract, "the second robot", "the checkpoint of the first")
     other = Contract.from_dict(changed(contract, "control_rate_hz", 5.0))
     assert other.differences(contract) == ["control_rate_hz: 5.0 != 10.0"]
     with pytest.raises(ContractError, match=r"the robot differs from the one of the checkpoint: control_rate_hz: 5.0"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def test_an_export_has_the_same_bytes_wherever_it_is_written_and_is_continued(
     assert reported[-1] == (stops.total, stops.total), "the interrupted export counts"
 
 
+def test_an_export_that_was_stopped_when_all_was_written_says_what_is_done(small_dataset, tmp_path):
+    pytest.importorskip("rosbags")
+    reported = []
+
+    def stop_at_the_end(done, total):
+        if done == total:
+            raise StopError
+
+    with pytest.raises(StopError):
+        export_rosbag(small_dataset, tmp_path / "bags", BagExport(), stop_at_the_end)
+    export_rosbag(small_dataset, tmp_path / "bags", BagExport(), lambda *progress: reported.append(progress))
+    assert reported == [(10, 10)]
+
+
 def test_commands_spread_with_ray_do_the_same(local_ray, small_dataset, tmp_path, run):
     pytest.importorskip("av")
     here, there = run("validate", small_dataset, "--json"), run("validate", small_dataset, "--json", "--ray")
@@ -153,7 +168,9 @@ def test_what_was_prepared_here_is_closed(monkeypatch):
     assert [counter.closed for counter in made] == [True]
 
 
-def test_ray_that_is_not_installed_is_one_line(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(RuntimeError, match="--ray needs Ray: pip install"):
-        list(Spread(ray=True).run(Counter, Counter.square, [1]))
+@pytest.mark.parametrize("command", [("validate",), ("export", "aloha")])
+def test_ray_that_is_not_installed_is_one_line(command, small_dataset, tmp_path, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    target = [tmp_path / "out"] if command[0] == "export" else []
+    done = run(*command, small_dataset, *target, "--ray")
+    assert done.returncode == 1 and done.stderr == "mobile-vla-data: --ray needs Ray: pip install 'ray>=2.40'\n"

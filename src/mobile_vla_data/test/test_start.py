@@ -30,16 +30,18 @@ def started(module: str, entry: str, tmp_path: Path, *missing: str) -> subproces
         ("mobile_vla_data.cli.start", "data", "yaml", "pip install pyyaml"),
         ("mobile_vla_policy.start", "policy", "transformers", "pip install transformers"),
         ("mobile_vla_policy.start", "policy_node", "peft", "pip install peft"),
+        ("mobile_vla_policy.start", "policy_node", "torch", "pip install torch"),
         ("mobile_vla_control.start", "command_gate_node", "rclpy", "source a ROS 2 distribution"),
         ("mobile_vla_collect.start", "recorder_node", "mobile_vla_msgs", "source a ROS 2 distribution"),
         ("mobile_vla_sim.start", "sim", "mujoco", "make setup EXTRAS=sim"),
+        ("mobile_vla_collect.start", "raw_recorder_node", "mcap", "make setup EXTRAS=rosbag"),
     ],
 )
 def test_a_missing_module_is_named_in_one_line(
     module: str, entry: str, missing: str, advice: str, tmp_path: Path
 ) -> None:
     pytest.importorskip(module.partition(".")[0])
-    if missing == "mobile_vla_msgs":
+    if module == "mobile_vla_collect.start":
         pytest.importorskip("rclpy")  # which is missed first where there is no ROS
     done = started(module, entry, tmp_path, missing)
     assert done.returncode == 1 and done.stdout == ""

@@ -28,4 +28,6 @@ def torch_fault() -> str:
 policy = entry(
     "mobile_vla_policy.cli", ("torch", "transformers", "peft", "accelerate", "safetensors"), fault=torch_fault
 )
-policy_node = entry("mobile_vla_policy.node.policy_node", ("transformers", "peft", "safetensors"), fault=torch_fault)
+policy_node = entry(
+    "mobile_vla_policy.node.policy_node", ("torch", "transformers", "peft", "safetensors"), fault=torch_fault
+)

@@ -94,8 +94,14 @@ def write_each(
     total: int,
     progress: Progress | None,
 ) -> None:
-    """Write what is ``left`` of ``total`` episodes; see :meth:`~mobile_vla_data.parallel.Spread.run`."""
-    for done, _ in enumerate(spread.run(prepare, write, left), start=total - len(left) + 1):
+    """Write what is ``left`` of ``total`` episodes; see :meth:`~mobile_vla_data.parallel.Spread.run`.
+
+    ``progress`` is told what an interrupted call has done, then each episode.
+    """
+    before = total - len(left)
+    if progress is not None:
+        progress(before, total)
+    for done, _ in enumerate(spread.run(prepare, write, left), start=before + 1):
         if progress is not None:
             progress(done, total)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def test_targets_are_refused_for_a_camera_that_they_are_not_in(tmp_path: Path) -
     settings = train_settings(policy=policy_settings(cameras=("gripper", "static")), grounding_weight=1.0)
     with pytest.raises(TrainingDataError, match="put 'static' first"):
         train(settings, dataset, tmp_path / "out", QUIET)
+
+
+def test_a_warning_says_that_no_episode_has_a_target(tmp_path: Path) -> None:
+    said = io.StringIO()
+    for name, targets in (("without", False), ("with", True)):
+        dataset = write_dataset(tmp_path / name, episodes=10, steps=6, targets=targets)
+        train(train_settings(grounding_weight=1.0), dataset, tmp_path / f"{name}_out", Console(file=said))
+    (warning,) = (line for line in said.getvalue().splitlines() if "Warning" in line)
+    assert "without: no episode says where its target is" in warning and "mobile-vla-data annotate" in warning
 
 
 def test_any_backbone_learns_the_target_and_its_checkpoint_holds_nothing_of_that(tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ def clean(name: str, value: Any) -> Any:
         raise ValueError(f"{name} is {value!r}; it must be {kinds[wanted]}")
     if name == "instruction":
         return normalise_instruction(value)
+    if name == "checkpoint" and value and not is_hub_name(value):
+        return str(Path(value).expanduser().absolute())  # in the status, a path that others can follow
     if name in EngineOptions.__dataclass_fields__ and (problem := EngineOptions(**{name: value}).problem()):
         raise ValueError(problem)
     if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):

@@ -180,6 +180,14 @@ def _open(dataset: Path, settings: TrainSettings, console: Console, accelerator:
             f"{dataset}: targets are annotated in images of '{data.contract.first_camera}', but "
             f"policy.backbone.cameras begins with '{cameras[0]}'; put '{data.contract.first_camera}' first"
         )
+    train = data.splits["train"]
+    if settings.grounding_weight and not any((episode.target_px() >= 0).any() for episode in train):
+        console.print(
+            f"Warning: {dataset}: no episode says where its target is, so the policy will hardly learn what the words "
+            "mean; mark targets on the page or with mobile-vla-data annotate, or set grounding_weight=0",
+            style="bold yellow",
+            soft_wrap=True,
+        )
     if data.note:
         console.print(data.note)
     return data

@@ -42,7 +42,8 @@ def start(context):
         sim = launching.include(context, "sim.launch.py", *launching.COMMON, "compressed")
         return [sim, launching.namespaced(context, *nodes)]
     cameras = [camera(name, parameters) for name in ("static", "gripper") if value(context, f"{name}_camera")]
-    return [launching.namespaced(context, *cameras, *launching.gripper_adapter(context), *nodes)]
+    robot = [*cameras, *launching.gripper_adapter(context), *nodes]
+    return [*launching.contract_hint(context), launching.namespaced(context, *robot)]
 
 
 def camera(name, parameters):

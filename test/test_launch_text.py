@@ -51,6 +51,7 @@ def test_quotes_pipelines_and_an_awkward_workspace_path_reach_the_nodes_unchange
         source, contract = probe.parameters("static_camera_node", "source", "contract")
         assert source == PIPELINE
         assert contract == str(moved_workspace / "config/robot.yaml")
+        assert "no contract:=FILE: this robot has topics and limits of the simulated one" in launched.output
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_the_home_folder_is_expanded_and_the_printed_keyboard_line_runs_in_a_she
             "use_sim_time:=true",
         )  # fmt: skip
         dataset, plan, given = probe.parameters("/robot1/recorder_node", "dataset", "plan", "contract")
+        assert "no contract:=FILE" not in launched.output
         assert [dataset, plan, given] == [str(tmp_path / "episodes"), str(tmp_path / "plan.yaml"), str(contract)]
         assert probe.parameters("/robot1/static_camera_node", "source") == [str(tmp_path / "images")]
         line = next(line for line in launched.output.splitlines() if "keyboard_teleop_node" in line)

@@ -91,6 +91,10 @@ def parameter_file(name: str) -> PathJoinSubstitution:
     return PathJoinSubstitution([SHARE, "config", name])
 
 
+#: The contract without the argument: the simulated robot's.
+CONTRACT = parameter_file("robot.yaml")
+
+
 # Arguments ------------------------------------------------------------------------------------------------------------
 
 
@@ -119,7 +123,7 @@ def common_arguments() -> list[Any]:
     """Declare what every launch file begins with; nodes learn which launch they belong to and end when it is gone."""
     return [
         SetEnvironmentVariable(LAUNCH_PID, str(os.getpid())),
-        *path_argument("contract", default=parameter_file("robot.yaml"), description="contract file of this robot"),
+        *path_argument("contract", default=CONTRACT, description="contract file of this robot"),
         DeclareLaunchArgument("namespace", default_value="", description="ROS namespace of every node"),
         OpaqueFunction(function=_require_namespace),
         DeclareLaunchArgument(
@@ -302,6 +306,18 @@ def _remaps(context: Any) -> list[tuple[str, str]]:
     if "tf" in given:
         remaps.append((STATIC_TRANSFORMS, f"{given['tf']}_static"))
     return remaps
+
+
+def contract_hint(context: Any) -> list[LogInfo]:
+    """Say that a real robot has the simulated one's limits, where no contract was named."""
+    if value(context, "contract") != CONTRACT.perform(context):
+        return []
+    return [
+        LogInfo(
+            msg="no contract:=FILE: this robot has topics and limits of the simulated one, without obstacles and "
+            f"keep_in ({value(context, 'contract')})"
+        )
+    ]
 
 
 def recorder(parameters: Any, *, plan: bool = True) -> Node:

@@ -23,6 +23,15 @@ os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 sys.path.append(str(Path(__file__).parent))
 
 
+@pytest.fixture(scope="module")
+def domain() -> Iterator[int]:
+    """A DDS domain that no other test uses; its id."""
+    from mobile_vla_ros.testing import unique_domain
+
+    with unique_domain() as domain_id:
+        yield domain_id
+
+
 @pytest.fixture
 def local_ray() -> Iterator[None]:
     """Run a Ray with two processors on this machine."""

@@ -15,7 +15,7 @@ from common import Figure
 def measure(checkpoint: Path, quick: bool) -> list[Figure]:
     """Through ``mobile-vla-policy benchmark``: each backend in its own process, exports made again."""
     with tempfile.TemporaryDirectory(prefix="bench_backends_") as cache:
-        environment = {**os.environ, "XDG_CACHE_HOME": cache}
+        environment = {**os.environ, "MOBILE_VLA_CACHE": cache}
         environment.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // 2)))
         command = [sys.executable, "-m", "mobile_vla_policy.cli", "benchmark", str(checkpoint), "--backend", "all"]
         command += ["--steps", "100" if quick else "500", "--json"]

@@ -13,7 +13,7 @@ def ros2(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def domain() -> Iterator[int | None]:
-    """A DDS domain of the test, or none where there is no ROS."""
+    """A DDS domain of each test, because each launches a whole robot; none where there is no ROS."""
     if find_spec("rclpy") is None:
         yield None
         return

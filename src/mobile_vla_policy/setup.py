@@ -25,7 +25,6 @@ setup(
         "safetensors>=0.4.3",
         "huggingface_hub>=1.5",
         "kornia>=0.7",
-        "platformdirs>=3",
         "pydantic>=2.5",
         "PyYAML>=6",
         "typer>=0.9",

@@ -99,26 +99,18 @@ class Stages:
         self._demo.stages_file.write_text(json.dumps(self._done, indent=2))
 
 
-def command(arguments: Sequence[str | Path], log: Path | None = None) -> str:
-    """Run a command to its end; its stdout is returned (or goes to ``log`` with stderr).
+def command(arguments: Sequence[str | Path]) -> str:
+    """Run a command to its end and return its stdout.
 
     Raises:
         DemoError: it exited with a status other than 0.
     """
     line = [str(argument) for argument in arguments]
     print("$ " + " ".join(line), flush=True)
-    if log is None:
-        done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            raise DemoError(
-                f"'{' '.join(line[:2])}' exited with status {done.returncode}: {done.stdout.strip()[-400:]}"
-            )
-        return done.stdout
-    with log.open("w") as stream:
-        done = subprocess.run(line, stdout=stream, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        raise DemoError(f"'{' '.join(line[:2])}' exited with status {done.returncode}; read {log}")
-    return ""
+        raise DemoError(f"'{' '.join(line[:2])}' exited with status {done.returncode}: {done.stdout.strip()[-400:]}")
+    return done.stdout
 
 
 def launch(

@@ -25,9 +25,9 @@ import math
 from dataclasses import dataclass, field
 
 from mobile_vla_control.area import KeepIn
-from mobile_vla_control.limiter import VelocityLimiter, clamp
+from mobile_vla_control.limiter import VelocityLimiter
 from mobile_vla_control.obstacles import ObstacleGuard
-from mobile_vla_data.action import Velocity
+from mobile_vla_data.action import Velocity, clamp
 from mobile_vla_data.contract import Contract
 
 ZERO = Velocity()

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import math
 
-from mobile_vla_data.action import Velocity
+from mobile_vla_data.action import Velocity, clamp
 from mobile_vla_data.contract import Limits
 
 _Vector = tuple[float, float]
-
-
-def clamp(wanted: Velocity, limits: Limits, *, can_strafe: bool) -> Velocity:
-    """Return the velocity nearest to ``wanted``, in the same direction, that base and limits allow."""
-    y = wanted.y if can_strafe else 0.0
-    speed = math.hypot(wanted.x, y)
-    # A command at the limit must not count as clamped because its norm is rounded up.
-    scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
-    yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
-    return Velocity(wanted.x * scale, y * scale, yaw_rate)
 
 
 class VelocityLimiter:

@@ -8,15 +8,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 
-@pytest.fixture(scope="module")
-def domain():
-    """A ROS domain that no other test uses."""
-    from mobile_vla_ros.testing import unique_domain
-
-    with unique_domain():
-        yield
-
-
 @pytest.fixture
 def probe(domain):
     """A node of this process."""

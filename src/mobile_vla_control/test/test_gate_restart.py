@@ -11,17 +11,11 @@ from std_srvs.srv import Trigger
 
 from mobile_vla_msgs.msg import GateStatus
 from mobile_vla_ros.qos import EVERY_STATUS
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("domain")]
 
 CONTRACT = str(Path(__file__).parents[3] / "config" / "robot.yaml")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def domain():
-    with unique_domain():
-        yield
 
 
 class Scene:

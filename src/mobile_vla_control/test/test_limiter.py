@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobile_vla_control.limiter import VelocityLimiter, clamp
-from mobile_vla_data.action import Velocity
+from mobile_vla_control.limiter import VelocityLimiter
+from mobile_vla_data.action import Velocity, clamp
 from mobile_vla_data.contract import Contract
 
 LIMITS = Contract.load(Path(__file__).parents[3] / "config" / "robot.yaml").limits

@@ -1,4 +1,4 @@
-"""Columns of actions and states, and the conversion action <-> velocity: shared by every package.
+"""Columns of actions and states, velocities, and the conversion between the two: shared by every package.
 
 An action is ``[delta_x, delta_y, gripper]``: metres travelled in the robot frame during one control period, and
 gripper 0 open / 1 closed. Where the contract sets ``action.yaw``, a fourth column ``delta_yaw`` holds the turn during
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.contract import Contract
+from mobile_vla_data.contract import Contract, Limits
 
 ACTION = ("delta_x", "delta_y", "gripper")
 DELTA_YAW = "delta_yaw"
@@ -97,6 +97,16 @@ class Velocity:
     def finite(self) -> bool:
         """Return whether every component is a finite number."""
         return math.isfinite(self.x) and math.isfinite(self.y) and math.isfinite(self.yaw_rate)
+
+
+def clamp(wanted: Velocity, limits: Limits, *, can_strafe: bool) -> Velocity:
+    """Return the velocity nearest to ``wanted``, in the same direction, that base and limits allow."""
+    y = wanted.y if can_strafe else 0.0
+    speed = math.hypot(wanted.x, y)
+    # A command at the limit must not count as clamped because its norm is rounded up.
+    scale = limits.linear_m_s / speed if speed > limits.linear_m_s * (1 + 1e-9) else 1.0
+    yaw_rate = min(max(wanted.yaw_rate, -limits.angular_rad_s), limits.angular_rad_s)
+    return Velocity(wanted.x * scale, y * scale, yaw_rate)
 
 
 class ActionCodec:

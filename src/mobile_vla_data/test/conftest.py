@@ -182,12 +182,14 @@ def run(capfd: Any, monkeypatch: Any) -> Callable[..., Done]:
     return _run
 
 
-def with_target_and_takeover(index: int, step: dict) -> dict:
-    return {**step, "target": (index, 100) if index > 3 else None, "takeover": index % 2 == 0}
+@pytest.fixture
+def with_target_and_takeover() -> Callable[[int, dict[str, Any]], dict[str, Any]]:
+    """For ``record``: gives steps a target and takeovers."""
+    return lambda index, step: {**step, "target": (index, 100) if index > 3 else None, "takeover": index % 2 == 0}
 
 
 @pytest.fixture
-def small_dataset(record, dataset):
+def small_dataset(record, dataset, with_target_and_takeover):
     """Ten episodes of different lengths, split; one has a target and takeovers, one failed."""
     for seed in range(9):
         record(steps=12 + seed, seed=seed, task=f"task_{seed % 3}", language=f"do what {seed % 3} says")

@@ -27,15 +27,12 @@ WORDS = (
 )
 
 
-def with_target(index: int, step: dict) -> dict:
-    return {**step, "target": (index, 100) if index > 3 else None, "takeover": index % 2 == 0}
-
-
 @pytest.fixture
-def small_dataset(record, dataset):
+def small_dataset(record, dataset, with_target_and_takeover):
     for seed in range(5):
         record(steps=8 + seed, seed=seed, encoding="raw", language=f"do what {seed} says")
-    record(steps=9, seed=9, encoding="raw", outcome="failure", change_step=with_target, environment={"room": "kitchen"})
+    last = {"outcome": "failure", "environment": {"room": "kitchen"}, "change_step": with_target_and_takeover}
+    record(steps=9, seed=9, encoding="raw", **last)
     split_dataset(dataset, (0.6, 0.2, 0.2))
     return dataset
 

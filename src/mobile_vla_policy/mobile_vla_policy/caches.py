@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-_CACHE = "mobile_vla"
+from mobile_vla_data.storage.folders import cache_folder
 
 
 def exports_cache() -> Path:
     """Return the folder of exports that a policy asked for by naming a backend."""
-    return user_cache_path(_CACHE) / "engines"
+    return cache_folder() / "engines"
 
 
 def tensorrt_cache() -> Path:
     """Return the folder of TensorRT engines that ONNX Runtime built."""
-    return user_cache_path(_CACHE) / "tensorrt"
+    return cache_folder() / "tensorrt"
 
 
 def compiler_cache() -> Path:
     """Return the folder of code that torch.compile made; torch's default is in /tmp, which a reboot empties."""
-    return user_cache_path(_CACHE) / "inductor"
+    return cache_folder() / "inductor"

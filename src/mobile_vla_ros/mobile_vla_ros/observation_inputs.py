@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CompressedImage, Image
 
 from mobile_vla_data.contract import Contract
@@ -29,7 +28,6 @@ class ObservationInputs:
         self,
         node: Any,
         contract: Contract,
-        callback_group: CallbackGroup | None = None,
         on_image: Callable[[str], None] | None = None,
         *,
         compressed: bool = False,
@@ -37,22 +35,20 @@ class ObservationInputs:
         self.builder = ObservationBuilder(contract)
         self._node = node
         self._image_listener = on_image
-        group = {"callback_group": callback_group} if callback_group else {}
         self._subscriptions = [
             node.create_subscription(
                 CompressedImage if compressed else Image,
                 f"{camera.topic}/compressed" if compressed else camera.topic,
                 partial(self._on_jpeg if compressed else self._on_image, name),
                 SENSOR,
-                **group,
             )
             for name, camera in contract.cameras.items()
         ]
-        self._pose = PoseInput(node, contract, self._on_pose, self._on_no_pose, **group)
+        self._pose = PoseInput(node, contract, self._on_pose, self._on_no_pose)
         topics = [*(subscription.topic_name for subscription in self._subscriptions), self._pose.topic]
         if contract.has_gripper:
             topic = contract.state.gripper_topic
-            gripper = node.create_subscription(GripperState, topic, self._on_gripper, SENSOR, **group)
+            gripper = node.create_subscription(GripperState, topic, self._on_gripper, SENSOR)
             self._subscriptions.append(gripper)
             topics.append(gripper.topic_name)
 

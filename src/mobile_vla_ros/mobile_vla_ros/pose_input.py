@@ -37,20 +37,18 @@ class PoseInput:
         StartError: ``tf`` is asked for and tf2_msgs is not installed.
     """
 
-    def __init__(
-        self, node: Any, contract: Contract, on_pose: OnPose, on_problem: Callable[[str], None], **options: Any
-    ) -> None:
+    def __init__(self, node: Any, contract: Contract, on_pose: OnPose, on_problem: Callable[[str], None]) -> None:
         self._node, self._on_pose, self._on_problem = node, on_pose, on_problem
         self._frame, self._base = contract.state.odometry_frame, contract.action.frame
         self._max_age_s = contract.state.odometry_max_age_s
         self._transforms = Transforms()
         if contract.state.pose == "odom":
             topic = contract.state.odometry_topic
-            self._subscriptions = [node.create_subscription(Odometry, topic, self._on_odometry, SENSOR, **options)]
+            self._subscriptions = [node.create_subscription(Odometry, topic, self._on_odometry, SENSOR)]
         else:
             self._subscriptions = [
-                node.create_subscription(tf_message(), TRANSFORMS, self._on_moving, _MOVING, **options),
-                node.create_subscription(tf_message(), STATIC_TRANSFORMS, self._on_static, _STATIC, **options),
+                node.create_subscription(tf_message(), TRANSFORMS, self._on_moving, _MOVING),
+                node.create_subscription(tf_message(), STATIC_TRANSFORMS, self._on_static, _STATIC),
             ]
 
     @property

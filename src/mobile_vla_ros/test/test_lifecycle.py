@@ -6,9 +6,9 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("domain")]
 
 NODE = """
 import sys
@@ -33,12 +33,6 @@ class Worker(AutostartNode):
 
 sys.exit(run(Worker))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def domain():
-    with unique_domain():
-        yield
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from std_msgs.msg import String
 
 from mobile_vla_ros.qos import LATCHED
-from mobile_vla_ros.testing import NodeProcess, Probe, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, wait_for
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("domain")]
 
 NODE = """
 import ctypes
@@ -53,12 +53,6 @@ class Last(Node):
 
 sys.exit(run(Last))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def domain():
-    with unique_domain():
-        yield
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from mobile_vla_sim.world.plans import FAMILIES
 from mobile_vla_sim.world.scene import LIGHTINGS
 
 if TYPE_CHECKING:
-    from mobile_vla_sim.headless.driver import DrivingPolicy
+    from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
     from mobile_vla_sim.headless.evaluate import EvaluateConfig
     from mobile_vla_sim.headless.trial import Trial
     from mobile_vla_sim.world.odometry import OdometryKind

@@ -16,16 +16,10 @@ from mobile_vla_msgs.msg import GripperCommand, GripperState, RecorderStatus, Si
 from mobile_vla_msgs.srv import ResetSim
 from mobile_vla_ros.convert import to_ns
 from mobile_vla_ros.qos import LATCHED, SENSOR
-from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, unique_domain, wait_for
+from mobile_vla_ros.testing import NodeProcess, Probe, changed_contract, wait_for
 from mobile_vla_sim.tasks.draw import draw
 
 pytestmark = pytest.mark.alone
-
-
-@pytest.fixture(scope="module")
-def domain():
-    with unique_domain() as number:
-        yield number
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +230,16 @@ def test_trials_name_what_is_missing_and_exit_with_1(domain, contract_path):
     with NodeProcess("mobile_vla_sim", "trial_node", parameters, namespace="/alone") as trials:
         assert trials.wait() == 1
     assert "waited 0.5 s for service sim/reset; start sim_node" in trials.output
+
+
+@pytest.mark.parametrize("parameter", ["output", "record"])
+def test_trials_refuse_a_file_that_cannot_be_written_before_the_first_one(domain, contract_path, tmp_path, parameter):
+    (tmp_path / "file").touch()
+    parameters = {"contract": str(contract_path), parameter: str(tmp_path / "file" / "trials" / "result.gif")}
+    with NodeProcess("mobile_vla_sim", "trial_node", parameters, namespace="/alone") as trials:
+        assert trials.wait() == 1
+    assert f"error: trial_node: {tmp_path}/file/trials: not a directory; a part of the path is a file" in trials.output
+    assert "Traceback" not in trials.output
 
 
 def test_the_simulator_names_a_wrong_task_and_ends_cleanly_on_a_signal(domain, contract_path):

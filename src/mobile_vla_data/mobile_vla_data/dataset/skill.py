@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -103,18 +103,15 @@ def measure(episode: Episode) -> Skill:
     )
 
 
-def measure_dataset(path: str | Path, progress: Callable[[int, int], None] | None = None) -> list[Skill]:
+def measure_dataset(path: str | Path) -> list[Skill]:
     """Measure every readable episode of a dataset, with path ratios. Raises :class:`DatasetError`."""
-    paths = Dataset.open(path).episode_paths
     found = []
-    for number, episode_path in enumerate(paths, start=1):
+    for episode_path in Dataset.open(path).episode_paths:
         try:
             with Episode.open(episode_path) as episode:
                 found.append(measure(episode))
         except (EpisodeError, ValueError):
             continue  # validate names it
-        if progress is not None:
-            progress(number, len(paths))
     return with_path_ratios(found)
 
 

@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from mobile_vla_data.convert.building import building, require_new
 from mobile_vla_data.convert.extras import import_extra
 from mobile_vla_data.dataset.folder import Dataset
@@ -24,6 +22,7 @@ from mobile_vla_data.dataset.split import fingerprint
 from mobile_vla_data.episode.reader import Episode
 from mobile_vla_data.hub.names import HubError, other_episodes
 from mobile_vla_data.storage.durable import file_digest, write_text_atomically
+from mobile_vla_data.storage.folders import cache_folder
 from mobile_vla_data.storage.lock import FolderBusyError, FolderLock
 
 MANIFEST = "manifest.json"
@@ -98,15 +97,14 @@ def pull(url: str, target: str | Path, progress: Progress = lambda done, total: 
 def cached(url: str, progress: Progress = lambda done, total: None) -> Path:
     """Return a local copy of a dataset, kept in the cache folder and brought up to date with the storage.
 
-    The cache is ``MOBILE_VLA_CACHE``, by default mobile_vla in the user's cache folder (``XDG_CACHE_HOME``). While
-    another process receives the dataset, such as another one of the same training, it is waited for.
+    It lies in :func:`mobile_vla_data.storage.folders.cache_folder`. While another process receives the dataset, such as
+    another one of the same training, it is waited for.
 
     Raises:
         HubError: see :func:`pull`.
     """
-    root = Path(os.environ.get("MOBILE_VLA_CACHE") or user_cache_path("mobile_vla"))
     name = url.rstrip("/").rpartition("/")[2]
-    folder = root / "datasets" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    folder = cache_folder() / "datasets" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     record = folder / _RECEIVED
     with _waited_for(_CacheLock(folder, ".receiving.lock")), _opened(url) as (files, remote):

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 180, 40, 34
+#: Side of the square chart of paths [px].
+_SIDE = 420
 
 
 def histogram(values: npt.NDArray[Any], label: str, bins: int = 30, marks: Sequence[tuple[float, str]] = ()) -> str:
@@ -45,25 +47,25 @@ def histogram(values: npt.NDArray[Any], label: str, bins: int = 30, marks: Seque
     return _svg(_WIDTH, _HEIGHT, parts, label)
 
 
-def paths(drives: Sequence[tuple[str, str, npt.NDArray[Any]]], label: str, size: int = 420) -> str:
+def paths(drives: Sequence[tuple[str, str, npt.NDArray[Any]]], label: str) -> str:
     """Drives in the plane, x to the right and y up [m]: class of the line, its name, positions ``[T, 2]``."""
     every = np.concatenate([positions for _, _, positions in drives])
     low, high = every.min(0), every.max(0)
     span = max(float((high - low).max()), 0.5)
-    scale = (size - 60) / span
+    scale = (_SIDE - 60) / span
     origin = (low + high) / 2
 
     def place(point: npt.NDArray[Any]) -> tuple[float, float]:
-        return float(size / 2 + (point[0] - origin[0]) * scale), float(size / 2 - (point[1] - origin[1]) * scale)
+        return float(_SIDE / 2 + (point[0] - origin[0]) * scale), float(_SIDE / 2 - (point[1] - origin[1]) * scale)
 
     parts = []
     for metres in range(int(np.floor(low.min())) - 1, int(np.ceil(high.max())) + 2):
         x, y = place(np.array([metres, metres]))
-        if 0 <= x <= size:
-            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{size}"/>')
-            parts.append(_text(x, size - 4, str(metres), "middle"))
-        if 0 <= y <= size:
-            parts.append(f'<line class="grid" x1="0" x2="{size}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        if 0 <= x <= _SIDE:
+            parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_SIDE}"/>')
+            parts.append(_text(x, _SIDE - 4, str(metres), "middle"))
+        if 0 <= y <= _SIDE:
+            parts.append(f'<line class="grid" x1="0" x2="{_SIDE}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(_text(4, y - 3, str(metres), "start"))
     for style, name, positions in drives:
         points = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in positions)
@@ -71,7 +73,7 @@ def paths(drives: Sequence[tuple[str, str, npt.NDArray[Any]]], label: str, size:
         parts.append(f'<polyline class="path {style}" points="{points}">{title}</polyline>')
         x, y = place(positions[-1])
         parts.append(f'<circle class="end {style}" cx="{x:.1f}" cy="{y:.1f}" r="2.5"/>')
-    return _svg(size, size, parts, label)
+    return _svg(_SIDE, _SIDE, parts, label)
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:

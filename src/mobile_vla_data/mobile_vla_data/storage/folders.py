@@ -1,4 +1,7 @@
-"""Atomic replacement of whole folders: after a crash the old content is in place, or the new, never half of each."""
+"""The user's folders for caches and state, and atomic replacement of whole folders.
+
+After a crash the old content is in place, or the new, never half of each.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_path, user_state_path
+
 from mobile_vla_data.storage.durable import fsync_path
+
+_APP = "mobile_vla"
 
 
 class WriteError(OSError):
@@ -22,8 +29,15 @@ def state_folder() -> Path:
 
     It is ``$XDG_STATE_HOME/mobile_vla``, by default ``~/.local/state/mobile_vla``.
     """
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(state, "mobile_vla")
+    return user_state_path(_APP)
+
+
+def cache_folder() -> Path:
+    """Folder for what may be deleted at any time and is then fetched or made again.
+
+    It is ``$MOBILE_VLA_CACHE``, by default ``$XDG_CACHE_HOME/mobile_vla`` or ``~/.cache/mobile_vla``.
+    """
+    return Path(os.environ.get("MOBILE_VLA_CACHE") or user_cache_path(_APP))
 
 
 @contextmanager

@@ -22,35 +22,6 @@ from mobile_vla_sim.world.world import Truth
 
 
 @dataclass(frozen=True)
-class ExpertConfig:
-    """Settings of the expert's driving."""
-
-    speed_m_s: float = 0.7
-    """Cruising speed; below the contract's limit so that corrections have room."""
-    drawer_speed_m_s: float = 0.3
-    look_ahead_m: float = 0.3
-    """Distance along the path to the point that it aims at; rounds the corners."""
-    slow_down_per_s: float = 1.8
-    """Speed per metre left to the goal, so that it stops smoothly [1/s]."""
-    creep_m_s: float = 0.1
-    """Speed just before it stops; at lower speeds the last centimetres would take seconds."""
-    stop_within_m: float = 0.05
-    face_speed_m_s: float = 0.3
-    """Towards the target, from where the path ends; fast enough that the arm follows."""
-    reach_early_m: float = 0.3
-    """With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
-    ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
-    home_from_m: float = 0.8
-    """So near a drawer's handle, and within ``home_rad`` of straight in front, it drives straight at it, so that
-    the arm points there when it arrives."""
-    home_rad: float = math.radians(60.0)
-    back_off_m: float = 0.6
-    """It backs off so far from a handle that its arm does not point at, and comes again."""
-    turn_per_s: float = 2.5
-    """Differential base: yaw rate per radian of heading error [1/s]."""
-
-
-@dataclass(frozen=True)
 class Command:
     """Command of the expert for one control period."""
 
@@ -61,6 +32,30 @@ class Command:
     done: bool
     """True if the goal is achieved and only standing still is left."""
 
+
+_SPEED_M_S = 0.7
+"""Cruising speed; below the contract's limit so that corrections have room."""
+_DRAWER_SPEED_M_S = 0.3
+_LOOK_AHEAD_M = 0.3
+"""Distance along the path to the point that it aims at; rounds the corners."""
+_SLOW_DOWN_PER_S = 1.8
+"""Speed per metre left to the goal, so that it stops smoothly [1/s]."""
+_CREEP_M_S = 0.1
+"""Speed just before it stops; at lower speeds the last centimetres would take seconds."""
+_STOP_WITHIN_M = 0.05
+_FACE_SPEED_M_S = 0.3
+"""Towards the target, from where the path ends; fast enough that the arm follows."""
+_REACH_EARLY_M = 0.3
+"""With less than this of its path left, it acts as soon as the arm reaches. It does not first stop where the path
+ends: a policy that learns from images cannot see that place, but it sees what is under the gripper."""
+_HOME_FROM_M = 0.8
+"""So near a drawer's handle, and within ``_HOME_RAD`` of straight in front, it drives straight at it, so that
+the arm points there when it arrives."""
+_HOME_RAD = math.radians(60.0)
+_BACK_OFF_M = 0.6
+"""It backs off so far from a handle that its arm does not point at, and comes again."""
+_TURN_PER_S = 2.5
+"""Differential base: yaw rate per radian of heading error [1/s]."""
 
 _STILL = np.zeros(2)
 _TOO_NEAR_M = REACH_M[0] + 0.05
@@ -74,9 +69,9 @@ _FACE_S, _ACT_S, _SLIDE_S, _HOME_S = 1.4, 2.5, 4.0, 4.0
 class Expert:
     """Commands for one assignment, from the truth. Acceleration stays within the contract's limit."""
 
-    def __init__(self, assignment: Assignment, contract: Contract, config: ExpertConfig | None = None) -> None:
-        self._assignment, self._contract, self._config = assignment, contract, config or ExpertConfig()
-        self._speed_m_s = min(self._config.speed_m_s, contract.limits.linear_m_s)
+    def __init__(self, assignment: Assignment, contract: Contract) -> None:
+        self._assignment, self._contract = assignment, contract
+        self._speed_m_s = min(_SPEED_M_S, contract.limits.linear_m_s)
         self._velocity: Points = np.zeros(2)
         self._closed = bool(assignment.scene.held)
         self._slides = assignment.goal.aim in (Aim.OPEN, Aim.CLOSE)
@@ -137,7 +132,7 @@ class Expert:
             wanted = self._approach()
             if self._slides and self._before_handle():
                 return
-            if not wanted.any() or (acts and self._path_left_m < self._config.reach_early_m and self._in_position()):
+            if not wanted.any() or (acts and self._path_left_m < _REACH_EARLY_M and self._in_position()):
                 return
             yield wanted
 
@@ -175,7 +170,7 @@ class Expert:
             if self._truth.grip is not Grip.HOLDING or left_m < 0.02 or stopped:
                 break
             before_m = drawer_m
-            yield direction * min(self._config.drawer_speed_m_s, 0.06 + 2.0 * left_m)
+            yield direction * min(_DRAWER_SPEED_M_S, 0.06 + 2.0 * left_m)
         while float(np.linalg.norm(self._velocity)) > 0.05:
             yield _STILL
         self._closed = False
@@ -206,7 +201,7 @@ class Expert:
                 return
             away, distance = self._from_aim()
             leaves = distance < _TOO_NEAR_M and not isinstance(self._assignment.goal, PutOn)
-            yield away * (self._config.face_speed_m_s * (1.0 if leaves else -1.0))
+            yield away * (_FACE_SPEED_M_S * (1.0 if leaves else -1.0))
 
     def _home(self) -> Iterator[Points]:
         """Drive straight at the handle until the gripper is around it.
@@ -217,13 +212,13 @@ class Expert:
         began_s, backs_off = self._truth.time_s, False
         while self._truth.time_s - began_s < _HOME_S and not self._in_position():
             away, distance = self._from_aim()
-            backs_off = distance < (self._config.back_off_m if backs_off else NOMINAL_REACH_M)
-            yield away * (self._config.face_speed_m_s * (1.0 if backs_off else -1.0))
+            backs_off = distance < (_BACK_OFF_M if backs_off else NOMINAL_REACH_M)
+            yield away * (_FACE_SPEED_M_S * (1.0 if backs_off else -1.0))
 
     def _before_handle(self) -> bool:
         """Return True near the drawer's handle, in front of the drawer."""
         away, distance = self._from_aim()
-        return distance < self._config.home_from_m and float(away @ self._outwards) > math.cos(self._config.home_rad)
+        return distance < _HOME_FROM_M and float(away @ self._outwards) > math.cos(_HOME_RAD)
 
     def _from_aim(self) -> tuple[Points, float]:
         """Return the direction, a unit vector, and the distance [m] from where the gripper acts to the robot."""
@@ -260,11 +255,11 @@ class Expert:
         path = self._planner.path(self._truth.pose.x, self._truth.pose.y)
         lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
         self._path_left_m = left_m = float(lengths.sum())
-        if left_m < self._config.stop_within_m:
+        if left_m < _STOP_WITHIN_M:
             return _STILL
-        aim = _along(path, lengths, min(self._config.look_ahead_m, left_m)) - path[0]
+        aim = _along(path, lengths, min(_LOOK_AHEAD_M, left_m)) - path[0]
         distance = float(np.linalg.norm(aim))
-        speed = min(self._speed_m_s, self._config.creep_m_s + self._config.slow_down_per_s * left_m)
+        speed = min(self._speed_m_s, _CREEP_M_S + _SLOW_DOWN_PER_S * left_m)
         return aim * (speed / distance) if distance > 1e-9 else _STILL
 
     def _follow_moved_target(self) -> None:
@@ -293,7 +288,7 @@ class Expert:
         # A turn on the spot only where an action can carry it.
         least = 0.0 if self._contract.action.yaw else 0.15
         forward = speed * max(least, math.cos(error)) * (-1.0 if backwards else 1.0)
-        return Velocity(forward, 0.0, max(-limit, min(limit, self._config.turn_per_s * error)))
+        return Velocity(forward, 0.0, max(-limit, min(limit, _TURN_PER_S * error)))
 
 
 def _along(path: Points, lengths: Points, distance_m: float) -> Points:

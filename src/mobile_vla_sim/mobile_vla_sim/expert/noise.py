@@ -6,9 +6,14 @@ import math
 
 import numpy as np
 
-from mobile_vla_data.action import Velocity
+from mobile_vla_data.action import Velocity, clamp
 from mobile_vla_data.contract import Contract
 from mobile_vla_sim.world.geometry import Points
+
+_LATEST_TICKS = 8
+"""The gripper is late by at most this many control periods."""
+_CHANCE_PER_TICK = 0.02
+"""Probability that a driving robot begins to close its gripper in a control period."""
 
 
 class DrivingNoise:
@@ -46,10 +51,12 @@ class DrivingNoise:
         self._push_ticks = max(0, self._push_ticks - 1)
         calm = 0.15 + 0.85 * min(1.0, speed / 0.5)
         extra = calm * self._noise + push
-        if self._contract.base == "differential":
+        can_strafe = self._contract.base == "holonomic"
+        if can_strafe:
+            disturbed = Velocity(command.x + float(extra[0]), command.y + float(extra[1]))
+        else:
             disturbed = Velocity(command.x + 0.5 * float(extra[0]), 0.0, command.yaw_rate + 2.0 * float(extra[1]))
-            return limited(disturbed, self._contract)
-        return limited(Velocity(command.x + float(extra[0]), command.y + float(extra[1])), self._contract)
+        return clamp(disturbed, self._contract.limits, can_strafe=can_strafe)
 
 
 class GripperNoise:
@@ -59,32 +66,22 @@ class GripperNoise:
     episode shows it, and a policy that misses that frame waits for ever. They also show how to open it again.
     """
 
-    def __init__(
-        self, random: np.random.Generator, chance_per_tick: float = 0.02, latest_ticks: int = 8, closed: bool = False
-    ) -> None:
-        """``latest_ticks`` of delay at most [control periods]; ``closed``: the gripper holds something at the start."""
-        self._random, self._chance, self._latest = random, chance_per_tick, latest_ticks
+    def __init__(self, random: np.random.Generator, closed: bool = False) -> None:
+        """``closed``: the gripper holds something at the start."""
+        self._random = random
         self._ticks = self._late_ticks = 0
         self._wanted = self._executed = closed
 
     def disturb(self, closed: bool, velocity: Velocity) -> bool:
         """Whether to close the gripper in this control period, instead of ``closed``."""
         if closed != self._wanted:
-            self._wanted, self._late_ticks = closed, int(self._random.integers(0, self._latest + 1))
+            self._wanted, self._late_ticks = closed, int(self._random.integers(0, _LATEST_TICKS + 1))
         if self._late_ticks == 0:
             self._executed = closed
         self._late_ticks = max(0, self._late_ticks - 1)
         closed = self._executed
         # Where the robot stands, its gripper is at work.
-        if not closed and math.hypot(velocity.x, velocity.y) > 0.3 and self._random.random() < self._chance:
+        if not closed and math.hypot(velocity.x, velocity.y) > 0.3 and self._random.random() < _CHANCE_PER_TICK:
             self._ticks = int(self._random.integers(4, 9))
         self._ticks = max(0, self._ticks - 1)
         return closed or self._ticks > 0
-
-
-def limited(velocity: Velocity, contract: Contract) -> Velocity:
-    """``velocity`` scaled down to the contract's largest speed and yaw rate."""
-    speed = math.hypot(velocity.x, velocity.y)
-    scale = min(1.0, contract.limits.linear_m_s / speed) if speed > 0.0 else 1.0
-    turn = contract.limits.angular_rad_s
-    return Velocity(velocity.x * scale, velocity.y * scale, max(-turn, min(turn, velocity.yaw_rate)))

@@ -22,7 +22,7 @@ from mobile_vla_data.episode.schema import next_number
 from mobile_vla_data.episode.writer import EpisodeWriter
 from mobile_vla_data.parallel import HERE, Spread
 from mobile_vla_data.storage.lock import DatasetLock
-from mobile_vla_sim.headless.driver import DrivingPolicy
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_sim.headless.episode import DemonstrationError, OutOfTimeError, Step, drive_episode
 from mobile_vla_sim.tasks.draw import Assignment, draw
 from mobile_vla_sim.tasks.schedule import Schedule

@@ -5,49 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.action import ActionCodec, Velocity
+from mobile_vla_data.action import ActionCodec, Velocity, clamp
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
-from mobile_vla_sim.expert.noise import limited
-
-
-class Chunk(Protocol):
-    """Prediction of a policy."""
-
-    @property
-    def deltas(self) -> npt.NDArray[np.float32]:
-        """float32 ``[horizon, 2]``: delta_x, delta_y [m]."""
-
-    @property
-    def gripper(self) -> npt.NDArray[np.float32]:
-        """float32 ``[horizon]``: probability that the gripper is to be closed."""
-
-
-class DrivingPolicy(Protocol):
-    """Interface of a policy that drives; ``mobile_vla_policy.policy.Policy`` implements it."""
-
-    @property
-    def horizon(self) -> int:
-        """Actions of a chunk."""
-
-    def initial_memory(self) -> Any:
-        """Return the memory before the first frame."""
-
-    def predict(
-        self,
-        images: Mapping[str, Image],
-        state: npt.NDArray[np.float32],
-        instruction: str,
-        memory: Any,
-        *,
-        elapsed_periods: int,
-    ) -> tuple[Chunk, Any]:
-        """Return the next chunk and the new memory."""
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy, PredictedActions
 
 
 @dataclass
@@ -67,7 +32,7 @@ class PolicyDriver:
     def __post_init__(self) -> None:
         self._codec = ActionCodec(self.contract)
         self._memory = self.policy.initial_memory()
-        self._chunk: Chunk | None = None
+        self._chunk: PredictedActions | None = None
         self._next = self.replan
 
     def command(self, images: Mapping[str, Image], state: npt.NDArray[np.float32]) -> Velocity:
@@ -89,4 +54,4 @@ class PolicyDriver:
             raise ValueError(f"the policy's action for '{self.instruction}' is not finite")
         self.closed = self.contract.thresholds.decide(float(self._chunk.gripper[self._next]), self.closed)
         self._next += 1
-        return limited(velocity, self.contract)
+        return clamp(velocity, self.contract.limits, can_strafe=self.contract.base == "holonomic")

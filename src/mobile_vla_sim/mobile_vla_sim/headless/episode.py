@@ -16,9 +16,10 @@ from mobile_vla_data.action import ActionCodec
 from mobile_vla_data.checks.findings import has_errors
 from mobile_vla_data.checks.signals import Signals, check_signals
 from mobile_vla_data.contract import Contract
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_sim.expert.expert import Expert
 from mobile_vla_sim.expert.noise import DrivingNoise, GripperNoise
-from mobile_vla_sim.headless.driver import DrivingPolicy, PolicyDriver
+from mobile_vla_sim.headless.driver import PolicyDriver
 from mobile_vla_sim.headless.robot import HeadlessRobot, Snapshot
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import STANDSTILL_M_S

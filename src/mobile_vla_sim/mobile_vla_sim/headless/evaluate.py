@@ -13,8 +13,8 @@ from functools import partial
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.dataset.plan import CollectionPlan
 from mobile_vla_data.parallel import Spread
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_sim.headless.conditions import NAMELESS_INSTRUCTION, Condition, Images
-from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.episode import drive_episode
 from mobile_vla_sim.headless.trial import Trial, TrialRunner
 from mobile_vla_sim.tasks.draw import Assignment, draw
@@ -69,6 +69,8 @@ class Evaluator:
     world: World
     policy: DrivingPolicy
     config: EvaluateConfig
+    on_images: Callable[[Images], None] | None = None
+    """Is given the images of every control period."""
     _runner: TrialRunner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +78,9 @@ class Evaluator:
         config = self.config
         if not 1 <= config.replan <= self.policy.horizon:
             raise ValueError(f"--replan is {config.replan}; the policy predicts 1 .. {self.policy.horizon} actions")
-        self._runner = TrialRunner(self.world, self.policy, config.replan, config.time_limit_s, config.odometry)
+        self._runner = TrialRunner(
+            self.world, self.policy, config.replan, config.time_limit_s, config.odometry, self.on_images
+        )
 
     @property
     def latencies_s(self) -> list[float]:

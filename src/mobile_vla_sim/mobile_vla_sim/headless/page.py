@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ from jinja2 import Environment, PackageLoader
 
 from mobile_vla_data.image import Image as Pixels
 from mobile_vla_data.trials.page import TILES, animate, as_data, templates, tile
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_sim.headless.conditions import Condition
-from mobile_vla_sim.headless.driver import DrivingPolicy
 from mobile_vla_sim.headless.evaluate import EvaluateConfig, Evaluator
 from mobile_vla_sim.headless.report import TITLES
 from mobile_vla_sim.world.world import World
@@ -20,33 +19,18 @@ _EVERY = 3
 """Every third control step becomes a frame."""
 
 
-class _Watched:
-    """A policy that keeps what its first camera showed it."""
-
-    def __init__(self, policy: DrivingPolicy) -> None:
-        self._policy = policy
-        self.horizon = policy.horizon
-        self.images: list[Pixels] = []
-
-    def initial_memory(self) -> Any:
-        return self._policy.initial_memory()
-
-    def predict(self, images: Mapping[str, Pixels], *arguments: Any, **named: Any) -> Any:
-        self.images.append(next(iter(images.values())))
-        return self._policy.predict(images, *arguments, **named)
-
-
 def film(world: World, policy: DrivingPolicy, config: EvaluateConfig, output: Path, trials: int = TILES) -> None:
     """Drive the first trials again and write an animation of their ceiling images, side by side, as WebP.
 
     A green frame means success, a red one failure.
     """
-    watched = _Watched(policy)
-    evaluator, rollouts = Evaluator(world, watched, config), []
+    shown: list[Pixels] = []
+    evaluator = Evaluator(world, policy, config, lambda images: shown.append(next(iter(images.values()))))
+    rollouts = []
     for index in range(trials):
-        watched.images = []
+        shown.clear()
         trial = evaluator.run(index, Condition.PLAIN)
-        rollouts.append([tile(image, trial.success) for image in watched.images[::_EVERY]])
+        rollouts.append([tile(image, trial.success) for image in shown[::_EVERY]])
     animate(rollouts, output, config.contract.period_s * _EVERY)
 
 

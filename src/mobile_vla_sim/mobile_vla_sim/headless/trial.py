@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from mobile_vla_policy.runtime.driving_policy import DrivingPolicy
 from mobile_vla_sim.headless.conditions import Condition, Images, images_under, state_under
-from mobile_vla_sim.headless.driver import DrivingPolicy, PolicyDriver
+from mobile_vla_sim.headless.driver import PolicyDriver
 from mobile_vla_sim.headless.robot import HeadlessRobot
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import SuccessTest
@@ -64,6 +66,8 @@ class TrialRunner:
     time_limit_s: float | None = None
     """Simulated time that a trial may take; None: the task's limit [s]."""
     odometry: OdometryKind = "drifting"
+    on_images: Callable[[Images], None] | None = None
+    """Is given the images of every control period."""
     latencies_s: list[float] = field(default_factory=list)
     """Seconds that each prediction took."""
 
@@ -106,6 +110,8 @@ class TrialRunner:
             snapshot = robot.observe()
             path.append((round(snapshot.truth.pose.x, 3), round(snapshot.truth.pose.y, 3)))
             images = images_under(condition, snapshot.images, step, others or [])
+            if self.on_images is not None:
+                self.on_images(images)
             velocity = driver.command(images, state_under(condition, snapshot.state))
             robot.advance(velocity, float(driver.closed))
             truth = world.truth

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mobile_vla_data.action import Velocity
+from mobile_vla_data.action import Velocity, clamp
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.image import Image
-from mobile_vla_sim.expert.noise import limited
 from mobile_vla_sim.tasks.draw import Assignment
 from mobile_vla_sim.tasks.success import SuccessTest
 from mobile_vla_sim.world.model import TIMESTEP_S
@@ -120,7 +119,8 @@ class SimThread:
 
     def command(self, velocity: Velocity) -> None:
         """Drive at ``velocity`` (clamped to the contract) until the next command or the timeout."""
-        self._command = (time.monotonic(), limited(velocity, self._contract))
+        can_strafe = self._contract.base == "holonomic"
+        self._command = (time.monotonic(), clamp(velocity, self._contract.limits, can_strafe=can_strafe))
 
     def command_gripper(self, position: float) -> None:
         """Move the gripper to ``position``, 0 open .. 1 closed.

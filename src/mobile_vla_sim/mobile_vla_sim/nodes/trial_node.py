@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image as ImageMessage
 
 from mobile_vla_data.image import Image, unpack
+from mobile_vla_data.storage.durable import explained, require_writable
 from mobile_vla_msgs.action import ExecuteInstruction
 from mobile_vla_msgs.msg import PolicyStatus
 from mobile_vla_msgs.srv import ResetSim
@@ -67,6 +70,10 @@ class TrialNode(Node):
             raise StartError(f"trial_node: parameter 'record' is '{self._record}'; the name must end in .gif or .webp")
         if self._record and "static" not in self._contract.cameras:
             raise StartError("trial_node: 'record' shows the camera static, which the contract lacks")
+        for file in (self._output, self._record):
+            if file:
+                with _writing():
+                    require_writable(file.absolute().parent)
         self._trials: list[LiveTrial] = []
         self._commands, self._latency = CommandClock(), LatencyLog()
         self._watching = False
@@ -120,9 +127,9 @@ class TrialNode(Node):
                 f"{trial.final_distance_m:.2f} m from the goal"
             )
             if self._output:
-                write_json(
-                    self._output.with_name(self._output.name + ".progress"), [trial.success for trial in self._trials]
-                )
+                progress = self._output.with_name(self._output.name + ".progress")
+                with _writing():
+                    write_json(progress, [trial.success for trial in self._trials])
         self._write()
 
     def _require_graph(self) -> None:
@@ -215,7 +222,8 @@ class TrialNode(Node):
         recorded = None
         if self._kept is not None:
             recorded, frames = self._kept
-            write_animation(self._record, frames, _FRAME_PERIOD_S)
+            with _writing():
+                write_animation(self._record, frames, _FRAME_PERIOD_S)
         document = trials_document(
             self._trials,
             seed=self._seed,
@@ -226,12 +234,22 @@ class TrialNode(Node):
             recorded_trial=recorded,
         )
         if self._output:
-            write_json(self._output, document)
+            with _writing():
+                write_json(self._output, document)
         self.get_logger().info(f"succeeded in {document['successes']} of {document['count']} trials")
 
     def _health(self) -> Health:
         successes = sum(trial.success for trial in self._trials)
         return Health(values={"trials": len(self._trials), "wanted": self._count, "successes": successes})
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Turn a failure to write into a :class:`StartError`: one line, and exit status 1."""
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"trial_node: {explained(error)}") from None
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from mobile_vla_data.image import Image
+from mobile_vla_data.storage.durable import make_atomically, write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,8 @@ class LatencyLog:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write a document whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write a document whole or not at all. Raises OSError."""
+    write_text_atomically(path, json.dumps(document, indent=2) + "\n")
 
 
 def trials_document(trials: list[LiveTrial], **measured: Any) -> dict[str, Any]:
@@ -103,8 +101,12 @@ def trials_document(trials: list[LiveTrial], **measured: Any) -> dict[str, Any]:
 
 
 def write_animation(path: Path, frames: list[Image], period_s: float) -> None:
-    """Write RGB uint8 ``[h, w, 3]`` frames as GIF or WebP, by the name's suffix; the last one stays for a second."""
+    """Write RGB uint8 ``[h, w, 3]`` frames as GIF or WebP, by the name's suffix; the last one stays for a second.
+
+    Raises:
+        OSError: the file cannot be written; names ``path``.
+    """
     pictures = [Picture.fromarray(frame) for frame in frames]
     durations = [round(1000 * period_s)] * (len(pictures) - 1) + [1000]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0}
+    make_atomically(path, lambda part: pictures[0].save(part, **options))

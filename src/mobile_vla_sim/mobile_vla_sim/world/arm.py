@@ -37,7 +37,6 @@ _GIVE_UP_S = 1.2
 _SLIP_N = 80.0
 """A handle slips out of the gripper when it is pulled harder than this."""
 _HANDLE_GRIP = 0.8
-_GRIP_FORCE_N = 15.0
 
 
 class Grip(Enum):
@@ -62,7 +61,6 @@ class Arm:
         self._wanted: str = ""
         self._since_s = 0.0
         self._closed = False
-        self._frozen: tuple[float, float, float] | None = None
         self._actuator = {model.actuator(i).name: i for i in range(model.nu)}
         self._address = {model.joint(i).name: int(model.jnt_qposadr[i]) for i in range(model.njnt)}
         self._hand, self._robot = model.body("hand").id, model.body("robot").id
@@ -106,11 +104,6 @@ class Arm:
     def position(self) -> float:
         """Where the gripper is, 0 open .. 1 closed."""
         return min(max(1.0 - float(self._data.qpos[self._address["left_finger"]]) / FINGER_TRAVEL_M, 0.0), 1.0)
-
-    @property
-    def force_n(self) -> float:
-        """Force between the fingers [N]."""
-        return _GRIP_FORCE_N if self.held else 0.0
 
     @property
     def aim(self) -> float:

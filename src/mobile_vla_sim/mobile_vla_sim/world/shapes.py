@@ -23,13 +23,11 @@ def box(
     colour: Colour,
     *,
     solid: int = 0,
-    name: str = "",
     hidden: bool = False,
 ) -> mujoco.MjsGeom:
     """Add a box over ``rect`` from ``bottom`` to ``top`` [m]; ``solid`` are its collision bits."""
     centre, size = rect.centre, rect.size
     return body.add_geom(
-        name=name,
         type=mujoco.mjtGeom.mjGEOM_BOX,
         pos=[*centre, (bottom + top) / 2],
         size=[size[0] / 2, size[1] / 2, (top - bottom) / 2],

@@ -146,7 +146,7 @@ class BagMapping(_Strict):
             raise ConvertError(f"{path}: {one_line(error, 'mapping')}") from None
 
     @classmethod
-    def of_contract(cls, contract: Contract, velocity_topic: str = "cmd_vel") -> BagMapping:
+    def of_contract(cls, contract: Contract) -> BagMapping:
         """Return the mapping of a recording whose topics are those of the contract."""
         return cls(
             mapping_version=1,
@@ -155,7 +155,7 @@ class BagMapping(_Strict):
             if contract.state.pose == "tf"
             else OdometryTopic(topic=contract.state.odometry_topic),
             gripper_state=GripperTopic(topic=contract.state.gripper_topic) if contract.has_gripper else None,
-            velocity=VelocityTopic(topic=velocity_topic),
+            velocity=VelocityTopic(topic="cmd_vel"),
             gripper_command=GripperTopic(topic="gripper/command") if contract.has_gripper else None,
             driver="gate/status",
             episodes=Cut(by="marker"),

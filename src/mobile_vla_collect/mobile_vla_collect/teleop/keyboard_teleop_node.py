@@ -158,8 +158,9 @@ class KeyboardTeleopNode(Node):
         silent = []
         if _silent(self._gate_s):
             silent.append("nothing arrives on 'gate/status', so the robot does not move; start command_gate_node")
-        if _silent(self._status_s):
-            silent.append("nothing arrives on 'recorder/status'; start recorder_node to record episodes")
+        # None at all is no fault: an operator may only take over from a policy.
+        if self._status is not None and _silent(self._status_s):
+            silent.append("'recorder/status' has fallen silent; start recorder_node again to record episodes")
         if silent:
             return Health(WARN, "; ".join(silent))
         return Health(OK, "driving" if self._hold.velocity(time.monotonic()) is not None else "no key is held")

@@ -19,6 +19,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Message setters check types, as Humble's always do; later distributions only with this, read at import of a message.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 
+# Tests that fill the user's cache give it a folder by XDG_CACHE_HOME, which this would override.
+os.environ.pop("MOBILE_VLA_CACHE", None)
+
 # Worker processes import the module of a test by its path from here, also where a package is tested in its own folder.
 sys.path.append(str(Path(__file__).parent))
 

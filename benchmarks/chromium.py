@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
@@ -47,6 +47,10 @@ class BrowserError(RuntimeError):
     """The browser is missing, did not start, or refused a command; one line."""
 
 
+class NoBrowserError(BrowserError):
+    """No browser is installed."""
+
+
 class Chromium:
     """One browser with one page."""
 
@@ -54,16 +58,18 @@ class Chromium:
         """Open ``url``. Raises :class:`BrowserError`."""
         program = next((path for name in NAMES if (path := shutil.which(name))), None)
         if program is None:
-            raise BrowserError("no Chromium on the path; install it (Debian: apt-get install chromium) and run again")
+            raise NoBrowserError("no Chromium on the path; install it (Debian: apt-get install chromium) and run again")
         self._resources = ExitStack()
-        """The profile folder and the connection."""
-        profile = tempfile.TemporaryDirectory(prefix="mobile_vla_browser_", ignore_cleanup_errors=True)
-        self._profile = Path(self._resources.enter_context(profile))
+        """The profile folder, what the browser says, and the connection."""
+        profile = self._resources.enter_context(
+            tempfile.TemporaryDirectory(prefix="mobile_vla_browser_", ignore_cleanup_errors=True)
+        )
+        # Not a pipe: the browser would stop at the first line of its log that does not fit.
+        self._said = self._resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={self._profile}", url],
+            [program, *FLAGS, f"--user-data-dir={profile}", url],
             stdout=subprocess.DEVNULL,
-            # Not a pipe: the browser would stop at the first line of its log that does not fit.
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             # Its own group, so that freezing or killing it takes the renderer along.
             start_new_session=True,
         )
@@ -93,13 +99,11 @@ class Chromium:
         raise BrowserError(f"Chromium opened no page within {START_S:g} s")
 
     def _port(self) -> int | None:
-        """Return the DevTools port, which the browser writes into its profile; None before that."""
-        try:
-            lines = (self._profile / "DevToolsActivePort").read_text().splitlines()
-        except FileNotFoundError:
-            return None
-        # The second line is the path of the browser's own address: with it, the file is complete.
-        return int(lines[0]) if len(lines) > 1 else None
+        """Return the DevTools port, which the browser says; None before that."""
+        # Not from its profile: a browser from a snap has a /tmp of its own. The browser's place in the file stays.
+        said = os.pread(self._said.fileno(), 1 << 20, 0)
+        found = re.search(rb"DevTools listening on ws://[^/]*:(\d+)/", said)
+        return int(found[1]) if found else None
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send one DevTools command and wait for its result. Raises :class:`BrowserError`."""

@@ -75,7 +75,7 @@ def _figures_of(
     figures = [Figure(f"{name}, median", median(taken), "s") for name, taken in times.items()]
     if products in times:
         goal = OVER_PRODUCTS if device.type == "cuda" else ""
-        for name in ways.keys() - {products}:
+        for name in [name for name in ways if name != products]:
             ratio = median(one / other for one, other in zip(times[name], times[products], strict=True))
             figures.append(Figure(f"{name} over its products", ratio, "x", goal))
     return figures

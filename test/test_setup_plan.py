@@ -53,20 +53,32 @@ def test_numpy_of_ubuntu_22_is_covered_by_a_newer_one_of_the_same_abi() -> None:
     assert "opencv-python-headless" not in names(planned)
 
 
-def test_what_an_earlier_setup_has_installed_is_not_the_platforms(tmp_path: Path) -> None:
-    site, platform = (tmp_path / name / "lib/python3/site-packages" for name in ("venv", "usr"))
-    for folder, version in ((site, "2.13.0"), (platform, "2.7.0")):
-        for name in ("torch", "numpy") if folder is site else ("torch",):
-            (folder / name).mkdir(parents=True)
-            (folder / name / "__init__.py").touch()
-            (folder / f"{name}-{version}.dist-info").mkdir()
-            (folder / f"{name}-{version}.dist-info/METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+def brought(tmp_path: Path, **installed: tuple[str, ...]) -> str:
+    """What brought_by_platform() says in an environment whose packages, and those of its platform, are these."""
+    folders = {place: tmp_path / place / "lib/python3/site-packages" for place in ("venv", "usr")}
+    for place, packages in installed.items():
+        for package in packages:
+            name, version = package.split("==")
+            (folders[place] / name).mkdir(parents=True)
+            (folders[place] / name / "__init__.py").touch()
+            (folders[place] / f"{name}-{version}.dist-info").mkdir()
+            (folders[place] / f"{name}-{version}.dist-info/METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
     script = (
-        f"import sys; sys.path[:0] = [{str(site)!r}, {str(platform)!r}, {str(ROOT / 'tools/setup')!r}]\n"
-        f"import plan; sys.prefix = {str(tmp_path / 'venv')!r}; print(plan.brought_by_platform())"
+        f"import sys; sys.path[:0] = {[str(folder) for folder in folders.values()] + [str(ROOT / 'tools/setup')]}\n"
+        f"import plan; sys.prefix = {str(tmp_path / 'venv')!r}\n"
+        "try: print(plan.brought_by_platform())\nexcept plan.PlanError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == str({"torch": "2.7.0"}), done.stderr
+    return done.stdout.strip() or done.stderr
+
+
+def test_what_an_earlier_setup_has_installed_is_not_the_platforms(tmp_path: Path) -> None:
+    assert brought(tmp_path, venv=("torch==2.13.0", "numpy==1.26.4"), usr=("numpy==1.21.5",)) == "{'numpy': '1.21.5'}"
+
+
+def test_a_torch_that_hides_the_platforms_is_an_error(tmp_path: Path) -> None:
+    said = brought(tmp_path, venv=("torch==2.13.0",), usr=("torch==2.7.0",))
+    assert "has a torch of its own, which hides the platform's 2.7.0; remove the folder" in said
 
 
 def test_what_the_platform_brings_is_not_replaced() -> None:

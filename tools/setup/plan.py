@@ -144,11 +144,16 @@ def brought_by_platform() -> dict[str, str]:
     """
     found = {}
     for name, module in PLATFORM.items():
-        versions = [one.version for one in metadata.distributions(name=name) if not _is_own(one.locate_file(""))]
-        spec = importlib.util.find_spec(module)
+        installed = list(metadata.distributions(name=name))
+        versions = [one.version for one in installed if not _is_own(one.locate_file(""))]
+        if name == "torch" and versions and len(versions) < len(installed):
+            raise PlanError(
+                f"the environment in {sys.prefix} has a torch of its own, which hides the platform's {versions[0]}; "
+                "remove the folder, then run make setup again"
+            )
         if versions:
             found[name] = versions[0]
-        elif spec and not _is_own(spec.origin or next(iter(spec.submodule_search_locations or [""]))):
+        elif not installed and importlib.util.find_spec(module):
             found[name] = ""  # installed without pip's metadata, so pip cannot replace it either
     return found
 

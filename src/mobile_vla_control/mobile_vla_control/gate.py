@@ -207,6 +207,7 @@ class CommandGate:
         """Return what to send at ``now_s``. Call it at a fixed rate: the change of velocity per call is limited."""
         source, why_none = self._choose(now_s)
         velocity, driver, reason = ZERO, Driver.NONE, why_none
+        self.obstacles.unseen = ""
         if self._stopped:
             driver, reason = Driver.STOPPED, self._stop_reason
         elif source is not None:

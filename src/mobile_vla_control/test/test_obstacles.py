@@ -107,21 +107,33 @@ def test_what_was_covered_since_the_last_measurement_counts(bare):
     assert course.clearance_m() >= STOP_M - 1e-6
 
 
+@pytest.mark.parametrize("wanted", [Velocity(0.8), Velocity(0.6, 0.4), Velocity(0.7, 0.0, 0.5)])
+@pytest.mark.parametrize("slow_time_s", [0.1, 1.0])
+def test_a_wall_that_is_seen_late_is_not_touched_on_any_way_to_it(bare, wanted, slow_time_s):
+    course = Course(with_obstacles(bare, slow_time_s=slow_time_s), wall(1.0))
+    for _ in range(100):
+        course.look(ticks_ago=5)
+        course.tick(wanted)
+        assert course.clearance_m() > STOP_M - 0.015
+
+
+@pytest.mark.parametrize(("slow_time_s", "nearest_m"), [(1.0, STOP_M), (0.1, STOP_M / 2)])
 @settings(max_examples=60, deadline=None)
 @given(
     points=st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=1, max_size=30),
     x=st.floats(-0.8, 0.8), y=st.floats(-0.8, 0.8), turn=st.floats(-1.5, 1.5), ticks_ago=st.integers(0, 5),
 )  # fmt: skip
-def test_no_command_brings_any_point_nearer_than_the_stop_distance(bare, points, x, y, turn, ticks_ago):
-    # So late that a guard which forgets the age of what it sees drives on.
-    course = Course(with_obstacles(bare, slow_time_s=0.1), points)
+def test_no_command_brings_any_point_nearer_than_the_stop_distance_or_creeping_than_half_of_it(
+    bare, slow_time_s, nearest_m, points, x, y, turn, ticks_ago
+):
+    course = Course(with_obstacles(bare, slow_time_s=slow_time_s), points)
     if course.clearance_m() <= STOP_M:
         return
     for _ in range(60):
         course.look(ticks_ago)
         course.tick(Velocity(x, y, turn))
         # Half of a step between two looks, at most.
-        assert course.clearance_m() > STOP_M - 0.015
+        assert course.clearance_m() > nearest_m - 0.015
 
 
 @pytest.mark.parametrize("near_m", [0.02, 0.07])
@@ -319,6 +331,14 @@ def test_a_contract_without_obstacles_changes_nothing(bare):
 def test_a_wrong_contract_is_refused_by_field(bare, changes, complaint):
     with pytest.raises(ValueError, match=complaint.replace(".", r"\.")):
         with_obstacles(bare, **{"sensors": [{"topic": "scan", "max_age_s": 0.3}], **changes})
+
+
+def test_what_the_gate_could_not_see_is_forgotten_with_the_command(bare):
+    gate = CommandGate(with_obstacles(bare), GateSettings(0.5, 0.3, 1.0, 0.5, TICK_S))
+    gate.obstacles.put_scan(0, [9.0], (0.0, 0.1), LIMITS, 0.0, 0.0)
+    gate.offer_velocity(Source.POLICY, Velocity(0.5), 0.0)
+    assert gate.tick(0.0).velocity == Velocity() and "too few of the values ahead" in gate.obstacles.unseen
+    assert gate.tick(1.0).reason == "no fresh command" and gate.obstacles.unseen == ""
 
 
 @pytest.mark.parametrize("source", list(Source))

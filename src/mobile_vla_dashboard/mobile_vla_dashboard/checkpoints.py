@@ -11,10 +11,10 @@ _MOST = 100
 
 
 def checkpoints_in(folder: Path | None) -> dict[str, str]:
-    """Return name -> path of the checkpoints and trainings in a folder; none if it is not there."""
+    """Return name -> absolute path of the checkpoints and trainings in a folder; none if it is not there."""
     if folder is None or not folder.is_dir():
         return {}
-    found = (path for path in sorted(folder.iterdir()) if any((path / mark).is_file() for mark in _MARKS))
+    found = (path for path in sorted(folder.absolute().iterdir()) if any((path / mark).is_file() for mark in _MARKS))
     return {path.name: str(path) for path in list(found)[:_MOST]}
 
 

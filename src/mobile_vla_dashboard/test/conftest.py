@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[3] / "benchmarks"))
 
-from chromium import BrowserError, Chromium
+from chromium import Chromium, NoBrowserError
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def browser() -> Iterator[Chromium]:
     """A real browser; one for all tests of a file."""
     try:
         browser = Chromium()
-    except BrowserError as error:
+    except NoBrowserError as error:
         pytest.skip(str(error))
     with browser:
         yield browser

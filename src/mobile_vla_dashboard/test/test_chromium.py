@@ -7,7 +7,7 @@ from pathlib import Path
 
 import chromium
 import pytest
-from chromium import BrowserError, Chromium
+from chromium import BrowserError, Chromium, NoBrowserError
 
 pytestmark = pytest.mark.alone
 
@@ -37,7 +37,7 @@ def test_a_killed_browser_leaves_no_open_file_and_no_profile(monkeypatch: pytest
     before = len(os.listdir("/proc/self/fd"))
     try:
         browser = Chromium()
-    except BrowserError as error:
+    except NoBrowserError as error:
         pytest.skip(str(error))
     browser.kill()
     assert len(os.listdir("/proc/self/fd")) == before

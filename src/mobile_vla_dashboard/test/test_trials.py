@@ -13,6 +13,7 @@ import pytest
 from episodes_stage import Server, image
 from PIL import Image
 
+from mobile_vla_dashboard.checkpoints import checkpoints_in
 from mobile_vla_dashboard.trial_report import images, report
 from mobile_vla_dashboard.trials import Judged, Series, SeriesPlan, Store, TrialsError, for_page, make_series, summary
 from mobile_vla_data.episode import jpeg
@@ -156,3 +157,14 @@ def test_a_series_that_cannot_be_is_refused_in_one_line(tmp_path: Path, plan: di
         assert server.fetch("/api/trials/..%2fseries_20261129_093000")[0] in (404, 422)
     finally:
         server.close()
+
+
+def test_checkpoints_exports_and_trainings_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = ("checkpoint/config.json", "export/export.json", "training/best/config.json", "dataset/splits.json")
+    for mark in marks:
+        (tmp_path / "models" / mark).parent.mkdir(parents=True)
+        (tmp_path / "models" / mark).touch()
+    monkeypatch.chdir(tmp_path)
+    wanted = {name: str(tmp_path / "models" / name) for name in ("checkpoint", "export", "training")}
+    assert checkpoints_in(Path("models")) == wanted
+    assert checkpoints_in(Path("nowhere")) == {}

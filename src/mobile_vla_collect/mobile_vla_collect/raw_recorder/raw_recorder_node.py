@@ -191,6 +191,10 @@ class RawRecorderNode(Node):
             if _exists(path):
                 self._report(f"{path} exists; it is not overwritten")
                 return
+            if any(file.path == path for file in (*self._ended, *self._closing)):
+                # The recorder gives the number of a discarded episode to the next one.
+                self._report(f"{path.stem} gets no raw recording: the one before it with this name is still open")
+                return
             self._file = RawFile(path, self._latched, self._backlog)
         except OSError as error:
             self._report(f"{path.stem} gets no raw recording: {explained(as_disk_full(error, path))}")

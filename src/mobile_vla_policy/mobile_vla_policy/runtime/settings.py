@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def clean(name: str, value: Any) -> Any:
     if name == "instruction":
         return normalise_instruction(value)
     if name == "checkpoint" and value and not is_hub_name(value):
-        return str(Path(value).expanduser().absolute())  # in the status, a path that others can follow
+        return os.path.abspath(os.path.expanduser(value))  # in the status, a path that others can follow
     if name in EngineOptions.__dataclass_fields__ and (problem := EngineOptions(**{name: value}).problem()):
         raise ValueError(problem)
     if name in SchedulerOptions.__dataclass_fields__ and (problem := SchedulerOptions(**{name: value}).problem()):

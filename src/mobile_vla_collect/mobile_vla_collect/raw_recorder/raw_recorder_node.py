@@ -181,19 +181,29 @@ class RawRecorderNode(Node):
         recording = status.episode_id if status.state == RecorderStatus.STATE_RECORDING else ""
         if recording == self._episode_id:
             return
-        self._episode_id = recording
         self._end_file()
-        if recording:
-            self._begin_file(schema.raw_path(Path(status.dataset), recording))
+        path = schema.raw_path(Path(status.dataset), recording) if recording else None
+        if path and not self._is_free(path):
+            self._episode_id = ""  # tried again with the next status
+            return
+        self._episode_id = recording
+        if path:
+            self._begin_file(path)
+
+    def _is_free(self, path: Path) -> bool:
+        """Return whether no earlier file has this name still; one that has goes.
+
+        The recorder gives the number of an episode to the next one only if it was discarded.
+        """
+        for file in [file for file in self._ended if file.path == path]:
+            self._ended.remove(file)
+            self._closing[file] = file.discard()
+        return all(file.path != path for file in self._closing)
 
     def _begin_file(self, path: Path) -> None:
         try:
             if _exists(path):
                 self._report(f"{path} exists; it is not overwritten")
-                return
-            if any(file.path == path for file in (*self._ended, *self._closing)):
-                # The recorder gives the number of a discarded episode to the next one.
-                self._report(f"{path.stem} gets no raw recording: the one before it with this name is still open")
                 return
             self._file = RawFile(path, self._latched, self._backlog)
         except OSError as error:

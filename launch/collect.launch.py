@@ -8,7 +8,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_bringup import launching
+from mobile_vla_bringup import launching, launching_teleop
 from mobile_vla_bringup.launching import is_true, text, value, whole
 
 PARAMETERS = launching.parameter_file("collect.yaml")
@@ -20,11 +20,11 @@ def start(context):
         raise RuntimeError("argument 'dataset' is missing: name the folder for the episodes, dataset:=/path/to/folder")
     launching.require_contract(context)
     launching.require_one_simulator(context)
-    launching.require_teleop(context)
+    launching_teleop.require_teleop(context)
     shared = {"contract": text("contract"), "stamped": text("stamped")}
     expert = value(context, "teleop") == "expert"
     # The expert has tasks of its own.
-    nodes = [launching.recorder(PARAMETERS, plan=not expert), *launching.joystick(context, PARAMETERS)]
+    nodes = [launching.recorder(PARAMETERS, plan=not expert), *launching_teleop.joystick(context, PARAMETERS)]
     if is_true(context, "record_raw"):
         nodes.append(raw_recorder())
     if expert:
@@ -44,7 +44,7 @@ def start(context):
     return [
         launching.robot(context, PARAMETERS),
         launching.namespaced(context, *nodes),
-        *launching.keyboard_hint(context, PARAMETERS, "drive"),
+        *launching_teleop.keyboard_hint(context, PARAMETERS, "drive"),
     ]
 
 

@@ -12,7 +12,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_bringup import launching, launching_policy
+from mobile_vla_bringup import launching, launching_policy, launching_teleop
 from mobile_vla_bringup.launching import is_true, text, value, whole
 
 PARAMETERS = launching.parameter_file("inference.yaml")
@@ -26,7 +26,7 @@ def check(context):
         launching_policy.refuse_policy(context)
     launching.require_contract(context)
     launching.require_one_simulator(context)
-    launching.require_teleop(context)
+    launching_teleop.require_teleop(context)
     trials = value(context, "trials")
     if not trials.isdigit():
         raise RuntimeError(f"trials is '{trials}': it must be a whole number, 0 for none")
@@ -38,7 +38,7 @@ def start(context):
     """Check the arguments and return what they ask for."""
     check(context)
     remote = value(context, "inference_host") == "remote"
-    nodes = launching.joystick(context, PARAMETERS)
+    nodes = launching_teleop.joystick(context, PARAMETERS)
     if value(context, "dataset"):
         nodes.append(launching.recorder(PARAMETERS))
     if value(context, "trials") != "0":
@@ -47,7 +47,7 @@ def start(context):
         launching.robot(context, PARAMETERS, remote=remote),
         *([] if remote else [policy(context)]),
         launching.namespaced(context, *nodes),
-        *launching.keyboard_hint(context, PARAMETERS, "take over"),
+        *launching_teleop.keyboard_hint(context, PARAMETERS, "take over"),
     ]
 
 
@@ -84,7 +84,7 @@ def generate_launch_description():
             "policy.launch.py is started on the other machine (docs/how-to/remote-inference.md)",
         ),
         *launching_policy.policy_arguments("required, unless it runs remotely"),
-        launching.takeover_argument(),
+        launching_teleop.takeover_argument(),
         *launching.robot_arguments(),
         *launching.path_argument(
             "dataset",

@@ -11,7 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
 
 from launch import LaunchDescription
-from mobile_vla_bringup import launching
+from mobile_vla_bringup import launching, launching_teleop
 from mobile_vla_bringup.launching import decimal, is_true, switch, text, value
 
 PARAMETERS = launching.parameter_file("inference.yaml")
@@ -41,11 +41,11 @@ def start(context):
     if is_true(context, "repeat"):
         raise RuntimeError("repeat:=true is for mode:=inputs: a robot does not end where it began")
     launching.require_one_simulator(context)
-    launching.require_teleop(context)
+    launching_teleop.require_teleop(context)
     return [
         launching.robot(context, PARAMETERS),
-        launching.namespaced(context, replay, *launching.joystick(context, PARAMETERS)),
-        *launching.keyboard_hint(context, PARAMETERS, "take over"),
+        launching.namespaced(context, replay, *launching_teleop.joystick(context, PARAMETERS)),
+        *launching_teleop.keyboard_hint(context, PARAMETERS, "take over"),
     ]
 
 
@@ -79,7 +79,7 @@ def generate_launch_description():
             default_value="0.5",
             description="mode:=actions: stop the robot when it is further from the recorded position [m]",
         ),
-        launching.takeover_argument("mode:=actions: "),
+        launching_teleop.takeover_argument("mode:=actions: "),
         *launching.robot_arguments(),
     ]
     return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -143,3 +143,13 @@ def recorder_process(dataset, namespace="", env=None, **parameters):
         namespace=f"/{namespace}" if namespace else "",
         env=env,
     )
+
+
+def message_counts(path):
+    """Number of messages of each topic of a recording, each of which can be read."""
+    from rosbags import highlevel
+
+    with highlevel.AnyReader([path]) as reader:
+        for connection, _, data in reader.messages():
+            reader.deserialize(data, connection.msgtype)
+        return {connection.topic: connection.msgcount for connection in reader.connections}

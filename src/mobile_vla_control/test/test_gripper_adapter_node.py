@@ -108,24 +108,33 @@ def test_a_gripper_that_only_opens_and_closes_is_called_once_and_again_after_a_f
     wait_for(lambda: len(calls) > count and said("OK", DiagnosticStatus.OK), what="a call of the new service")
 
 
+class SlowSuction(Probe):
+    """A gripper's service that answers once it is released."""
+
+    def __init__(self):
+        super().__init__("suction")
+        self.calls, self.release = [], Event()
+
+    def offer(self):
+        self.node.create_service(SetBool, "suction", self._answer)
+
+    def _answer(self, request, response):
+        self.calls.append(request.data)
+        self.release.wait(60.0)
+        response.success = True
+        return response
+
+
 def test_a_service_that_never_answers_is_a_fault_and_is_called_again(probe, start):
-    calls, release = [], Event()
     diagnostics = probe.collect(DiagnosticArray, "/diagnostics")
-    with Probe("suction") as suction:
-
-        def answer(request, response):
-            calls.append(request.data)
-            release.wait(60.0)
-            response.success = True
-            return response
-
-        suction.node.create_service(SetBool, "suction", answer)
+    with SlowSuction() as suction:
+        suction.offer()
         start({"type": "set_bool", "name": "suction", "timeout_s": 0.5})
         publisher = probe.publisher(GripperCommand, "gripper/command")
         probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
         wait_for(lambda: newest(diagnostics, "'suction' has not answered within 0.5 s"), what="the silence")
-        release.set()
-        wait_for(lambda: len(calls) > 1 and newest(diagnostics, "OK", DiagnosticStatus.OK), what="a later call")
+        suction.release.set()
+        wait_for(lambda: len(suction.calls) > 1 and newest(diagnostics, "OK", DiagnosticStatus.OK), what="a later call")
 
 
 def test_a_call_that_is_never_answered_is_forgotten_at_the_next_one(probe):
@@ -158,26 +167,18 @@ def test_a_gripper_is_missed_before_any_command_and_no_longer_once_it_works_on_o
     wait_for(lambda: newest(diagnostics, "no service 'suction'"), what="the missing service")
     assert not states, "nobody knows where it is"
     publisher = probe.publisher(GripperCommand, "gripper/command")
-    calls, release = [], Event()
-    with Probe("suction") as suction:
-
-        def answer(request, response):
-            calls.append(request.data)
-            release.wait(60.0)
-            response.success = True
-            return response
-
+    with SlowSuction() as suction:
         wait_for(lambda: publisher.get_subscription_count(), what="the adapter")
         probe.node.create_timer(0.1, lambda: publisher.publish(GripperCommand(position=1.0)))
         seen = len(diagnostics)
         wait_for(lambda: len(diagnostics) > seen + 1, what="an order without a gripper")
-        suction.node.create_service(SetBool, "suction", answer)
-        wait_for(lambda: calls, what="a call")
+        suction.offer()
+        wait_for(lambda: suction.calls, what="a call")
         seen = len(diagnostics)
         wait_for(lambda: len(diagnostics) > seen + 2, what="more diagnostics")
         assert newest(diagnostics, "OK", DiagnosticStatus.OK)
         assert states[-1].position == 0.0
-        release.set()
+        suction.release.set()
         wait_for(lambda: states[-1].position == 1.0, what="the closed gripper")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mcap.writer import CompressionType, Writer
 
+from mobile_vla_collect.promise import promise
 from mobile_vla_collect.raw_recorder.definitions import definition
 from mobile_vla_data.convert.rosbag.bag import CUSTOM_KEY
 from mobile_vla_data.storage.durable import as_disk_full, explained, publish
@@ -131,16 +132,7 @@ class RawFile:
         return self._end(work)
 
     def _end(self, work: Callable[[], int | None]) -> Future[int | None]:
-        future: Future[int | None] = Future()
-
-        def answer() -> None:
-            try:
-                result = work()
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
+        future, answer = promise(work)
         self._queue.put(answer)
         return future
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mobile_vla_collect.promise import promise
 from mobile_vla_data.contract import Contract
 from mobile_vla_data.episode.metadata import EpisodeMetadata
 from mobile_vla_data.episode.writer import EpisodeWriter
@@ -152,16 +153,7 @@ class WriterThread:
         self._thread.join()
 
     def _ask(self, work: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-
-        def answer() -> None:
-            try:
-                result = work()
-            except Exception as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
+        future, answer = promise(work)
         self._queue.put(answer)
         return future
 

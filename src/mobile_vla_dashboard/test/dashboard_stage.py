@@ -98,9 +98,14 @@ class Stage:
         return self._open.enter_context(connect(url, origin=origin, close_timeout=1))
 
     def wait_state(self, condition, what: str, timeout_s: float = 30.0) -> dict:
+        """The first state that holds the condition and was sent after this call."""
         deadline_s = time.monotonic() + timeout_s
+        behind = True
         while time.monotonic() < deadline_s:
             try:
+                if behind:
+                    self._catch_up()
+                    behind = False
                 message = self.view.recv(timeout=timeout_s)
             except ConnectionClosed:
                 # A test that looked away for long: the page would connect anew, too.
@@ -109,6 +114,17 @@ class Stage:
             if isinstance(message, str) and condition(state := json.loads(message)):
                 return state
         raise TimeoutError(f"waited {timeout_s} s for {what}")
+
+    def _catch_up(self) -> None:
+        """Drop the messages that were sent before now: the answer to a ping comes after them."""
+        pong = self.view.ping()
+        while True:
+            arrived = pong.is_set()
+            try:
+                self.view.recv(timeout=0.0 if arrived else 0.02)
+            except TimeoutError:
+                if arrived:
+                    return
 
     def close(self) -> None:
         self.view.close()

@@ -176,4 +176,5 @@ def test_a_double_press_takes_control_once(stage: Stage, page: Chromium, command
     page.key("keyUp", "ArrowUp", "ArrowUp")
     assert page.evaluate("opened") == 1
     page.press("#wheel")
+    page.wait_until(f"!{DRIVING}")
     stage.wait_state(lambda state: state["wheel"]["operator"] is None, "a free wheel", 2.0)

@@ -242,9 +242,11 @@ def test_a_forward_pass_left_behind_is_never_joined_by_a_second_one(probe, robot
 
 def test_a_policy_that_is_killed_while_moving_leaves_the_gate_to_stop_the_wheels(probe, robot, start_node, wheels):
     told = probe.collect(GateStatus, "gate/status", EVERY_STATUS)
+    commands = StampedVelocities(probe, "cmd_vel_policy")
     with gate():
         node = start_node("steady", instruction=GO, command_rate_hz=20.0)
-        wait_for(lambda: wheels.moving)
+        # Wheels roll on for a while after a zero of the policy, which is no timeout when nothing follows it.
+        wait_for(lambda: wheels.moving and commands.moving)
         node.process.kill()
         wait_for(lambda: told[-1].timeouts and told[-1].driver == GateStatus.DRIVER_NONE)
         wait_for(lambda: wheels.still)

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-# A command that was started in the background (`make test &`) ignores Ctrl-C, and so would every process that a test
-# starts and interrupts.
+# A command that was started in the background (`make test &`) ignores Ctrl-C, and one under `nohup` SIGHUP; so would
+# every process that a test starts and signals. Where this process has a handler, those begin with the default.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 # Message setters check types, as Humble's always do; later distributions only with this, read at import of a message.
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")

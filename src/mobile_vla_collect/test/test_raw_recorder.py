@@ -44,17 +44,13 @@ def recorders(probe, robot, dataset, *, env=None, remap=None, use_sim_time=False
     topics = [item.topic_name for item in robot.publishers.values()]
     # What the recorder and `answer_ticks` publish.
     others = ["recorder/tick", *([INFO] if probe.node.count_publishers(INFO) else [])]
-
-    def raw_hears(topic):
-        return "raw_recorder_node" in [item.node_name for item in probe.node.get_subscriptions_info_by_topic(topic)]
-
     with (
         NodeProcess("mobile_vla_collect", "raw_recorder_node", raw_parameters, env=env, remap=remap) as raw,
         recorder_process(dataset, use_sim_time=use_sim_time) as recorder,
         Recording(probe) as human,
     ):
         wait_for(lambda: all(probe.node.count_subscribers(topic) >= 2 for topic in topics), 90.0, "both recorders")
-        wait_for(lambda: all(raw_hears(topic) for topic in others), what="what is recorded beside the robot's topics")
+        wait_for(lambda: all(probe.subscribes("raw_recorder_node", topic) for topic in others), what="the raw recorder")
         yield raw, recorder, human
 
 

@@ -264,7 +264,7 @@ def test_the_run_view_takes_the_pose_from_where_the_contract_says(build_messages
     with unique_domain(), Probe() as probe, closing(Stage(probe, environment, contract=str(file))) as stage:
 
         def listens(topic: str) -> bool:
-            return "dashboard_node" in [info.node_name for info in probe.node.get_subscriptions_info_by_topic(topic)]
+            return probe.subscribes("dashboard_node", topic)
 
         stage.view.send(json.dumps({"view": "run"}))
         wait_for(lambda: listens("/tf") and listens("/tf_static"), what="subscriptions to the transforms")

@@ -65,6 +65,10 @@ class Probe:
         wait_for(lambda: publisher.get_subscription_count() >= subscribers, what=f"a subscriber of {topic}")
         return publisher
 
+    def subscribes(self, node: str, topic: str) -> bool:
+        """Return whether a node of this name subscribes to the topic, as far as the probe has discovered."""
+        return node in [info.node_name for info in self.node.get_subscriptions_info_by_topic(topic)]
+
     def call(self, service_type: type, name: str, request: Any = None, timeout_s: float = 30.0) -> Any:
         """Call a service and return its response."""
         client = self.node.create_client(service_type, name)
